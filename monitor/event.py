@@ -1,0 +1,227 @@
+"""Bytes in, an `Event` or a `Refused` with a named reason out: no bytes raise, no bytes do anything else.
+
+Three framings are read: plain JSON, CloudEvents 1.0 structured (`content-type:
+application/cloudevents+json`, or a body with `specversion`) and CloudEvents binary (`ce_*` headers). A
+Confluent schema prefix (byte 0 and a 4-byte id) before the JSON is skipped.
+"""
+
+from base64 import b64decode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from monitor.journey import Journey, Stage
+
+MAX_BYTES = 1_000_000
+"""Kafka's own default limit of a record is 1 MiB; an event is a few hundred bytes, so more is a mistake."""
+
+AHEAD_MS = 5 * 60_000
+"""How far a clock may run ahead. An event far in the future would expire everything before it."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Headers = Iterable[tuple[str, bytes | None]]
+
+Id = Annotated[str, Meta(min_length=1, max_length=200)]
+Time = Annotated[datetime, Meta(tz=True)]
+Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+
+
+class Reason(StrEnum):
+    """Why a record was refused: the `reason` label and the `dlq.reason` header."""
+
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    BAD_VALUE = "bad_value"
+    BAD_TIME = "bad_time"
+    UNKNOWN_STAGE = "unknown_stage"
+    WRONG_TOPIC = "wrong_topic"
+    UNKNOWN_OUTCOME = "unknown_outcome"
+    IN_FUTURE = "in_future"
+    TOO_OLD = "too_old"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A record that is not counted; `error` says to a person what is wrong, without quoting the data."""
+
+    reason: Reason
+    error: str
+
+
+class Score(Struct, frozen=True):
+    """An answer to a survey question, on that question's own scale."""
+
+    kind: Literal["nps", "csat", "ces"]
+    value: Annotated[float, Meta(ge=-1000, le=1000)]
+
+
+class Promise(Struct, frozen=True):
+    """Something promised to the customer: a delivery window, a call back, a courier's call ahead."""
+
+    id: Id
+    kind: str
+    due_from: Time | None = None
+    due: Time | None = None
+    kept: bool | None = None
+
+
+class Handoff(Struct, frozen=True, rename={"from_": "from"}):
+    """Something one system or partner hands to another."""
+
+    id: Id
+    from_: str
+    to: str
+
+
+class Event(Struct, frozen=True, gc=False):
+    """One encounter. `id` and `time` may stand in a CloudEvents envelope, so here they may be absent."""
+
+    stage: str
+    outcome: str
+    id: Id | None = None
+    time: Time | None = None
+    journey_id: Id | None = None
+    case_id: Id | None = None
+    customer_ref: Id | None = None
+    segment: str | None = None
+    channel: str | None = None
+    touchpoint: str | None = None
+    partner: str | None = None
+    location: str | None = None
+    reason: str | None = None
+    initiator: Literal["company", "customer"] | None = None
+    duration_s: Seconds | None = None
+    wait_s: Seconds | None = None
+    system_wait_s: Seconds | None = None
+    internal_ok: bool | None = None
+    score: Score | None = None
+    promise: Promise | None = None
+    handoff: Handoff | None = None
+
+    @property
+    def at_ms(self) -> int:
+        """When it happened, in ms since 1970; only of an event the codec let through."""
+        assert self.time is not None
+        return epoch_ms(self.time)
+
+
+class _Envelope(Struct):
+    specversion: str
+    id: Id | None = None
+    time: Time | None = None
+    data: msgspec.Raw | None = None
+    data_base64: str | None = None
+
+
+_decode_event = msgspec.json.Decoder(Event).decode
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_time = msgspec.json.Decoder(Time).decode
+
+
+def epoch_ms(time: datetime) -> int:
+    """Milliseconds since 1970, rounded down."""
+    since = time - EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+
+
+class Codec:
+    """Decodes the records of one stage's topic."""
+
+    def __init__(self, journey: Journey, stage: Stage) -> None:
+        self._stage = stage.name
+        self._stages = {known.name for known in journey.stages}
+        self._outcomes = frozenset(stage.outcomes)
+        self._horizon_ms = journey.horizon_ms
+
+    def decode(self, value: bytes | None, headers: Headers = ()) -> Event | Refused:
+        """Read one record. Whether its time is acceptable is asked of `refuse_time`."""
+        if not value:
+            return Refused(Reason.EMPTY, "the record has no value")
+        if len(value) > MAX_BYTES:
+            return Refused(Reason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_BYTES} are read")
+        try:
+            event = _unwrap(value, headers) if headers or value[0] == 0 else _decode_plain(value)
+        except msgspec.ValidationError as error:
+            return _refused_by_schema(str(error))
+        except (ValueError, RecursionError) as error:  # also UnicodeDecodeError inside a string
+            return Refused(Reason.NOT_JSON, f"{type(error).__name__}: the value is no JSON text")
+        if event.id is None or event.time is None:
+            missing = "id" if event.id is None else "time"
+            return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is missing")
+        if event.stage != self._stage:
+            if event.stage in self._stages:
+                return Refused(Reason.WRONG_TOPIC, f"this topic is for stage `{self._stage}`")
+            return Refused(Reason.UNKNOWN_STAGE, "the journey file names no such stage")
+        if event.outcome not in self._outcomes:
+            known = ", ".join(sorted(self._outcomes))
+            return Refused(Reason.UNKNOWN_OUTCOME, f"outcome must be one of {known}")
+        return event
+
+    def refuse_time(self, at_ms: int, now_ms: int) -> Refused | None:
+        """Refusal of an event too far ahead of `now_ms`, or further back than the horizon."""
+        if at_ms > now_ms + AHEAD_MS:
+            return Refused(Reason.IN_FUTURE, f"{(at_ms - now_ms) // 1000} s ahead of the clock")
+        if at_ms < now_ms - self._horizon_ms:
+            return Refused(Reason.TOO_OLD, f"{(now_ms - at_ms) // 1000} s old, beyond the horizon")
+        return None
+
+
+def _decode_plain(value: bytes) -> Event:
+    try:
+        return _decode_event(value)
+    except msgspec.ValidationError:
+        if b'"specversion"' not in value:
+            raise
+        return _decode_structured(value)
+
+
+def _decode_structured(value: bytes) -> Event:
+    envelope = _decode_envelope(value)
+    if envelope.data is not None:
+        data = bytes(envelope.data)
+    elif envelope.data_base64 is not None:
+        data = b64decode(envelope.data_base64, validate=True)
+    else:
+        raise msgspec.ValidationError("Object missing required field `data`")
+    return _with_context(_decode_event(data), envelope.id, envelope.time)
+
+
+def _unwrap(value: bytes, headers: Headers) -> Event:
+    named = {name.lower(): content or b"" for name, content in headers}
+    if value[0] == 0:
+        value = value[5:]
+    if named.get("content-type", b"").startswith(b"application/cloudevents+json"):
+        return _decode_structured(value)
+    if "ce_specversion" not in named:
+        return _decode_plain(value)
+    id_ = named["ce_id"].decode() if "ce_id" in named else None
+    if id_ is not None and not 0 < len(id_) <= 200:
+        raise msgspec.ValidationError("Expected `str` of length 1 to 200 - at `$.ce_id`")
+    time = _decode_time(b'"%b"' % named["ce_time"]) if "ce_time" in named else None
+    return _with_context(_decode_event(value), id_, time)
+
+
+def _with_context(event: Event, id_: str | None, time: datetime | None) -> Event:
+    changes = {key: given for key, given in (("id", id_), ("time", time)) if given is not None}
+    return msgspec.structs.replace(event, **changes)
+
+
+def _refused_by_schema(message: str) -> Refused:
+    if "missing required field" in message:
+        return Refused(Reason.MISSING_FIELD, message)
+    if message.endswith("`$.time`") or "RFC3339" in message or "timezone" in message:
+        return Refused(Reason.BAD_TIME, message)
+    if message.startswith("Invalid enum value"):
+        message = "none of the known values" + message[message.rindex(" - at") :]
+    if ", got `" in message:
+        return Refused(Reason.WRONG_TYPE, message)
+    return Refused(Reason.BAD_VALUE, message)

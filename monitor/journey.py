@@ -1,0 +1,109 @@
+"""The journey: stages, experiences and exact targets, immutable once parsed.
+
+A `Journey` is what every other part is computed from: which events count (codec), how they are judged
+(judging), which series exist (metrics), what is alerted on. It is built by `journey_file.parse` only.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+OTHER = "other"
+"""Label value of any segment, channel, partner, location or reason the journey file does not name."""
+
+NONE = "none"
+"""Label value of an event that names no partner."""
+
+OUTCOMES = ("ok", "wow", "failed", "abandoned")
+"""Outcomes every stage knows; a stage may declare more."""
+
+Kind = Literal["customer", "background", "partner", "feedback", "staff"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One test of one event field. A field that is absent makes the condition undecided, not false."""
+
+    field: str
+    one_of: frozenset[str] | None = None
+    is_true: bool | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Experience:
+    """What is judged, what is good, and the exact share that must be good.
+
+    An event is judged when every `judges` condition holds, not every `ignores` condition does, and the
+    fields that `good` needs are there. It is good when every `good` condition holds.
+    """
+
+    name: str
+    title: str
+    judges: tuple[Condition, ...]
+    ignores: tuple[Condition, ...]
+    good: tuple[Condition, ...]
+    target: Decimal
+    segment_targets: dict[str, Decimal]
+
+    def target_for(self, segment: str) -> Decimal:
+        """The target of a segment: its own override, otherwise the experience's."""
+        return self.segment_targets.get(segment, self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of the journey as its owner sees it; its events arrive on `topic`."""
+
+    name: str
+    title: str
+    kind: Kind
+    topic: str
+    partitions: int | None
+    owner: str
+    runbook: str
+    depends_on: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    partners: tuple[str, ...]
+    locations: tuple[str, ...]
+    reasons: tuple[str, ...]
+    per_hour: float | None
+    by_hour: tuple[float, ...]
+    experiences: tuple[Experience, ...]
+
+    @property
+    def dead_letter_topic(self) -> str:
+        """Where refused records of this stage go."""
+        return f"{self.topic}.dlq"
+
+    @property
+    def partner_labels(self) -> tuple[str, ...]:
+        """Every value the `partner` label of this stage can take."""
+        return (NONE, *self.partners, OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """The whole journey file."""
+
+    name: str
+    title: str
+    timezone: str
+    horizon_ms: int
+    segments: tuple[str, ...]
+    channels: tuple[str, ...]
+    partners: tuple[str, ...]
+    stages: tuple[Stage, ...]
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name; KeyError when there is none."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise KeyError(name)
+
+    @property
+    def segment_labels(self) -> tuple[str, ...]:
+        """Every value the `segment` label can take."""
+        return (*self.segments, OTHER)
