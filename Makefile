@@ -1,0 +1,41 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both do all their own set-up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: install demo test test-all lint bench lock
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) cannot make a virtual environment; on Debian, install python3-venv" >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install
+	@$(BIN)/touchpoint demo $(ARGS)
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Everything that needs nothing but Python packages.
+test: lint
+	$(BIN)/pytest -m "not full" $(ARGS)
+
+# Adds Apache Kafka, Prometheus, Alertmanager, Chromium and ../shared/data, and installs those (Debian, root).
+test-all: test
+	deploy/install-test-programs
+	$(BIN)/pytest -m full $(ARGS)
+
+bench: install
+	$(BIN)/python -m tests.bench $(ARGS)
+
+# No package host is named in the lock file: hashes are enough.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --all-extras --output-file requirements.lock pyproject.toml

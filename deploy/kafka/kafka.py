@@ -1,0 +1,306 @@
+"""One Apache Kafka node from Maven Central's jars: loopback only, no Docker, its data in one directory.
+
+`python deploy/kafka/kafka.py run` starts one by hand, tests use `KafkaNode`. Needs Java 17 and, once, mvn.
+"""
+
+import argparse
+import atexit
+import fcntl
+import hashlib
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CACHE = HERE.parents[1] / ".cache" / "kafka"
+HOST = "127.0.0.1"
+
+START_SECONDS = 60
+"""Measured on two cores: 4 s, 6 s with formatting or after a kill. The rest is for a loaded machine."""
+
+STOP_SECONDS = 30
+"""Measured: under 1 s. A slower node is killed, which its data survives like a crash."""
+
+CLUSTER_ID = "dG91Y2hwb2ludC1rYWZrYQ"
+"""Any 16 bytes in base64; these say touchpoint-kafka. Fixed, since no two nodes share a directory."""
+
+STARTED = "Kafka Server started"
+"""What the node logs once it answers clients, whatever its listeners' security is."""
+
+PLAINTEXT = "CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT"
+
+LOGGING = """\
+status = error
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %p %m (%c)%n%throwable{20}
+rootLogger.level = warn
+rootLogger.appenderRef.out.ref = out
+logger.server.name = kafka.server.KafkaRaftServer
+logger.server.level = info
+"""
+
+
+class KafkaNodeError(RuntimeError):
+    """Kafka could not be fetched, started or formatted; the message is one line and names the log."""
+
+
+def fetch() -> Path:
+    """The directory of the jars; they are downloaded when missing or when pom.xml has changed."""
+    pom, jars, stamp, log = HERE / "pom.xml", CACHE / "jars", CACHE / "jars.stamp", CACHE / "fetch.log"
+    wanted = hashlib.sha256(pom.read_bytes()).hexdigest()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # test runs side by side would copy into each other
+        if stamp.exists() and stamp.read_text() == wanted:
+            return jars
+        mvn = _program("mvn", "maven")
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(jars, ignore_errors=True)
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={jars}"]
+        if _run([mvn, "-q", "-B", "-f", str(pom), *goal], log):
+            raise KafkaNodeError(f"mvn could not fetch Apache Kafka, see {log}")
+        stamp.write_text(wanted)
+    return jars
+
+
+def free_port() -> int:
+    """A loopback port nobody uses, below those that Linux gives to outgoing connections (from 32768).
+
+    A client that keeps calling a stopped node's port could otherwise be given that very port, connect
+    to itself, and hold it against the node's restart.
+    """
+    for _ in range(100):
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+        return port
+    raise KafkaNodeError(f"no free port on {HOST} between 20000 and 32000")
+
+
+class KafkaNode:
+    """A broker and controller in one process; stop or kill it, start it again: same port, same data.
+
+    `config` adds or replaces lines of server.properties. Clients come in through the listener CLIENT,
+    the node reaches itself through INTERNAL: securing clients takes `listener.security.protocol.map`
+    and `listener.name.client.…`. The node ends when the thread that started it ends, even by SIGKILL.
+    """
+
+    def __init__(
+        self, directory: Path, port: int | None = None, config: Mapping[str, str] | None = None
+    ) -> None:
+        self.directory = directory.resolve()
+        self.port = port or free_port()
+        self.log = self.directory / "kafka.log"
+        self._config = dict(config or {})
+        self._internal_port = free_port()
+        self._controller_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """Where clients connect: host:port."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the node, None while it is down; for tests that pause it."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Returns when the node serves clients."""
+        if self._process is not None:
+            raise KafkaNodeError(f"Apache Kafka already runs on {self.bootstrap}, see {self.log}")
+        java = _program("java", "openjdk-17-jre-headless")
+        jars = fetch()
+        self._check_port()
+        properties = self._write_config()
+        logging = f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}"
+        command = [java, "-Xmx384m", "-XX:+UseSerialGC", logging, "-cp", f"{jars}/*"]
+        if not (self.directory / "data" / "meta.properties").exists():
+            tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+            if _run([*command, *tool], self.log):
+                raise KafkaNodeError(f"Apache Kafka could not format {self.directory}, see {self.log}")
+        with self.log.open("ab") as log:
+            before = log.tell()
+            self._process = subprocess.Popen(  # noqa: S603 - no shell, every argument is ours
+                [*_end_with_parent(), *command, "kafka.Kafka", str(properties)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+                process_group=0,  # Ctrl-C is for the owner, who stops the node after its clients
+            )
+        atexit.register(self.kill)
+        try:
+            self._wait_until_started(before)
+        except BaseException:
+            self.kill()
+            raise
+
+    def check(self) -> None:
+        """An error when the node has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            self._gone()
+            raise KafkaNodeError(f"Apache Kafka has ended, see {self.log}")
+
+    def stop(self) -> None:
+        """Shuts down in order: open transactions and logs are closed, the next start is quick."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._gone()
+
+    def kill(self) -> None:
+        """What a crash does: SIGKILL. Acknowledged records are still there after the next start."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._gone()
+
+    def _gone(self) -> None:
+        self._process = None
+        atexit.unregister(self.kill)
+
+    def _check_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does
+            try:
+                probe.bind((HOST, self.port))
+            except OSError as error:
+                message = f"Apache Kafka cannot listen on {self.bootstrap}: {error.strerror}"
+                raise KafkaNodeError(message) from error
+
+    def _write_config(self) -> Path:
+        client, internal = f"CLIENT://{self.bootstrap}", f"INTERNAL://{HOST}:{self._internal_port}"
+        controller = f"{HOST}:{self._controller_port}"
+        config = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@{controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": f"{client},{internal},CONTROLLER://{controller}",
+            "advertised.listeners": f"{client},{internal}",
+            "listener.security.protocol.map": PLAINTEXT,
+            "inter.broker.listener.name": "INTERNAL",
+            "log.dirs": str(self.directory / "data"),
+            "auto.create.topics.enable": "false",
+            "group.initial.rebalance.delay.ms": "0",  # 3000 waits for a crowd of members
+            "offsets.topic.num.partitions": "4",  # 50 would be created at the first commit
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.num.partitions": "4",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "4",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "broker.heartbeat.interval.ms": "500",
+            "broker.session.timeout.ms": "2000",  # a killed node waits this out before it starts again
+            "log.cleaner.dedupe.buffer.size": "16777216",  # 128 MB would be a third of the heap
+            **self._config,
+        }
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "log4j2.properties").write_text(LOGGING)
+        properties = self.directory / "server.properties"
+        properties.touch(mode=0o600)  # `config` may carry passwords
+        escaped = {
+            key: value.replace("\\", "\\\\").replace("\n", "\\n") for key, value in config.items()
+        }
+        properties.write_text("".join(f"{key}={value}\n" for key, value in escaped.items()))
+        return properties
+
+    def _wait_until_started(self, before: int) -> None:
+        assert self._process is not None  # noqa: S101 - start() has just set it
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with self.log.open("rb") as log:
+                log.seek(before)
+                if STARTED.encode() in log.read():
+                    return
+            if self._process.poll() is not None:
+                raise KafkaNodeError(f"Apache Kafka ended while starting, see {self.log}")
+            time.sleep(0.05)
+        raise KafkaNodeError(f"Apache Kafka did not start within {START_SECONDS} s, see {self.log}")
+
+
+def _program(name: str, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise KafkaNodeError(f"{name} is not on the PATH; Debian has it in the package {package}")
+    return path
+
+
+def _end_with_parent() -> list[str]:
+    """Without it a test run that is killed leaves its node behind; where it is missing, that is so."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
+
+
+def _run(command: list[str], log: Path) -> int:
+    with log.open("wb") as out:
+        done = subprocess.run(  # noqa: S603 - no shell, every argument is ours
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, check=False
+        )
+    return done.returncode
+
+
+def _serve(directory: Path, port: int | None) -> None:
+    """Runs a node until SIGINT or SIGTERM."""
+    stopping = {signal.SIGINT, signal.SIGTERM}
+    node = KafkaNode(directory, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a start as Ctrl-C does
+    try:
+        node.start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+        print(node.bootstrap, flush=True)
+        while signal.sigtimedwait(stopping, 0.5) is None:
+            node.check()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        node.stop()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="kafka.py", description="Apache Kafka without Docker.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("fetch", help="download the jars into .cache/kafka")
+    run = commands.add_parser("run", help="run a node until Ctrl-C; prints host:port when ready")
+    run.add_argument("--port", type=int, help="port on loopback (default: a free one)")
+    run.add_argument("--dir", type=Path, help="keeps data and log (default: a temporary directory)")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "fetch":
+            print(fetch())
+        elif options.dir:
+            _serve(options.dir, options.port)
+        else:
+            directory = Path(tempfile.mkdtemp(prefix="kafka-"))
+            _serve(directory, options.port)
+            shutil.rmtree(directory)  # not after an error: it has the log
+    except KafkaNodeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

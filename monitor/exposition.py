@@ -1,0 +1,117 @@
+"""A snapshot as Prometheus text or OpenMetrics. Nothing is kept between scrapes, so nothing goes stale."""
+
+import itertools
+from collections.abc import Iterator
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeHistogramMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric as Family
+from prometheus_client.registry import Collector
+
+from monitor import metrics
+from monitor.event import Reason
+from monitor.judging import BUCKETS, bad_name, bucket_names, good_name
+from monitor.metrics import Metric
+from monitor.snapshot import Snapshot, StageSnapshot
+from monitor.windows import WINDOW_LABELS
+
+
+def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
+    """The exposition that the `Accept` header asks for, and its content type."""
+    encode, content_type = choose_encoder(accept)
+    return encode(_Collected(snapshot)), content_type  # type: ignore[arg-type] # all it does is collect()
+
+
+class _Collected(Collector):
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Family]:
+        snapshot = self._snapshot
+        if snapshot.ready:
+            yield from _windows(snapshot.stages)
+        yield from _targets(snapshot)
+        yield from _flow(snapshot.stages)
+        ready = _gauge(metrics.READY)
+        ready.add_metric([], snapshot.ready)
+        yield ready
+        build = InfoMetricFamily(metrics.BUILD.name, metrics.BUILD.help)
+        build.add_metric([], {"version": snapshot.version, "journey": snapshot.journey.name})
+        yield build
+
+
+def _gauge(metric: Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+
+
+def _counter(metric: Metric) -> CounterMetricFamily:
+    return CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+
+
+def _windows(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
+    events, good = _gauge(metrics.WINDOW_EVENTS), _gauge(metrics.WINDOW_GOOD)
+    for held in stages:
+        stage, column = held.stage, held.column
+        for experience, segment, partner in itertools.product(
+            stage.experiences, held.segments, stage.partner_labels
+        ):
+            cell = (experience.name, segment, partner)
+            good_column, bad_column = column[good_name(*cell)], column[bad_name(*cell)]
+            for window in WINDOW_LABELS:
+                row = held.sums[window]
+                labels = (stage.name, *cell, window)
+                good.add_metric(labels, row[good_column])
+                events.add_metric(labels, row[good_column] + row[bad_column])
+    yield events
+    yield good
+    yield _histogram(metrics.WINDOW_DURATION, "duration", stages)
+    yield _histogram(metrics.WINDOW_WAIT, "wait", stages)
+
+
+def _histogram(metric: Metric, kind: str, stages: tuple[StageSnapshot, ...]) -> Family:
+    family = GaugeHistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+    names = bucket_names(kind)
+    for held in stages:
+        for window in WINDOW_LABELS:
+            row = held.sums[window]
+            cumulative = itertools.accumulate(row[held.column[name]] for name in names)
+            family.add_metric(
+                (held.stage.name, window),
+                list(zip(BUCKETS, cumulative, strict=True)),
+                gsum_value=row[held.column[f"{kind}_ms"]] / 1000,
+            )
+    return family
+
+
+def _targets(snapshot: Snapshot) -> Iterator[Family]:
+    target = _gauge(metrics.TARGET)
+    for stage in snapshot.journey.stages:
+        for experience in stage.experiences:
+            for segment in snapshot.journey.segment_labels:
+                value = float(experience.target_for(segment))
+                target.add_metric((stage.name, experience.name, segment), value)
+    yield target
+
+
+def _flow(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
+    last, records = _gauge(metrics.LAST_EVENT), _counter(metrics.RECORDS)
+    dead_letters = _counter(metrics.DEAD_LETTERS)
+    event_lag, consumer_lag = _gauge(metrics.EVENT_LAG), _gauge(metrics.CONSUMER_LAG)
+    for held in stages:
+        stage = held.stage
+        for partner, at_ms in held.last_event_ms.items():
+            last.add_metric((stage.name, partner), at_ms / 1000)
+        for result, n in held.results.items():
+            records.add_metric((stage.topic, result), n)
+        for reason in Reason:
+            dead_letters.add_metric((stage.topic, reason), held.refusals.get(reason, 0))
+        for lag in held.lags:
+            labels = (stage.topic, str(lag.partition))
+            event_lag.add_metric(labels, lag.seconds)
+            consumer_lag.add_metric(labels, lag.records)
+    yield from (last, records, dead_letters, event_lag, consumer_lag)

@@ -1,0 +1,137 @@
+"""The faults a simulation can be told to have; a fault touches only the stage its effect names.
+
+A fault is written `NAME[=STRENGTH]@SECONDS`: `checkout-payment-failure=60%@120` lets 60 % of checkouts
+fail from two minutes after the live part begins. It then stays on.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from monitor.journey import Journey
+from monitor.journey_file import nearest
+
+BAD_EVENTS = "bad-events"
+STAGE_SILENT = "stage-silent"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of a simulation."""
+
+    name: str
+    strength: float
+    """0..1; what it is the share of says the fault's description."""
+    from_s: float
+    """When it begins, in seconds after the start of the live part."""
+    stage: str | None
+    """The silent stage of `stage-silent`, otherwise None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a fault does to its stage, per unit of strength."""
+
+    stage: str
+    worse: dict[str, float]
+    """Field -> the share of events in which it turns bad at strength 1."""
+    outcome: str
+    """The outcome of an event whose outcome turned bad."""
+    reason: str
+    """Its reason, when the stage has it in its list."""
+    extra_arrivals: float = 0.0
+    """Further arrivals at strength 1, as a multiple of the healthy ones."""
+
+
+EFFECTS = {
+    "checkout-payment-failure": Effect("web_checkout", {"outcome": 1.0}, "failed", "payment_error"),
+    "call-queue-flood": Effect(
+        "call_queue",
+        {"wait_s": 1.0, "outcome": 0.4},
+        "abandoned",
+        "queue_too_long",
+        extra_arrivals=4.0,
+    ),
+    "courier-late": Effect("delivery", {"promise.kept": 1.0}, "ok", "late"),
+    "store-understaffed": Effect("store", {"wait_s": 1.0, "outcome": 0.25}, "abandoned", "long_wait"),
+    "warehouse-jam": Effect("warehouse", {"outcome": 1.0}, "failed", "label_missing"),
+}
+
+DEFAULT_STRENGTH = {
+    "checkout-payment-failure": 0.6,
+    "call-queue-flood": 0.6,
+    "courier-late": 0.6,
+    "store-understaffed": 0.6,
+    "warehouse-jam": 0.5,
+    STAGE_SILENT: 1.0,
+    BAD_EVENTS: 0.05,
+}
+
+FAULTS = {
+    "checkout-payment-failure": "that share of checkouts fails at the payment (0.6)",
+    "call-queue-flood": "that share of calls waits too long, up to 5 times the calls (0.6)",
+    "courier-late": "that share of deliveries comes after the promised window (0.6)",
+    "store-understaffed": "that share of store visits waits too long for service (0.6)",
+    "warehouse-jam": "that share of orders is not packed (0.5)",
+    f"{STAGE_SILENT}:<stage>": "that share of the stage's events is never sent (1.0)",
+    BAD_EVENTS: "that share of all events is malformed (0.05)",
+}
+"""Fault as it is written -> what it does, with its default strength in brackets."""
+
+STRENGTH = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(%?)")
+SECONDS = re.compile(r"\d+(?:\.\d*)?|\.\d+")
+
+
+def parse_fault(text: str, journey: Journey) -> Fault:
+    """Read `NAME[=STRENGTH]@SECONDS`; ValueError says in one line what is wrong with it."""
+    head, at, seconds = text.strip().rpartition("@")
+    if not at:
+        raise ValueError(f"fault `{text}`: must be NAME[=STRENGTH]@SECONDS, as courier-late=0.6@30")
+    if not SECONDS.fullmatch(seconds) or not math.isfinite(float(seconds)):
+        raise ValueError(f"fault `{text}`: `{seconds}` must be a number of seconds, 0 or more")
+    head, equals, strength = head.partition("=")
+    name, colon, stage = head.partition(":")
+    if name not in DEFAULT_STRENGTH:
+        raise ValueError(f"fault `{text}`: unknown fault `{name}`{nearest(name, FAULTS)}")
+    _check_stage(text, name, stage if colon else None, tuple(s.name for s in journey.stages))
+    share = _strength(text, strength) if equals else DEFAULT_STRENGTH[name]
+    return Fault(name, share, float(seconds), stage if colon else None)
+
+
+def _check_stage(text: str, name: str, stage: str | None, known: tuple[str, ...]) -> None:
+    if name == STAGE_SILENT:
+        if not stage:
+            raise ValueError(f"fault `{text}`: must name its stage, as {STAGE_SILENT}:{known[0]}")
+        if stage not in known:
+            raise ValueError(f"fault `{text}`: unknown stage `{stage}`{nearest(stage, known)}")
+    elif stage is not None:
+        raise ValueError(f"fault `{text}`: only {STAGE_SILENT} takes a stage, write `{name}`")
+    elif name in EFFECTS and EFFECTS[name].stage not in known:
+        raise ValueError(
+            f"fault `{text}`: the journey file has no stage `{EFFECTS[name].stage}` for it; "
+            f"{STAGE_SILENT}:{known[0]} and {BAD_EVENTS} fit any journey"
+        )
+
+
+def _strength(text: str, strength: str) -> float:
+    match = STRENGTH.fullmatch(strength)
+    share = float(match[1]) / (100 if match[2] else 1) if match else math.inf
+    if share > 1:
+        raise ValueError(f"fault `{text}`: strength `{strength}` must be 0 to 1, or 0% to 100%")
+    return share
+
+
+MALFORMED: tuple[Callable[[dict[str, Any]], bytes], ...] = (
+    lambda event: orjson.dumps(event)[:-9],
+    lambda event: orjson.dumps({**event, "outcome": "teleported"}),
+    lambda event: orjson.dumps({**event, "time": "yesterday"}),
+    lambda event: orjson.dumps({**event, "stage": "carrier-pigeon"}),
+    lambda event: orjson.dumps({**event, "wait_s": "long"}),
+    lambda event: orjson.dumps({**event, "wait_s": -1}),
+    lambda event: orjson.dumps({**event, "id": None}),
+)
+"""The ways an event of `bad-events` is malformed; the codec has a refusal for each."""

@@ -1,0 +1,215 @@
+"""An event in, the names of the counters it adds to out. Everything the monitor counts is named here.
+
+A pane is a sum of named counters; this is the only place that says what those names are:
+
+    good/<experience>/<segment>/<partner>    judged and good
+    bad/<experience>/<segment>/<partner>     judged and not good
+    outcome/<outcome>                        every event
+    reason/<reason>                          every event that is bad for some experience
+    duration/<bucket>, duration_ms           histogram of `duration_s` and its sum
+    wait/<bucket>, wait_ms                   histogram of `wait_s` and its sum
+
+Names, not positions, so that records written under another journey file can still be read.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from monitor.event import Event
+from monitor.journey import NONE, OTHER, Condition, Experience, Journey, Stage
+
+BOUNDS_S = (
+    0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1800, 3600, 7200, 21600, 86400, 259200,
+    604800,
+)  # fmt: skip
+"""Upper bounds of the duration and wait buckets: a 1-2-5 series up to 10 s, then times people speak of."""
+
+BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
+
+NO_REASON = "unspecified"
+"""Counted as the reason of a bad event that gives none."""
+
+
+def good_name(experience: str, segment: str, partner: str) -> str:
+    """Counter of events judged good."""
+    return f"good/{experience}/{segment}/{partner}"
+
+
+def bad_name(experience: str, segment: str, partner: str) -> str:
+    """Counter of events judged bad."""
+    return f"bad/{experience}/{segment}/{partner}"
+
+
+def outcome_name(outcome: str) -> str:
+    """Counter of all events by outcome."""
+    return f"outcome/{outcome}"
+
+
+def reason_name(reason: str) -> str:
+    """Counter of bad events by reason."""
+    return f"reason/{reason}"
+
+
+def bucket_names(kind: str) -> tuple[str, ...]:
+    """Counters of the buckets of `duration` or `wait`, in the order of `BUCKETS`, not cumulative."""
+    return tuple(f"{kind}/{bucket}" for bucket in BUCKETS)
+
+
+def reason_labels(stage: Stage) -> tuple[str, ...]:
+    """Every reason a bad event of the stage can be counted under."""
+    return (*stage.reasons, OTHER, NO_REASON)
+
+
+def counter_names(journey: Journey, stage: Stage) -> tuple[str, ...]:
+    """Every counter an event of the stage can add to: the closed key space of its panes."""
+    cells = [
+        (experience.name, segment, partner)
+        for experience in stage.experiences
+        for segment in journey.segment_labels
+        for partner in stage.partner_labels
+    ]
+    return (
+        *(good_name(*cell) for cell in cells),
+        *(bad_name(*cell) for cell in cells),
+        *(outcome_name(outcome) for outcome in stage.outcomes),
+        *(reason_name(reason) for reason in reason_labels(stage)),
+        *bucket_names("duration"),
+        "duration_ms",
+        *bucket_names("wait"),
+        "wait_ms",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an event adds 1 to, and the experiences it was bad for."""
+
+    counters: tuple[str, ...]
+    bad_for: tuple[str, ...]
+
+
+class Judge:
+    """Judges the events of one stage. Stateless but for a memo, whose size the journey file bounds."""
+
+    def __init__(self, journey: Journey, stage: Stage) -> None:
+        self._segments = _labels(journey.segments, absent=OTHER)
+        self._partners = _labels(stage.partners, absent=NONE)
+        self._reasons = _labels(stage.reasons, absent=NO_REASON)
+        self._experiences = stage.experiences
+        self._rules = tuple(_rule(experience) for experience in stage.experiences)
+        self._memo: dict[tuple[object, ...], Verdict] = {}
+
+    def judge(self, event: Event) -> Verdict:
+        """Counters of the closed key space only: unknown names count as `other`."""
+        marks = tuple([rule(event) for rule in self._rules])
+        key = (event.outcome, event.segment, event.partner, event.reason, marks)
+        verdict = self._memo.get(key)
+        return verdict if verdict is not None else self._remember(key, event, marks)
+
+    def partner_label(self, event: Event) -> str:
+        """The `partner` label the event counts under."""
+        return self._partners.get(event.partner, OTHER)
+
+    def _remember(
+        self, key: tuple[object, ...], event: Event, marks: tuple[bool | None, ...]
+    ) -> Verdict:
+        segment = self._segments.get(event.segment, OTHER)
+        partner = self.partner_label(event)
+        reason = self._reasons.get(event.reason, OTHER)
+        counters = [outcome_name(event.outcome)]
+        bad_for = []
+        for experience, good in zip(self._experiences, marks, strict=True):
+            if good is None:
+                continue
+            name = good_name if good else bad_name
+            counters.append(name(experience.name, segment, partner))
+            if not good:
+                bad_for.append(experience.name)
+        if bad_for:
+            counters.append(reason_name(reason))
+        verdict = Verdict(tuple(counters), tuple(bad_for))
+        if (
+            event.segment in self._segments
+            and event.partner in self._partners
+            and event.reason in self._reasons
+        ):  # unknown names are endless, so they stay out of the memo
+            self._memo[key] = verdict
+        return verdict
+
+
+def _labels(names: tuple[str, ...], absent: str) -> dict[str | None, str]:
+    return {None: absent, **{name: name for name in names}}
+
+
+def bucket(seconds: float) -> int:
+    """Index into `BUCKETS` of the bucket a duration falls into; bounds are inclusive, as in Prometheus."""
+    return bisect_left(BOUNDS_S, seconds)
+
+
+Rule = Callable[[Event], bool | None]
+
+
+def _rule(experience: Experience) -> Rule:
+    judges = tuple(_test(condition) for condition in experience.judges)
+    ignores = tuple(_test(condition) for condition in experience.ignores)
+    good = tuple(_test(condition) for condition in experience.good)
+
+    def rule(event: Event) -> bool | None:
+        """True is good, False is bad, None is not judged."""
+        for test in judges:
+            if not test(event):
+                return None
+        if ignores and all(test(event) for test in ignores):
+            return None
+        undecided = False
+        for test in good:
+            holds = test(event)
+            if holds is None:
+                undecided = True
+            elif not holds:
+                return False
+        return None if undecided else True
+
+    return rule
+
+
+def _test(condition: Condition) -> Rule:
+    read = _reader(condition.field)
+    if condition.one_of is not None:
+        known = condition.one_of
+
+        def is_one_of(event: Event) -> bool | None:
+            value = read(event)
+            return None if value is None else value in known
+
+        return is_one_of
+    if condition.is_true is not None:
+        wanted = condition.is_true
+
+        def is_wanted(event: Event) -> bool | None:
+            value = read(event)
+            return None if value is None else value is wanted
+
+        return is_wanted
+    low = float("-inf") if condition.at_least is None else condition.at_least
+    high = float("inf") if condition.at_most is None else condition.at_most
+
+    def is_between(event: Event) -> bool | None:
+        value = read(event)
+        return None if value is None else low <= value <= high
+
+    return is_between
+
+
+def _reader(field: str) -> Callable[[Event], Any]:
+    outer, _, inner = field.partition(".")
+    if not inner:
+        return lambda event: getattr(event, outer)
+
+    def read(event: Event) -> Any:
+        value = getattr(event, outer)
+        return None if value is None else getattr(value, inner)
+
+    return read

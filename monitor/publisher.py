@@ -1,0 +1,84 @@
+"""How a service publishes touchpoint events: every event acknowledged by all replicas, or an error raised."""
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+MAX_IN_FLIGHT = 10_000
+"""Events sent but not yet acknowledged; at 1 KB each some 10 MB."""
+
+
+class PublishError(RuntimeError):
+    """Kafka did not take an event."""
+
+
+class Publisher:
+    """An idempotent producer with delivery report: `acknowledged` counts what every replica has.
+
+    `idempotent=False` is for the embedded broker, which knows no producer ids.
+    """
+
+    def __init__(self, bootstrap: str, *, idempotent: bool = True, **options: Any) -> None:
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap.split(","),
+            acks="all",
+            enable_idempotence=idempotent,
+            linger_ms=10,
+            max_batch_size=131_072,
+            **options,
+        )
+        self._in_flight: set[asyncio.Future[Any]] = set()
+        self._error: BaseException | None = None
+        self.sent = 0
+        self.acknowledged = 0
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            await self._producer.stop()
+            raise PublishError(f"Kafka does not answer: {type(error).__name__}") from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                await self.flush()
+        finally:
+            await self._producer.stop()
+
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        """Send one event; waits while too many are unacknowledged, raises PublishError once one failed."""
+        self._raise_if_failed()
+        while len(self._in_flight) >= MAX_IN_FLIGHT:
+            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            future = await self._producer.send(topic, value, key)
+        except KafkaError as error:
+            raise PublishError(f"topic {topic}: {type(error).__name__}: {error}") from None
+        self.sent += 1
+        self._in_flight.add(future)
+        future.add_done_callback(self._done)
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._in_flight.discard(future)
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            self._error = error
+        else:
+            self.acknowledged += 1
+
+    async def flush(self) -> None:
+        """Wait until everything sent is acknowledged; PublishError when something was not."""
+        await self._producer.flush()
+        self._raise_if_failed()
+
+    def _raise_if_failed(self) -> None:
+        if self._error is not None:
+            lost = self.sent - self.acknowledged - len(self._in_flight)
+            raise PublishError(f"{lost} events were not taken: {type(self._error).__name__}: {self._error}")

@@ -1,0 +1,172 @@
+"""What a worker knows at one moment, as plain data: taken on the event loop, read anywhere."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from monitor.journey import OTHER, Experience, Journey, Stage
+from monitor.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
+from monitor.measures import Share, State, headline_window, state
+from monitor.windows import WINDOW_LABELS, Numbers, StageWindows
+
+MIN_SEGMENT_EVENTS = 10
+"""Below this a segment is not called the worst served; three failures of four say little."""
+
+
+SEVERITY = {State.QUIET: 0, State.GOOD: 1, State.BELOW: 2, State.DEGRADED: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """One experience as it is now: its share of good events in the window that says it best."""
+
+    experience: Experience
+    window: str
+    share: Share
+    state: State
+
+    @property
+    def attainment(self) -> float:
+        """Quality against target; infinite without events, so that silence is never the weakest."""
+        attainment = self.share.attainment(self.experience.target)
+        return float("inf") if attainment is None else attainment
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """How far one partition is behind."""
+
+    partition: int
+    records: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class StageSnapshot:
+    """One stage. `sums` and `trend` are columns of counters named by `column`; none while not ready."""
+
+    stage: Stage
+    segments: tuple[str, ...]
+    column: Mapping[str, int]
+    sums: Mapping[str, Numbers]
+    trend_sums: Numbers | None
+    results: Mapping[str, int]
+    refusals: Mapping[str, int]
+    last_event_ms: Mapping[str, int]
+    lags: tuple[PartitionLag, ...]
+
+    def count(self, name: str, window: str) -> int:
+        """A counter's sum over a window."""
+        return int(self.sums[window][self.column[name]]) if self.sums else 0
+
+    def share(self, experience: Experience, window: str, segment: str | None = None) -> Share:
+        """Good and bad of an experience, over all partners and, unless given, all segments."""
+        return self._share(self.sums[window] if self.sums else None, experience, segment)
+
+    def _share(self, row: Numbers | None, experience: Experience, segment: str | None = None) -> Share:
+        if row is None:
+            return Share(0, 0)
+        cells = [
+            (experience.name, one, partner)
+            for one in (self.segments if segment is None else (segment,))
+            for partner in self.stage.partner_labels
+        ]
+        return Share(
+            int(sum(row[self.column[good_name(*cell)]] for cell in cells)),
+            int(sum(row[self.column[bad_name(*cell)]] for cell in cells)),
+        )
+
+    def shares(self, experience: Experience) -> dict[str, Share]:
+        """Good and bad of an experience by window label."""
+        return {window: self.share(experience, window) for window in WINDOW_LABELS}
+
+    @cached_property
+    def headlines(self) -> dict[str, Headline]:
+        """What is to be said of each experience now."""
+        found = {}
+        for experience in self.stage.experiences:
+            shares = self.shares(experience)
+            window = headline_window(shares)
+            found[experience.name] = Headline(
+                experience, window, shares[window], state(shares, experience.target)
+            )
+        return found
+
+    @cached_property
+    def weakest(self) -> Headline:
+        """The stage's quality is that of its weakest experience against target, never a mean of them."""
+        return min(self.headlines.values(), key=lambda known: (-SEVERITY[known.state], known.attainment))
+
+    def worst_segment(self, headline: Headline) -> str | None:
+        """The segment served worst against its own target; None when no segment says enough."""
+        experience = headline.experience
+        known = [
+            (share.attainment(experience.target_for(segment)) or 0.0, segment)
+            for segment in self.segments
+            if segment != OTHER
+            and (share := self.share(experience, headline.window, segment)).n >= MIN_SEGMENT_EVENTS
+        ]
+        return min(known)[1] if known else None
+
+    def top_reason(self, window: str) -> str | None:
+        """The most frequent reason of bad events."""
+        counted = [(self.count(reason_name(r), window), r) for r in reason_labels(self.stage)]
+        n, reason = max(counted)
+        return reason if n else None
+
+    def events(self, window: str) -> int:
+        """All events of the window, judged or not."""
+        return sum(self.count(outcome_name(outcome), window) for outcome in self.stage.outcomes)
+
+    def trend(self, experience: Experience) -> list[float | None]:
+        """Quality of the experience minute by minute, oldest first."""
+        if self.trend_sums is None:
+            return []
+        return [self._share(row, experience).quality for row in self.trend_sums]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A worker at `at_ms`."""
+
+    journey: Journey
+    at_ms: int
+    ready: bool
+    stages: tuple[StageSnapshot, ...]
+    version: str
+    partitions: int = 0
+    owned: int = 0
+    worker: str = ""
+    problems: tuple[str, ...] = field(default=())
+
+
+def stage_snapshot(
+    journey: Journey,
+    stage: Stage,
+    windows: StageWindows | None,
+    now_ms: int,
+    *,
+    results: Mapping[str, int],
+    refusals: Mapping[str, int],
+    last_event_ms: Mapping[str, int],
+    lags: tuple[PartitionLag, ...],
+) -> StageSnapshot:
+    """A stage as it is now; `windows` is None while its partitions are not recovered."""
+    return StageSnapshot(
+        stage=stage,
+        segments=journey.segment_labels,
+        column=windows.column if windows else {},
+        sums=windows.sums(now_ms) if windows else {},
+        trend_sums=windows.trend(now_ms) if windows else None,
+        results=dict(results),
+        refusals=dict(refusals),
+        last_event_ms=dict(last_event_ms),
+        lags=lags,
+    )
+
+
+def unknown_stage(journey: Journey, stage: Stage) -> StageSnapshot:
+    """A stage of which nothing is known yet."""
+    return stage_snapshot(
+        journey, stage, None, 0, results={}, refusals={}, last_event_ms={}, lags=()
+    )

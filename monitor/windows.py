@@ -1,0 +1,107 @@
+"""Windows: sums of the panes a worker holds for one stage, for every window at once.
+
+A window of length W at `now` is the pane that `now` falls into and the W/grain - 1 panes before it, so it
+spans at most W and at least W less one grain. Events ahead of `now` wait until their pane is reached.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.event import AHEAD_MS
+from monitor.panes import LONG, SHORT, Grain, PaneKey
+
+Numbers = NDArray[np.float64]
+"""Counts are whole numbers below 2^53, which float64 holds exactly; its matrix product is the fast one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window as its label says it."""
+
+    label: str
+    ms: int
+    grain: Grain
+
+
+WINDOWS = (
+    Window("20s", 20_000, SHORT),
+    Window("1m", 60_000, SHORT),
+    Window("5m", 300_000, SHORT),
+    Window("30m", 1_800_000, SHORT),
+    Window("1h", 3_600_000, SHORT),
+    Window("2h", 7_200_000, LONG),
+    Window("6h", 21_600_000, LONG),
+    Window("1d", 86_400_000, LONG),
+    Window("3d", 259_200_000, LONG),
+    Window("7d", 604_800_000, LONG),
+)
+WINDOW_LABELS = tuple(window.label for window in WINDOWS)
+
+
+class Ring:
+    """The panes of one grain that any window can reach, a row each, added over partitions."""
+
+    def __init__(self, grain: Grain, columns: int) -> None:
+        self.grain = grain
+        self._size = (grain.window_ms + AHEAD_MS) // grain.ms + 2
+        self._start_ms = np.full(self._size, -1, dtype=np.int64)
+        self._rows: Numbers = np.zeros((self._size, columns))
+
+    def row(self, start_ms: int) -> Numbers | None:
+        """The row of a pane, to be added to; None when newer panes have taken its place."""
+        i = start_ms // self.grain.ms % self._size
+        if self._start_ms[i] < start_ms:
+            self._start_ms[i] = start_ms
+            self._rows[i] = 0
+        return self._rows[i] if self._start_ms[i] == start_ms else None
+
+    def sums(self, lengths_ms: Sequence[int], now_ms: int) -> Numbers:
+        """One row of sums for each window length."""
+        newest = self.grain.start_of(now_ms)
+        oldest = newest - np.array(lengths_ms, dtype=np.int64)
+        inside = (self._start_ms > oldest[:, None]) & (self._start_ms <= newest)
+        held: Numbers = inside.astype(np.float64) @ self._rows
+        return held
+
+    def trend(self, step_ms: int, steps: int, now_ms: int) -> Numbers:
+        """Sums over consecutive slices of `step_ms`, oldest first, the last one holding `now`."""
+        last = now_ms - now_ms % step_ms
+        starts = last - step_ms * np.arange(steps - 1, -1, -1, dtype=np.int64)
+        inside = (self._start_ms >= starts[:, None]) & (self._start_ms < starts[:, None] + step_ms)
+        held: Numbers = inside.astype(np.float64) @ self._rows
+        return held
+
+
+class StageWindows:
+    """What one worker knows of one stage: its panes added over the partitions it owns."""
+
+    def __init__(self, counter_names: Sequence[str]) -> None:
+        self.names = tuple(counter_names)
+        self.column = {name: i for i, name in enumerate(self.names)}
+        self._rings = {grain.ms: Ring(grain, len(self.names)) for grain in (SHORT, LONG)}
+
+    def add(self, key: PaneKey, counts: Mapping[str, int]) -> None:
+        """Add counts to a pane. Counters of an older journey file that no longer exist are passed over."""
+        row = self._rings[key.grain_ms].row(key.start_ms)
+        if row is None:
+            return
+        for name, n in counts.items():
+            column = self.column.get(name)
+            if column is not None:
+                row[column] += n
+
+    def sums(self, now_ms: int) -> dict[str, Numbers]:
+        """Window label to sums by column."""
+        found: dict[str, Numbers] = {}
+        for grain_ms, ring in self._rings.items():
+            windows = [window for window in WINDOWS if window.grain.ms == grain_ms]
+            rows = ring.sums([window.ms for window in windows], now_ms)
+            found.update({window.label: row for window, row in zip(windows, rows, strict=True)})
+        return found
+
+    def trend(self, now_ms: int, step_ms: int = 60_000, steps: int = 60) -> Numbers:
+        """Sums of the last `steps` slices, oldest first."""
+        return self._rings[SHORT.ms].trend(step_ms, steps, now_ms)

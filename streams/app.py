@@ -1,0 +1,192 @@
+"""The Faust app: one agent and one pane table per stage topic, on the batched transport."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any
+
+import faust
+from faust.tables.table import Table
+from faust.types import TP
+from yarl import URL
+
+from monitor.journey import Journey
+from monitor.snapshot import PartitionLag
+from streams.outgoing import Outgoing
+from streams.partition import PaneRecord
+from streams.settings import Settings
+from streams.stage import FLUSH_S, Stage
+from streams.topics import changelog_topic
+from streams.transport import BatchSchema, Transport
+
+log = logging.getLogger(__name__)
+
+POLL_RECORDS = 4000
+"""Records of one fetch. Larger batches fold cheaper, but each holds the event loop for some 20 ms already."""
+
+BUFFERED_BATCHES = 8
+"""Batches waiting for an agent; together with POLL_RECORDS this bounds the memory of a backlog."""
+
+
+class PaneTable(Table):
+    """A table whose store is its stage: Faust brings the changelog, recovery and who owns what."""
+
+    def __init__(self, app: "App", stage: Stage, partitions: int) -> None:
+        super().__init__(
+            app,
+            name=stage.model.name,
+            partitions=partitions,
+            schema=BatchSchema(key_serializer="raw", value_serializer="raw", allow_empty=True),
+            recovery_buffer_size=1,
+        )
+        self._stage = stage
+
+    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
+        """Hand changelog records to the stage. Faust would only log an error here, so it is reported."""
+        try:
+            for event in batch:
+                message = event.message
+                records = [PaneRecord(record.key, record.value) for record in message.value]
+                self._stage.restore(message.partition, records)
+        except Exception as error:
+            self.app.fail(f"changelog of stage {self._stage.model.name} cannot be read", error)
+            raise
+
+    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
+        """Own what has been assigned and recovered."""
+        await super().on_recovery_completed(active_tps, standby_tps)
+        try:
+            await self._stage.own(
+                frozenset(tp.partition for tp in active_tps), self.app.consumer_generation_id
+            )
+        except Exception as error:
+            self.app.fail(f"stage {self._stage.model.name} cannot take over its partitions", error)
+            raise
+
+
+class App(faust.App):
+    """The worker's Faust app. `failure` is set once, by whatever makes the worker unable to go on."""
+
+    def __init__(
+        self,
+        journey: Journey,
+        settings: Settings,
+        counts: Mapping[str, int],
+        transport: type[Transport] = Transport,
+    ) -> None:
+        super().__init__(
+            settings.group,
+            broker=[URL(f"kafka://{address}") for address in settings.kafka.split(",")],
+            store="memory://",
+            datadir=settings.state_dir,
+            web_enabled=False,
+            topic_disable_leader=True,
+            topic_replication_factor=settings.replication_factor,
+            worker_redirect_stdouts=False,
+            stream_wait_empty=False,
+            stream_buffer_maxsize=BUFFERED_BATCHES,
+            broker_session_timeout=settings.session_timeout_s,
+            broker_heartbeat_interval=settings.session_timeout_s / 10,
+            broker_rebalance_timeout=60,
+            broker_max_poll_records=POLL_RECORDS,
+            broker_commit_interval=1.0,
+            consumer_auto_offset_reset="earliest",
+            producer_acks=-1,
+            producer_linger=0.02,
+            producer_max_batch_size=131_072,
+            producer_request_timeout=60,
+        )
+        self._transport_class = transport
+        self.partition_total = sum(counts.values())
+        self.failure: str | None = None
+        self._failed = asyncio.Event()
+        self.stages = [
+            Stage(journey, stage, changelog_topic(settings.group, stage.name), self._produce)
+            for stage in journey.stages
+        ]
+        for stage in self.stages:
+            self._declare(stage, counts[stage.model.topic])
+        self.on_partitions_revoked.connect(self._suspend)
+
+    def _declare(self, stage: Stage, partitions: int) -> None:
+        self.tables.add(PaneTable(self, stage, partitions))
+        topic = self.topic(stage.model.topic, schema=BatchSchema(), partitions=partitions)
+
+        async def fold(stream: Any) -> None:
+            try:
+                async for event in stream.noack().events():
+                    await stage.room()
+                    if self.is_current(event.message):
+                        stage.fold(event.message, round(time.time() * 1000))
+            except Exception as error:
+                self.fail(f"stage {stage.model.name} cannot be folded", error)
+                raise
+
+        self.agent(topic, name=f"fold-{stage.model.name}")(fold)
+
+    def fail(self, what: str, error: Exception) -> None:
+        """Report that the worker cannot go on; the first report is the one that counts."""
+        log.error("%s: %r", what, error, exc_info=error)
+        self.failure = self.failure or f"{what}: {type(error).__name__}: {error}"
+        self._failed.set()
+
+    # -- what stages need of Faust -------------------------------------------------------------------
+
+    def is_current(self, message: Any) -> bool:
+        """Whether a message was read under the present assignment."""
+        if message.generation_id != self.consumer_generation_id or self.rebalancing:
+            return False
+        return message.tp in self.consumer.assignment()
+
+    def acknowledge(self, message: Any) -> None:
+        """Acknowledge a batch, unless its partition has moved on to another owner."""
+        if self.is_current(message):
+            message.ack(self.consumer)
+
+    async def _produce(self, record: Outgoing) -> Awaitable[Any]:
+        topic, partition, key, value, headers = record
+        sent: Awaitable[Any] = await self.producer.send(topic, key, value, partition, None, headers)
+        return sent
+
+    async def flush_forever(self, stage: Stage) -> None:
+        """Write the stage's counts every `FLUSH_S`; an error ends the worker."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                await stage.flush(self.acknowledge)
+        except Exception as error:
+            self.fail(f"counts of stage {stage.model.name} cannot be written", error)
+
+    def lags(self, stage: Stage, now_s: float) -> tuple[PartitionLag, ...]:
+        """How far this worker is behind in each partition it owns."""
+        found = []
+        for partition in sorted(stage.owned or ()):
+            end = self.consumer.highwater(TP(stage.model.topic, partition))
+            offset, timestamp_s = stage.progress.get(partition, (None, now_s))
+            waiting = 0 if end is None or offset is None else max(end - offset - 1, 0)
+            found.append(PartitionLag(partition, waiting, max(now_s - timestamp_s, 0) if waiting else 0))
+        return tuple(found)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every stage's partitions are assigned and recovered."""
+        return self.failure is None and all(stage.owned is not None for stage in self.stages)
+
+    async def wait_for_failure(self) -> str:
+        """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
+        waiting = [asyncio.ensure_future(self._failed.wait()), asyncio.ensure_future(self._crashed.wait())]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        return self.failure or f"Faust stopped: {self.crash_reason!r}"
+
+    async def _suspend(self, *_: Any, **__: Any) -> None:
+        for stage in self.stages:
+            stage.suspend()
+
+    def _new_transport(self) -> Transport:
+        return self._transport_class(self.conf.broker_consumer, self)
+

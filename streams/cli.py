@@ -1,0 +1,275 @@
+"""The command `touchpoint`: reads settings, composes the parts, says what went wrong in one line."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+import uvloop
+
+from monitor.faults import FAULTS, parse_fault
+from monitor.journey import Journey
+from monitor.journey_file import JourneyFileError, parse
+from monitor.publisher import PublishError
+from streams import demo as demo_run
+from streams import settings as settings_reader
+from streams import topics as topics_of
+from streams import traffic
+from streams.embedded import EmbeddedBrokerError
+from streams.http import PortTakenError
+from streams.settings import Settings, SettingsError
+from streams.topics import BrokerUnreachableError, TopicError
+from streams.worker import Worker, WorkerFailedError
+
+USER_ERRORS = (
+    SettingsError,
+    EmbeddedBrokerError,
+    PortTakenError,
+    BrokerUnreachableError,
+    TopicError,
+    WorkerFailedError,
+    PublishError,
+    traffic.InputError,
+)
+
+SETTINGS_HELP = "Settings (environment):\n\n" + "\n\n".join(
+    f"{name} ({default}): {meaning}" for name, default, meaning in settings_reader.describe()
+)
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Windowed quality of customer touchpoints, from Kafka to Prometheus.",
+    epilog=SETTINGS_HELP,
+)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+def _fail(message: str) -> typer.Exit:
+    for line in message.splitlines():
+        typer.echo(f"touchpoint: {line}", err=True)
+    return typer.Exit(1)
+
+
+def _read_journey(path: Path) -> Journey:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _fail(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _fail(f"{path}: is no UTF-8 text") from None
+    except JourneyFileError as error:
+        raise _fail("\n".join(f"{path}: {wrong}" for wrong in error.errors)) from None
+
+
+def _settings() -> Settings:
+    try:
+        settings = settings_reader.read(os.environ)
+    except SettingsError as error:
+        raise _fail(str(error)) from None
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    return settings
+
+
+class _OneLine(logging.Formatter):
+    """Log records without traceback, unless debugging."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return super().formatException(ei) if logging.getLogger().isEnabledFor(logging.DEBUG) else ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        debugging = logging.getLogger().isEnabledFor(logging.DEBUG)
+        return text if debugging else text.partition("\n")[0]
+
+
+def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+    """Run until done; SIGINT and SIGTERM set the event that `work` is given."""
+
+    async def with_signals() -> T:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, stop.set)
+        return await work(stop)
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(with_signals())
+    except USER_ERRORS as error:
+        raise _fail(str(error)) from None
+
+
+@app.command()
+def demo(
+    for_: Annotated[float | None, typer.Option("--for", help="End by itself after this many seconds.")] = None,
+    http: Annotated[str | None, typer.Option(help="HOST:PORT of the live page.")] = None,
+    kafka_port: Annotated[int | None, typer.Option(help="Port of the embedded broker; free unless set.")] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME[=STRENGTH]@SECONDS, repeatable: " + ", ".join(FAULTS)),
+    ] = None,
+) -> None:
+    """Run everything on this machine: embedded broker, simulated journey, a worker, the live page.
+
+    Example: touchpoint demo --for 60 --fault checkout-payment-failure@20
+    """
+    settings = _settings()
+    if http:
+        settings = _replace(settings, "TOUCHPOINT_HTTP", http)
+    journey = _read_journey(settings.journey)
+    try:
+        faults = [parse_fault(text, journey) for text in fault or ()]
+    except ValueError as error:
+        raise _fail(str(error)) from None
+    summary = _run(
+        lambda stop: demo_run.run(
+            journey, settings, kafka_port=kafka_port, for_s=for_, faults=faults, stop=stop
+        )
+    )
+    typer.echo(json.dumps(summary))
+
+
+def _replace(settings: Settings, name: str, value: str) -> Settings:
+    try:
+        return settings_reader.read({**os.environ, name: value})
+    except SettingsError as error:
+        raise _fail(str(error)) from None
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker of the consumer group; start more to scale out.
+
+    Example: TOUCHPOINT_KAFKA=kafka:9092 TOUCHPOINT_HTTP=0.0.0.0:8080 touchpoint worker
+    """
+    settings = _settings()
+    journey = _read_journey(settings.journey)
+
+    async def work(stop: asyncio.Event) -> None:
+        one = Worker(journey, settings)
+        await one.run(stop, started=lambda: typer.echo(f"http://{one.address}/", err=True))
+
+    _run(work)
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="The journey file.")]) -> None:
+    """Validate a journey file: every error at once, with line, YAML path and the nearest valid name.
+
+    Example: touchpoint check monitor/journey.yaml
+    """
+    journey = _read_journey(file)
+    experiences = sum(len(stage.experiences) for stage in journey.stages)
+    typer.echo(f"{file}: journey `{journey.name}`, {len(journey.stages)} stages, {experiences} experiences")
+
+
+@app.command()
+def topics() -> None:
+    """Create the Kafka topics of the journey, or compare those that exist.
+
+    Example: TOUCHPOINT_KAFKA=kafka:9092 touchpoint topics
+    """
+    settings = _settings()
+    journey = _read_journey(settings.journey)
+
+    async def work(_: asyncio.Event) -> dict[str, int]:
+        admin = await topics_of.connect(settings)
+        try:
+            return await topics_of.ensure(admin, journey, settings)
+        finally:
+            await admin.close()
+
+    for name, partitions in _run(work).items():
+        typer.echo(f"{name}: {partitions} partitions")
+
+
+@app.command()
+def publish() -> None:
+    """Publish events, a JSON line each, from standard input; refuses what a worker would refuse.
+
+    Example: touchpoint publish < events.jsonl
+    """
+    settings = _settings()
+    journey = _read_journey(settings.journey)
+    lines = ((number, line) for number, line in enumerate(sys.stdin.buffer, 1))
+    report = _run(lambda stop: traffic.publish(journey, settings, lines, stop, now_ms=traffic.now_ms()))
+    _tell(report)
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="History: JSON lines, oldest first.")],
+    speed: Annotated[
+        float, typer.Option(help="1 is its own pace, 60 an hour a minute, 0 as fast as possible.")
+    ] = 0.0,
+    until_now: Annotated[
+        bool, typer.Option(help="Shift all times so that the newest event happened now.")
+    ] = False,
+) -> None:
+    """Publish history from a file, at its own pace times a speed.
+
+    Example: touchpoint replay january.jsonl --until-now
+    """
+    settings = _settings()
+    journey = _read_journey(settings.journey)
+    _tell(_run(lambda stop: traffic.replay(journey, settings, file, speed, until_now, stop)))
+
+
+def _tell(report: traffic.Report) -> None:
+    for problem in report.problems[: traffic.PROBLEMS_SHOWN]:
+        typer.echo(f"touchpoint: {problem}", err=True)
+    typer.echo(json.dumps({"published": report.published, "refused": report.refused}))
+    if report.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
+def simulate(
+    seed: Annotated[int, typer.Option(help="Same seed and start, same events.")] = 7,
+    events: Annotated[int | None, typer.Option(help="How many events; endless unless set.")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="RFC 3339 time of the first event; now unless set.")
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Multiple of the journey's expected rhythm.")] = 1.0,
+    compress: Annotated[float, typer.Option(help="Shortens the time between stages of a journey.")] = 1.0,
+    fault: Annotated[list[str] | None, typer.Option(help="As for demo; seconds after the start.")] = None,
+    to_kafka: Annotated[bool, typer.Option(help="To Kafka at the events' own pace, not to stdout.")] = False,
+) -> None:
+    """Write seeded realistic traffic as JSON lines, or publish it.
+
+    Example: touchpoint simulate --events 1000 --start 2026-01-01T00:00:00Z > events.jsonl
+    """
+    settings = _settings()
+    journey = _read_journey(settings.journey)
+    try:
+        faults = [parse_fault(text, journey) for text in fault or ()]
+        start_ms = traffic.read_time(start) if start else traffic.now_ms()
+    except ValueError as error:
+        raise _fail(str(error)) from None
+    stream = traffic.simulated(journey, seed, start_ms, rate, compress, faults, events)
+    if to_kafka:
+        _tell(_run(lambda stop: traffic.publish_simulated(settings, stream, stop)))
+        return
+    with contextlib.suppress(BrokenPipeError):
+        for event in stream:
+            sys.stdout.buffer.write(event.value + b"\n")
+        sys.stdout.flush()
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader is gone; exit quietly

@@ -1,0 +1,29 @@
+"""Refused records as they stand in the dead-letter topic: the original, byte for byte, and why."""
+
+from typing import Any
+
+from monitor.event import Refused
+from streams.outgoing import Outgoing
+
+ATTEMPT = "dlq.attempt"
+
+
+def dead_letter(topic: str, record: Any, refused: Refused) -> Outgoing:
+    """The dead letter of a refused consumer record: same key, value and headers, plus `dlq.*` text headers.
+
+    `dlq.attempt` counts how often the record has been refused; earlier `dlq.*` headers are replaced.
+    """
+    headers = [(name, value) for name, value in record.headers if not name.startswith("dlq.")]
+    attempts = [value for name, value in record.headers if name == ATTEMPT]
+    attempt = int(attempts[-1]) + 1 if attempts and attempts[-1].isdigit() else 1
+    described = {
+        "dlq.reason": refused.reason,
+        "dlq.error": refused.error,
+        "dlq.topic": record.topic,
+        "dlq.partition": record.partition,
+        "dlq.offset": record.offset,
+        "dlq.timestamp": record.timestamp,
+        ATTEMPT: attempt,
+    }
+    headers += [(name, str(value).encode()) for name, value in described.items()]
+    return Outgoing(topic, None, record.key, record.value, headers)

@@ -1,0 +1,187 @@
+"""The main job on one machine: embedded broker, simulated chair journey, one worker, the live page."""
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from monitor.faults import Fault
+from monitor.journey import Journey
+from monitor.measures import State
+from monitor.publisher import Publisher
+from monitor.simulator import Simulator
+from streams import topics
+from streams.embedded import EmbeddedBroker
+from streams.http import stages_answer
+from streams.settings import Settings
+from streams.terminal import StagesView
+from streams.worker import Worker
+
+HISTORY_S = 300
+"""Traffic of the last minutes is published at once, so that windows and trends do not begin empty."""
+
+COMPRESS = 5000
+"""A day between two stages of a journey passes in 17 seconds."""
+
+RATE = 2.0
+"""Twice the journey's rhythm: enough events in 20 s for the quickest rule even at night."""
+
+SEED = 7
+
+DRAIN_S = 20.0
+"""How long the worker may take, at the end, to count what has been published."""
+
+SESSION_TIMEOUT_S = 6.0
+"""The embedded broker lets a worker join after half of it; 30 s would delay the first metric by 15."""
+
+
+async def run(
+    journey: Journey,
+    settings: Settings,
+    *,
+    kafka_port: int | None,
+    for_s: float | None,
+    faults: Sequence[Fault],
+    stop: asyncio.Event,
+) -> dict[str, Any]:
+    """Run until `stop`, or `for_s` seconds of live traffic; returns the summary."""
+    with StagesView() as view, contextlib.closing(_Broker(kafka_port)) as broker:
+        settings = dataclasses.replace(
+            settings, kafka=broker.bootstrap, session_timeout_s=SESSION_TIMEOUT_S, create_topics=True
+        )
+        await _create_topics(journey, settings)
+        return await _Demo(journey, settings, view, faults, stop).run(for_s)
+
+
+class _Broker(EmbeddedBroker):
+    def __init__(self, port: int | None) -> None:
+        super().__init__(port)
+        self.start()
+
+    def close(self) -> None:
+        self.stop()
+
+
+async def _create_topics(journey: Journey, settings: Settings) -> None:
+    admin = await topics.connect(settings)
+    try:
+        await topics.ensure(admin, journey, settings)
+    finally:
+        await admin.close()
+
+
+class _Demo:
+    def __init__(
+        self,
+        journey: Journey,
+        settings: Settings,
+        view: StagesView,
+        faults: Sequence[Fault],
+        stop: asyncio.Event,
+    ) -> None:
+        self._journey = journey
+        self._settings = settings
+        self._view = view
+        self._faults = faults
+        self._stop = stop
+        self._worker = Worker(journey, settings)
+        self._publisher = Publisher(settings.kafka, idempotent=False)
+        self._alerts: dict[str, float] = {}
+        self._began = time.time()
+
+    async def run(self, for_s: float | None) -> dict[str, Any]:
+        end_worker = asyncio.Event()
+        working = asyncio.create_task(self._worker.run(end_worker, started=self._announce))
+        async with self._publisher:
+            publishing = asyncio.create_task(self._publish())
+            showing = asyncio.create_task(self._show())
+            deciding = asyncio.create_task(asyncio.wait_for(self._stop.wait(), for_s))
+            try:
+                await asyncio.wait(
+                    {working, publishing, showing, deciding}, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in (working, publishing, showing):
+                    if task.done():
+                        task.result()
+            finally:
+                for task in (publishing, deciding):
+                    task.cancel()
+                await asyncio.wait({publishing, deciding})
+        await self._drain(working)
+        showing.cancel()
+        summary = await self._summary()
+        end_worker.set()
+        await working
+        return summary
+
+    def _announce(self) -> None:
+        kafka, http = self._settings.kafka, self._worker.address
+        self._view.say(f"live page   http://{http}/     metrics   http://{http}/metrics")
+        self._view.say(f"one more    TOUCHPOINT_KAFKA={kafka} TOUCHPOINT_HTTP=127.0.0.1:0 touchpoint worker")
+
+    async def _publish(self) -> None:
+        live_ms = round(self._began * 1000)
+        simulator = Simulator(
+            self._journey,
+            seed=SEED,
+            start_ms=live_ms - HISTORY_S * 1000,
+            live_ms=live_ms,
+            rate=RATE,
+            compress=COMPRESS,
+            faults=self._faults,
+        )
+        for event in simulator.events():
+            ahead_s = event.at_ms / 1000 - time.time()
+            if ahead_s > 0:
+                await asyncio.sleep(ahead_s)
+            await self._publisher.send(event.topic, event.key, event.value)
+
+    async def _show(self) -> None:
+        while True:
+            answer = stages_answer(await self._worker.snapshot())
+            for stage in answer["stages"]:
+                if stage["state"] == State.DEGRADED:
+                    self._alerts.setdefault(stage["stage"], round(time.time() - self._began, 1))
+            caption = f"published {self._publisher.acknowledged}, counted {self._counted()}"
+            self._view.show(answer["stages"], caption)
+            await asyncio.sleep(0.5)
+
+    def _results(self, name: str) -> int:
+        stages = self._worker.app.stages if self._worker.app else []
+        return sum(stage.results[name] for stage in stages)
+
+    def _counted(self) -> int:
+        return self._results("counted")
+
+    async def _drain(self, working: asyncio.Task[None]) -> None:
+        deadline = time.monotonic() + DRAIN_S
+        while not working.done() and time.monotonic() < deadline:
+            if self._counted() + self._results("refused") >= self._publisher.acknowledged:
+                return
+            await asyncio.sleep(0.05)
+
+    async def _summary(self) -> dict[str, Any]:
+        answer = stages_answer(await self._worker.snapshot())
+        events = {stage.model.name: stage.results["counted"] for stage in self._worker.app.stages} if (
+            self._worker.app
+        ) else {}
+        return {
+            "published": self._publisher.acknowledged,
+            "counted": self._counted(),
+            "refused": self._results("refused"),
+            "stages": {
+                stage["stage"]: {
+                    "state": stage["state"],
+                    "quality": stage["quality"],
+                    "target": stage["target"],
+                    "events": events.get(stage["stage"], 0),
+                }
+                for stage in answer["stages"]
+            },
+            "alerts": [
+                {"alert": "StageDegraded", "stage": stage, "after_s": after_s}
+                for stage, after_s in self._alerts.items()
+            ],
+        }

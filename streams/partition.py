@@ -1,0 +1,243 @@
+"""The panes of one partition: each event in exactly one pane of each grain, exactly once, whoever owned it.
+
+A pane record says two things beside its counts: the *watermark*, the highest source offset it includes, and
+the *epoch* of the owner that wrote it. On replay an event whose offset a pane's watermark covers is already
+in that pane. After a change of owner the record with the highest (epoch, watermark) is the truth; the epoch
+stands in the record's key, so a former owner that wakes up late can never overwrite its successor.
+
+Record key: `<grain ms>:<start ms>:<epoch>`. Record value: watermark (8 bytes, big endian), then MessagePack
+of the named counts. A record without value deletes that key.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+
+from monitor.event import Event
+from monitor.judging import Judge
+from monitor.panes import LONG, SHORT, Counts, Pane, PaneKey, Tally, is_expired
+
+EXPIRE_EVERY_MS = 60_000
+"""Event time between two sweeps for expired panes; a sweep looks at every pane, some 3,000."""
+
+GENERATIONS = 2**32
+"""An epoch is incarnation * 2^32 + generation of the consumer group; the group counts in 32 bits."""
+
+_encode_counts = msgspec.msgpack.Encoder().encode
+_decode_counts = msgspec.msgpack.Decoder(Counts).decode
+
+
+class Positioned(NamedTuple):
+    """An accepted event and the offset it was read at."""
+
+    offset: int
+    at_ms: int
+    event: Event
+
+
+class PaneRecord(NamedTuple):
+    """A record for the changelog; without a value it deletes its key."""
+
+    key: bytes
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Folded:
+    """What folding a run of events did."""
+
+    counted: int = 0
+    duplicate: int = 0
+    added: list[tuple[PaneKey, Counts]] = field(default_factory=list)
+    bad: list[tuple[Event, tuple[str, ...]]] = field(default_factory=list)
+
+
+def next_epoch(highest: int, generation: int) -> int:
+    """The epoch of a new owner: above every epoch it has read, and unique among owners of its group.
+
+    The group's generation grows with every change of owner, but starts over when the group is deleted;
+    the incarnation then steps in.
+    """
+    if highest < 0:
+        return generation
+    incarnation, last_generation = divmod(highest, GENERATIONS)
+    return (incarnation + (generation <= last_generation)) * GENERATIONS + generation
+
+
+class Partition:
+    """State of one partition of a stage's topic."""
+
+    def __init__(self, horizon_ms: int) -> None:
+        self._horizon_ms = horizon_ms
+        self._records: dict[PaneKey, tuple[int, bytes]] = {}
+        self._hot: dict[PaneKey, Pane] = {}
+        self._dirty: set[PaneKey] = set()
+        self._stale: set[bytes] = set()
+        self._generation = -1
+        self._highest_epoch = -1
+        self._highest_watermark = -1
+        self._event_clock_ms = 0
+        self._swept_ms = 0
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._records.keys() | self._hot.keys())
+
+    # -- recovery ------------------------------------------------------------------------------------
+
+    def restore(self, record: PaneRecord) -> None:
+        """Apply one changelog record, in the order of the changelog; again does no harm."""
+        key, epoch = _read_key(record.key)
+        self._highest_epoch = max(self._highest_epoch, epoch)
+        known_epoch, known_watermark = self._version(key)
+        if record.value is None:
+            self._stale.discard(record.key)
+            if epoch == known_epoch and key not in self._dirty:
+                self._records.pop(key, None)
+                self._hot.pop(key, None)
+            return
+        watermark = _read_watermark(record.value)
+        if (epoch, watermark) <= (known_epoch, known_watermark):
+            if epoch < known_epoch:
+                self._stale.add(record.key)
+            return
+        if 0 <= known_epoch < epoch:
+            self._stale.add(_write_key(key, known_epoch))
+        self._records[key] = (epoch, record.value)
+        self._hot.pop(key, None)
+        self._dirty.discard(key)
+        self._highest_watermark = max(self._highest_watermark, watermark)
+        self._event_clock_ms = max(self._event_clock_ms, key.start_ms)
+
+    def own(self, generation: int) -> None:
+        """Become the owner, once the changelog has been read; again in the same generation is no change."""
+        if generation != self._generation:
+            self._generation = generation
+            self._highest_epoch = self.epoch = next_epoch(self._highest_epoch, generation)
+
+    def _version(self, key: PaneKey) -> tuple[int, int]:
+        hot, record = self._hot.get(key), self._records.get(key)
+        if record is None:
+            return (self.epoch, hot.watermark) if hot is not None else (-1, -1)
+        return record[0], hot.watermark if hot is not None else _read_watermark(record[1])
+
+    def holds(self, offset: int, at_ms: int) -> bool:
+        """Whether an event of that moment, read at that offset, is counted already."""
+        key = PaneKey(LONG.ms, LONG.start_of(at_ms))
+        return offset <= self._highest_watermark and offset <= self._version(key)[1]
+
+    # -- folding -------------------------------------------------------------------------------------
+
+    def fold(self, events: Iterable[Positioned], judge: Judge, now_ms: int) -> Folded:
+        """Count events, given in the order of their offsets; how they are cut into runs changes nothing."""
+        folded = Folded()
+        fresh: list[Positioned] = []
+        for positioned in events:
+            if positioned.offset > self._highest_watermark:
+                fresh.append(positioned)
+            else:  # a replay: some panes may hold this event, others not yet
+                self._fold_run([positioned], judge, now_ms, folded)
+        if fresh:
+            self._fold_run(fresh, judge, now_ms, folded)
+        return folded
+
+    def _fold_run(
+        self, run: list[Positioned], judge: Judge, now_ms: int, folded: Folded
+    ) -> None:
+        tally = Tally(judge)
+        bad = []
+        for _, at_ms, event in run:
+            bad_for = tally.add(event, at_ms)
+            if bad_for:
+                bad.append((event, bad_for))
+        newest_ms = max(at_ms for _, at_ms, _ in run)
+        last_offset = run[-1].offset
+        self._event_clock_ms = max(self._event_clock_ms, newest_ms)
+        counted = False
+        for key, counts in tally.panes():
+            is_short = key.grain_ms == SHORT.ms
+            # No window reaches a short pane this far behind the clock, so late events skip it.
+            if is_short and is_expired(key, max(now_ms, self._event_clock_ms), self._horizon_ms):
+                continue
+            pane = self._pane(key)
+            if run[0].offset <= pane.watermark:
+                continue
+            pane.add(counts, last_offset)
+            self._dirty.add(key)
+            folded.added.append((key, counts))
+            counted = counted or not is_short
+        if counted:
+            folded.counted += len(run)
+            folded.bad += bad
+        else:
+            folded.duplicate += len(run)
+        self._highest_watermark = max(self._highest_watermark, last_offset)
+
+    def _pane(self, key: PaneKey) -> Pane:
+        pane = self._hot.get(key)
+        if pane is None:
+            pane = self._hot[key] = self._read(key)
+        return pane
+
+    def _read(self, key: PaneKey) -> Pane:
+        record = self._records.get(key)
+        if record is None:
+            return Pane()
+        return Pane(_decode_counts(memoryview(record[1])[8:]), _read_watermark(record[1]))
+
+    def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
+        """Every pane's counts."""
+        for key in self._records.keys() | self._hot.keys():
+            hot = self._hot.get(key)
+            yield key, (hot if hot is not None else self._read(key)).counts
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def take_changes(self) -> list[PaneRecord]:
+        """Records of every pane changed since the last call, under this owner's epoch.
+
+        Only what they replace is remembered as stale: `take_stale` yields it once these are acknowledged.
+        """
+        records = []
+        for key in self._dirty:
+            pane = self._hot[key]
+            value = pane.watermark.to_bytes(8, "big") + _encode_counts(pane.counts)
+            known = self._records.get(key)
+            if known is not None and known[0] != self.epoch:
+                self._stale.add(_write_key(key, known[0]))
+            self._records[key] = (self.epoch, value)
+            records.append(PaneRecord(_write_key(key, self.epoch), value))
+        self._hot = {key: self._hot[key] for key in self._dirty}
+        self._dirty.clear()
+        return records
+
+    def take_stale(self) -> list[PaneRecord]:
+        """Deletions of what newer records have replaced, and of expired panes."""
+        if self._event_clock_ms - self._swept_ms >= EXPIRE_EVERY_MS:
+            self._swept_ms = self._event_clock_ms
+            self._expire()
+        deletions = [PaneRecord(key, None) for key in self._stale]
+        self._stale.clear()
+        return deletions
+
+    def _expire(self) -> None:
+        for key in list(self._records):
+            if key not in self._dirty and is_expired(key, self._event_clock_ms, self._horizon_ms):
+                epoch, _ = self._records.pop(key)
+                self._hot.pop(key, None)
+                self._stale.add(_write_key(key, epoch))
+
+
+def _write_key(key: PaneKey, epoch: int) -> bytes:
+    return b"%d:%d:%d" % (key.grain_ms, key.start_ms, epoch)
+
+
+def _read_key(key: bytes) -> tuple[PaneKey, int]:
+    grain_ms, start_ms, epoch = map(int, key.split(b":"))
+    return PaneKey(grain_ms, start_ms), epoch
+
+
+def _read_watermark(value: bytes) -> int:
+    return int.from_bytes(value[:8], "big")

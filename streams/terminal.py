@@ -1,0 +1,87 @@
+"""The one place that draws on a terminal: the demo's view of the stages, and progress of long work."""
+
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+# Colour and word say the same, so that nothing hangs on seeing colours.
+STYLES = {"good": "green", "below": "yellow", "degraded": "bold red", "quiet": "dim"}
+BARS = "▁▂▃▄▅▆▇█"
+
+
+class StagesView:
+    """The stages on standard error: redrawn in place on a terminal, a line per stage change elsewhere."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        self._states: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def show(self, stages: list[dict[str, Any]], caption: str) -> None:
+        """Draw the stages of an `/api/stages` answer."""
+        if self._live is not None:
+            self._live.update(_table(stages, caption), refresh=True)
+            return
+        for stage in stages:
+            name, state = stage["stage"], stage["state"]
+            if self._states.get(name) != state:
+                self._states[name] = state
+                self.say(f"{name}: {state}, {_percent(stage['quality'])} ({stage['n']} events in {stage['window']})")
+
+
+def _table(stages: list[dict[str, Any]], caption: str) -> Table:
+    table = Table(caption=caption, expand=False)
+    for heading, justify in (
+        ("Stage", "left"), ("State", "left"), ("Quality", "right"), ("Target", "right"),
+        ("Events/min", "right"), ("Last hour", "left"), ("Weakest", "left"), ("Most frequent reason", "left"),
+    ):  # fmt: skip
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type] # a literal, spelled above
+    for stage in stages:
+        state = stage["state"]
+        table.add_row(
+            stage["title"],
+            Text(state, style=STYLES[state]),
+            _percent(stage["quality"]),
+            _percent(stage["target"]),
+            f"{stage['events_per_minute']:.0f}",
+            _spark([quality for _, quality in stage["trend"]][-20:]),
+            stage["weakest"]["experience"] if stage["weakest"] else "",
+            stage["top_reason"] or "",
+        )
+    return table
+
+
+def _percent(ratio: float | None) -> str:
+    return "no events" if ratio is None else f"{ratio:.1%}"
+
+
+def _spark(qualities: list[float | None]) -> str:
+    return "".join(" " if q is None else BARS[min(int(q * len(BARS)), len(BARS) - 1)] for q in qualities)
+
+
+def progress(total: int | None) -> Progress:
+    """A progress bar on standard error; a bare count where the total is unknown."""
+    return Progress(
+        TextColumn("{task.description}"),
+        *([BarColumn(), MofNCompleteColumn()] if total else [TextColumn("{task.completed}")]),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

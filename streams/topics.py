@@ -1,0 +1,123 @@
+"""Which Kafka topics the product needs, and what is done when one is missing or has another partition count."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from monitor.journey import Journey
+from streams.settings import Settings
+
+
+class TopicError(RuntimeError):
+    """Topics that a worker cannot run on; one line each."""
+
+
+class BrokerUnreachableError(RuntimeError):
+    """No answer from Kafka."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it should be; `partitions` is None where any count will do."""
+
+    name: str
+    partitions: int | None
+    config: dict[str, str] = field(default_factory=dict)
+
+
+def changelog_topic(group: str, stage: str) -> str:
+    """The changelog of a stage's pane table, as Faust names it."""
+    return f"{group}-{stage}-changelog"
+
+
+async def connect(settings: Settings) -> AIOKafkaAdminClient:
+    """An admin client; retries for `kafka_timeout_s`, then BrokerUnreachableError."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.kafka_timeout_s
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.split(","))
+        try:
+            await admin.start()
+        except (KafkaError, OSError) as error:
+            await admin.close()
+            if loop.time() >= deadline:
+                raise BrokerUnreachableError(
+                    f"Kafka at {settings.kafka} does not answer ({type(error).__name__});"
+                    f" tried for {settings.kafka_timeout_s:g} s"
+                ) from None
+            await asyncio.sleep(0.5)
+        else:
+            return admin
+
+
+async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """Partition counts of those of the topics that exist."""
+    wanted = set(names) & set(await admin.list_topics())
+    described = await admin.describe_topics(sorted(wanted)) if wanted else []
+    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def create(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings) -> None:
+    """Create topics that are missing; one created by somebody else meanwhile is no error."""
+    if not topics:
+        return
+    answer = await admin.create_topics(
+        [
+            NewTopic(
+                topic.name,
+                topic.partitions or settings.topic_partitions,
+                settings.replication_factor,
+                topic_configs=topic.config,
+            )
+            for topic in topics
+        ]
+    )
+    for name, code, *text in answer.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise TopicError(f"topic {name} cannot be created: {error.__name__} {' '.join(map(str, text))}")
+
+
+def source_topics(journey: Journey) -> list[Topic]:
+    """What services publish to."""
+    return [Topic(stage.topic, stage.partitions) for stage in journey.stages]
+
+
+def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Topic]:
+    """What the monitor writes: a changelog with its source's partition count, and dead letters."""
+    topics = []
+    for stage in journey.stages:
+        changelog = changelog_topic(group, stage.name)
+        topics.append(Topic(changelog, counts[stage.topic], {"cleanup.policy": "compact"}))
+        topics.append(Topic(stage.dead_letter_topic, None))
+    return topics
+
+
+async def ensure(admin: AIOKafkaAdminClient, journey: Journey, settings: Settings) -> dict[str, int]:
+    """Create what is missing, compare what is there; the partition counts of the stages' topics.
+
+    TopicError names every topic that is missing (and may not be created) or has another count.
+    """
+    counts: dict[str, int] = {}
+    for wanted in (source_topics, lambda j: own_topics(j, settings.group, counts)):
+        topics = wanted(journey)
+        found = await partition_counts(admin, [topic.name for topic in topics])
+        missing = [topic for topic in topics if topic.name not in found]
+        if missing and not settings.create_topics:
+            raise TopicError("\n".join(f"topic {topic.name} does not exist" for topic in missing))
+        await create(admin, missing, settings)
+        while missing and not {topic.name for topic in missing} <= found.keys():
+            await asyncio.sleep(0.05)  # a new topic takes a moment to be known to every broker
+            found = await partition_counts(admin, [topic.name for topic in topics])
+        wrong = [
+            f"topic {topic.name} has {found[topic.name]} partitions, expected {topic.partitions}"
+            for topic in topics
+            if topic.partitions not in (None, found[topic.name])
+        ]
+        if wrong:
+            raise TopicError("\n".join(wrong))
+        counts |= found
+    return {stage.topic: counts[stage.topic] for stage in journey.stages}

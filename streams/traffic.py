@@ -1,0 +1,227 @@
+"""Events towards Kafka: from standard input, from a file of history, from the simulator."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from monitor.event import Codec, Event, Refused, epoch_ms
+from monitor.faults import Fault
+from monitor.journey import Journey
+from monitor.publisher import Publisher
+from monitor.simulator import SimulatedEvent, Simulator
+from streams import topics
+from streams.embedded import CLUSTER_ID
+from streams.settings import Settings
+from streams.terminal import progress
+
+PROBLEMS_SHOWN = 20
+"""Lines of a bad file that are shown; the count says how many there were."""
+
+
+class InputError(ValueError):
+    """A file that cannot be read."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the events: each is acknowledged by Kafka or refused here, with its line."""
+
+    published: int = 0
+    refused: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def refuse(self, number: int, refused: Refused) -> None:
+        self.refused += 1
+        if len(self.problems) < PROBLEMS_SHOWN:
+            self.problems.append(f"line {number}: {refused.reason}: {refused.error}")
+
+
+def now_ms() -> int:
+    """The clock, for whoever passes it on."""
+    return round(time.time() * 1000)
+
+
+def read_time(text: str) -> int:
+    """RFC 3339 to ms; ValueError in one line."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"`{text}` is no RFC 3339 time") from None
+    if at.tzinfo is None:
+        raise ValueError(f"`{text}` has no offset; write 2026-01-01T00:00:00Z")
+    return epoch_ms(at)
+
+
+class _Reader:
+    """Lines to events of the right topic."""
+
+    def __init__(self, journey: Journey) -> None:
+        self._codecs = {stage.name: (stage.topic, Codec(journey, stage)) for stage in journey.stages}
+        self._any = next(iter(self._codecs.values()))[1]
+
+    def read(self, line: bytes) -> tuple[str, Event] | Refused:
+        """The topic and the event of a line. Times are not judged here: history is old."""
+        event = self._any.decode(line)
+        if isinstance(event, Refused):
+            try:
+                stage = orjson.loads(line).get("stage")
+            except (ValueError, AttributeError):
+                return event
+            if not isinstance(stage, str) or stage not in self._codecs:
+                return event
+        else:
+            stage = event.stage
+        topic, codec = self._codecs[stage]
+        event = codec.decode(line)
+        return event if isinstance(event, Refused) else (topic, event)
+
+
+@asynccontextmanager
+async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
+    admin = await topics.connect(settings)
+    try:
+        cluster = await admin.describe_cluster()
+    finally:
+        await admin.close()
+    async with Publisher(settings.kafka, idempotent=cluster.get("cluster_id") != CLUSTER_ID) as publisher:
+        yield publisher
+
+
+def _key(event: Event) -> bytes:
+    return (event.journey_id or event.id or "").encode()
+
+
+async def publish(
+    journey: Journey,
+    settings: Settings,
+    lines: Iterable[tuple[int, bytes]],
+    stop: asyncio.Event,
+    now_ms: int,
+) -> Report:
+    """Publish (line number, JSON) pairs; what a worker would refuse is refused here, by line."""
+    report, reader = Report(), _Reader(journey)
+    codec = Codec(journey, journey.stages[0])
+    async with _publisher(settings) as publisher:
+        with progress(None) as bar:
+            task = bar.add_task("published")
+            for number, line in lines:
+                if stop.is_set():
+                    break
+                if not line.strip():
+                    continue
+                read = reader.read(line.strip())
+                if isinstance(read, Refused):
+                    report.refuse(number, read)
+                    continue
+                topic, event = read
+                if refused := codec.refuse_time(event.at_ms, now_ms):
+                    report.refuse(number, refused)
+                    continue
+                await publisher.send(topic, _key(event), line.strip())
+                bar.update(task, advance=1)
+        await publisher.flush()
+        report.published = publisher.acknowledged
+    return report
+
+
+async def replay(
+    journey: Journey, settings: Settings, file: Path, speed: float, until_now: bool, stop: asyncio.Event
+) -> Report:
+    """Publish a file of history in its order; a `speed` of 0 is as fast as Kafka takes it."""
+    report, reader = Report(), _Reader(journey)
+    events = list(_history(file, reader, report))
+    shift_ms = now_ms() - max(event.at_ms for _, _, event in events) if until_now and events else 0
+    async with _publisher(settings) as publisher:
+        with progress(len(events)) as bar:
+            task = bar.add_task("published", total=len(events))
+            began_s, first_ms = time.monotonic(), events[0][2].at_ms if events else 0
+            for line, topic, event in events:
+                if stop.is_set():
+                    break
+                if speed:
+                    due_s = (event.at_ms - first_ms) / 1000 / speed
+                    await asyncio.sleep(max(0.0, began_s + due_s - time.monotonic()))
+                await publisher.send(topic, _key(event), _shifted(line, shift_ms) if shift_ms else line)
+                bar.update(task, advance=1)
+        await publisher.flush()
+        report.published = publisher.acknowledged
+    return report
+
+
+def _history(file: Path, reader: _Reader, report: Report) -> Iterator[tuple[bytes, str, Event]]:
+    try:
+        with file.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                line = line.strip()
+                if not line:
+                    continue
+                read = reader.read(line)
+                if isinstance(read, Refused):
+                    report.refuse(number, read)
+                else:
+                    yield (line, *read)
+    except OSError as error:
+        raise InputError(f"{file}: {error.strerror}") from None
+
+
+def _shifted(line: bytes, shift_ms: int) -> bytes:
+    """The event with every time moved by `shift_ms`."""
+    event: dict[str, Any] = orjson.loads(line)
+    shift = timedelta(milliseconds=shift_ms)
+
+    def moved(text: str) -> str:
+        return (datetime.fromisoformat(text).astimezone(UTC) + shift).isoformat()
+
+    event["time"] = moved(event["time"])
+    promise = event.get("promise") or {}
+    for name in ("due_from", "due"):
+        if promise.get(name):
+            promise[name] = moved(promise[name])
+    return orjson.dumps(event)
+
+
+def simulated(
+    journey: Journey,
+    seed: int,
+    start_ms: int,
+    rate: float,
+    compress: float,
+    faults: Sequence[Fault],
+    events: int | None,
+) -> Iterator[SimulatedEvent]:
+    """The simulator's events, at most `events` of them."""
+    simulator = Simulator(
+        journey, seed=seed, start_ms=start_ms, rate=rate, compress=compress, faults=faults
+    )
+    return itertools.islice(simulator.events(), events)
+
+
+async def publish_simulated(
+    settings: Settings, events: Iterable[SimulatedEvent], stop: asyncio.Event
+) -> Report:
+    """Publish simulated events when they happen, until they end or `stop` is set."""
+    report = Report()
+    async with _publisher(settings) as publisher:
+        with progress(None) as bar:
+            task = bar.add_task("published")
+            for event in events:
+                if stop.is_set():
+                    break
+                ahead_s = event.at_ms / 1000 - time.time()
+                if ahead_s > 0:
+                    with_stop = asyncio.create_task(stop.wait())
+                    await asyncio.wait({with_stop}, timeout=ahead_s)
+                    with_stop.cancel()
+                await publisher.send(event.topic, event.key, event.value)
+                bar.update(task, advance=1)
+        await publisher.flush()
+        report.published = publisher.acknowledged
+    return report

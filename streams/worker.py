@@ -1,0 +1,153 @@
+"""One worker of the consumer group: topics checked, HTTP up, Faust running, until stopped or unable to go on."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from monitor.journey import Journey
+from monitor.snapshot import Snapshot, unknown_stage
+from streams import topics
+from streams.app import App
+from streams.embedded import CLUSTER_ID
+from streams.embedded_transport import Transport as EmbeddedTransport
+from streams.http import HttpServer
+from streams.settings import Settings
+from streams.stage import Failure
+from streams.transport import Transport
+
+STOP_S = 20.0
+"""How long a graceful stop may take; what is left then is read again by the next owner."""
+
+SNAPSHOT_MS = 250
+"""Scrapes and pages that ask within this time share one snapshot."""
+
+
+class WorkerFailedError(RuntimeError):
+    """The worker cannot go on; its supervisor should start it again."""
+
+
+class Worker:
+    """Composes the parts; `run` is its whole life."""
+
+    def __init__(self, journey: Journey, settings: Settings) -> None:
+        self._journey = journey
+        self._settings = settings
+        self._http = HttpServer(settings.http, self.snapshot, self.failures)
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._version = version("touchpoint-monitor")
+        self._snapshot: Snapshot | None = None
+        self._snapshot_lock = asyncio.Lock()
+        self.app: App | None = None
+        self.address = ""
+
+    async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
+        """Work until `stop` is set. Raises PortTakenError, BrokerUnreachableError, TopicError, WorkerFailedError.
+
+        `started` is called once HTTP answers, before Kafka is reached.
+        """
+        self.address = await self._http.start()
+        try:
+            started()
+            connecting = asyncio.create_task(self._connect())
+            if await _first(connecting, stop):
+                await self._work(connecting.result(), stop)
+        finally:
+            await self._http.stop()
+
+    async def _connect(self) -> App:
+        admin = await topics.connect(self._settings)
+        try:
+            counts = await topics.ensure(admin, self._journey, self._settings)
+            transport = await _transport_for(admin)
+        finally:
+            await admin.close()
+        return App(self._journey, self._settings, counts, transport)
+
+    async def _work(self, app: App, stop: asyncio.Event) -> None:
+        self.app = app
+        flushing: list[asyncio.Task[None]] = []
+        failing = asyncio.create_task(app.wait_for_failure())
+        try:
+            await app.start()
+            flushing = [asyncio.create_task(app.flush_forever(stage)) for stage in app.stages]
+            if await _first(failing, stop):
+                raise WorkerFailedError(failing.result())
+        finally:
+            for task in (failing, *flushing):
+                task.cancel()
+            await self._stop(app)
+
+    async def _stop(self, app: App) -> None:
+        """Write and commit what is folded, then leave the group. If Kafka is gone, leave without."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                if app.failure is None:
+                    for stage in app.stages:
+                        await stage.flush(app.acknowledge)
+                    await app.consumer.commit()
+                await app.stop()
+
+    # -- what HTTP answers from ----------------------------------------------------------------------
+
+    async def snapshot(self) -> Snapshot:
+        """What the worker knows now; the loop is given up between two stages."""
+        async with self._snapshot_lock:
+            now_ms = round(time.time() * 1000)
+            held = self._snapshot
+            if held is None or not 0 <= now_ms - held.at_ms < SNAPSHOT_MS:
+                held = self._snapshot = await self._take_snapshot(now_ms)
+            return held
+
+    async def _take_snapshot(self, now_ms: int) -> Snapshot:
+        app = self.app
+        if app is None:
+            stages = [unknown_stage(self._journey, stage) for stage in self._journey.stages]
+        else:
+            stages = []
+            for held in app.stages:
+                stages.append(held.snapshot(now_ms, app.lags(held, now_ms / 1000)))
+                await asyncio.sleep(0)
+        ready = app is not None and app.is_ready and all(stage.sums for stage in stages)
+        return Snapshot(
+            journey=self._journey,
+            at_ms=now_ms,
+            ready=ready,
+            stages=tuple(stages),
+            version=self._version,
+            partitions=app.partition_total if app else 0,
+            owned=sum(len(stage.owned or ()) for stage in app.stages) if app else 0,
+            worker=self._name,
+            problems=() if ready else (self._problem(app),),
+        )
+
+    def _problem(self, app: App | None) -> str:
+        if app is None:
+            return f"waiting for Kafka at {self._settings.kafka}"
+        return app.failure or "waiting for partitions, or recovering their counts"
+
+    def failures(self, stage: str) -> list[Failure] | None:
+        """The latest failing encounters of a stage, newest first; None when there is no such stage."""
+        if stage not in {known.name for known in self._journey.stages}:
+            return None
+        held = [known for known in (self.app.stages if self.app else ()) if known.model.name == stage]
+        return list(reversed(held[0].failures)) if held else []
+
+
+async def _transport_for(admin: AIOKafkaAdminClient) -> type[Transport]:
+    cluster = await admin.describe_cluster()
+    return EmbeddedTransport if cluster.get("cluster_id") == CLUSTER_ID else Transport
+
+
+async def _first(work: Awaitable[object], stop: asyncio.Event) -> bool:
+    """Wait for work or stop; True when the work is done, whose error is raised."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    return working in done

@@ -1,0 +1,442 @@
+"""The live page shows what the API says, as text, and asks nobody but the worker that served it."""
+
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from math import sin
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from aiohttp import web
+
+from tests import chromium
+
+PAGE = Path(__file__).parent.parent / "streams" / "page"
+FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
+CSP = "default-src 'self'"
+DEGRADED_RGB = (0xD5, 0x5E, 0x00)
+NOW_S = 1795300200
+
+Answer = dict[str, Any]
+
+needs_chromium = pytest.mark.skipif(chromium.find() is None, reason="needs Chromium")
+
+
+def stage(
+    name: str, title: str, kind: str, quality: float | None, target: float, **more: Any
+) -> Answer:
+    """One stage of the answer of `/api/stages`, with an hour of trend around its quality."""
+    trend: list[list[float | None]] = []
+    for minute in range(60):
+        wave = 0.012 * sin(minute / 3.0) + 0.006 * sin(minute * 1.7)
+        start = target + 0.02 if quality is not None and quality < target else quality
+        fall = 0.0 if start is None or quality is None else (start - quality) * max(0, minute - 40) / 19
+        value = None if start is None else min(1.0, start - fall + wave)
+        trend.append([NOW_S - (59 - minute) * 60, value])
+    state = "quiet" if quality is None else "good" if quality >= target else "degraded"
+    return {
+        "stage": name,
+        "title": title,
+        "kind": kind,
+        "owner": "web-team",
+        "runbook": f"https://runbooks.example.com/{name}",
+        "depends_on": [],
+        "state": state,
+        "quality": quality,
+        "target": target,
+        "weakest": None,
+        "n": 310,
+        "bad": 0 if quality is None else round(310 * (1 - quality)),
+        "window": "5m",
+        "events_per_minute": 150.0,
+        "top_reason": None,
+        "trend": trend,
+        **more,
+    }
+
+
+def weak(title: str, segment: str | None) -> Answer:
+    """The weakest experience of a stage, as the API gives it."""
+    return {"experience": "some_experience", "title": title, "segment": segment}
+
+
+def chair(*, degraded: bool = True) -> Answer:
+    """The shipped journey when the courier is late and nobody gives feedback, or when all is well."""
+    hurt: Answer = {"quality": 0.712, "state": "degraded", "bad": 134, "n": 466} if degraded else {}
+    calls: Answer = {"quality": 0.7949, "state": "below", "bad": 154, "n": 751} if degraded else {}
+    silent: Answer = (
+        {"quality": None, "n": 0, "bad": 0, "events_per_minute": 0.0, "weakest": None}
+        if degraded
+        else {}
+    )
+    rows: list[Answer] = [
+        {
+            "name": "web_checkout",
+            "title": "Web checkout",
+            "kind": "customer",
+            "quality": 0.957,
+            "target": 0.95,
+            "bad": 12,
+            "weakest": weak("Customers who start the checkout finish it", "business"),
+            "top_reason": "payment_error",
+            "events_per_minute": 623.0,
+        },
+        {
+            "name": "call_queue",
+            "title": "Call queue",
+            "kind": "customer",
+            "quality": 0.861,
+            "target": 0.8,
+            "owner": "contact-centre",
+            "weakest": weak("Calls are answered within 20 seconds", None),
+            "top_reason": "queue_too_long",
+        }
+        | calls,
+        {
+            "name": "store",
+            "title": "Store",
+            "kind": "customer",
+            "quality": 0.941,
+            "target": 0.93,
+            "owner": "store-managers",
+            "weakest": weak("Nobody waits more than three minutes for service", "new"),
+            "top_reason": "long_wait",
+        },
+        {
+            "name": "warehouse",
+            "title": "Warehouse",
+            "kind": "background",
+            "quality": 0.9836,
+            "target": 0.98,
+            "owner": "logistics",
+            "weakest": weak("Orders are packed without a hitch", "returning"),
+            "top_reason": "label_missing",
+            "depends_on": ["web_checkout"],
+            "events_per_minute": 502.4,
+            "n": 2512,
+            "bad": 41,
+        },
+        {
+            "name": "delivery",
+            "title": "Delivery",
+            "kind": "partner",
+            "quality": 0.943,
+            "target": 0.92,
+            "owner": "logistics",
+            "weakest": weak("The chair arrives when it was promised", "business"),
+            "top_reason": "no_call_ahead",
+            "depends_on": ["warehouse"],
+            "events_per_minute": 466.0,
+        }
+        | hurt,
+        {
+            "name": "feedback",
+            "title": "Feedback",
+            "kind": "feedback",
+            "quality": 0.884,
+            "target": 0.85,
+            "owner": "customer-insight",
+            "weakest": weak("Customers are not detractors (NPS 7 or more)", "new"),
+        }
+        | silent,
+        {
+            "name": "staff_pulse",
+            "title": "Staff pulse",
+            "kind": "staff",
+            "quality": 0.812,
+            "target": 0.75,
+            "owner": "people",
+            "weakest": weak("Staff score their day 4 or 5 of 5", None),
+            "events_per_minute": 4.2,
+            "n": 21,
+            "bad": 4,
+        },
+    ]
+    return {
+        "journey": "chair",
+        "title": "A used saddle chair, from the web to the living room",
+        "ready": True,
+        "at": "2026-11-21T21:30:00Z",
+        "worker": "host-1234",
+        "partitions": {"owned": 12, "of": 24},
+        "stages": [stage(**row) for row in rows],
+    }
+
+
+def failures(name: str, count: int = 12) -> list[Answer]:
+    """The latest failures of a stage, newest first."""
+    reasons = ("no_call_ahead", "late", "late", "nobody_home")
+    return [
+        {
+            "id": f"{name}-{0x5F3A91 + 7919 * i:06x}",
+            "time": f"2026-11-21T21:{29 - i:02d}:{(53 * i) % 60:02d}.125Z",
+            "outcome": "failed" if i % 5 else "abandoned",
+            "reason": reasons[i % 4] if i % 5 else None,
+            "segment": ("business", "new", "returning")[i % 3],
+            "partner": ("postnord", "matkahuolto")[i % 2],
+            "channel": ("web", "app", None)[i % 3],
+            "location": "tampere" if i % 4 == 1 else None,
+            "journey_id": f"j-{0xA11CE5 + 104729 * i:08x}" if i % 6 else None,
+            "experiences": ["delivered_as_promised"],
+        }
+        for i in range(count)
+    ]
+
+
+@dataclass
+class Worker:
+    """A stand-in for the worker: the page's files as they are, and answers that a test can swap."""
+
+    stages: Answer | int
+    lost_after: int | None = None
+    failing: list[Answer] = field(default_factory=list)
+    asked: Counter[str] = field(default_factory=Counter)
+    policy: str | None = CSP
+    url: str = ""
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """A file of the page or an answer of the API; anything else is counted too."""
+        self.asked[request.path] += 1
+        if name := FILES.get(request.path):
+            headers = {} if self.policy is None else {"Content-Security-Policy": self.policy}
+            return web.FileResponse(PAGE / name, headers=headers)
+        if request.path == "/api/stages":
+            if self.lost_after is not None and self.asked[request.path] > self.lost_after:
+                assert request.transport is not None
+                request.transport.abort()
+            if isinstance(self.stages, int):
+                return web.Response(status=self.stages)
+            return web.json_response(self.stages)
+        if match := re.fullmatch(r"/api/stages/(\w+)/failures", request.path):
+            return web.json_response({"stage": match[1], "failures": self.failing})
+        return web.Response(status=404)
+
+
+@asynccontextmanager
+async def serving(worker: Worker) -> AsyncIterator[Worker]:
+    """The worker on a free port of the loopback address."""
+    runner = web.ServerRunner(web.Server(worker.answer))
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    worker.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield worker
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def evening() -> AsyncIterator[Worker]:
+    """A worker that sees delivery degraded, the call queue below target and no feedback."""
+    async with serving(Worker(chair(), failing=failures("delivery"))) as worker:
+        yield worker
+
+
+class Texts(HTMLParser):
+    """The elements of a page: every start tag with its attributes, and the text inside each card."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.cards: list[tuple[str, str]] = []
+        self.text: list[str] = []
+        self._card: list[str] | None = None
+        self._state = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        if "card" in (attributes.get("class") or "").split():
+            self._card, self._state = [], attributes.get("data-state") or ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "li" and self._card is not None:
+            self.cards.append((self._state, " ".join(" ".join(self._card).split())))
+            self._card = None
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+        if self._card is not None:
+            self._card.append(data)
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_every_stage_is_there_in_order_with_quality_and_state(
+    evening: Worker, tmp_path: Path
+) -> None:
+    """Each stage is shown in the journey's order with its quality and its state in words."""
+    cards = Texts((await chromium.dump_dom(evening.url, tmp_path)).dom).cards
+    expected = [
+        ("good", "Web checkout", "95.7 %", "Good"),
+        ("below", "Call queue", "79.4 %", "Below target"),
+        ("good", "Store", "94.1 %", "Good"),
+        ("good", "Warehouse", "98.3 %", "Good"),
+        ("degraded", "Delivery", "71.2 %", "Degraded"),
+        ("quiet", "Feedback", "no events", "Quiet"),
+        ("good", "Staff pulse", "81.2 %", "Good"),
+    ]
+    assert [state for state, _ in cards] == [state for state, *_ in expected]
+    for (_, text), (_, *promised) in zip(cards, expected, strict=True):
+        for words in promised:
+            assert words in text
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_the_weakest_stage_says_whom_it_hits_and_why(evening: Worker, tmp_path: Path) -> None:
+    """The weakest stage is named with segment and reason, its failures are listed, the title counts."""
+    dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
+    assert '<strong id="hero-stage">Delivery</strong>' in dom
+    assert "Hits business hardest · mostly no call ahead · 3.6 \u00d7 the bad encounters" in dom
+    assert "Latest failures: Delivery" in dom
+    assert "<title>(1 degraded) A used saddle chair" in dom
+    assert all(failure["id"] in dom for failure in evening.failing)
+    assert evening.asked["/api/stages/delivery/failures"] >= 1
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_no_events_is_never_a_percentage(evening: Worker, tmp_path: Path) -> None:
+    """A stage without events says so and shows no quality at all, least of all 100 %."""
+    cards = Texts((await chromium.dump_dom(evening.url, tmp_path)).dom).cards
+    feedback = next(text for _, text in cards if "Feedback" in text)
+    assert "no events" in feedback
+    assert re.findall(r"[\d.]+ %", feedback) == ["85 %"]  # the target
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_a_stage_of_the_address_is_shown(evening: Worker, tmp_path: Path) -> None:
+    """A stage after # in the address is selected instead of the weakest, and only it is asked for."""
+    dom = (await chromium.dump_dom(f"{evening.url}/#store", tmp_path)).dom
+    assert "Latest failures: Store" in dom
+    assert [path for path in evening.asked if path.endswith("/failures")] == [
+        "/api/stages/store/failures"
+    ]
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_hostile_texts_stay_text(evening: Worker, tmp_path: Path) -> None:
+    """Markup in an id, reason, segment, title or runbook is shown as text, never becomes an element."""
+    attack = "<img src=/stolen onerror=document.title='stolen'><script>document.title='stolen'</script>"
+    evil = {"id": attack, "reason": attack, "segment": attack, "channel": attack, "journey_id": attack}
+    evening.failing = [{**evening.failing[0], **evil}]
+    assert isinstance(evening.stages, dict)
+    delivery = next(s for s in evening.stages["stages"] if s["stage"] == "delivery")
+    delivery |= {"title": attack, "top_reason": attack, "runbook": "javascript:alert(1)"}
+    delivery["weakest"] = weak(attack, attack)
+    page = Texts((await chromium.dump_dom(evening.url, tmp_path)).dom)
+    assert sum(text.count("<img src=/stolen onerror=") for text in page.text) >= 8
+    assert [a.get("src") for tag, a in page.tags if tag in ("img", "script")] == [
+        "/page.js",
+        "/icon.svg",
+    ]
+    assert not [a for _, a in page.tags if any(name.startswith("on") for name in a)]
+    assert not [a for _, a in page.tags if (a.get("href") or "").startswith("javascript:")]
+    assert evening.asked["/stolen"] == 0
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_a_lost_worker_is_announced_over_greyed_numbers(tmp_path: Path) -> None:
+    """When the worker stops answering, a banner says so; the old numbers stay, grey, with their age."""
+    async with serving(Worker(chair(), lost_after=1, failing=failures("delivery"))) as worker:
+        dom = (await chromium.dump_dom(worker.url, tmp_path, virtual_ms=9000)).dom
+    assert "The worker cannot be reached (no connection). These numbers are old." in dom
+    assert 'id="strip" data-tone="lost"' in dom
+    assert '<body class="stale">' in dom
+    assert re.search(r"As of \d\d.*? · \d+ s old", dom)
+    assert "<title>(unreachable)" in dom
+    assert "71.2" in dom
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_a_worker_that_never_answered_shows_no_numbers(tmp_path: Path) -> None:
+    """Without any answer there is a banner and no map, not an empty journey that looks healthy."""
+    async with serving(Worker(503)) as worker:
+        dom = (await chromium.dump_dom(worker.url, tmp_path)).dom
+    assert "The worker cannot be reached (HTTP 503). There is nothing to show yet." in dom
+    assert '<main id="main" hidden="">' in dom
+    assert Texts(dom).cards == []
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_a_worker_that_is_not_ready_says_so(tmp_path: Path) -> None:
+    """A worker still reading its tables is announced, and its stages neither look silent nor good."""
+    answer = chair()
+    answer["ready"] = False
+    for each in answer["stages"]:
+        each |= {"quality": None, "state": "quiet", "weakest": None, "n": 0, "bad": 0, "trend": []}
+    async with serving(Worker(answer)) as worker:
+        dom = (await chromium.dump_dom(worker.url, tmp_path)).dom
+    assert "The worker is not ready" in dom
+    assert "<title>(not ready)" in dom
+    cards = Texts(dom).cards
+    assert len(cards) == 7
+    assert all("Catching up" in text and "no events" not in text for _, text in cards)
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_the_page_keeps_to_the_strict_policy(evening: Worker, tmp_path: Path) -> None:
+    """Under `default-src 'self'` the browser's console stays empty: no violation, no error."""
+    assert (await chromium.dump_dom(evening.url, tmp_path)).console == ()
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_nothing_leaves_the_machine(evening: Worker, tmp_path: Path) -> None:
+    """Even with no policy to stop it, the page asks its own worker only, for the paths it is made of."""
+    evening.policy = None
+    seen = await chromium.dump_dom(evening.url, tmp_path)
+    assert [url for url in seen.asked if not url.startswith(f"{evening.url}/")] == []
+    assert set(evening.asked) == {*FILES, "/api/stages", "/api/stages/delivery/failures"}
+    assert evening.asked["/api/stages"] >= 2
+
+
+def test_the_files_name_no_other_host() -> None:
+    """No file of the page holds an absolute address, an inline style or a way to write markup."""
+    for name in FILES.values():
+        text = (PAGE / name).read_text().replace("http://www.w3.org/2000/svg", "")
+        assert re.findall(r"(?:https?:)?//[\w.]+\.\w+", text) == [], name
+        assert (
+            re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", text) == []
+        ), name
+        assert re.findall(r"\sstyle=|<style|\son\w+=", text) == [], name
+
+
+def share_of(rgb: tuple[int, int, int], png: bytes) -> float:
+    """The share of pixels of exactly that colour."""
+    return float((chromium.pixels(png) == np.array(rgb, np.uint8)).all(axis=2).mean())
+
+
+@pytest.mark.full
+@needs_chromium
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_the_degraded_colour_is_seen_only_when_something_is(dark: bool, tmp_path: Path) -> None:
+    """At 1400x1000, light and dark, vermilion is on the page if a stage is degraded, and only then."""
+    shots: list[bytes] = []
+    for degraded in (True, False):
+        directory = tmp_path / str(degraded)
+        directory.mkdir()
+        async with serving(Worker(chair(degraded=degraded), failing=failures("delivery"))) as worker:
+            shots.append(
+                await chromium.screenshot(worker.url, directory, width=1400, height=1000, dark=dark)
+            )
+    for png in shots:
+        assert (int.from_bytes(png[16:20]), int.from_bytes(png[20:24])) == (1400, 1000)
+    assert 0.002 < share_of(DEGRADED_RGB, shots[0]) < 0.05
+    assert share_of(DEGRADED_RGB, shots[1]) == 0
+    background = (0x0E, 0x13, 0x17) if dark else (0xF2, 0xF3, 0xF0)
+    assert 0.2 < share_of(background, shots[1]) < 0.8
