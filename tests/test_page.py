@@ -397,7 +397,7 @@ async def test_the_page_keeps_to_the_strict_policy(evening: Worker, tmp_path: Pa
 @pytest.mark.full
 @needs_chromium
 async def test_nothing_leaves_the_machine(evening: Worker, tmp_path: Path) -> None:
-    """Even with no policy to stop it, the page asks its own worker only, for the paths it is made of."""
+    """Even with no policy to stop it, the page asks its own worker only, for what it is made of."""
     evening.policy = None
     seen = await chromium.dump_dom(evening.url, tmp_path)
     assert [url for url in seen.asked if not url.startswith(f"{evening.url}/")] == []

@@ -1,6 +1,6 @@
 """One Apache Kafka node from Maven Central's jars: loopback only, no Docker, its data in one directory.
 
-`python deploy/kafka/kafka.py run` starts one by hand, tests use `KafkaNode`. Needs Java 17 and, once, mvn.
+`python deploy/kafka/kafka.py run` starts one by hand, tests use `KafkaNode`. Needs Java 17; mvn once.
 """
 
 import argparse

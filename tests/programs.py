@@ -1,0 +1,152 @@
+"""The product's own command as processes: what a user starts, tests start."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.polling import until
+
+TOUCHPOINT = str(Path(sys.executable).parent / "touchpoint")
+
+Labels = Mapping[str, str]
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This environment without any TOUCHPOINT_* but the given ones, e.g. KAFKA="127.0.0.1:9092"."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHPOINT_")}
+    return kept | {f"TOUCHPOINT_{name}": value for name, value in settings.items()}
+
+
+def touchpoint(
+    *arguments: str, stdin: bytes | None = None, timeout_s: float = 120, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    done = subprocess.run(
+        [TOUCHPOINT, *arguments],
+        input=stdin,
+        capture_output=True,
+        env=environment(**settings),
+        timeout=timeout_s,
+        check=False,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+class Samples:
+    """One scrape."""
+
+    def __init__(self, text: str) -> None:
+        self._samples = [
+            (sample.name, sample.labels, sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        ]
+
+    def sum(self, name: str, **labels: str) -> float:
+        """Sum of all samples of that name with these labels."""
+        return sum(
+            value
+            for sample, found, value in self._samples
+            if sample == name and labels.items() <= found.items()
+        )
+
+    def labels(self, name: str) -> list[dict[str, str]]:
+        """Label sets of all samples of that name."""
+        return [found for sample, found, _ in self._samples if sample == name]
+
+
+class WorkerProcess:
+    """A `touchpoint worker` on a free port, stopped at the end of the with block."""
+
+    def __init__(self, arguments: Sequence[str] = ("worker",), **settings: str) -> None:
+        self._arguments = arguments
+        self._settings = {"HTTP": "127.0.0.1:0", "SESSION_TIMEOUT_S": "6", **settings}
+        self._lines: list[str] = []
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [TOUCHPOINT, *self._arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(**self._settings),
+            text=True,
+        )
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._lines.append(line)
+            if found := re.search(r"http://[^/\s]+", line):
+                self.url = found[0]
+                break
+        assert self.url, f"the worker did not start: {self._lines}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
+
+    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 40) -> tuple[int, str]:
+        """Send a signal, wait; exit code and what was said on standard error since the start."""
+        self.process.send_signal(how)
+        return self.ended(timeout_s)
+
+    def ended(self, timeout_s: float = 40) -> tuple[int, str]:
+        """Wait until it ends by itself."""
+        assert self.process.stderr is not None
+        code = self.process.wait(timeout_s)
+        return code, "".join(self._lines) + self.process.stderr.read()
+
+    def get(self, path: str) -> bytes:
+        """The body of a GET."""
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - our own loopback
+            body: bytes = answer.read()
+            return body
+
+    def json(self, path: str) -> Any:
+        """The JSON of a GET."""
+        return orjson.loads(self.get(path))
+
+    def scrape(self) -> Samples:
+        """What Prometheus would see."""
+        return Samples(self.get("/metrics").decode())
+
+    def is_ready(self) -> bool:
+        """Whether /readyz says so."""
+        try:
+            return self.get("/readyz") == b"ready\n"
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+
+    def ready(self, deadline_s: float = 60) -> Self:
+        """Wait until it is ready."""
+        until(self.is_ready, "worker ready", deadline_s)
+        return self
+
+
+def counted(*workers: WorkerProcess) -> float:
+    """Events counted, over workers."""
+    return sum(worker.scrape().sum("touchpoint_records_total", result="counted") for worker in workers)
