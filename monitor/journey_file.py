@@ -1,14 +1,14 @@
-"""YAML text in, a `Journey` or every error at once out: each with line, YAML path and the nearest valid name.
+"""YAML text in, a `Journey` or every error at once out: each with line, YAML path, nearest valid name.
 
-The text is read as YAML nodes, not as Python values, for two reasons: nodes know their line, and a target
-written `0.98` stays the exact decimal 0.98.
+The text is read as YAML nodes, not as Python values, for two reasons: nodes know their line, and a
+target written `0.98` stays the exact decimal 0.98.
 """
 
 import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import get_args
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -19,10 +19,15 @@ from monitor.journey import NONE, OTHER, OUTCOMES, Condition, Experience, Journe
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names become label values, topic names and Grafana uids (at most 40 characters)."""
 
-TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")
+TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 """Kafka allows 249 characters; the changelog topic derived from it adds to them."""
 
-DURATION = re.compile(r"(\d+)(s|m|h|d)")
+NUMBER = re.compile(r"-?(?=\.?[0-9])[0-9]{0,12}(\.[0-9]{0,12})?")
+"""Digits enough for any target, few enough that no float overflows and 1 - target is never 0."""
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+
+DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 MIN_HORIZON_MS = 7 * UNIT_MS["d"]
@@ -89,9 +94,13 @@ class At:
             return {}
         found: dict[str, At] = {}
         for key_node, value_node in self.node.value:
-            key = str(key_node.value)
+            key = _text(key_node)
+            line = key_node.start_mark.line + 1
+            if key is None:
+                self.errors.append(FileError(line, self.path, "a key must be a text"))
+                continue
             path = f"{self.path}.{key}" if self.path != "file" else key
-            at = At(value_node, path, key_node.start_mark.line + 1, self.errors)
+            at = At(value_node, path, line, self.errors)
             if key in found:
                 at.wrong("is given twice")
             found[key] = at
@@ -107,10 +116,10 @@ class At:
         ]
 
     def text(self) -> str:
-        if isinstance(self.node, yaml.ScalarNode) and self.node.value.strip():
-            return str(self.node.value)
-        self.wrong("must be a text")
-        return ""
+        text = _text(self.node)
+        if text is None:
+            self.wrong("must be a text")
+        return text or ""
 
     def name(self) -> str:
         text = self.text()
@@ -137,18 +146,17 @@ class At:
             found.append(name)
         return tuple(found)
 
-    def decimal(self) -> Decimal:
-        try:
-            value = Decimal(self.text() or "0")
-        except InvalidOperation:
-            value = Decimal("NaN")
-        if value.is_finite():
-            return value
-        self.wrong("must be a number")
-        return Decimal(0)
+    def decimal(self, otherwise: str = "1") -> Decimal:
+        """The exact number, after a noted error `otherwise`, which passes the caller's own checks."""
+        text = self.text()
+        if NUMBER.fullmatch(text):
+            return Decimal(text)
+        if text:
+            self.wrong(f"`{text}` must be a number such as 0.98 or 20")
+        return Decimal(otherwise)
 
     def target(self) -> Decimal:
-        value = self.decimal()
+        value = self.decimal(otherwise="0.5")
         if not 0 < value < 1:
             self.wrong(f"target {value} must lie between 0 and 1, both excluded; 98 % is written 0.98")
             return Decimal("0.5")
@@ -157,10 +165,19 @@ class At:
     def duration_ms(self) -> int:
         text = self.text()
         match = DURATION.fullmatch(text)
-        if not match:
+        if match:
+            return int(match[1]) * UNIT_MS[match[2]]
+        if text:
             self.wrong(f"`{text}` must be a duration such as 30s, 5m, 6h or 8d")
-            return 0
-        return int(match[1]) * UNIT_MS[match[2]]
+        return MIN_HORIZON_MS
+
+
+def _text(node: yaml.Node | None) -> str | None:
+    """A scalar's text; None for null, blanks, and half a surrogate pair, which no output takes."""
+    if not isinstance(node, yaml.ScalarNode) or node.tag == "tag:yaml.org,2002:null":
+        return None
+    text = str(node.value)
+    return text if text.strip() and not SURROGATE.search(text) else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -176,10 +193,19 @@ def parse(text: str) -> Journey:
     """Build the journey of a YAML text; JourneyFileError names everything wrong with it."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"character U+{error.character:04X} is not allowed"
+        raise JourneyFileError([FileError(line, "file", problem)]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
         raise JourneyFileError([FileError(mark.line + 1 if mark else 1, "file", problem)]) from None
+    except RecursionError:
+        raise JourneyFileError([FileError(1, "file", "is nested too deeply")]) from None
+    except (ValueError, OverflowError):  # PyYAML's own slips: "\\UFFFFFFFF", %YAML 1.<5000 digits>
+        problem = "holds an escape or a version number out of range"
+        raise JourneyFileError([FileError(1, "file", problem)]) from None
     root = At(node, "file", 1, [])
     journey = _journey(root)
     if root.errors or journey is None:
@@ -192,15 +218,13 @@ def _journey(root: At) -> Journey | None:
         required=("version", "journey", "segments", "stages"),
         optional=("title", "timezone", "horizon", "channels", "partners"),
     )
-    if "version" in fields and fields["version"].text() != "1":
+    if "version" in fields and fields["version"].text() not in ("1", ""):
         fields["version"].wrong("this version of the monitor reads version 1")
     name = fields["journey"].name() if "journey" in fields else ""
     timezone = fields["timezone"].text() if "timezone" in fields else "UTC"
-    if timezone not in available_timezones():
-        fields["timezone"].wrong(
-            f"unknown time zone `{timezone}`{nearest(timezone, available_timezones())[:80]}"
-        )
-        timezone = "UTC"
+    if timezone not in ("UTC", "") and timezone not in (zones := available_timezones()):
+        hint = nearest(timezone, sorted(zones))[:80]
+        fields["timezone"].wrong(f"unknown time zone `{timezone}`{hint}")
     horizon_ms = fields["horizon"].duration_ms() if "horizon" in fields else 8 * UNIT_MS["d"]
     if "horizon" in fields and horizon_ms < MIN_HORIZON_MS:
         fields["horizon"].wrong("must be at least 7d, the longest window")
@@ -240,7 +264,7 @@ def _stage(
         ),
     )  # fmt: skip
     topic = fields["topic"].text() if "topic" in fields else f"touchpoint.{name.replace('_', '-')}.v1"
-    if not TOPIC.fullmatch(topic):
+    if topic and not TOPIC.fullmatch(topic):
         fields.get("topic", at).wrong(f"`{topic}` is no Kafka topic name")
     partitions = int(_positive(fields["partitions"], whole=True)) if "partitions" in fields else None
     kind: Kind = "customer"
@@ -248,11 +272,14 @@ def _stage(
         given = fields["kind"].one_of(get_args(Kind), "kind")
         kind = next((known for known in get_args(Kind) if known == given), kind)
     per_hour, by_hour = _expects(fields["expects"]) if "expects" in fields else (None, ())
-    outcomes = OUTCOMES + (fields["outcomes"].names() if "outcomes" in fields else ())
+    more_outcomes = fields["outcomes"].names() if "outcomes" in fields else ()
+    for outcome in (known for known in OUTCOMES if known in more_outcomes):
+        fields["outcomes"].wrong(f"`{outcome}` is an outcome of every stage, declare only further ones")
+    outcomes = OUTCOMES + more_outcomes
     stage_partners = fields["partners"].names(partners, "partner") if "partners" in fields else ()
     locations = fields["locations"].names() if "locations" in fields else ()
     reasons = fields["reasons"].names() if "reasons" in fields else ()
-    depends_on = ()
+    depends_on: tuple[str, ...] = ()
     if "depends_on" in fields:
         depends_on = fields["depends_on"].names([s for s in stage_names if s != name], "stage")
     known_values = {
@@ -279,7 +306,8 @@ def _stage(
         per_hour=per_hour,
         by_hour=by_hour,
         experiences=tuple(
-            _experience(key, member, segments, known_values) for key, member in experience_fields.items()
+            _experience(key, member, segments, known_values)
+            for key, member in experience_fields.items()
         ),
     )
 
@@ -291,7 +319,7 @@ def _expects(at: At) -> tuple[float | None, tuple[float, ...]]:
         return per_hour, ()
     by_hour = tuple(float(item.decimal()) for item in fields["by_hour"].items())
     if len(by_hour) != 24 or min(by_hour) < 0 or sum(by_hour) == 0:
-        fields["by_hour"].wrong("must be 24 weights, one an hour from midnight, none negative, not all 0")
+        fields["by_hour"].wrong("must be 24 weights from midnight on, none negative, not all 0")
     return per_hour, by_hour
 
 
@@ -336,8 +364,10 @@ def _experience(
 
 def _condition(field: str, at: At, known_values: dict[str, tuple[str, ...]]) -> Condition:
     if field in TEXT_FIELDS:
-        known = known_values.get(field)
-        return Condition(field, one_of=frozenset(at.names(known, field)))
+        names = at.names(known_values.get(field), field)
+        if not names:
+            at.wrong("must name at least one value")
+        return Condition(field, one_of=frozenset(names))
     if field in BOOLEAN_FIELDS:
         return Condition(field, is_true=at.one_of(("true", "false"), "truth value") == "true")
     bounds = at.fields(required=(), optional=("at_most", "at_least"))

@@ -74,8 +74,9 @@ class FastRule:
             return False
         if wilson_lower(seen.bad, seen.n) <= allowed + self.sure:
             return False
+        at_least = round(allowed + self.points, 9)  # 0.02 + 0.1 is above 0.12 in binary
         return all(
-            shares[window].n and shares[window].bad / shares[window].n >= allowed + self.points
+            shares[window].n and shares[window].bad / shares[window].n >= at_least
             for window in (self.window, self.confirm)
             if window is not None
         )

@@ -7,11 +7,13 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from monitor.errors import UserError
+
 MAX_IN_FLIGHT = 10_000
 """Events sent but not yet acknowledged; at 1 KB each some 10 MB."""
 
 
-class PublishError(RuntimeError):
+class PublishError(UserError):
     """Kafka did not take an event."""
 
 

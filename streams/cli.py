@@ -1,4 +1,7 @@
-"""The command `touchpoint`: reads settings, composes the parts, says what went wrong in one line."""
+"""The command `touchpoint`: reads settings, composes the parts, says what went wrong in one line.
+
+Each command imports what it needs when it runs: Faust takes most of a second, and `check` needs none of it.
+"""
 
 import asyncio
 import contextlib
@@ -7,37 +10,21 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-import uvloop
 
-from monitor.faults import FAULTS, parse_fault
+from monitor.errors import UserError
+from monitor.faults import FAULTS, Fault, parse_fault
 from monitor.journey import Journey
 from monitor.journey_file import JourneyFileError, parse
-from monitor.publisher import PublishError
-from streams import demo as demo_run
 from streams import settings as settings_reader
-from streams import topics as topics_of
-from streams import traffic
-from streams.embedded import EmbeddedBrokerError
-from streams.http import PortTakenError
-from streams.settings import Settings, SettingsError
-from streams.topics import BrokerUnreachableError, TopicError
-from streams.worker import Worker, WorkerFailedError
+from streams.settings import Settings
 
-USER_ERRORS = (
-    SettingsError,
-    EmbeddedBrokerError,
-    PortTakenError,
-    BrokerUnreachableError,
-    TopicError,
-    WorkerFailedError,
-    PublishError,
-    traffic.InputError,
-)
+if TYPE_CHECKING:
+    from streams.traffic import Report
 
 SETTINGS_HELP = "Settings (environment):\n\n" + "\n\n".join(
     f"{name} ({default}): {meaning}" for name, default, meaning in settings_reader.describe()
@@ -79,11 +66,15 @@ def _read_journey(path: Path) -> Journey:
 def _settings() -> Settings:
     try:
         settings = settings_reader.read(os.environ)
-    except SettingsError as error:
+    except UserError as error:
         raise _fail(str(error)) from None
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, handlers=[handler])
+    if level == "WARNING":  # Kafka's clients report each attempt of a retry; what matters is said once, by us
+        for chatty in ("aiokafka", "faust", "mode"):
+            logging.getLogger(chatty).setLevel("CRITICAL")
     return settings
 
 
@@ -109,10 +100,12 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
             loop.add_signal_handler(name, stop.set)
         return await work(stop)
 
+    import uvloop
+
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(with_signals())
-    except USER_ERRORS as error:
+    except UserError as error:
         raise _fail(str(error)) from None
 
 
@@ -130,14 +123,13 @@ def demo(
 
     Example: touchpoint demo --for 60 --fault checkout-payment-failure@20
     """
+    from streams import demo as demo_run
+
     settings = _settings()
     if http:
-        settings = _replace(settings, "TOUCHPOINT_HTTP", http)
+        settings = _replace("TOUCHPOINT_HTTP", http)
     journey = _read_journey(settings.journey)
-    try:
-        faults = [parse_fault(text, journey) for text in fault or ()]
-    except ValueError as error:
-        raise _fail(str(error)) from None
+    faults = _faults(fault or (), journey)
     summary = _run(
         lambda stop: demo_run.run(
             journey, settings, kafka_port=kafka_port, for_s=for_, faults=faults, stop=stop
@@ -146,10 +138,17 @@ def demo(
     typer.echo(json.dumps(summary))
 
 
-def _replace(settings: Settings, name: str, value: str) -> Settings:
+def _faults(texts: Sequence[str], journey: Journey) -> list[Fault]:
+    try:
+        return [parse_fault(text, journey) for text in texts]
+    except ValueError as error:
+        raise _fail(str(error)) from None
+
+
+def _replace(name: str, value: str) -> Settings:
     try:
         return settings_reader.read({**os.environ, name: value})
-    except SettingsError as error:
+    except UserError as error:
         raise _fail(str(error)) from None
 
 
@@ -159,6 +158,8 @@ def worker() -> None:
 
     Example: TOUCHPOINT_KAFKA=kafka:9092 TOUCHPOINT_HTTP=0.0.0.0:8080 touchpoint worker
     """
+    from streams.worker import Worker
+
     settings = _settings()
     journey = _read_journey(settings.journey)
 
@@ -186,6 +187,8 @@ def topics() -> None:
 
     Example: TOUCHPOINT_KAFKA=kafka:9092 touchpoint topics
     """
+    from streams import topics as topics_of
+
     settings = _settings()
     journey = _read_journey(settings.journey)
 
@@ -206,6 +209,8 @@ def publish() -> None:
 
     Example: touchpoint publish < events.jsonl
     """
+    from streams import traffic
+
     settings = _settings()
     journey = _read_journey(settings.journey)
     lines = ((number, line) for number, line in enumerate(sys.stdin.buffer, 1))
@@ -227,13 +232,15 @@ def replay(
 
     Example: touchpoint replay january.jsonl --until-now
     """
+    from streams import traffic
+
     settings = _settings()
     journey = _read_journey(settings.journey)
     _tell(_run(lambda stop: traffic.replay(journey, settings, file, speed, until_now, stop)))
 
 
-def _tell(report: traffic.Report) -> None:
-    for problem in report.problems[: traffic.PROBLEMS_SHOWN]:
+def _tell(report: "Report") -> None:
+    for problem in report.problems:
         typer.echo(f"touchpoint: {problem}", err=True)
     typer.echo(json.dumps({"published": report.published, "refused": report.refused}))
     if report.refused:
@@ -256,10 +263,12 @@ def simulate(
 
     Example: touchpoint simulate --events 1000 --start 2026-01-01T00:00:00Z > events.jsonl
     """
+    from streams import traffic
+
     settings = _settings()
     journey = _read_journey(settings.journey)
+    faults = _faults(fault or (), journey)
     try:
-        faults = [parse_fault(text, journey) for text in fault or ()]
         start_ms = traffic.read_time(start) if start else traffic.now_ms()
     except ValueError as error:
         raise _fail(str(error)) from None

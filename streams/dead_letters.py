@@ -25,5 +25,8 @@ def dead_letter(topic: str, record: Any, refused: Refused) -> Outgoing:
         "dlq.timestamp": record.timestamp,
         ATTEMPT: attempt,
     }
+    key = record.key
+    if key is None and record.value is None:
+        key = b""  # the producer refuses a record with neither, and a worker must get past one
     headers += [(name, str(value).encode()) for name, value in described.items()]
-    return Outgoing(topic, None, record.key, record.value, headers)
+    return Outgoing(topic, None, key, record.value, headers)

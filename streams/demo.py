@@ -90,6 +90,7 @@ class _Demo:
         self._publisher = Publisher(settings.kafka, idempotent=False)
         self._alerts: dict[str, float] = {}
         self._began = time.time()
+        self._announced = asyncio.Event()
 
     async def run(self, for_s: float | None) -> dict[str, Any]:
         end_worker = asyncio.Event()
@@ -118,6 +119,7 @@ class _Demo:
 
     def _announce(self) -> None:
         kafka, http = self._settings.kafka, self._worker.address
+        self._announced.set()
         self._view.say(f"live page   http://{http}/     metrics   http://{http}/metrics")
         self._view.say(f"one more    TOUCHPOINT_KAFKA={kafka} TOUCHPOINT_HTTP=127.0.0.1:0 touchpoint worker")
 
@@ -139,6 +141,7 @@ class _Demo:
             await self._publisher.send(event.topic, event.key, event.value)
 
     async def _show(self) -> None:
+        await self._announced.wait()
         while True:
             answer = stages_answer(await self._worker.snapshot())
             for stage in answer["stages"]:

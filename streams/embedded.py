@@ -14,6 +14,8 @@ import tempfile
 import time
 from typing import IO
 
+from monitor.errors import UserError
+
 HOST = "127.0.0.1"
 
 CLUSTER_ID = "touchpoint-embedded"
@@ -29,7 +31,7 @@ _API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 """Kafka's first question: length, ApiVersions, version 0, correlation 1, no client id."""
 
 
-class EmbeddedBrokerError(RuntimeError):
+class EmbeddedBrokerError(UserError):
     """The embedded broker is missing or could not start; the message is one line."""
 
 

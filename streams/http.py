@@ -10,6 +10,7 @@ import msgspec
 import orjson
 from aiohttp import web
 
+from monitor.errors import UserError
 from monitor.exposition import render
 from monitor.snapshot import Snapshot, StageSnapshot
 from streams.stage import Failure
@@ -32,7 +33,7 @@ TakeSnapshot = Callable[[], Awaitable[Snapshot]]
 Failures = Callable[[str], list[Failure] | None]
 
 
-class PortTakenError(RuntimeError):
+class PortTakenError(UserError):
     """The HTTP address cannot be used."""
 
 
@@ -109,7 +110,11 @@ class HttpServer:
 
 @web.middleware
 async def _secure(request: web.Request, handler: Any) -> web.StreamResponse:
-    response: web.StreamResponse = await handler(request)
+    try:
+        response: web.StreamResponse = await handler(request)
+    except web.HTTPException as error:  # no such path, or not with this method
+        error.headers.update(HEADERS)
+        raise
     response.headers.update(HEADERS)
     return response
 

@@ -3,7 +3,9 @@
 A pane record says two things beside its counts: the *watermark*, the highest source offset it includes, and
 the *epoch* of the owner that wrote it. On replay an event whose offset a pane's watermark covers is already
 in that pane. After a change of owner the record with the highest (epoch, watermark) is the truth; the epoch
-stands in the record's key, so a former owner that wakes up late can never overwrite its successor.
+stands in the record's key, so a former owner that wakes up late can never overwrite its successor. It may
+still outrank or delete records older than its own, so whoever recognises a replayed event by another owner's
+record writes that pane again as its own before it acknowledges the event.
 
 Record key: `<grain ms>:<start ms>:<epoch>`. Record value: watermark (8 bytes, big endian), then MessagePack
 of the named counts. A record without value deletes that key.
@@ -105,6 +107,7 @@ class Partition:
             return
         if 0 <= known_epoch < epoch:
             self._stale.add(_write_key(key, known_epoch))
+        self._stale.discard(record.key)
         self._records[key] = (epoch, record.value)
         self._hot.pop(key, None)
         self._dirty.discard(key)
@@ -163,6 +166,9 @@ class Partition:
                 continue
             pane = self._pane(key)
             if run[0].offset <= pane.watermark:
+                known = self._records.get(key)
+                if known is not None and known[0] != self.epoch:
+                    self._dirty.add(key)  # to be written as ours
                 continue
             pane.add(counts, last_offset)
             self._dirty.add(key)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from monitor.errors import UserError
+
 SHIPPED_JOURNEY = Path(__file__).parent.parent / "monitor" / "journey.yaml"
 
 PREFIX = "TOUCHPOINT_"
@@ -15,7 +17,7 @@ IGNORED_PREFIXES = ("TOUCHPOINT_TEST_",)
 """Variables of the test suite, which are none of the product's settings."""
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """Settings that cannot be used; one line each."""
 
 

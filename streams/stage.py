@@ -69,7 +69,7 @@ class Stage:
         self._partitions: dict[int, Partition] = {}
         self._unacknowledged: list[Batch] = []
         self._dead_letters: list[Outgoing] = []
-        self._unwritten = 0
+        self.unwritten = 0
         self._writing = asyncio.Lock()
         self._room = asyncio.Event()
         self._room.set()
@@ -101,7 +101,7 @@ class Stage:
             kept = {p: self._partitions.get(p, Partition(self._journey.horizon_ms)) for p in partitions}
             self._partitions = kept
             self._unacknowledged.clear()  # all of it is read again
-            self._unwritten = 0
+            self.unwritten = 0
             self._room.set()
             self.progress = {p: progress for p, progress in self.progress.items() if p in partitions}
             self.windows = StageWindows(self._counter_names)
@@ -139,8 +139,8 @@ class Stage:
         self._note_times(accepted, now_ms)
         self.progress[message.partition] = (records[-1].offset, records[-1].timestamp / 1000)
         self._unacknowledged.append(Batch(message, len(records)))
-        self._unwritten += len(records)
-        if self._unwritten >= MAX_UNWRITTEN:
+        self.unwritten += len(records)
+        if self.unwritten >= MAX_UNWRITTEN:
             self._room.clear()
         message.value = None  # the records are dealt with; free them before the acknowledgement comes
 
@@ -177,8 +177,8 @@ class Stage:
             await self._send(self._to_changelog(stale))
             for message, size in batches:
                 acknowledge(message)
-                self._unwritten -= size
-            if self._unwritten < MAX_UNWRITTEN:
+                self.unwritten -= size
+            if self.unwritten < MAX_UNWRITTEN:
                 self._room.set()
 
     # -- what others may know ------------------------------------------------------------------------

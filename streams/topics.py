@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from monitor.errors import UserError
 from monitor.journey import Journey
 from streams.settings import Settings
 
 
-class TopicError(RuntimeError):
+class TopicError(UserError):
     """Topics that a worker cannot run on; one line each."""
 
 
-class BrokerUnreachableError(RuntimeError):
+class BrokerUnreachableError(UserError):
     """No answer from Kafka."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from monitor.errors import UserError
 from monitor.event import Codec, Event, Refused, epoch_ms
 from monitor.faults import Fault
 from monitor.journey import Journey
@@ -26,7 +27,7 @@ PROBLEMS_SHOWN = 20
 """Lines of a bad file that are shown; the count says how many there were."""
 
 
-class InputError(ValueError):
+class InputError(UserError):
     """A file that cannot be read."""
 
 

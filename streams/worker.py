@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from monitor.errors import UserError
 from monitor.journey import Journey
 from monitor.snapshot import Snapshot, unknown_stage
 from streams import topics
@@ -28,7 +29,7 @@ SNAPSHOT_MS = 250
 """Scrapes and pages that ask within this time share one snapshot."""
 
 
-class WorkerFailedError(RuntimeError):
+class WorkerFailedError(UserError):
     """The worker cannot go on; its supervisor should start it again."""
 
 

@@ -497,6 +497,6 @@ at("table-box").addEventListener("pointermove", () => { pointedAt = now(); });
 addEventListener("hashchange", () => {
   if (cards.has(fromHash())) choose(fromHash()); // the skip link changes the hash too
 });
-new ResizeObserver(fit).observe(at("map"));
+new ResizeObserver(() => requestAnimationFrame(fit)).observe(at("map")); // a frame later: fit changes what is observed
 setInterval(paintStrip, 1000);
 poll();

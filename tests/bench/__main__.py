@@ -1,0 +1,95 @@
+"""`make bench`: one worker against stock Faust on the same broker in the same run, interleaved, medians."""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from monitor.journey_file import parse
+from streams import topics
+from streams.embedded import EmbeddedBroker
+from streams.settings import SHIPPED_JOURNEY, Settings
+from tests.bench.load import STAGE, publish
+from tests.programs import environment
+
+PARTITIONS = 12
+
+STOCK_SHARE = 20
+"""Stock Faust gets a 20th of the events: at a 20th of the speed both run equally long."""
+
+
+def main() -> None:
+    """Print a table of rounds and the ratio of medians."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--events", type=int, default=600_000, help="events for our worker in one round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--kafka", help="HOST:PORT of Apache Kafka; the embedded broker unless given")
+    arguments = parser.parse_args()
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+          f"{arguments.kafka or 'embedded broker'}, {PARTITIONS} partitions")  # fmt: skip
+    results: dict[str, list[dict[str, Any]]] = {"ours": [], "stock": []}
+    for number in range(arguments.rounds):
+        for kind in ("ours", "stock"):
+            events = arguments.events if kind == "ours" else arguments.events // STOCK_SHARE
+            found = _round(kind, events, arguments.kafka, f"{kind}{number}")
+            results[kind].append(found)
+            print(f"{kind:6} {found['events_per_s']:10,.0f} events/s  {found['peak_mb']:6.0f} MB peak  "
+                  f"{events:,} events of {found['bytes']} bytes in {found['seconds']:.1f} s")  # fmt: skip
+    ours, stock = (
+        statistics.median(found["events_per_s"] for found in results[kind]) for kind in ("ours", "stock")
+    )
+    print(f"median: ours {ours:,.0f}, stock Faust {stock:,.0f} events/s: {ours / stock:.1f} times")
+
+
+def _round(kind: str, events: int, kafka: str | None, name: str) -> dict[str, Any]:
+    broker = None
+    if kafka is None:
+        broker = EmbeddedBroker()
+        broker.start()
+    try:
+        bootstrap = kafka or (broker.bootstrap if broker else "")
+        size = asyncio.run(_prepare(bootstrap, events, name, embedded=broker is not None))
+        settings = environment(
+            KAFKA=bootstrap, JOURNEY=str(_journey(name)), GROUP=f"bench-{name}", HTTP="127.0.0.1:0",
+            SESSION_TIMEOUT_S="6",
+        )  # fmt: skip
+        command = [sys.executable, "-m", f"tests.bench.{kind}", str(events), str(PARTITIONS)]
+        said = subprocess.run(command, env=settings, check=True, capture_output=True, text=True).stdout
+        found: dict[str, Any] = json.loads(said.splitlines()[-1])
+        return found | {"bytes": size}
+    finally:
+        if broker is not None:
+            broker.stop()
+
+
+def _journey(name: str) -> Path:
+    """The shipped journey with a topic of the round's own."""
+    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"touchpoint-bench-{name}.yaml"  # noqa: S108
+    text = SHIPPED_JOURNEY.read_text().replace(
+        f"  {STAGE}:\n", f"  {STAGE}:\n    topic: bench.{name}\n    partitions: {PARTITIONS}\n"
+    )
+    path.write_text(text)
+    return path
+
+
+async def _prepare(bootstrap: str, events: int, name: str, *, embedded: bool) -> int:
+    journey = parse(_journey(name).read_text())
+    settings = Settings(kafka=bootstrap, group=f"bench-{name}")
+    admin = await topics.connect(settings)
+    try:
+        await topics.create(admin, topics.source_topics(journey), settings)
+    finally:
+        await admin.close()
+    return await publish(
+        journey, bootstrap, journey.stage(STAGE).topic, events, idempotent=not embedded
+    )
+
+
+if __name__ == "__main__":
+    main()

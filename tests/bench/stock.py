@@ -1,0 +1,77 @@
+"""The same job on stock Faust: an agent that decodes, judges and adds every event to its panes' table.
+
+It uses the product's own codec and judge, so the difference is the engine around them: one message and one
+table write per event and grain, instead of batches. Its acknowledgements are not safe (stock Faust's are not).
+"""
+
+import asyncio
+import os
+import sys
+import time
+from typing import Any
+
+import faust
+
+from monitor.event import Codec, Refused
+from monitor.journey_file import parse
+from monitor.judging import Judge
+from monitor.panes import Tally
+from streams.settings import read
+from tests.bench.load import STAGE
+from tests.bench.report import tell
+
+TICK_S = 0.005
+
+
+async def main(events: int, partitions: int) -> None:
+    """Run until `events` are counted."""
+    settings = read(os.environ)
+    journey = parse(settings.journey.read_text())
+    stage = journey.stage(STAGE)
+    codec, judge = Codec(journey, stage), Judge(journey, stage)
+    app = faust.App(
+        settings.group,
+        broker=f"kafka://{settings.kafka}",
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=2,
+        broker_max_poll_records=4000,
+        consumer_auto_offset_reset="earliest",
+        producer_linger=0.02,
+        producer_max_batch_size=131_072,
+    )
+    topic = app.topic(stage.topic, value_type=bytes, value_serializer="raw", partitions=partitions)
+    panes = app.Table("panes", default=dict, partitions=partitions)
+    done = {"counted": 0}
+
+    @app.agent(topic)
+    async def count(stream: Any) -> None:
+        async for value in stream:
+            event = codec.decode(value)
+            now_ms = round(time.time() * 1000)
+            if isinstance(event, Refused) or codec.refuse_time(event.at_ms, now_ms):
+                continue
+            tally = Tally(judge)
+            tally.add(event, event.at_ms)
+            for key, counts in tally.panes():
+                name = f"{key.grain_ms}:{key.start_ms}"
+                pane = panes[name]
+                for counter, n in counts.items():
+                    pane[counter] = pane.get(counter, 0) + n
+                panes[name] = pane
+            done["counted"] += 1
+
+    await app.start()
+    while not done["counted"]:
+        await asyncio.sleep(TICK_S)
+    began, first = time.perf_counter(), done["counted"]
+    while done["counted"] < events:
+        await asyncio.sleep(TICK_S)
+    tell(events - first, time.perf_counter() - began)
+    await app.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))

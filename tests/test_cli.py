@@ -1,0 +1,109 @@
+"""The other commands as a user runs them."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import pytest
+
+from streams.embedded import EmbeddedBroker
+from tests.polling import until
+from tests.programs import WorkerProcess, counted, touchpoint
+
+SHIPPED = Path(__file__).parents[1] / "monitor" / "journey.yaml"
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[EmbeddedBroker]:
+    """One embedded broker for the module."""
+    broker = EmbeddedBroker()
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def test_check_accepts_the_shipped_journey() -> None:
+    """The shipped journey file is valid."""
+    done = touchpoint("check", str(SHIPPED))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "journey `chair`, 7 stages" in done.stdout
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    """`--help` of each command shows an example."""
+    for command in ("demo", "worker", "check", "topics", "publish", "replay", "simulate"):
+        done = touchpoint(command, "--help")
+        assert done.returncode == 0
+        assert "Example: " in done.stdout, command
+
+
+def test_demo_counts_what_it_publishes_and_ends_by_itself() -> None:
+    """The demo's last line is a summary in which everything published is counted and every stage moves."""
+    done = touchpoint("demo", "--for", "12", "--http", "127.0.0.1:0")
+    assert done.returncode == 0, done.stderr
+    summary = orjson.loads(done.stdout.splitlines()[-1])
+    assert summary["published"] == summary["counted"] > 500
+    assert summary["refused"] == 0
+    assert summary["alerts"] == []
+    assert len(summary["stages"]) == 7
+    for stage in summary["stages"].values():
+        assert stage["state"] == "good"
+        assert stage["events"] > 0
+        assert stage["quality"] > stage["target"]
+
+
+def test_a_fault_degrades_its_stage_and_no_other() -> None:
+    """A payment failure shows as a degraded web checkout; everything else stays good."""
+    done = touchpoint(
+        "demo", "--for", "26", "--http", "127.0.0.1:0", "--fault", "checkout-payment-failure@5"
+    )
+    assert done.returncode == 0, done.stderr
+    summary = orjson.loads(done.stdout.splitlines()[-1])
+    states = {name: stage["state"] for name, stage in summary["stages"].items()}
+    assert states.pop("web_checkout") == "degraded"
+    assert set(states.values()) == {"good"}
+    assert [alert["stage"] for alert in summary["alerts"]] == ["web_checkout"]
+
+
+def test_a_misspelled_fault_names_the_nearest() -> None:
+    """A wrong fault is one line, not a traceback."""
+    done = touchpoint("demo", "--for", "5", "--fault", "checkout-payment-failur@1")
+    assert done.returncode == 1
+    assert "checkout-payment-failure" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_simulate_is_reproducible() -> None:
+    """Same seed and start, same bytes; another seed, others."""
+    arguments = ("simulate", "--events", "300", "--start", "2026-03-01T10:00:00+02:00", "--seed")
+    first, again, other = (touchpoint(*arguments, seed).stdout for seed in ("1", "1", "2"))
+    assert first == again
+    assert first.count("\n") == 300
+    assert first != other
+
+
+def test_publish_sends_what_is_valid_and_names_the_lines_that_are_not(broker: EmbeddedBroker) -> None:
+    """Valid lines are published and counted; each refused line is named; the exit code says so."""
+    now = datetime.now(UTC).isoformat()
+    good = [
+        orjson.dumps({"id": f"p-{i}", "time": now, "stage": "store", "outcome": "ok", "wait_s": i})
+        for i in range(20)
+    ]
+    lines = [*good[:10], b"{broken", b"", b'{"id":"x","stage":"stroe","outcome":"ok"}', *good[10:]]
+    assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+    done = touchpoint("publish", stdin=b"\n".join(lines), KAFKA=broker.bootstrap)
+    assert done.returncode == 1
+    assert orjson.loads(done.stdout) == {"published": 20, "refused": 2}
+    assert "line 11: not_json" in done.stderr
+    assert "line 13: " in done.stderr
+    with WorkerProcess(KAFKA=broker.bootstrap, GROUP="publish") as worker:
+        until(lambda: counted(worker) == 20, "published events counted")
+        assert worker.scrape().sum("touchpoint_records_total", result="refused") == 0
+
+
+def test_replay_of_a_missing_file_is_one_line(broker: EmbeddedBroker) -> None:
+    """A file that is not there is named."""
+    done = touchpoint("replay", "/nowhere.jsonl", KAFKA=broker.bootstrap)
+    assert done.returncode == 1
+    assert done.stderr == "touchpoint: /nowhere.jsonl: No such file or directory\n"

@@ -1,0 +1,562 @@
+"""Any bytes with any headers give an `Event` or a `Refused` with a named reason; nothing raises."""
+
+import base64
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from monitor.event import AHEAD_MS, MAX_BYTES, Codec, Event, Reason, Refused, epoch_ms
+from monitor.journey_file import parse
+
+CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CODEC = Codec(CHAIR, CHAIR.stage("web_checkout"))
+
+VALID: dict[str, Any] = {
+    "id": "e-1",
+    "time": "2026-05-04T10:00:00+03:00",
+    "stage": "web_checkout",
+    "outcome": "ok",
+}
+FULL: dict[str, Any] = {
+    **VALID,
+    "journey_id": "j-1",
+    "case_id": "c-1",
+    "customer_ref": "p-1",
+    "segment": "new",
+    "channel": "web",
+    "touchpoint": "checkout",
+    "partner": "klarna",
+    "location": "helsinki",
+    "reason": "slow_page",
+    "initiator": "customer",
+    "duration_s": 42.5,
+    "wait_s": 3,
+    "system_wait_s": 0.25,
+    "internal_ok": True,
+    "score": {"kind": "nps", "value": 9},
+    "promise": {"id": "p-1", "kind": "delivery_window", "due": "2026-05-05T10:00:00Z", "kept": None},
+    "handoff": {"id": "h-1", "from": "web", "to": "warehouse"},
+    "attributes": {"anything": [1, {"at": "all"}]},
+}
+OPTIONAL = [name for name in FULL if name not in VALID and name != "attributes"]
+
+STRUCTURED = [("content-type", b"application/cloudevents+json; charset=utf-8")]
+BINARY: list[tuple[str, bytes | None]] = [("ce_specversion", b"1.0")]
+PREFIX = b"\x00\x00\x00\x00\x07"
+"""A Confluent schema prefix: byte 0 and a 4-byte schema id."""
+
+DEEP = 100_000
+
+
+def body(**changes: Any) -> bytes:
+    """The valid event with fields changed, or left out when given as `...`."""
+    merged = {**VALID, **changes}
+    return json.dumps({key: value for key, value in merged.items() if value is not ...}).encode()
+
+
+def raw(field: str, text: str | bytes) -> bytes:
+    """The valid event with one more field whose JSON text is given as it stands."""
+    text = text.encode() if isinstance(text, str) else text
+    return body()[:-1] + f', "{field}": '.encode() + text + b"}"
+
+
+def envelope(**fields: Any) -> bytes:
+    """A CloudEvents structured body."""
+    return json.dumps({"specversion": "1.0", **fields}).encode()
+
+
+def data(**changes: Any) -> dict[str, Any]:
+    """The valid event as a mapping, for the data of an envelope."""
+    result: dict[str, Any] = json.loads(body(**changes))
+    return result
+
+
+Headers = list[tuple[str, bytes | None]]
+
+REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
+    "no bytes": (b"", [], Reason.EMPTY),
+    "tombstone": (None, [], Reason.EMPTY),
+    "tombstone with headers": (None, BINARY, Reason.EMPTY),
+    "blank": (b"  \n", [], Reason.NOT_JSON),
+    "plain text": (b"hello", [], Reason.NOT_JSON),
+    "trailing comma": (body()[:-1] + b",}", [], Reason.NOT_JSON),
+    "text after the value": (body() + b" x", [], Reason.NOT_JSON),
+    "two values": (body() + body(), [], Reason.NOT_JSON),
+    "single quotes": (body().replace(b'"', b"'"), [], Reason.NOT_JSON),
+    "byte order mark": (b"\xef\xbb\xbf" + body(), [], Reason.NOT_JSON),
+    "UTF-16": (body().decode().encode("utf-16"), [], Reason.NOT_JSON),
+    "invalid UTF-8 in a string": (raw("segment", b'"\xff"'), [], Reason.NOT_JSON),
+    "overlong UTF-8 in a string": (raw("segment", b'"\xc0\xaf"'), [], Reason.NOT_JSON),
+    "half a surrogate pair": (raw("segment", '"\\ud800"'), [], Reason.NOT_JSON),
+    "half a surrogate pair in an unknown field": (raw("more", '"\\ud800"'), [], Reason.NOT_JSON),
+    "NaN": (raw("wait_s", "NaN"), [], Reason.NOT_JSON),
+    "NaN in an unknown field": (raw("more", "NaN"), [], Reason.NOT_JSON),
+    "Infinity": (raw("wait_s", "Infinity"), [], Reason.NOT_JSON),
+    "1e999": (raw("wait_s", "1e999"), [], Reason.BAD_VALUE),
+    "5000 digits": (raw("wait_s", "9" * 5000), [], Reason.BAD_VALUE),
+    "deep in a number": (raw("wait_s", "[" * DEEP + "]" * DEEP), [], Reason.WRONG_TYPE),
+    "deep in an unknown field": (raw("more", "[" * DEEP + "]" * DEEP), [], Reason.NOT_JSON),
+    "deep in attributes": (raw("attributes", '{"a":' * DEEP + "1" + "}" * DEEP), [], Reason.NOT_JSON),
+    "deep within a known field": (raw("score", '{"score":' * DEEP), [], Reason.NOT_JSON),
+    "deep alone": (b"[" * DEEP, [], Reason.WRONG_TYPE),
+    "10 MB": (raw("attributes", '"' + "x" * 10_000_000 + '"'), [], Reason.TOO_LARGE),
+    "list": (b"[" + body() + b"]", [], Reason.WRONG_TYPE),
+    "number": (b"17", [], Reason.WRONG_TYPE),
+    "null": (b"null", [], Reason.WRONG_TYPE),
+    "empty object": (b"{}", [], Reason.MISSING_FIELD),
+    "no id": (body(id=...), [], Reason.MISSING_FIELD),
+    "no time": (body(time=...), [], Reason.MISSING_FIELD),
+    "no stage": (body(stage=...), [], Reason.MISSING_FIELD),
+    "no outcome": (body(outcome=...), [], Reason.MISSING_FIELD),
+    "null id": (body(id=None), [], Reason.MISSING_FIELD),
+    "null time": (body(time=None), [], Reason.MISSING_FIELD),
+    "null stage": (body(stage=None), [], Reason.WRONG_TYPE),
+    "null outcome": (body(outcome=None), [], Reason.WRONG_TYPE),
+    "number as id": (body(id=1), [], Reason.WRONG_TYPE),
+    "number as stage": (body(stage=1), [], Reason.WRONG_TYPE),
+    "list as outcome": (body(outcome=["ok"]), [], Reason.WRONG_TYPE),
+    "text as duration": (body(duration_s="5"), [], Reason.WRONG_TYPE),
+    "truth value as duration": (body(duration_s=True), [], Reason.WRONG_TYPE),
+    "text as truth value": (body(internal_ok="true"), [], Reason.WRONG_TYPE),
+    "number as score": (body(score=9), [], Reason.WRONG_TYPE),
+    "score without a value": (body(score={"kind": "nps"}), [], Reason.MISSING_FIELD),
+    "score of no known kind": (body(score={"kind": "stars", "value": 5}), [], Reason.BAD_VALUE),
+    "score off every scale": (body(score={"kind": "nps", "value": 1001}), [], Reason.BAD_VALUE),
+    "unknown initiator": (body(initiator="robot"), [], Reason.BAD_VALUE),
+    "initiator like another error": (body(initiator="missing required field"), [], Reason.BAD_VALUE),
+    "initiator like a time error": (body(initiator="RFC3339 timezone"), [], Reason.BAD_VALUE),
+    "initiator like an error's path": (body(initiator="x - at `$.time`"), [], Reason.BAD_VALUE),
+    "handoff from nobody": (body(handoff={"id": "h", "to": "web"}), [], Reason.MISSING_FIELD),
+    "negative duration": (body(duration_s=-0.001), [], Reason.BAD_VALUE),
+    "huge duration": (body(duration_s=1.1e9), [], Reason.BAD_VALUE),
+    "empty id": (body(id=""), [], Reason.BAD_VALUE),
+    "overlong id": (body(id="x" * 201), [], Reason.BAD_VALUE),
+    "overlong journey_id": (body(journey_id="x" * 201), [], Reason.BAD_VALUE),
+    "time without offset": (body(time="2026-05-04T10:00:00"), [], Reason.BAD_TIME),
+    "day only": (body(time="2026-05-04"), [], Reason.BAD_TIME),
+    "month 13": (body(time="2026-13-04T10:00:00Z"), [], Reason.BAD_TIME),
+    "30 February": (body(time="2026-02-30T10:00:00Z"), [], Reason.BAD_TIME),
+    "24 o'clock": (body(time="2026-05-04T24:00:00Z"), [], Reason.BAD_TIME),
+    "leap second": (body(time="2016-12-31T23:59:60Z"), [], Reason.BAD_TIME),
+    "offset of 25 hours": (body(time="2026-05-04T10:00:00+25:00"), [], Reason.BAD_TIME),
+    "seconds since 1970": (body(time=1_777_888_999), [], Reason.BAD_TIME),
+    "empty time": (body(time=""), [], Reason.BAD_TIME),
+    "promise due without offset": (
+        body(promise={"id": "p", "kind": "k", "due": "2026-05-04T10:00:00"}), [], Reason.BAD_TIME,
+    ),
+    "unknown stage": (body(stage="moon_base"), [], Reason.UNKNOWN_STAGE),
+    "another stage's event": (body(stage="delivery"), [], Reason.WRONG_TOPIC),
+    "unknown outcome": (body(outcome="great"), [], Reason.UNKNOWN_OUTCOME),
+    "outcome in capitals": (body(outcome="OK"), [], Reason.UNKNOWN_OUTCOME),
+    "structured without specversion": (body(), STRUCTURED, Reason.MISSING_FIELD),
+    "structured, not JSON": (b"<xml/>", STRUCTURED, Reason.NOT_JSON),
+    "structured, a batch": (b"[" + envelope(data=data()) + b"]", STRUCTURED, Reason.WRONG_TYPE),
+    "structured without data": (envelope(id="e-2"), STRUCTURED, Reason.MISSING_FIELD),
+    "structured without data or header": (envelope(id="e-2"), [], Reason.MISSING_FIELD),
+    "structured, data null": (envelope(data=None), STRUCTURED, Reason.WRONG_TYPE),
+    "structured, data a text": (envelope(data="ok"), STRUCTURED, Reason.WRONG_TYPE),
+    "structured, bad base64": (envelope(data_base64="*"), STRUCTURED, Reason.BAD_VALUE),
+    "structured, base64 beyond ASCII": (envelope(data_base64="é"), [], Reason.BAD_VALUE),
+    "structured, base64 of no JSON": (envelope(data_base64="AAAA"), STRUCTURED, Reason.NOT_JSON),
+    "structured, base64 of nothing": (envelope(data_base64=""), STRUCTURED, Reason.NOT_JSON),
+    "structured, no id anywhere": (envelope(data=data(id=...)), STRUCTURED, Reason.MISSING_FIELD),
+    "structured, bad time": (envelope(time="soon", data=data()), STRUCTURED, Reason.BAD_TIME),
+    "structured, time without offset": (
+        envelope(time="2026-05-04T10:00:00", data=data()), STRUCTURED, Reason.BAD_TIME,
+    ),
+    "structured, empty id": (envelope(id="", data=data()), STRUCTURED, Reason.BAD_VALUE),
+    "structured, specversion a number": (envelope(specversion=1, data=data()), [], Reason.WRONG_TYPE),
+    "structured, wrong data": (envelope(data=data(wait_s="5")), STRUCTURED, Reason.WRONG_TYPE),
+    "binary, ce_id no UTF-8": (body(), [*BINARY, ("ce_id", b"\xff")], Reason.BAD_VALUE),
+    "binary, ce_id null": (body(), [*BINARY, ("ce_id", None)], Reason.BAD_VALUE),
+    "binary, ce_id empty": (body(), [*BINARY, ("ce_id", b"")], Reason.BAD_VALUE),
+    "binary, ce_id overlong": (body(), [*BINARY, ("ce_id", b"x" * 201)], Reason.BAD_VALUE),
+    "binary, ce_time no time": (body(), [*BINARY, ("ce_time", b"soon")], Reason.BAD_TIME),
+    "binary, ce_time null": (body(), [*BINARY, ("ce_time", None)], Reason.BAD_TIME),
+    "binary, ce_time quoted": (
+        body(), [*BINARY, ("ce_time", b'2026-05-04T10:00:00Z"')], Reason.BAD_TIME,
+    ),
+    "binary, ce_time without offset": (
+        body(), [*BINARY, ("ce_time", b"2026-05-04T10:00:00")], Reason.BAD_TIME,
+    ),
+    "binary, ce_time no UTF-8": (body(), [*BINARY, ("ce_time", b"\xff")], Reason.BAD_VALUE),
+    "binary, no JSON": (b"\x02avro", BINARY, Reason.NOT_JSON),
+    "ce_id without ce_specversion": (body(id=...), [("ce_id", b"e-2")], Reason.MISSING_FIELD),
+    **{
+        f"schema prefix, {length} bytes of it alone": (PREFIX[:length], [], Reason.NOT_JSON)
+        for length in range(1, 6)
+    },
+    "schema prefix, before no JSON": (PREFIX + b"\x02avro", [], Reason.NOT_JSON),
+    "schema prefix, a byte short": (PREFIX[:4] + body(), [], Reason.WRONG_TYPE),
+    "schema prefix alone with headers": (PREFIX, BINARY, Reason.NOT_JSON),
+}  # fmt: skip
+
+ACCEPTED: dict[str, tuple[bytes, Any, dict[str, Any]]] = {
+    "plain": (body(), [], {}),
+    "unknown headers": (body(), [("traceparent", b"00-ab"), ("empty", None)], {}),
+    "unknown fields": (body(shoe_size=44, attributes={"a": [1]}), [], {}),
+    "1e999 in an unknown field": (raw("more", "1e999"), [], {}),
+    "5000 digits in an unknown field": (raw("more", "9" * 5000), [], {}),
+    "invalid UTF-8 in an unknown field": (raw("attributes", b'"\xff"'), [], {}),
+    "the last of duplicate keys counts": (raw("id", '"e-2"'), [], {"id": "e-2"}),
+    "surrogate pair": (raw("segment", '"\\ud83d\\ude00"'), [], {"segment": "\N{GRINNING FACE}"}),
+    "unknown segment, channel, partner, location": (
+        body(segment="vip", channel="fax", partner="acme", location="mars"), [],
+        {"segment": "vip", "channel": "fax", "partner": "acme", "location": "mars"},
+    ),
+    "id of 200": (body(id="x" * 200), [], {"id": "x" * 200}),
+    "longest duration": (body(duration_s=1e9), [], {"duration_s": 1e9}),
+    "plain event with a specversion of its own": (body(specversion=5), [], {}),
+    "structured": (envelope(data=data()), STRUCTURED, {}),
+    "structured without header": (envelope(data=data()), [], {}),
+    "structured, id and time of the envelope": (
+        envelope(id="e-2", time="2026-05-04T10:00:00Z", data=data(id=..., time=...)), [],
+        {"id": "e-2", "time": datetime(2026, 5, 4, 10, tzinfo=UTC)},
+    ),
+    "structured, the envelope's id beats the data's": (
+        envelope(id="e-2", data=data()), STRUCTURED, {"id": "e-2"},
+    ),
+    "structured, base64": (
+        envelope(data_base64=base64.b64encode(body()).decode()), STRUCTURED, {},
+    ),
+    "structured behind a schema prefix": (PREFIX + envelope(data=data()), STRUCTURED, {}),
+    "binary": (
+        body(id=..., time=...),
+        [*BINARY, ("ce_id", "ä-1".encode()), ("ce_time", b"2026-05-04T10:00:00Z")],
+        {"id": "ä-1", "time": datetime(2026, 5, 4, 10, tzinfo=UTC)},
+    ),
+    "binary, headers in capitals": (
+        body(), [("CE_SpecVersion", b"1.0"), ("CE_ID", b"e-2")], {"id": "e-2"},
+    ),
+    "binary, without id and time headers": (body(), BINARY, {}),
+    "binary behind a schema prefix": (PREFIX + body(), [*BINARY, ("ce_id", b"e-2")], {"id": "e-2"}),
+    "schema prefix": (PREFIX + body(), [], {}),
+    "schema prefix with headers": (PREFIX + body(), [("traceparent", b"00-ab")], {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "headers", "reason"), REFUSED.values(), ids=REFUSED)
+def test_hostile_bytes(value: bytes | None, headers: Headers, reason: Reason) -> None:
+    """What cannot be counted is refused for the reason that helps its sender."""
+    refused = CODEC.decode(value, headers)
+    assert isinstance(refused, Refused)
+    assert refused.reason is reason, refused.error
+    assert refused.error
+
+
+def test_every_reason_of_the_codec_is_in_the_table() -> None:
+    """No reason goes untested; the two of `refuse_time` have a test of their own."""
+    tested = {reason for _, _, reason in REFUSED.values()} | {Reason.IN_FUTURE, Reason.TOO_OLD}
+    assert tested == set(Reason)
+
+
+@pytest.mark.parametrize(("value", "headers", "changes"), ACCEPTED.values(), ids=ACCEPTED)
+def test_accepted_bytes(value: bytes, headers: Headers, changes: dict[str, Any]) -> None:
+    """Every framing gives the same event, and what is tolerated changes nothing else in it."""
+    plain = {
+        "stage": "web_checkout",
+        "outcome": "ok",
+        "id": "e-1",
+        "time": datetime(2026, 5, 4, 7, tzinfo=UTC),
+    }
+    assert CODEC.decode(value, headers) == Event(**{**plain, **changes})
+
+
+def test_exactly_the_largest_size_is_read() -> None:
+    """The size limit is exact: one byte more is refused."""
+    fits = body(attributes="x" * (MAX_BYTES - len(body(attributes=""))))
+    assert len(fits) == MAX_BYTES
+    assert isinstance(CODEC.decode(fits), Event)
+    refused = CODEC.decode(fits + b" ")
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize("field", OPTIONAL)
+def test_null_is_absent(field: str) -> None:
+    """Null in an optional field is the same as leaving the field out."""
+    full = {key: value for key, value in FULL.items() if key != field}
+    without = CODEC.decode(json.dumps(full).encode())
+    assert isinstance(without, Event)
+    assert CODEC.decode(json.dumps({**full, field: None}).encode()) == without
+    assert CODEC.decode(json.dumps(FULL).encode()) != without
+
+
+@pytest.mark.parametrize("field", [name for name in FULL if name != "attributes"])
+@pytest.mark.parametrize("wrong", [17, "17", True, [], {}, -1e300], ids=repr)
+def test_wrong_types_never_pass_unless_they_are_right(field: str, wrong: Any) -> None:
+    """A field takes no value of another JSON type than its own."""
+    result = CODEC.decode(json.dumps({**FULL, field: wrong}).encode())
+    if isinstance(result, Event):
+        taken = getattr(result, field)
+        assert taken == wrong
+        assert isinstance(taken, bool) == isinstance(wrong, bool)
+        assert isinstance(taken, str) == isinstance(wrong, str)
+
+
+TELL = "hunter2 missing required field RFC3339 timezone, got `x` - at `$.time`"
+TELLTALE = [
+    *(
+        json.dumps({**FULL, field: TELL}).encode()
+        for field in FULL
+        if field not in ("id", "journey_id")
+    ),
+    *(json.dumps({**FULL, field: {TELL: TELL}}).encode() for field in FULL if field != "attributes"),
+    json.dumps({**FULL, "score": {"kind": TELL, "value": 1}}).encode(),
+    json.dumps({**FULL, "promise": {"id": "p", "kind": "k", "due": TELL}}).encode(),
+    json.dumps({**FULL, "id": TELL * 10}).encode(),
+    json.dumps({TELL: 1}).encode(),
+    TELL.encode(),
+    raw("segment", b'"' + TELL.encode() + b'\xff"'),
+    raw("more", '"' + TELL + '" ' + TELL),
+    envelope(data_base64=TELL),
+    envelope(specversion={TELL: 1}),
+    envelope(data=TELL, time=TELL),
+]
+
+
+@pytest.mark.parametrize("value", TELLTALE, ids=range(len(TELLTALE)))
+@pytest.mark.parametrize(
+    "headers",
+    [[], STRUCTURED, [*BINARY, ("ce_id", TELL.encode() * 9)], [*BINARY, ("ce_time", b"hunter2")]],
+)
+def test_errors_never_quote_the_data(value: bytes, headers: Headers) -> None:
+    """What customers or services wrote never reaches a refusal's text, which goes into logs."""
+    result = CODEC.decode(value, headers)
+    if isinstance(result, Refused):
+        assert "hunter2" not in result.error
+        assert result.reason in {
+            Reason.NOT_JSON, Reason.MISSING_FIELD, Reason.WRONG_TYPE, Reason.BAD_VALUE, Reason.BAD_TIME,
+            Reason.UNKNOWN_STAGE, Reason.UNKNOWN_OUTCOME,
+        }  # fmt: skip
+
+
+def test_a_declared_outcome_is_known_to_its_stage_only() -> None:
+    """A stage may declare outcomes of its own; the others still refuse them."""
+    journey = parse("""
+        version: 1
+        journey: rental
+        segments: []
+        stages:
+          lend: {kind: customer, owner: a, outcomes: [returned], experiences: &any {
+            kept: {judges: {}, good: {outcome: [ok]}, target: 0.9}}}
+          repair: {kind: customer, owner: a, experiences: *any}
+    """)
+    lend, repair = (Codec(journey, stage) for stage in journey.stages)
+    assert isinstance(lend.decode(body(stage="lend", outcome="returned")), Event)
+    refused = repair.decode(body(stage="repair", outcome="returned"))
+    assert refused == Refused(
+        Reason.UNKNOWN_OUTCOME, "outcome must be one of abandoned, failed, ok, wow"
+    )
+
+
+# Times.
+
+NOW_MS = 1_777_888_999_123
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "reason"),
+    [
+        (NOW_MS, None),
+        (NOW_MS + AHEAD_MS, None),
+        (NOW_MS + AHEAD_MS + 1, Reason.IN_FUTURE),
+        (NOW_MS - CHAIR.horizon_ms, None),
+        (NOW_MS - CHAIR.horizon_ms - 1, Reason.TOO_OLD),
+        (0, Reason.TOO_OLD),
+        (-1, Reason.TOO_OLD),
+        (epoch_ms(datetime.max.replace(tzinfo=UTC)), Reason.IN_FUTURE),
+        (epoch_ms(datetime.min.replace(tzinfo=UTC)), Reason.TOO_OLD),
+    ],
+)
+def test_time_limits_are_exact(at_ms: int, reason: Reason | None) -> None:
+    """Five minutes ahead and the horizon back still count; a millisecond more does not."""
+    assert AHEAD_MS == 5 * 60 * 1000
+    assert CHAIR.horizon_ms == 8 * 24 * 3600 * 1000
+    refused = CODEC.refuse_time(at_ms, NOW_MS)
+    assert (refused.reason if refused else None) is reason
+
+
+@pytest.mark.parametrize(
+    ("time", "at_ms"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00.000999Z", 0),
+        ("1970-01-01T00:00:00.001Z", 1),
+        ("1969-12-31T23:59:59.9999Z", -1),
+        ("1969-12-31T23:59:59.999Z", -1),
+        ("1969-12-31T23:59:59.998999Z", -2),
+        ("1970-01-01T02:00:00+02:00", 0),
+        ("1969-12-31T19:00:00.0019-05:00", 1),
+        ("1970-01-01T05:44:59.9999+05:45", -1),
+        ("2026-05-04t10:00:00.5z", 1_777_888_800_500),
+        ("0001-01-01T00:00:00+14:00", -62_135_596_800_000 - 14 * 3_600_000),
+        ("9999-12-31T23:59:59.999-14:00", 253_402_300_799_999 + 14 * 3_600_000),
+    ],
+)
+def test_milliseconds_are_rounded_down(time: str, at_ms: int) -> None:
+    """Event time is whole milliseconds, rounded down before 1970 too, whatever the offset."""
+    event = CODEC.decode(body(time=time))
+    assert isinstance(event, Event)
+    assert event.at_ms == at_ms
+
+
+MINUTES = st.integers(-23 * 60 - 59, 23 * 60 + 59)
+TIMES = st.datetimes(timezones=st.builds(lambda m: timezone(timedelta(minutes=m)), MINUTES))
+
+
+@given(TIMES)
+def test_milliseconds_enclose_the_time(time: datetime) -> None:
+    """A time lies in its millisecond, neither before nor after it."""
+    since = time - datetime(1970, 1, 1, tzinfo=UTC)
+    lower = timedelta(milliseconds=epoch_ms(time))
+    assert lower <= since < lower + timedelta(milliseconds=1)
+
+
+# Properties, without a deadline: a busy machine is no failure.
+
+unhurried = settings(deadline=None)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+SHAPED = st.dictionaries(
+    st.sampled_from([*FULL, "specversion", "data", "data_base64"]),
+    JSON | st.sampled_from(["web_checkout", "ok", "2026-05-04T10:00:00Z", FULL, "e30="]),
+)
+"""JSON whose keys the codec looks at, so that it gets past the first check."""
+
+NAMES = st.sampled_from(["content-type", "ce_specversion", "ce_id", "ce_time"]) | st.text()
+CONTENTS = st.none() | st.binary() | st.sampled_from([b"application/cloudevents+json", b"1.0", b"e-1"])
+ANY_HEADERS = st.lists(st.tuples(NAMES, CONTENTS), max_size=6)
+
+
+def holds(value: bytes | None, headers: Headers) -> Event | Refused:
+    """Decode, and check what holds for any bytes with any headers."""
+    result = CODEC.decode(value, headers)
+    if isinstance(result, Event):
+        assert result.stage == "web_checkout"
+        assert result.outcome in ("ok", "wow", "failed", "abandoned")
+        assert result.id
+        assert result.time is not None
+        assert result.time.utcoffset() is not None
+        CODEC.refuse_time(result.at_ms, NOW_MS)
+    else:
+        assert isinstance(result, Refused)
+        assert result.reason in Reason
+        assert result.error.isprintable()
+    return result
+
+
+@unhurried
+@given(st.none() | st.binary() | st.text().map(str.encode), ANY_HEADERS)
+@example(PREFIX, [])
+@example(body(), [("ce_specversion", None), ("ce_id", b"\xff"), ("ce_time", b'"')])
+def test_any_bytes_with_any_headers(value: bytes | None, headers: Headers) -> None:
+    """Any bytes with any headers give an event or a named refusal, and never raise."""
+    holds(value, headers)
+
+
+@unhurried
+@given(JSON | SHAPED, ANY_HEADERS, st.booleans())
+def test_any_json(value: Any, headers: Headers, prefixed: bool) -> None:
+    """Any JSON value, also one shaped almost like an event, gives an event or a named refusal."""
+    holds((PREFIX if prefixed else b"") + json.dumps(value).encode(), headers)
+
+
+@unhurried
+@given(
+    st.data(), st.sampled_from([json.dumps(FULL).encode(), envelope(id="e", data=FULL)]), ANY_HEADERS
+)
+def test_mutations_of_a_valid_event(draw: st.DataObject, value: bytes, headers: Headers) -> None:
+    """A valid event with bytes flipped, cut off, dropped or put in never raises."""
+    mutated = bytearray(value)
+    for _ in range(draw.draw(st.integers(1, 4))):
+        at = draw.draw(st.integers(0, len(mutated)))
+        kind = draw.draw(st.sampled_from(["flip", "cut", "drop", "insert"]))
+        if kind == "flip" and at < len(mutated):
+            mutated[at] = draw.draw(st.integers(0, 255))
+        elif kind == "cut":
+            del mutated[at:]
+        elif kind == "drop":
+            del mutated[at : at + draw.draw(st.integers(1, 30))]
+        else:
+            mutated[at:at] = draw.draw(st.binary(max_size=8))
+    holds(bytes(mutated), headers)
+
+
+def test_every_truncation_is_refused() -> None:
+    """A valid event cut short anywhere is refused, never counted in part."""
+    value = json.dumps(FULL).encode()
+    for end in range(len(value)):
+        assert isinstance(holds(value[:end], []), Refused)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
+IDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200)
+SECONDS = st.floats(0, 1e9)
+EVENTS = st.fixed_dictionaries(
+    {
+        "id": IDS,
+        "time": TIMES,
+        "stage": st.just("web_checkout"),
+        "outcome": st.sampled_from(["ok", "wow", "failed", "abandoned"]),
+    },
+    optional={
+        **dict.fromkeys(("journey_id", "case_id", "customer_ref"), IDS),
+        **dict.fromkeys(("segment", "channel", "touchpoint", "partner", "location", "reason"), TEXT),
+        **dict.fromkeys(("duration_s", "wait_s", "system_wait_s"), SECONDS),
+        "initiator": st.sampled_from(["company", "customer"]),
+        "internal_ok": st.booleans(),
+        "score": st.fixed_dictionaries(
+            {"kind": st.sampled_from(["nps", "csat", "ces"]), "value": st.floats(-1000, 1000)}
+        ),
+        "promise": st.fixed_dictionaries(
+            {"id": IDS, "kind": TEXT}, optional={"due_from": TIMES, "due": TIMES, "kept": st.booleans()}
+        ),
+        "handoff": st.fixed_dictionaries({"id": IDS, "from": TEXT, "to": TEXT}),
+        "attributes": JSON.filter(lambda value: "NaN" not in json.dumps(value)).map(
+            lambda value: json.loads(json.dumps(value).replace("Infinity", "0"))
+        ),
+    },
+)  # fmt: skip
+
+
+def same(decoded: Any, sent: Any) -> bool:
+    """Whether a decoded value is what was sent, field by field."""
+    if isinstance(sent, dict):
+        return all(same(getattr(decoded, {"from": "from_"}.get(key, key)), sent[key]) for key in sent)
+    return bool(decoded == sent)
+
+
+@unhurried
+@given(EVENTS, st.sampled_from(["plain", "structured", "base64", "binary", "prefix"]))
+def test_a_valid_event_decodes_to_its_values(sent: dict[str, Any], framing: str) -> None:
+    """Whatever a valid event says is what the decoded event says, in every framing."""
+    headers: Headers = []
+    inner = dict(sent)
+    if framing in ("structured", "base64", "binary"):
+        del inner["id"], inner["time"]
+    value = json.dumps(inner, default=datetime.isoformat).encode()
+    context = {"id": sent["id"], "time": sent["time"].isoformat()}
+    if framing == "structured":
+        value = envelope(**context, data=json.loads(value))
+    elif framing == "base64":
+        value = envelope(**context, data_base64=base64.b64encode(value).decode())
+    elif framing == "binary":
+        headers = [*BINARY, *((f"ce_{key}", text.encode()) for key, text in context.items())]
+    elif framing == "prefix":
+        value = PREFIX + value
+    event = holds(value, headers)
+    assert isinstance(event, Event), event
+    sent.pop("attributes", None)
+    assert same(event, sent)
+    given_names = {"from_" if key == "from" else key for key in sent}
+    assert all(getattr(event, name) is None for name in set(event.__struct_fields__) - given_names)

@@ -1,0 +1,307 @@
+"""Any text is a `Journey` or a `JourneyFileError` that names everything wrong with it; nothing else."""
+
+import dataclasses
+import random
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from monitor.journey import Journey
+from monitor.journey_file import CONDITION_FIELDS, JourneyFileError, nearest, parse, zone
+
+SHIPPED = (Path(__file__).parent.parent / "monitor/journey.yaml").read_text()
+GOLDEN = sorted((Path(__file__).parent / "golden/journey").glob("*.yaml"))
+
+SMALLEST = """\
+version: 1
+journey: small
+segments: []
+stages:
+  front_desk:
+    kind: staff
+    owner: people
+    experiences:
+      greeted: {judges: {}, good: {internal_ok: true}, target: 0.9}
+"""
+
+
+unhurried = settings(deadline=None)
+"""A busy machine is no failure."""
+
+
+def errors_of(text: str) -> list[str]:
+    """Every error of a text, as it is shown."""
+    with pytest.raises(JourneyFileError) as caught:
+        parse(text)
+    return [str(error) for error in caught.value.errors]
+
+
+def test_the_shipped_file_names_the_seven_stages_in_order() -> None:
+    """The chair journey is read in the order the customer meets it."""
+    chair = parse(SHIPPED)
+    assert (chair.name, chair.timezone, chair.horizon_ms) == (
+        "chair",
+        "Europe/Helsinki",
+        8 * 86_400_000,
+    )
+    assert [(stage.name, stage.kind, stage.topic) for stage in chair.stages] == [
+        ("web_checkout", "customer", "touchpoint.web-checkout.v1"),
+        ("call_queue", "customer", "touchpoint.call-queue.v1"),
+        ("store", "customer", "touchpoint.store.v1"),
+        ("warehouse", "background", "touchpoint.warehouse.v1"),
+        ("delivery", "partner", "touchpoint.delivery.v1"),
+        ("feedback", "feedback", "touchpoint.feedback.v1"),
+        ("staff_pulse", "staff", "touchpoint.staff-pulse.v1"),
+    ]
+    assert chair.segment_labels == ("business", "returning", "new", "other")
+    assert chair.stage("delivery").depends_on == ("warehouse",)
+    assert chair.stage("delivery").dead_letter_topic == "touchpoint.delivery.v1.dlq"
+    assert chair.stage("delivery").partner_labels == ("none", "postnord", "matkahuolto", "other")
+    assert chair.stage("delivery").per_hour == 28_000
+    assert zone(chair).key == "Europe/Helsinki"
+
+
+def test_the_shipped_targets_are_exact() -> None:
+    """A target is the very decimal that is written, never its nearest float."""
+    targets = {
+        experience.name: experience.target
+        for stage in parse(SHIPPED).stages
+        for experience in stage.experiences
+    }
+    assert targets == {
+        "checkout_completed": Decimal("0.95"),
+        "checkout_fast": Decimal("0.90"),
+        "service_level": Decimal("0.80"),
+        "calls_not_abandoned": Decimal("0.92"),
+        "store_served": Decimal("0.93"),
+        "store_wait": Decimal("0.90"),
+        "order_packed": Decimal("0.98"),
+        "delivered_as_promised": Decimal("0.92"),
+        "delivered_whole": Decimal("0.97"),
+        "would_recommend": Decimal("0.85"),
+        "staff_well": Decimal("0.75"),
+    }
+    completed = parse(SHIPPED).stage("web_checkout").experiences[0]
+    assert completed.target_for("business") == Decimal("0.97")
+    assert completed.target_for("new") == completed.target_for("other") == Decimal("0.95")
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    """The smallest file is a whole journey: topic, title, horizon and zone have defaults."""
+    journey = parse(SMALLEST)
+    (desk,) = journey.stages
+    assert (journey.title, journey.timezone, journey.horizon_ms) == ("small", "UTC", 8 * 86_400_000)
+    assert (desk.topic, desk.title) == ("touchpoint.front-desk.v1", "Front desk")
+    assert (desk.partitions, desk.per_hour, desk.by_hour) == (None, None, ())
+    assert desk.outcomes == ("ok", "wow", "failed", "abandoned")
+    assert desk.experiences[0].title == "Greeted"
+
+
+def test_what_is_given_is_kept() -> None:
+    """A stage may name its topic, partitions, rhythm and further outcomes; JSON is YAML too."""
+    given = "kind: staff\n    topic: desk.events\n    partitions: 12\n    outcomes: [returned]"
+    given += f"\n    expects: {{per_hour: 1.5, by_hour: {[0.5] * 24}}}"
+    (desk,) = parse("horizon: 7d\n" + SMALLEST.replace("kind: staff", given)).stages
+    assert (desk.topic, desk.partitions, desk.per_hour) == ("desk.events", 12, 1.5)
+    assert desk.by_hour == (0.5,) * 24
+    assert desk.outcomes[-1] == "returned"
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=[file.stem for file in GOLDEN])
+def test_bad_files_show_every_error_at_once(file: Path) -> None:
+    """Each bad file gives exactly the lines beside it: line, path, message, nearest name."""
+    assert errors_of(file.read_text()) == file.with_suffix(".txt").read_text().splitlines()
+
+
+def test_golden_files_come_in_pairs() -> None:
+    """No expectation stands without its input, and there are inputs at all."""
+    texts = {file.stem for file in (Path(__file__).parent / "golden/journey").glob("*.txt")}
+    assert texts == {file.stem for file in GOLDEN}
+    assert len(GOLDEN) > 20
+
+
+@pytest.mark.parametrize("depth", [500, 5_000])
+@pytest.mark.parametrize("opening", ["[", "{a: ", "? "], ids=["lists", "mappings", "keys"])
+def test_deep_nesting_is_an_error(opening: str, depth: int) -> None:
+    """A file nested beyond Python's stack is a bad file, not a crash."""
+    assert errors_of(opening * depth) == ["line 1: file: is nested too deeply"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("%YAML 1." + "1" * 5000 + "\n--- {}", "holds an escape or a version number out of range"),
+        ('"\\U00110000"', "holds an escape or a version number out of range"),
+        ("a: 1\nb: \x00", "character U+0000 is not allowed"),
+        ("a: 1\n\nb: \ud800", "character U+D800 is not allowed"),
+    ],
+)
+def test_slips_of_the_yaml_reader_are_errors_of_the_file(text: str, message: str) -> None:
+    """What makes PyYAML raise errors of its own is reported like any other error."""
+    (error,) = errors_of(text)
+    assert error.endswith(f"file: {message}")
+
+
+def test_unreadable_characters_name_their_line() -> None:
+    """A character no YAML may hold is reported on the line where it stands."""
+    assert errors_of("a: 1\n\nb: \x07")[0].startswith("line 3: ")
+
+
+def test_a_laughing_file_is_read_in_no_time() -> None:
+    """Aliases of aliases are not expanded, neither as values nor as keys."""
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
+    errors = errors_of("\n".join(lines) + "\nsegments: *a39\n? *a39\n: 1\n")
+    assert "line 39: segments[9]: must be a text" in errors
+    assert "line 42: file: a key must be a text" in errors
+
+
+@pytest.mark.parametrize("horizon", ["167h", "6d", "604799s", "0d"])
+def test_a_short_horizon_is_an_error(horizon: str) -> None:
+    """Less than 7 days would leave the longest window never full."""
+    assert errors_of(f"{SMALLEST}horizon: {horizon}") == [
+        "line 10: horizon: must be at least 7d, the longest window"
+    ]
+
+
+@pytest.mark.parametrize("horizon", ["168h", "7d", "604800s", "10080m", "999999d"])
+def test_a_long_horizon_is_not(horizon: str) -> None:
+    """Seven days in any unit, and more, are taken as they are written."""
+    assert parse(f"{SMALLEST}horizon: {horizon}").horizon_ms >= 7 * 86_400_000
+
+
+@pytest.mark.parametrize("key", ["segments", "channels", "partners"])
+@pytest.mark.parametrize("name", ["other", "none"])
+def test_reserved_names_are_errors(key: str, name: str) -> None:
+    """`other` and `none` are labels of the monitor's own and cannot be declared."""
+    text = SMALLEST.replace("segments: []\n", "") + ("" if key == "segments" else "segments: []\n")
+    assert errors_of(f"{text}{key}: [{name}]")[-1].endswith(f"{key}[0]: `{name}` is reserved")
+
+
+@unhurried
+@given(st.integers(1, 10**12 - 1), st.integers(0, 3))
+def test_targets_stay_exact(digits: int, zeros: int) -> None:
+    """Whatever is written between 0 and 1 comes out digit for digit."""
+    text = f"0.{digits:012d}"[: 14 - zeros]
+    if not Decimal(text):
+        return
+    (stage,) = parse(SMALLEST.replace("0.9", text)).stages
+    assert str(stage.experiences[0].target) == str(Decimal(text))
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("custmer", ("customer", "partner"), "; did you mean `customer`?"),
+        ("xyz", ("customer", "partner"), "; known are customer, partner"),
+        ("xyz", (), "; none is declared"),
+    ],
+)
+def test_nearest(name: str, known: tuple[str, ...], hint: str) -> None:
+    """An error about a name helps: the nearest one, or all, or that there is none."""
+    assert nearest(name, iter(known)) == hint
+
+
+# Properties.
+
+
+def holds(text: str) -> None:
+    """Parse, and check what holds for any text."""
+    try:
+        journey = parse(text)
+    except JourneyFileError as error:
+        bad = error
+    else:
+        assert isinstance(journey, Journey)
+        assert journey.stages
+        str(dataclasses.asdict(journey)).encode()
+        for stage in journey.stages:
+            assert all(0 < experience.target < 1 for experience in stage.experiences)
+            assert len(stage.topic) <= 200
+        return
+    lines = [one.line for one in bad.errors]
+    assert lines == sorted(lines)
+    assert lines[0] >= 1
+    assert lines[-1] <= len(text.splitlines()) + 1
+    str(bad).encode()
+
+
+YAML_LIKE = st.text(alphabet="ab01:,-?&*!|>%@`'\"[]{}#<~.\\ \n\t\ud800\x00\x85\ufeffUx")
+WORDS = st.sampled_from(
+    [
+        *(
+            "version",
+            "journey",
+            "segments",
+            "stages",
+            "horizon",
+            "partners",
+            "owner",
+            "kind",
+            "customer",
+        ),
+        *("topic", "partitions", "depends_on", "outcomes", "experiences", "judges", "good", "ignores"),
+        *(
+            "target",
+            "targets",
+            "at_most",
+            "at_least",
+            "outcome",
+            "ok",
+            "null",
+            "~",
+            "true",
+            "<<",
+            "!!int",
+        ),
+        *("1", "0.9", "-1", "1e999", ".inf", "8d", "99999999999d", "&a", "*a", "", '"\\ud800"'),
+        *CONDITION_FIELDS,
+    ]
+)
+TREES = st.recursive(
+    WORDS,
+    lambda inner: (
+        st.lists(inner, max_size=4).map(lambda items: f"[{', '.join(items)}]")
+        | st.lists(st.tuples(WORDS, inner), max_size=6).map(
+            lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items) + "}"
+        )
+    ),
+    max_leaves=40,
+)
+
+
+@unhurried
+@given(st.text() | YAML_LIKE)
+@example("")
+@example("\ufeff")
+@example("%YAML 1.")
+@example("? [a]\n: b")
+def test_any_text(text: str) -> None:
+    """Any text parses or raises `JourneyFileError`, with errors in order that can be printed."""
+    holds(text)
+
+
+@unhurried
+@given(TREES)
+def test_any_tree_of_the_words_of_the_file(text: str) -> None:
+    """The file's own words in any arrangement parse or raise `JourneyFileError`."""
+    holds(text)
+
+
+@unhurried
+@given(st.integers(0, 2**32), st.sampled_from([SMALLEST, SHIPPED]), WORDS | TREES | YAML_LIKE)
+def test_any_slip_in_a_good_file(seed: int, text: str, slip: str) -> None:
+    """A good file with a word replaced and a line lost, repeated or indented does the same."""
+    rng = random.Random(seed)
+    words = [at for at, _ in enumerate(text) if text[at - 1] in " [{" and text[at] not in " [{"]
+    at = rng.choice(words)
+    end = next((i for i in range(at, len(text)) if text[i] in " ,:]}\n"), at)
+    lines = (text[:at] + slip + text[end:]).split("\n")
+    where = rng.randrange(len(lines))
+    lines[where : where + 1] = rng.choice(
+        ([lines[where]], [], [lines[where]] * 2, ["  " + lines[where]], [lines[where].lstrip()])
+    )
+    holds("\n".join(lines))

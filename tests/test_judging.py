@@ -1,0 +1,245 @@
+"""Every event adds to counters of the closed key space, and to the ones its journey file says."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.event import Event, Promise, Score
+from monitor.journey_file import parse
+from monitor.judging import BOUNDS_S, BUCKETS, Judge, bucket, bucket_names, counter_names
+from monitor.panes import Tally
+
+CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+STAGES = tuple(stage.name for stage in CHAIR.stages)
+
+
+def promise(kind: str, kept: bool | None) -> Promise:
+    """A promise of a kind, kept, broken or still open."""
+    return Promise(id="p1", kind=kind, due=datetime(2026, 1, 1, tzinfo=UTC), kept=kept)
+
+
+def judged(stage: str, fields: dict[str, Any]) -> set[str]:
+    """Counters of an event of a stage."""
+    event = Event(stage=stage, **fields)
+    verdict = Judge(CHAIR, CHAIR.stage(stage)).judge(event)
+    assert len(set(verdict.counters)) == len(verdict.counters)
+    return set(verdict.counters)
+
+
+@pytest.mark.parametrize(
+    ("stage", "fields", "counters"),
+    [
+        # The reader sees: what the event says, what it adds to.
+        (
+            "web_checkout",
+            {"outcome": "ok", "segment": "business", "partner": "klarna", "duration_s": 90},
+            "outcome/ok good/checkout_completed/business/klarna good/checkout_fast/business/klarna",
+        ),
+        (
+            "web_checkout",
+            {"outcome": "wow", "segment": "new", "partner": "adyen", "duration_s": 90.001},
+            "outcome/wow good/checkout_completed/new/adyen bad/checkout_fast/new/adyen reason/unspecified",
+        ),
+        (  # no duration: whether it was fast cannot be said
+            "web_checkout",
+            {"outcome": "ok", "segment": "new"},
+            "outcome/ok good/checkout_completed/new/none",
+        ),
+        (  # a failed checkout is not judged for speed
+            "web_checkout",
+            {"outcome": "failed", "segment": "new", "reason": "payment_error", "duration_s": 900},
+            "outcome/failed bad/checkout_completed/new/none reason/payment_error",
+        ),
+        (  # names the file does not know; klarna of another spelling, a courier, `other` itself
+            "web_checkout",
+            {"outcome": "failed", "segment": "vip", "partner": "postnord", "reason": "meteor"},
+            "outcome/failed bad/checkout_completed/other/other reason/other",
+        ),
+        (  # the reason of a good event is not counted
+            "web_checkout",
+            {"outcome": "ok", "segment": "new", "partner": "none", "reason": "slow_page"},
+            "outcome/ok good/checkout_completed/new/other",
+        ),
+        (
+            "call_queue",
+            {"outcome": "ok", "wait_s": 20},
+            "outcome/ok good/service_level/other/none good/calls_not_abandoned/other/none",
+        ),
+        (  # answered too late, but not abandoned
+            "call_queue",
+            {"outcome": "failed", "wait_s": 21, "reason": "queue_too_long"},
+            "outcome/failed bad/service_level/other/none good/calls_not_abandoned/other/none"
+            " reason/queue_too_long",
+        ),
+        ("call_queue", {"outcome": "abandoned", "wait_s": 5}, "outcome/abandoned"),  # short: ignored
+        (
+            "call_queue",
+            {"outcome": "abandoned", "wait_s": 5.1},
+            "outcome/abandoned bad/service_level/other/none bad/calls_not_abandoned/other/none"
+            " reason/unspecified",
+        ),
+        (  # answered after an unknown wait: the outcome allows good, the wait leaves it open
+            "call_queue",
+            {"outcome": "ok"},
+            "outcome/ok good/calls_not_abandoned/other/none",
+        ),
+        (  # abandoned after an unknown wait: cannot be good whatever the wait, and not known to be short
+            "call_queue",
+            {"outcome": "abandoned"},
+            "outcome/abandoned bad/service_level/other/none bad/calls_not_abandoned/other/none"
+            " reason/unspecified",
+        ),
+        (
+            "store",
+            {"outcome": "abandoned", "wait_s": 181, "reason": "long_wait"},
+            "outcome/abandoned bad/store_served/other/none bad/store_wait/other/none reason/long_wait",
+        ),
+        ("store", {"outcome": "ok"}, "outcome/ok good/store_served/other/none"),
+        ("warehouse", {"outcome": "abandoned"}, "outcome/abandoned"),  # not an outcome it judges
+        (
+            "delivery",
+            {"outcome": "ok", "partner": "postnord", "promise": promise("delivery_window", True)},
+            "outcome/ok good/delivered_as_promised/other/postnord good/delivered_whole/other/postnord",
+        ),
+        (
+            "delivery",
+            {"outcome": "ok", "promise": promise("delivery_window", False), "reason": "late"},
+            "outcome/ok bad/delivered_as_promised/other/none good/delivered_whole/other/none reason/late",
+        ),
+        (  # a promise still open, a promise of another kind, no promise at all
+            "delivery",
+            {"outcome": "ok", "promise": promise("delivery_window", None)},
+            "outcome/ok good/delivered_whole/other/none",
+        ),
+        (
+            "delivery",
+            {"outcome": "ok", "promise": promise("call_ahead", False)},
+            "outcome/ok good/delivered_whole/other/none",
+        ),
+        ("delivery", {"outcome": "ok"}, "outcome/ok good/delivered_whole/other/none"),
+        (
+            "feedback",
+            {"outcome": "ok", "score": Score(kind="nps", value=7)},
+            "outcome/ok good/would_recommend/other/none",
+        ),
+        (
+            "feedback",
+            {"outcome": "ok", "score": Score(kind="nps", value=6.9)},
+            "outcome/ok bad/would_recommend/other/none reason/unspecified",
+        ),
+        ("feedback", {"outcome": "ok", "score": Score(kind="csat", value=1)}, "outcome/ok"),
+        ("feedback", {"outcome": "ok"}, "outcome/ok"),
+    ],
+)
+def test_counts_what_the_journey_file_says(stage: str, fields: dict[str, Any], counters: str) -> None:
+    """An event adds to exactly the counters of this table; an absent field leaves a condition open."""
+    assert judged(stage, fields) == set(counters.split())
+
+
+def test_says_for_whom_it_was_bad() -> None:
+    """A verdict names the experiences the event was bad for, in the order of the journey file."""
+    judge = Judge(CHAIR, CHAIR.stage("call_queue"))
+    both = judge.judge(Event(stage="call_queue", outcome="abandoned", wait_s=30))
+    one = judge.judge(Event(stage="call_queue", outcome="ok", wait_s=30))
+    assert both.bad_for == ("service_level", "calls_not_abandoned")
+    assert one.bad_for == ("service_level",)
+    assert judge.judge(Event(stage="call_queue", outcome="ok", wait_s=3)).bad_for == ()
+
+
+NAMES = st.one_of(
+    st.none(),
+    st.sampled_from(["business", "new", "klarna", "postnord", "late", "damaged", "other", "none", ""]),
+    st.text(max_size=6),
+)
+SECONDS = st.one_of(st.none(), st.sampled_from([0.0, 5.0, 20.0, 90.0, 180.0]), st.floats(0, 1e9))
+PROMISES = st.one_of(
+    st.none(),
+    st.builds(promise, st.sampled_from(["delivery_window", "x"]), st.sampled_from([None, True, False])),
+)
+SCORES = st.one_of(
+    st.none(), st.builds(Score, kind=st.sampled_from(["nps", "csat", "ces"]), value=st.floats(-1000, 1000))
+)
+EVENTS = st.sampled_from(CHAIR.stages).flatmap(
+    lambda stage: st.builds(
+        Event,
+        stage=st.just(stage.name),
+        outcome=st.sampled_from(stage.outcomes),
+        segment=NAMES,
+        partner=NAMES,
+        reason=NAMES,
+        duration_s=SECONDS,
+        wait_s=SECONDS,
+        promise=PROMISES,
+        score=SCORES,
+    )
+)
+
+
+@given(EVENTS)
+def test_key_space_is_closed(event: Event) -> None:
+    """Whatever an event says, all it adds to stands in `counter_names`, buckets and sums included."""
+    stage = CHAIR.stage(event.stage)
+    known = set(counter_names(CHAIR, stage))
+    tally = Tally(Judge(CHAIR, stage))
+    tally.add(event, 0)
+    assert {name for _, counts in tally.panes() for name in counts} <= known
+
+
+@given(EVENTS)
+def test_each_experience_judges_once(event: Event) -> None:
+    """An event is good or bad or unjudged for an experience, never two of these."""
+    for experience in CHAIR.stage(event.stage).experiences:
+        names = [name.split("/") for name in judged_of(event)]
+        assert len([n for n in names if n[0] in ("good", "bad") and n[1] == experience.name]) <= 1
+
+
+def judged_of(event: Event) -> tuple[str, ...]:
+    """Counters of an event, in order."""
+    return Judge(CHAIR, CHAIR.stage(event.stage)).judge(event).counters
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_counters_have_one_name_each(stage: str) -> None:
+    """No two counters of a stage share a name, so that no two columns of a window do."""
+    names = counter_names(CHAIR, CHAIR.stage(stage))
+    assert len(set(names)) == len(names)
+
+
+def test_memo_holds_known_names_only() -> None:
+    """A stream of ever new names does not grow the memo; known names are remembered, and alike."""
+    judge = Judge(CHAIR, CHAIR.stage("web_checkout"))
+    for i in range(100):
+        for name in ("segment", "partner", "reason"):
+            judge.judge(Event(stage="web_checkout", outcome="failed", **{name: f"name-{i}"}))
+    assert len(judge._memo) == 0
+    event = Event(stage="web_checkout", outcome="failed", segment="new", partner="adyen")
+    first = judge.judge(event)
+    assert judge.judge(event) is first
+    assert len(judge._memo) == 1
+
+
+@pytest.mark.parametrize(("partner", "label"), [(None, "none"), ("klarna", "klarna"), ("x", "other")])
+def test_partner_label(partner: str | None, label: str) -> None:
+    """No partner is `none`, one the stage does not name is `other`."""
+    judge = Judge(CHAIR, CHAIR.stage("web_checkout"))
+    assert judge.partner_label(Event(stage="web_checkout", outcome="ok", partner=partner)) == label
+
+
+@pytest.mark.parametrize("i", range(len(BOUNDS_S)))
+def test_bucket_bounds_are_inclusive(i: int) -> None:
+    """A duration on a bound counts in the bucket of that bound, a longer one in the next."""
+    assert BUCKETS[bucket(BOUNDS_S[i])] == f"{BOUNDS_S[i]:g}"
+    assert bucket(BOUNDS_S[i] * 1.000001) == i + 1
+
+
+def test_bucket_ends() -> None:
+    """Zero is in the first bucket, anything beyond the last bound in `+Inf`."""
+    assert bucket(0) == 0
+    assert BUCKETS[bucket(1e9)] == "+Inf"
+    assert bucket_names("wait")[-1] == "wait/+Inf"
+    assert list(BOUNDS_S) == sorted(set(BOUNDS_S))
+    assert [float(name) for name in BUCKETS[:-1]] == list(BOUNDS_S)

@@ -1,0 +1,171 @@
+"""The environment becomes `Settings` exactly, or every error in it is named at once."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monitor.journey_file import parse
+from streams.settings import SHIPPED_JOURNEY, Settings, SettingsError, describe, read
+
+EXAMPLES: dict[str, tuple[str, Any]] = {
+    "kafka": ("a:9092, b:9093,[::1]:9094", "a:9092,b:9093,[::1]:9094"),
+    "journey": ("/etc/journey.yaml", Path("/etc/journey.yaml")),
+    "http": ("0.0.0.0:0", "0.0.0.0:0"),
+    "group": ("monitor-2", "monitor-2"),
+    "state_dir": ("/var/lib/touchpoint", Path("/var/lib/touchpoint")),
+    "create_topics": ("False", False),
+    "topic_partitions": ("12", 12),
+    "replication_factor": ("3", 3),
+    "session_timeout_s": ("4.5", 4.5),
+    "kafka_timeout_s": ("60", 60.0),
+    "log_level": ("DEBUG", "debug"),
+}
+NAMES = [field.name for field in dataclasses.fields(Settings)]
+
+
+def lines_of(environment: dict[str, str]) -> list[str]:
+    """The errors of an environment, a line each."""
+    with pytest.raises(SettingsError) as caught:
+        read(environment)
+    return str(caught.value).splitlines()
+
+
+def variable(name: str) -> str:
+    """The variable a setting is read from."""
+    return f"TOUCHPOINT_{name.upper()}"
+
+
+@pytest.mark.parametrize("name", [*EXAMPLES, *(name for name in NAMES if name not in EXAMPLES)])
+def test_each_setting_is_read(name: str) -> None:
+    """A variable sets its own setting, to a value other than the default, and nothing else."""
+    text, value = EXAMPLES[name]
+    changed = read({variable(name): text})
+    assert getattr(changed, name) == value
+    assert getattr(changed, name) != getattr(Settings(), name)
+    assert dataclasses.replace(changed, **{name: getattr(Settings(), name)}) == Settings()
+
+
+def test_all_settings_together() -> None:
+    """All variables at once set all settings."""
+    settings = read({variable(name): text for name, (text, _) in EXAMPLES.items()})
+    assert {name: getattr(settings, name) for name in EXAMPLES} == {
+        name: value for name, (_, value) in EXAMPLES.items()
+    }
+
+
+def test_defaults() -> None:
+    """Nothing set means this machine's Kafka, answers to this machine only, the shipped journey."""
+    settings = read({})
+    assert settings == Settings()
+    assert (settings.kafka, settings.http) == ("127.0.0.1:9092", "127.0.0.1:8080")
+    assert settings.group == "touchpoint-monitor"
+    assert settings.journey == SHIPPED_JOURNEY
+    assert parse(SHIPPED_JOURNEY.read_text()).name == "chair"
+
+
+def test_defaults_are_readable() -> None:
+    """A default, written into its variable, is read as itself."""
+    written = {variable(name): str(getattr(Settings(), name)) for name in NAMES if name in EXAMPLES}
+    assert read(written) == Settings()
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "TOUCHPOINT", "TOUCHPOINT_TEST_KAFKA", "TOUCHPOINT_TEST_", "touchpoint_http"]
+)
+def test_other_variables_are_ignored(name: str) -> None:
+    """Other programs' variables and those of the test suite are none of ours."""
+    assert read({name: "anything"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("TOUCHPOINT_KAFKAA", "TOUCHPOINT_KAFKAA: unknown setting; did you mean TOUCHPOINT_KAFKA?"),
+        ("TOUCHPOINT_HTPP", "TOUCHPOINT_HTPP: unknown setting; did you mean TOUCHPOINT_HTTP?"),
+        ("TOUCHPOINT_GRUOP", "TOUCHPOINT_GRUOP: unknown setting; did you mean TOUCHPOINT_GROUP?"),
+        (
+            "TOUCHPOINT_STATEDIR",
+            "TOUCHPOINT_STATEDIR: unknown setting; did you mean TOUCHPOINT_STATE_DIR?",
+        ),
+        (
+            "TOUCHPOINT_TOPIC_PARTITION",
+            "TOUCHPOINT_TOPIC_PARTITION: unknown setting; did you mean TOUCHPOINT_TOPIC_PARTITIONS?",
+        ),
+    ],
+)
+def test_a_typo_is_an_error_with_the_nearest_name(name: str, line: str) -> None:
+    """A misspelt variable is not ignored, and the error says which one was probably meant."""
+    assert lines_of({name: "1"}) == [line]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("http", "8080"),
+        ("http", ":8080"),
+        ("http", "localhost:"),
+        ("http", "localhost:65536"),
+        ("http", "localhost:-1"),
+        ("http", "localhost:http"),
+        ("kafka", ""),
+        ("kafka", "a:9092,"),
+        ("create_topics", "perhaps"),
+        ("create_topics", ""),
+        ("topic_partitions", "0"),
+        ("topic_partitions", "-1"),
+        ("topic_partitions", "1.5"),
+        ("topic_partitions", "²"),
+        ("replication_factor", "all"),
+        ("session_timeout_s", "0"),
+        ("session_timeout_s", "nan"),
+        ("session_timeout_s", "inf"),
+        ("session_timeout_s", "30s"),
+        ("kafka_timeout_s", "86400"),
+    ],
+)
+def test_an_unusable_value_is_an_error(name: str, text: str) -> None:
+    """A value that cannot be meant is refused in one line that starts with its variable."""
+    (line,) = lines_of({variable(name): text})
+    assert line.startswith(variable(name))
+    assert len(line) > len(f"{variable(name)}={text}: ")
+
+
+def test_every_error_at_once() -> None:
+    """Three mistakes give three lines, sorted, whatever the order of the environment."""
+    wrong = {"TOUCHPOINT_HTTP": "x", "TOUCHPOINT_CREATE_TOPICS": "maybe", "TOUCHPOINT_GRUOP": "g"}
+    lines = [
+        "TOUCHPOINT_CREATE_TOPICS=maybe: must be true or false",
+        "TOUCHPOINT_GRUOP: unknown setting; did you mean TOUCHPOINT_GROUP?",
+        "TOUCHPOINT_HTTP=x: must be HOST:PORT",
+    ]
+    assert lines_of({**wrong, "TOUCHPOINT_KAFKA": "a:1"}) == lines
+    assert lines_of(dict(reversed(wrong.items()))) == lines
+
+
+def test_every_setting_is_described() -> None:
+    """The table for --help and the README has a line with a meaning for every setting, in order."""
+    assert [name for name, _, _ in describe()] == [variable(name) for name in NAMES]
+    assert all(meaning and default for _, default, meaning in describe())
+    assert ("TOUCHPOINT_JOURNEY", "shipped") in [(name, default) for name, default, _ in describe()]
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from([variable(name) for name in NAMES]) | st.text().map("TOUCHPOINT_".__add__),
+        st.text(),
+    )
+)
+def test_any_environment(environment: dict[str, str]) -> None:
+    """Any environment gives settings or a `SettingsError`, never anything else."""
+    try:
+        read(environment)
+    except SettingsError as error:
+        named = str(error)
+    else:
+        return
+    assert any(variable in named for variable in environment)

@@ -1,0 +1,264 @@
+"""Workers as processes on the embedded broker: exactly once, scaling, refusals, clear errors."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from streams.embedded import EmbeddedBroker
+from tests.polling import until
+from tests.programs import Samples, WorkerProcess, counted, touchpoint
+
+TOPIC = "touchpoint.web-checkout.v1"
+CHANGELOG = "touchpoint-monitor-web_checkout-changelog"
+
+
+@pytest.fixture
+def broker() -> Iterator[EmbeddedBroker]:
+    """An embedded broker of the test's own."""
+    broker = EmbeddedBroker()
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def checkout(number: int, **fields: Any) -> bytes:
+    """A checkout event of just now."""
+    event = {
+        "id": f"e-{number}",
+        "time": datetime.now(UTC).isoformat(),
+        "stage": "web_checkout",
+        "outcome": "failed" if number % 10 == 0 else "ok",
+        "segment": ("new", "returning", "business")[number % 3],
+        "partner": ("klarna", "adyen")[number % 2],
+        "duration_s": 30,
+    }
+    return orjson.dumps(event | fields)
+
+
+Record = tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]
+
+
+def send(bootstrap: str, topic: str, records: list[Record]) -> None:
+    """Produce (key, value, headers) and wait for all of them."""
+
+    async def produce() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=20)
+        await producer.start()
+        try:
+            for key, value, headers in records:
+                await producer.send(topic, value, key, headers=headers)
+        finally:
+            await producer.stop()
+
+    asyncio.run(produce())
+
+
+def checkouts(bootstrap: str, first: int, last: int) -> None:
+    """Publish checkouts `first` up to but not including `last`."""
+    send(bootstrap, TOPIC, [(str(i).encode(), checkout(i), []) for i in range(first, last)])
+
+
+def read_topic(bootstrap: str, topic: str) -> list[Any]:
+    """Every record of a topic."""
+
+    async def read() -> list[Any]:
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+        await consumer.start()
+        found: list[Any] = []
+        try:
+            while batches := await consumer.getmany(timeout_ms=2000):
+                for records in batches.values():
+                    found += records
+        finally:
+            await consumer.stop()
+        return found
+
+    return asyncio.run(read())
+
+
+def create_topic(bootstrap: str, topic: str, partitions: int) -> None:
+    """A topic somebody else made."""
+
+    async def create() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(topic, partitions, 1)])
+        finally:
+            await admin.close()
+
+    asyncio.run(create())
+
+
+def checkouts_in_hour(*scrapes: Samples) -> tuple[float, float]:
+    """(judged, good) of checkout_completed in the 1h window, over workers."""
+    return (
+        sum(s.sum("touchpoint_window_events", experience="checkout_completed", window="1h") for s in scrapes),
+        sum(s.sum("touchpoint_window_good", experience="checkout_completed", window="1h") for s in scrapes),
+    )
+
+
+def test_refused_records_reach_the_dead_letters_byte_for_byte(broker: EmbeddedBroker) -> None:
+    """Bad records go to the dead-letter topic as they came, with their reason; neighbours are counted."""
+    old = (datetime.now(UTC) - timedelta(days=9)).isoformat()
+    ahead = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    bad: list[tuple[bytes | None, bytes | None, str]] = [
+        (b"k1", b"\xff\xfe not json", "not_json"),
+        (b"k2", b'{"id":"x"}', "missing_field"),
+        (b"k0", None, "empty"),
+        (b"k3", checkout(1, stage="nowhere"), "unknown_stage"),
+        (b"k4", checkout(1, stage="store"), "wrong_topic"),
+        (b"k5", checkout(1, outcome="meh"), "unknown_outcome"),
+        (b"k6", checkout(1, time=old), "too_old"),
+        (b"k7", checkout(1, time=ahead), "in_future"),
+        (b"k8", checkout(1, duration_s="fast"), "wrong_type"),
+    ]
+    mixed: list[Record] = []
+    for number, (key, value, _) in enumerate(bad):
+        mixed.append((str(number).encode(), checkout(number), []))
+        mixed.append((key, value, [("trace", b"\x00\x01"), ("dlq.attempt", b"2")]))
+    with WorkerProcess(KAFKA=broker.bootstrap) as worker:
+        worker.ready()
+        send(broker.bootstrap, TOPIC, mixed)
+        until(lambda: counted(worker) == len(bad), "neighbours counted")
+        scrape = worker.scrape()
+        assert scrape.sum("touchpoint_records_total", topic=TOPIC, result="refused") == len(bad)
+        for _, _, reason in bad:
+            assert scrape.sum("touchpoint_dead_letters_total", topic=TOPIC, reason=reason) == 1, reason
+        assert worker.end()[0] == 0
+    letters = {record.key: record for record in read_topic(broker.bootstrap, f"{TOPIC}.dlq")}
+    assert len(letters) == len(bad)
+    for key, value, reason in bad:
+        letter = letters[key]
+        headers = dict(letter.headers)
+        assert letter.value == value
+        assert headers["dlq.reason"].decode() == reason
+        assert headers["dlq.topic"].decode() == TOPIC
+        assert headers["dlq.partition"].isdigit()
+        assert headers["dlq.offset"].isdigit()
+        assert headers["dlq.timestamp"].isdigit()
+        assert headers["dlq.error"]
+        assert headers["dlq.attempt"] == b"3"
+        assert headers["trace"] == b"\x00\x01"
+
+
+def test_counts_survive_scaling_out_kill_and_restart(broker: EmbeddedBroker) -> None:
+    """A second worker takes half the partitions; the first is killed; sums stay exact throughout."""
+    settings = {"KAFKA": broker.bootstrap}
+    with WorkerProcess(**settings) as first:
+        first.ready()
+        checkouts(broker.bootstrap, 0, 3000)
+        until(lambda: checkouts_in_hour(first.scrape()) == (3000, 2700), "first worker counts")
+        with WorkerProcess(**settings) as second:
+            checkouts(broker.bootstrap, 3000, 5000)  # while partitions move
+
+            def shared() -> bool:
+                owned = [worker.json("/api/stages")["partitions"] for worker in (first, second)]
+                return [one["owned"] for one in owned] == [14, 14]
+
+            until(shared, "each owns half of the 28 partitions")
+            until(
+                lambda: checkouts_in_hour(first.scrape(), second.scrape()) == (5000, 4500), "sums right"
+            )
+            checkouts(broker.bootstrap, 5000, 6000)
+            first.end(signal.SIGKILL)
+            checkouts(broker.bootstrap, 6000, 7000)
+            until(lambda: checkouts_in_hour(second.scrape()) == (7000, 6300), "survivor has it all")
+            assert second.end()[0] == 0
+    with WorkerProcess(**settings) as third:
+        until(lambda: checkouts_in_hour(third.scrape()) == (7000, 6300), "restart recovers the counts")
+        scrape = third.scrape()
+        assert scrape.sum("touchpoint_records_total", topic=TOPIC, result="counted") == 0
+        assert scrape.sum("touchpoint_window_duration_seconds_gcount", stage="web_checkout", window="1h") == 7000
+
+
+def test_window_metrics_are_withheld_until_ready() -> None:
+    """Before Kafka is reached a worker is alive, not ready, says why, and exposes no windows."""
+    with WorkerProcess(KAFKA="127.0.0.1:9") as worker:
+        assert worker.get("/livez") == b"alive\n"
+        assert not worker.is_ready()
+        answer = worker.json("/api/stages")
+        assert answer["problems"] == ["waiting for Kafka at 127.0.0.1:9"]
+        assert {stage["quality"] for stage in answer["stages"]} == {None}
+        scrape = worker.scrape()
+        assert scrape.sum("touchpoint_ready") == 0
+        assert scrape.labels("touchpoint_ready")
+        assert not scrape.labels("touchpoint_window_events")
+        assert worker.end()[0] == 0
+
+
+def says_one_line(*arguments: str, **settings: str) -> str:
+    """The only line a failing command says; it exits non-zero and without a traceback."""
+    done = touchpoint(*arguments, **settings)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("http://")]
+    assert done.returncode == 1, done
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("touchpoint: ")
+    return lines[0]
+
+
+def test_an_unreachable_broker_is_one_line_after_a_bounded_retry() -> None:
+    """No Kafka: bounded retry, one line, exit 1, for a worker as for a publisher."""
+    for command in ("worker", "topics"):
+        line = says_one_line(command, KAFKA="127.0.0.1:9", KAFKA_TIMEOUT_S="1", HTTP="127.0.0.1:0")
+        assert "Kafka at 127.0.0.1:9 does not answer" in line
+
+
+def test_a_taken_port_is_one_line(broker: EmbeddedBroker) -> None:
+    """An HTTP port that is in use ends the worker before it touches Kafka."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert f"cannot serve HTTP on {address}" in says_one_line("worker", KAFKA=broker.bootstrap, HTTP=address)
+        assert f"cannot serve HTTP on {address}" in says_one_line("demo", "--for", "5", "--http", address)
+
+
+def test_a_wrong_journey_file_is_told_with_line_and_path(tmp_path: Path) -> None:
+    """A worker refuses a wrong journey file with every error; a missing file is one line."""
+    file = tmp_path / "journey.yaml"
+    file.write_text("version: 1\njourney: x\nsegments: []\nstages: {a: {kind: custmer, owner: me}}\n")
+    done = touchpoint("worker", JOURNEY=str(file))
+    assert done.returncode == 1
+    assert "line 4: stages.a.kind: unknown kind `custmer`; did you mean `customer`?" in done.stderr
+    assert "stages.a: missing key `experiences`" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "No such file" in says_one_line("worker", JOURNEY=str(tmp_path / "none.yaml"))
+
+
+def test_a_misspelled_setting_is_one_line() -> None:
+    """A typo in a setting is an error that names the nearest one."""
+    assert "did you mean TOUCHPOINT_KAFKA?" in says_one_line("worker", KAFKKA="x:1")
+
+
+def test_topics_of_another_partition_count_are_one_line(broker: EmbeddedBroker, tmp_path: Path) -> None:
+    """A changelog or a declared topic with another partition count is named, not crash-looped on."""
+    create_topic(broker.bootstrap, CHANGELOG, 3)
+    line = says_one_line("worker", KAFKA=broker.bootstrap, HTTP="127.0.0.1:0")
+    assert f"topic {CHANGELOG} has 3 partitions, expected 4" in line
+    create_topic(broker.bootstrap, "six", 6)
+    file = tmp_path / "journey.yaml"
+    file.write_text(
+        "version: 1\njourney: x\nsegments: []\n"
+        "stages: {a: {kind: customer, owner: me, topic: six, partitions: 8, experiences:"
+        " {e: {judges: {}, good: {outcome: [ok]}, target: 0.9}}}}\n"
+    )
+    line = says_one_line("worker", KAFKA=broker.bootstrap, HTTP="127.0.0.1:0", JOURNEY=str(file))
+    assert "topic six has 6 partitions, expected 8" in line
+
+
+def test_missing_topics_are_an_error_where_they_may_not_be_created(broker: EmbeddedBroker) -> None:
+    """With creation switched off every missing topic is named."""
+    done = touchpoint("topics", KAFKA=broker.bootstrap, CREATE_TOPICS="false")
+    assert done.returncode == 1
+    assert done.stderr.count("does not exist") == 7
+    assert "Traceback" not in done.stderr
