@@ -169,11 +169,16 @@ class Codec:
             return Refused(Reason.UNKNOWN_OUTCOME, f"outcome must be one of {known}")
         return event
 
+    def accepted_ms(self, now_ms: int) -> tuple[int, int]:
+        """The earliest and the latest event time that is counted."""
+        return now_ms - self._horizon_ms, now_ms + AHEAD_MS
+
     def refuse_time(self, at_ms: int, now_ms: int) -> Refused | None:
         """Refusal of an event too far ahead of `now_ms`, or further back than the horizon."""
-        if at_ms > now_ms + AHEAD_MS:
+        earliest_ms, latest_ms = self.accepted_ms(now_ms)
+        if at_ms > latest_ms:
             return Refused(Reason.IN_FUTURE, f"{(at_ms - now_ms) // 1000} s ahead of the clock")
-        if at_ms < now_ms - self._horizon_ms:
+        if at_ms < earliest_ms:
             return Refused(Reason.TOO_OLD, f"{(now_ms - at_ms) // 1000} s old, beyond the horizon")
         return None
 

@@ -24,7 +24,7 @@ from monitor.windows import WINDOW_LABELS
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     """The exposition that the `Accept` header asks for, and its content type."""
     encode, content_type = choose_encoder(accept)
-    return encode(_Collected(snapshot)), content_type  # type: ignore[arg-type] # all it does is collect()
+    return encode(_Collected(snapshot)), content_type
 
 
 class _Collected(Collector):

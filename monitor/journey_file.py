@@ -306,8 +306,7 @@ def _stage(
         per_hour=per_hour,
         by_hour=by_hour,
         experiences=tuple(
-            _experience(key, member, segments, known_values)
-            for key, member in experience_fields.items()
+            _experience(key, member, segments, known_values) for key, member in experience_fields.items()
         ),
     )
 

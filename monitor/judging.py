@@ -12,9 +12,9 @@ A pane is a sum of named counters; this is the only place that says what those n
 Names, not positions, so that records written under another journey file can still be read.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from monitor.event import Event
@@ -24,7 +24,8 @@ BOUNDS_S = (
     0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1800, 3600, 7200, 21600, 86400, 259200,
     604800,
 )  # fmt: skip
-"""Upper bounds of the duration and wait buckets: a 1-2-5 series up to 10 s, then times people speak of."""
+"""Upper bounds of the duration and wait buckets, inclusive as in Prometheus: a 1-2-5 series up to 10 s, then
+times people speak of."""
 
 BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
 
@@ -91,42 +92,43 @@ class Verdict:
 
 
 class Judge:
-    """Judges the events of one stage. Stateless but for a memo, whose size the journey file bounds."""
+    """Judges the events of one stage. Stateless but for a memo, whose size the journey file bounds.
+
+    Events that agree on the memo's key agree on every condition, so each combination is judged once.
+    """
 
     def __init__(self, journey: Journey, stage: Stage) -> None:
         self._segments = _labels(journey.segments, absent=OTHER)
         self._partners = _labels(stage.partners, absent=NONE)
         self._reasons = _labels(stage.reasons, absent=NO_REASON)
-        self._experiences = stage.experiences
-        self._rules = tuple(_rule(experience) for experience in stage.experiences)
+        self._rules = {experience.name: _rule(experience) for experience in stage.experiences}
+        self._tests = tuple(_test(condition) for condition in _beyond_the_key(stage))
         self._memo: dict[tuple[object, ...], Verdict] = {}
 
     def judge(self, event: Event) -> Verdict:
         """Counters of the closed key space only: unknown names count as `other`."""
-        marks = tuple([rule(event) for rule in self._rules])
-        key = (event.outcome, event.segment, event.partner, event.reason, marks)
+        key = (event.outcome, event.segment, event.partner, event.reason, *[t(event) for t in self._tests])
         verdict = self._memo.get(key)
-        return verdict if verdict is not None else self._remember(key, event, marks)
+        return verdict if verdict is not None else self._remember(key, event)
 
-    def partner_label(self, event: Event) -> str:
-        """The `partner` label the event counts under."""
-        return self._partners.get(event.partner, OTHER)
+    def partner_label(self, partner: str | None) -> str:
+        """The `partner` label that an event of this partner counts under."""
+        return self._partners.get(partner, OTHER)
 
-    def _remember(
-        self, key: tuple[object, ...], event: Event, marks: tuple[bool | None, ...]
-    ) -> Verdict:
+    def _remember(self, key: tuple[object, ...], event: Event) -> Verdict:
         segment = self._segments.get(event.segment, OTHER)
-        partner = self.partner_label(event)
+        partner = self.partner_label(event.partner)
         reason = self._reasons.get(event.reason, OTHER)
         counters = [outcome_name(event.outcome)]
         bad_for = []
-        for experience, good in zip(self._experiences, marks, strict=True):
+        for experience, rule in self._rules.items():
+            good = rule(event)
             if good is None:
                 continue
             name = good_name if good else bad_name
-            counters.append(name(experience.name, segment, partner))
+            counters.append(name(experience, segment, partner))
             if not good:
-                bad_for.append(experience.name)
+                bad_for.append(experience)
         if bad_for:
             counters.append(reason_name(reason))
         verdict = Verdict(tuple(counters), tuple(bad_for))
@@ -139,13 +141,19 @@ class Judge:
         return verdict
 
 
+def _beyond_the_key(stage: Stage) -> tuple[Condition, ...]:
+    """Conditions on fields that are not in the memo's key as they are, each once."""
+    found = {
+        condition: None
+        for experience in stage.experiences
+        for condition in (*experience.judges, *experience.ignores, *experience.good)
+        if condition.field not in ("outcome", "segment", "partner", "reason")
+    }
+    return tuple(found)
+
+
 def _labels(names: tuple[str, ...], absent: str) -> dict[str | None, str]:
     return {None: absent, **{name: name for name in names}}
-
-
-def bucket(seconds: float) -> int:
-    """Index into `BUCKETS` of the bucket a duration falls into; bounds are inclusive, as in Prometheus."""
-    return bisect_left(BOUNDS_S, seconds)
 
 
 Rule = Callable[[Event], bool | None]
@@ -206,7 +214,7 @@ def _test(condition: Condition) -> Rule:
 def _reader(field: str) -> Callable[[Event], Any]:
     outer, _, inner = field.partition(".")
     if not inner:
-        return lambda event: getattr(event, outer)
+        return attrgetter(outer)
 
     def read(event: Event) -> Any:
         value = getattr(event, outer)

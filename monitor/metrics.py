@@ -61,7 +61,9 @@ READY = Metric(
     "touchpoint_ready", "gauge", (),
     "1 when this worker's partitions are assigned and recovered; window metrics are withheld until then.",
 )  # fmt: skip
-BUILD = Metric("touchpoint_build", "info", (), "Version of the monitor and name of the journey.", additive=False)
+BUILD = Metric(
+    "touchpoint_build", "info", (), "Version of the monitor and name of the journey.", additive=False
+)
 
 METRICS = (
     WINDOW_EVENTS, WINDOW_GOOD, WINDOW_DURATION, WINDOW_WAIT, TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS,

@@ -4,12 +4,13 @@ An event is counted in one pane of each grain: 10 s panes make up the short wind
 ones. A late event lands in the pane it belongs to. Windows are sums of panes (`windows`).
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from monitor.event import Event
-from monitor.judging import Judge, bucket, bucket_names
+from monitor.judging import BOUNDS_S, Judge, bucket_names
 
 Counts = dict[str, int]
 """Counter name to count; an absent name is 0. Sums of times are whole ms, so that adding is exact."""
@@ -97,11 +98,11 @@ class Tally:
         names = verdict.counters
         counted[names] = counted.get(names, 0) + 1
         if event.duration_s is not None:
-            names = _DURATION[bucket(event.duration_s)]
+            names = _DURATION[bisect_left(BOUNDS_S, event.duration_s)]
             counted[names] = counted.get(names, 0) + 1
             counted[("duration_ms",)] = counted.get(("duration_ms",), 0) + round(event.duration_s * 1000)
         if event.wait_s is not None:
-            names = _WAIT[bucket(event.wait_s)]
+            names = _WAIT[bisect_left(BOUNDS_S, event.wait_s)]
             counted[names] = counted.get(names, 0) + 1
             counted[("wait_ms",)] = counted.get(("wait_ms",), 0) + round(event.wait_s * 1000)
         return verdict.bad_for

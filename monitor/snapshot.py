@@ -167,6 +167,4 @@ def stage_snapshot(
 
 def unknown_stage(journey: Journey, stage: Stage) -> StageSnapshot:
     """A stage of which nothing is known yet."""
-    return stage_snapshot(
-        journey, stage, None, 0, results={}, refusals={}, last_event_ms={}, lags=()
-    )
+    return stage_snapshot(journey, stage, None, 0, results={}, refusals={}, last_event_ms={}, lags=())

@@ -189,4 +189,3 @@ class App(faust.App):
 
     def _new_transport(self) -> Transport:
         return self._transport_class(self.conf.broker_consumer, self)
-

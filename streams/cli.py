@@ -111,9 +111,13 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
 
 @app.command()
 def demo(
-    for_: Annotated[float | None, typer.Option("--for", help="End by itself after this many seconds.")] = None,
+    for_: Annotated[
+        float | None, typer.Option("--for", help="End by itself after this many seconds.")
+    ] = None,
     http: Annotated[str | None, typer.Option(help="HOST:PORT of the live page.")] = None,
-    kafka_port: Annotated[int | None, typer.Option(help="Port of the embedded broker; free unless set.")] = None,
+    kafka_port: Annotated[
+        int | None, typer.Option(help="Port of the embedded broker; free unless set.")
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="NAME[=STRENGTH]@SECONDS, repeatable: " + ", ".join(FAULTS)),

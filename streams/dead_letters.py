@@ -14,8 +14,9 @@ def dead_letter(topic: str, record: Any, refused: Refused) -> Outgoing:
     `dlq.attempt` counts how often the record has been refused; earlier `dlq.*` headers are replaced.
     """
     headers = [(name, value) for name, value in record.headers if not name.startswith("dlq.")]
-    attempts = [value for name, value in record.headers if name == ATTEMPT]
-    attempt = int(attempts[-1]) + 1 if attempts and attempts[-1].isdigit() else 1
+    attempts = [value for name, value in record.headers if name == ATTEMPT and value is not None]
+    known = bool(attempts) and attempts[-1].isdigit() and len(attempts[-1]) < 10  # anybody can write it
+    attempt = int(attempts[-1]) + 1 if known else 1
     described = {
         "dlq.reason": refused.reason,
         "dlq.error": refused.error,

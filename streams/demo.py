@@ -99,16 +99,15 @@ class _Demo:
             publishing = asyncio.create_task(self._publish())
             showing = asyncio.create_task(self._show())
             deciding = asyncio.create_task(asyncio.wait_for(self._stop.wait(), for_s))
+            tasks: list[asyncio.Task[Any]] = [working, publishing, showing]
             try:
-                await asyncio.wait(
-                    {working, publishing, showing, deciding}, return_when=asyncio.FIRST_COMPLETED
-                )
-                for task in (working, publishing, showing):
+                await asyncio.wait({*tasks, deciding}, return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks:
                     if task.done():
                         task.result()
             finally:
-                for task in (publishing, deciding):
-                    task.cancel()
+                publishing.cancel()
+                deciding.cancel()
                 await asyncio.wait({publishing, deciding})
         await self._drain(working)
         showing.cancel()
@@ -167,9 +166,11 @@ class _Demo:
 
     async def _summary(self) -> dict[str, Any]:
         answer = stages_answer(await self._worker.snapshot())
-        events = {stage.model.name: stage.results["counted"] for stage in self._worker.app.stages} if (
-            self._worker.app
-        ) else {}
+        events = (
+            {stage.model.name: stage.results["counted"] for stage in self._worker.app.stages}
+            if (self._worker.app)
+            else {}
+        )
         return {
             "published": self._publisher.acknowledged,
             "counted": self._counted(),

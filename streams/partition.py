@@ -146,9 +146,7 @@ class Partition:
             self._fold_run(fresh, judge, now_ms, folded)
         return folded
 
-    def _fold_run(
-        self, run: list[Positioned], judge: Judge, now_ms: int, folded: Folded
-    ) -> None:
+    def _fold_run(self, run: list[Positioned], judge: Judge, now_ms: int, folded: Folded) -> None:
         tally = Tally(judge)
         bad = []
         for _, at_ms, event in run:

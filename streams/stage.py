@@ -117,26 +117,36 @@ class Stage:
         """Fold one batch. Nothing is awaited here, so panes and watermarks always agree."""
         records = message.value
         panes = self._partitions[message.partition]
-        decode, refuse_time = self._codec.decode, self._codec.refuse_time
-        accepted = []
+        decode = self._codec.decode
+        earliest_ms, latest_ms = self._codec.accepted_ms(now_ms)
+        late_ms, late = now_ms - LATE_MS, 0
+        newest_ms: dict[str | None, int] = {}
+        accepted: list[Positioned] = []
         for record in records:
             event = decode(record.value, record.headers)
             if isinstance(event, Refused):
                 self._refuse(record, event)
                 continue
             at_ms = event.at_ms
-            refused = refuse_time(at_ms, now_ms)
-            if refused is not None and not panes.holds(record.offset, at_ms):
-                self._refuse(record, refused)
-                continue
+            if not earliest_ms <= at_ms <= latest_ms:
+                refused = self._codec.refuse_time(at_ms, now_ms)
+                if refused is not None and not panes.holds(record.offset, at_ms):
+                    self._refuse(record, refused)
+                    continue
             accepted.append(Positioned(record.offset, at_ms, event))
+            late += at_ms < late_ms
+            if at_ms > newest_ms.get(event.partner, 0):
+                newest_ms[event.partner] = at_ms
         folded = panes.fold(accepted, self._judge, now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
         self.failures.extend(Failure(event, experiences) for event, experiences in folded.bad)
         self.results["counted"] += folded.counted
         self.results["duplicate"] += folded.duplicate
-        self._note_times(accepted, now_ms)
+        self.results["late"] += late
+        for partner, at_ms in newest_ms.items():
+            label = self._judge.partner_label(partner)
+            self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
         self.progress[message.partition] = (records[-1].offset, records[-1].timestamp / 1000)
         self._unacknowledged.append(Batch(message, len(records)))
         self.unwritten += len(records)
@@ -148,16 +158,6 @@ class Stage:
         self.results["refused"] += 1
         self.refusals[refused.reason] += 1
         self._dead_letters.append(dead_letter(self.model.dead_letter_topic, record, refused))
-
-    def _note_times(self, accepted: list[Positioned], now_ms: int) -> None:
-        last = self.last_event_ms
-        late = 0
-        for _, at_ms, event in accepted:
-            late += at_ms < now_ms - LATE_MS
-            partner = self._judge.partner_label(event)
-            if at_ms > last.get(partner, 0):
-                last[partner] = at_ms
-        self.results["late"] += late
 
     async def room(self) -> None:
         """Wait while too much is folded but not yet written."""

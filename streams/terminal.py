@@ -14,7 +14,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 
 class StagesView:
-    """The stages on standard error: redrawn in place on a terminal, a line per stage change elsewhere."""
+    """The stages on standard error: redrawn in place on a terminal, a line per change of state elsewhere."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -43,7 +43,8 @@ class StagesView:
             name, state = stage["stage"], stage["state"]
             if self._states.get(name) != state:
                 self._states[name] = state
-                self.say(f"{name}: {state}, {_percent(stage['quality'])} ({stage['n']} events in {stage['window']})")
+                quality = _percent(stage["quality"])
+                self.say(f"{name}: {state}, {quality} of {stage['n']} events in {stage['window']}")
 
 
 def _table(stages: list[dict[str, Any]], caption: str) -> Table:

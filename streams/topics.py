@@ -1,4 +1,4 @@
-"""Which Kafka topics the product needs, and what is done when one is missing or has another partition count."""
+"""Which Kafka topics the product needs; what happens when one is missing or has another partition count."""
 
 import asyncio
 from collections.abc import Iterable
@@ -102,23 +102,26 @@ async def ensure(admin: AIOKafkaAdminClient, journey: Journey, settings: Setting
 
     TopicError names every topic that is missing (and may not be created) or has another count.
     """
-    counts: dict[str, int] = {}
-    for wanted in (source_topics, lambda j: own_topics(j, settings.group, counts)):
-        topics = wanted(journey)
-        found = await partition_counts(admin, [topic.name for topic in topics])
-        missing = [topic for topic in topics if topic.name not in found]
-        if missing and not settings.create_topics:
-            raise TopicError("\n".join(f"topic {topic.name} does not exist" for topic in missing))
-        await create(admin, missing, settings)
-        while missing and not {topic.name for topic in missing} <= found.keys():
-            await asyncio.sleep(0.05)  # a new topic takes a moment to be known to every broker
-            found = await partition_counts(admin, [topic.name for topic in topics])
-        wrong = [
-            f"topic {topic.name} has {found[topic.name]} partitions, expected {topic.partitions}"
-            for topic in topics
-            if topic.partitions not in (None, found[topic.name])
-        ]
-        if wrong:
-            raise TopicError("\n".join(wrong))
-        counts |= found
-    return {stage.topic: counts[stage.topic] for stage in journey.stages}
+    counts = await _ensure(admin, source_topics(journey), settings)
+    await _ensure(admin, own_topics(journey, settings.group, counts), settings)
+    return counts
+
+
+async def _ensure(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings) -> dict[str, int]:
+    names = [topic.name for topic in topics]
+    found = await partition_counts(admin, names)
+    missing = [topic for topic in topics if topic.name not in found]
+    if missing and not settings.create_topics:
+        raise TopicError("\n".join(f"topic {topic.name} does not exist" for topic in missing))
+    await create(admin, missing, settings)
+    while len(found) < len(topics):
+        await asyncio.sleep(0.05)  # a new topic takes a moment to be known to every broker
+        found = await partition_counts(admin, names)
+    wrong = [
+        f"topic {topic.name} has {found[topic.name]} partitions, expected {topic.partitions}"
+        for topic in topics
+        if topic.partitions not in (None, found[topic.name])
+    ]
+    if wrong:
+        raise TopicError("\n".join(wrong))
+    return found

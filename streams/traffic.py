@@ -160,8 +160,7 @@ async def replay(
 def _history(file: Path, reader: _Reader, report: Report) -> Iterator[tuple[bytes, str, Event]]:
     try:
         with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                line = line.strip()
+            for number, line in enumerate(map(bytes.strip, lines), 1):
                 if not line:
                     continue
                 read = reader.read(line)
@@ -199,9 +198,7 @@ def simulated(
     events: int | None,
 ) -> Iterator[SimulatedEvent]:
     """The simulator's events, at most `events` of them."""
-    simulator = Simulator(
-        journey, seed=seed, start_ms=start_ms, rate=rate, compress=compress, faults=faults
-    )
+    simulator = Simulator(journey, seed=seed, start_ms=start_ms, rate=rate, compress=compress, faults=faults)
     return itertools.islice(simulator.events(), events)
 
 

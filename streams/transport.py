@@ -17,10 +17,10 @@ from faust.types import TP, ConsumerMessage
 class BatchSchema(Schema):
     """Leaves the records of a batch as they are; a batch has no key."""
 
-    def loads_key(self, app: Any, message: Any, **_: Any) -> None:
+    def loads_key(self, *_: Any, **__: Any) -> None:
         """No key: each record of the batch has its own."""
 
-    def loads_value(self, app: Any, message: Any, **_: Any) -> Any:
+    def loads_value(self, _: Any, message: Any, **__: Any) -> Any:
         """The list of records."""
         return message.value
 

@@ -1,4 +1,4 @@
-"""One worker of the consumer group: topics checked, HTTP up, Faust running, until stopped or unable to go on."""
+"""One worker of the consumer group: HTTP up, topics checked, Faust running, until stopped or failed."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ class Worker:
         self.address = ""
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
-        """Work until `stop` is set. Raises PortTakenError, BrokerUnreachableError, TopicError, WorkerFailedError.
+        """Work until `stop` is set; a UserError says why it cannot.
 
         `started` is called once HTTP answers, before Kafka is reached.
         """

@@ -69,9 +69,7 @@ async def dump_dom(url: str, directory: Path, *, virtual_ms: int = 4000) -> Seen
 def _asked(net_log: dict[str, Any]) -> tuple[str, ...]:
     """Every address a page asked for, in order; requests of Chromium's own have no origin."""
     start = net_log["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
-    started = [
-        event["params"] for event in net_log["events"] if event["type"] == start and "params" in event
-    ]
+    started = [event["params"] for event in net_log["events"] if event["type"] == start and "params" in event]
     return tuple(p["url"] for p in started if p.get("initiator", "").startswith("http"))
 
 
@@ -126,9 +124,7 @@ def pixels(png: bytes) -> NDArray[np.uint8]:
         raise ValueError("not a PNG")
     width, depth, colour = int.from_bytes(png[16:20]), png[24], png[25]
     if depth != 8 or colour not in (2, 6) or png[28] != 0:
-        raise ValueError(
-            f"not an 8-bit RGB(A) PNG without interlace: depth {depth}, colour type {colour}"
-        )
+        raise ValueError(f"not an 8-bit RGB(A) PNG without interlace: depth {depth}, colour type {colour}")
     step = 3 if colour == 2 else 4
     data, at = b"", 8
     while at < len(png):
@@ -143,9 +139,7 @@ def pixels(png: bytes) -> NDArray[np.uint8]:
     return rows[1:].reshape(-1, width, step)[:, :, :3]
 
 
-def _unfilter(
-    kind: int, row: NDArray[np.uint8], above: NDArray[np.uint8], step: int
-) -> NDArray[np.uint8]:
+def _unfilter(kind: int, row: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     """One row of a PNG without its filter (https://www.w3.org/TR/png-3/#9Filters)."""
     if kind == 0:
         return row

@@ -55,7 +55,7 @@ SEGMENTS = {"2": "high", "1": "regular"}
 
 
 def calls() -> Iterator[dict[str, Any]]:
-    """January 1999 at a bank's call centre; PHANTOM rows are no calls. The call id repeats, the row does not."""
+    """January 1999 at a bank's call centre; PHANTOM rows are no calls. Ids repeat, so the row is the id."""
     with gzip.open(CALLS, "rt", newline="") as lines:
         for number, row in enumerate(csv.DictReader(lines, delimiter="\t")):
             outcome = {"AGENT": "ok", "HANG": "abandoned"}.get(row["outcome"].strip())
@@ -76,7 +76,7 @@ def calls() -> Iterator[dict[str, Any]]:
 
 
 def orders() -> Iterator[dict[str, Any]]:
-    """Olist orders: the purchase as a checkout; a delivered order as a promise, kept by the estimated date."""
+    """Olist orders: a purchase is a checkout, a delivered order a promise, kept by the estimated date."""
     with gzip.open(ORDERS, "rt", newline="") as lines:
         for row in csv.DictReader(lines):
             journey_id = row["order_id"]
@@ -115,7 +115,5 @@ def shifted_to(end: datetime, events: list[dict[str, Any]]) -> list[dict[str, An
     times = [datetime.fromisoformat(event["time"]) for event in events]
     shift = end - max(times)
     shift -= timedelta(microseconds=shift.microseconds)
-    moved = [
-        event | {"time": (at + shift).isoformat()} for event, at in zip(events, times, strict=True)
-    ]
+    moved = [event | {"time": (at + shift).isoformat()} for event, at in zip(events, times, strict=True)]
     return sorted(moved, key=lambda event: datetime.fromisoformat(event["time"]))

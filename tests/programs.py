@@ -28,21 +28,22 @@ def environment(**settings: str) -> dict[str, str]:
     return kept | {f"TOUCHPOINT_{name}": value for name, value in settings.items()}
 
 
-def touchpoint(
-    *arguments: str, stdin: bytes | None = None, timeout_s: float = 120, **settings: str
-) -> subprocess.CompletedProcess[str]:
+def touchpoint(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
+    return touchpoint_reading(b"", *arguments, **settings)
+
+
+def touchpoint_reading(stdin: bytes, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end with this standard input."""
     done = subprocess.run(
         [TOUCHPOINT, *arguments],
         input=stdin,
         capture_output=True,
         env=environment(**settings),
-        timeout=timeout_s,
+        timeout=120,
         check=False,
     )
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 class Samples:

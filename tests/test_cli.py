@@ -9,7 +9,7 @@ import pytest
 
 from streams.embedded import EmbeddedBroker
 from tests.polling import until
-from tests.programs import WorkerProcess, counted, touchpoint
+from tests.programs import WorkerProcess, counted, touchpoint, touchpoint_reading
 
 SHIPPED = Path(__file__).parents[1] / "monitor" / "journey.yaml"
 
@@ -55,9 +55,7 @@ def test_demo_counts_what_it_publishes_and_ends_by_itself() -> None:
 
 def test_a_fault_degrades_its_stage_and_no_other() -> None:
     """A payment failure shows as a degraded web checkout; everything else stays good."""
-    done = touchpoint(
-        "demo", "--for", "26", "--http", "127.0.0.1:0", "--fault", "checkout-payment-failure@5"
-    )
+    done = touchpoint("demo", "--for", "26", "--http", "127.0.0.1:0", "--fault", "checkout-payment-failure@5")
     assert done.returncode == 0, done.stderr
     summary = orjson.loads(done.stdout.splitlines()[-1])
     states = {name: stage["state"] for name, stage in summary["stages"].items()}
@@ -92,7 +90,7 @@ def test_publish_sends_what_is_valid_and_names_the_lines_that_are_not(broker: Em
     ]
     lines = [*good[:10], b"{broken", b"", b'{"id":"x","stage":"stroe","outcome":"ok"}', *good[10:]]
     assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
-    done = touchpoint("publish", stdin=b"\n".join(lines), KAFKA=broker.bootstrap)
+    done = touchpoint_reading(b"\n".join(lines), "publish", KAFKA=broker.bootstrap)
     assert done.returncode == 1
     assert orjson.loads(done.stdout) == {"published": 20, "refused": 2}
     assert "line 11: not_json" in done.stderr

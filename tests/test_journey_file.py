@@ -123,11 +123,10 @@ def test_golden_files_come_in_pairs() -> None:
     assert len(GOLDEN) > 20
 
 
-@pytest.mark.parametrize("depth", [500, 5_000])
 @pytest.mark.parametrize("opening", ["[", "{a: ", "? "], ids=["lists", "mappings", "keys"])
-def test_deep_nesting_is_an_error(opening: str, depth: int) -> None:
+def test_deep_nesting_is_an_error(opening: str) -> None:
     """A file nested beyond Python's stack is a bad file, not a crash."""
-    assert errors_of(opening * depth) == ["line 1: file: is nested too deeply"]
+    assert errors_of(opening * 100_000) == ["line 1: file: is nested too deeply"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_a_laughing_file_is_read_in_no_time() -> None:
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 40)]
     errors = errors_of("\n".join(lines) + "\nsegments: *a39\n? *a39\n: 1\n")
     assert "line 39: segments[9]: must be a text" in errors
-    assert "line 42: file: a key must be a text" in errors
+    assert "line 40: file: a key must be a text" in errors
 
 
 @pytest.mark.parametrize("horizon", ["167h", "6d", "604799s", "0d"])

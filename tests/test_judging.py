@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.event import Event, Promise, Score
+from monitor.journey import Stage
 from monitor.journey_file import parse
-from monitor.judging import BOUNDS_S, BUCKETS, Judge, bucket, bucket_names, counter_names
+from monitor.judging import BOUNDS_S, BUCKETS, Judge, bucket_names, counter_names
 from monitor.panes import Tally
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
@@ -87,7 +88,7 @@ def judged(stage: str, fields: dict[str, Any]) -> set[str]:
             {"outcome": "ok"},
             "outcome/ok good/calls_not_abandoned/other/none",
         ),
-        (  # abandoned after an unknown wait: cannot be good whatever the wait, and not known to be short
+        (  # abandoned after an unknown wait: never good, and not known to be short
             "call_queue",
             {"outcome": "abandoned"},
             "outcome/abandoned bad/service_level/other/none bad/calls_not_abandoned/other/none"
@@ -161,10 +162,14 @@ PROMISES = st.one_of(
     st.builds(promise, st.sampled_from(["delivery_window", "x"]), st.sampled_from([None, True, False])),
 )
 SCORES = st.one_of(
-    st.none(), st.builds(Score, kind=st.sampled_from(["nps", "csat", "ces"]), value=st.floats(-1000, 1000))
+    st.none(),
+    st.builds(Score, kind=st.sampled_from(["nps", "csat", "ces"]), value=st.floats(-1000, 1000)),
 )
-EVENTS = st.sampled_from(CHAIR.stages).flatmap(
-    lambda stage: st.builds(
+
+
+def events_of(stage: Stage) -> st.SearchStrategy[Event]:
+    """Events that the codec would let through."""
+    return st.builds(
         Event,
         stage=st.just(stage.name),
         outcome=st.sampled_from(stage.outcomes),
@@ -176,7 +181,9 @@ EVENTS = st.sampled_from(CHAIR.stages).flatmap(
         promise=PROMISES,
         score=SCORES,
     )
-)
+
+
+EVENTS = st.sampled_from(CHAIR.stages).flatmap(events_of)
 
 
 @given(EVENTS)
@@ -193,13 +200,23 @@ def test_key_space_is_closed(event: Event) -> None:
 def test_each_experience_judges_once(event: Event) -> None:
     """An event is good or bad or unjudged for an experience, never two of these."""
     for experience in CHAIR.stage(event.stage).experiences:
-        names = [name.split("/") for name in judged_of(event)]
-        assert len([n for n in names if n[0] in ("good", "bad") and n[1] == experience.name]) <= 1
+        kinds = [name.split("/")[:2] for name in judged_of(event)]
+        assert kinds.count(["good", experience.name]) + kinds.count(["bad", experience.name]) <= 1
 
 
 def judged_of(event: Event) -> tuple[str, ...]:
     """Counters of an event, in order."""
     return Judge(CHAIR, CHAIR.stage(event.stage)).judge(event).counters
+
+
+@given(st.sampled_from(CHAIR.stages).flatmap(lambda stage: st.lists(events_of(stage), max_size=12)))
+def test_memory_changes_no_verdict(events: list[Event]) -> None:
+    """A judge that has judged others before says what a new one says."""
+    for event in events:
+        judge = Judge(CHAIR, CHAIR.stage(event.stage))
+        for earlier in events:
+            judge.judge(earlier)
+        assert judge.judge(event).counters == judged_of(event)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -213,8 +230,10 @@ def test_memo_holds_known_names_only() -> None:
     """A stream of ever new names does not grow the memo; known names are remembered, and alike."""
     judge = Judge(CHAIR, CHAIR.stage("web_checkout"))
     for i in range(100):
-        for name in ("segment", "partner", "reason"):
-            judge.judge(Event(stage="web_checkout", outcome="failed", **{name: f"name-{i}"}))
+        new = f"name-{i}"
+        judge.judge(Event(stage="web_checkout", outcome="failed", segment=new))
+        judge.judge(Event(stage="web_checkout", outcome="failed", partner=new))
+        judge.judge(Event(stage="web_checkout", outcome="failed", reason=new))
     assert len(judge._memo) == 0
     event = Event(stage="web_checkout", outcome="failed", segment="new", partner="adyen")
     first = judge.judge(event)
@@ -226,20 +245,29 @@ def test_memo_holds_known_names_only() -> None:
 def test_partner_label(partner: str | None, label: str) -> None:
     """No partner is `none`, one the stage does not name is `other`."""
     judge = Judge(CHAIR, CHAIR.stage("web_checkout"))
-    assert judge.partner_label(Event(stage="web_checkout", outcome="ok", partner=partner)) == label
+    assert judge.partner_label(partner) == label
+
+
+def bucket_of(seconds: float) -> str:
+    """The bucket an encounter of that length counts in."""
+    tally = Tally(Judge(CHAIR, CHAIR.stage("web_checkout")))
+    tally.add(Event(stage="web_checkout", outcome="ok", duration_s=seconds), 0)
+    (_, counts), _ = tally.panes()
+    [name] = [name for name in counts if name.startswith("duration/")]
+    return name.removeprefix("duration/")
 
 
 @pytest.mark.parametrize("i", range(len(BOUNDS_S)))
 def test_bucket_bounds_are_inclusive(i: int) -> None:
     """A duration on a bound counts in the bucket of that bound, a longer one in the next."""
-    assert BUCKETS[bucket(BOUNDS_S[i])] == f"{BOUNDS_S[i]:g}"
-    assert bucket(BOUNDS_S[i] * 1.000001) == i + 1
+    assert bucket_of(BOUNDS_S[i]) == f"{BOUNDS_S[i]:g}" == BUCKETS[i]
+    assert bucket_of(BOUNDS_S[i] * 1.000001) == BUCKETS[i + 1]
 
 
 def test_bucket_ends() -> None:
-    """Zero is in the first bucket, anything beyond the last bound in `+Inf`."""
-    assert bucket(0) == 0
-    assert BUCKETS[bucket(1e9)] == "+Inf"
+    """Zero is in the first bucket, anything beyond the last bound in `+Inf`; bounds grow."""
+    assert bucket_of(0) == BUCKETS[0]
+    assert bucket_of(1e9) == "+Inf"
     assert bucket_names("wait")[-1] == "wait/+Inf"
     assert list(BOUNDS_S) == sorted(set(BOUNDS_S))
     assert [float(name) for name in BUCKETS[:-1]] == list(BOUNDS_S)

@@ -147,12 +147,11 @@ def violations(path: str, source: str) -> list[str]:
 
 def _of_import(path: str, name: str, core: bool) -> Iterator[str]:
     edges = {edge.removesuffix(".py").replace("/", ".") for edge in EDGES}
-    random = within(name, {"random"}) and not (name == "random.Random" and path in RANDOM_AT)
+    banned = within(name, {*edges, "numpy.random", "random"})
+    banned &= not (name == "random.Random" and path in RANDOM_AT)
     if path.startswith("monitor/") and within(name, {"streams"}):
         yield f"monitor imports {name}"
-    elif core and (random or within(name, {*edges, "numpy.random"})):
-        yield f"the core imports {name}"
-    elif core and not within(name, {*CORE_MODULES, "monitor"}):
+    elif core and (banned or not within(name, {*CORE_MODULES, "monitor"})):
         yield f"the core imports {name}"
     if name.endswith(".*"):
         yield f"imports everything: {name}"

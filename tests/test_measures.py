@@ -71,7 +71,7 @@ SURE, OUTAGE, FAST = FAST_RULES
     ],
 )
 def test_outage_rules(good: int, bad: int, target: str, fires: bool) -> None:
-    """An outage page needs 30 events, 10 bad ones, 30 points over what is allowed, 10 of them surely."""
+    """An outage page needs 30 events, 10 bad, 30 points over what is allowed, 10 surely."""
     assert SURE.fires(shares(w20s=(good, bad)), Decimal(target)) is fires
     assert OUTAGE.fires(shares(w1m=(good, bad)), Decimal(target)) is fires
     assert not SURE.fires(shares(w1m=(good, bad)), Decimal(target))
@@ -142,5 +142,5 @@ def test_headline_window(known: dict[str, Share], window: str) -> None:
     ],
 )
 def test_state(known: dict[str, Share], target: str, expected: State) -> None:
-    """A state is quiet without events, degraded when a fast rule fires, below when surely below target."""
+    """Quiet without events, degraded when a fast rule fires, below when surely below target."""
     assert state(known, Decimal(target)) is expected

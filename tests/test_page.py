@@ -27,9 +27,7 @@ Answer = dict[str, Any]
 needs_chromium = pytest.mark.skipif(chromium.find() is None, reason="needs Chromium")
 
 
-def stage(
-    name: str, title: str, kind: str, quality: float | None, target: float, **more: Any
-) -> Answer:
+def stage(name: str, title: str, kind: str, quality: float | None, target: float, **more: Any) -> Answer:
     """One stage of the answer of `/api/stages`, with an hour of trend around its quality."""
     trend: list[list[float | None]] = []
     for minute in range(60):
@@ -70,9 +68,7 @@ def chair(*, degraded: bool = True) -> Answer:
     hurt: Answer = {"quality": 0.712, "state": "degraded", "bad": 134, "n": 466} if degraded else {}
     calls: Answer = {"quality": 0.7949, "state": "below", "bad": 154, "n": 751} if degraded else {}
     silent: Answer = (
-        {"quality": None, "n": 0, "bad": 0, "events_per_minute": 0.0, "weakest": None}
-        if degraded
-        else {}
+        {"quality": None, "n": 0, "bad": 0, "events_per_minute": 0.0, "weakest": None} if degraded else {}
     )
     rows: list[Answer] = [
         {
@@ -269,9 +265,7 @@ class Texts(HTMLParser):
 
 @pytest.mark.full
 @needs_chromium
-async def test_every_stage_is_there_in_order_with_quality_and_state(
-    evening: Worker, tmp_path: Path
-) -> None:
+async def test_every_stage_is_there_in_order_with_quality_and_state(evening: Worker, tmp_path: Path) -> None:
     """Each stage is shown in the journey's order with its quality and its state in words."""
     cards = Texts((await chromium.dump_dom(evening.url, tmp_path)).dom).cards
     expected = [
@@ -318,9 +312,7 @@ async def test_a_stage_of_the_address_is_shown(evening: Worker, tmp_path: Path) 
     """A stage after # in the address is selected instead of the weakest, and only it is asked for."""
     dom = (await chromium.dump_dom(f"{evening.url}/#store", tmp_path)).dom
     assert "Latest failures: Store" in dom
-    assert [path for path in evening.asked if path.endswith("/failures")] == [
-        "/api/stages/store/failures"
-    ]
+    assert [path for path in evening.asked if path.endswith("/failures")] == ["/api/stages/store/failures"]
 
 
 @pytest.mark.full
@@ -410,9 +402,9 @@ def test_the_files_name_no_other_host() -> None:
     for name in FILES.values():
         text = (PAGE / name).read_text().replace("http://www.w3.org/2000/svg", "")
         assert re.findall(r"(?:https?:)?//[\w.]+\.\w+", text) == [], name
-        assert (
-            re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", text) == []
-        ), name
+        assert re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b", text) == [], (
+            name
+        )
         assert re.findall(r"\sstyle=|<style|\son\w+=", text) == [], name
 
 
@@ -431,9 +423,7 @@ async def test_the_degraded_colour_is_seen_only_when_something_is(dark: bool, tm
         directory = tmp_path / str(degraded)
         directory.mkdir()
         async with serving(Worker(chair(degraded=degraded), failing=failures("delivery"))) as worker:
-            shots.append(
-                await chromium.screenshot(worker.url, directory, width=1400, height=1000, dark=dark)
-            )
+            shots.append(await chromium.screenshot(worker.url, directory, width=1400, height=1000, dark=dark))
     for png in shots:
         assert (int.from_bytes(png[16:20]), int.from_bytes(png[20:24])) == (1400, 1000)
     assert 0.002 < share_of(DEGRADED_RGB, shots[0]) < 0.05

@@ -121,7 +121,9 @@ TIMED = st.lists(
 
 
 @given(TIMED)
-def test_tally_counts_once_in_each_grain(events: list[tuple[int, str, float | None, float | None]]) -> None:
+def test_tally_counts_once_in_each_grain(
+    events: list[tuple[int, str, float | None, float | None]],
+) -> None:
     """A tally equals its events one by one: each in the one pane of each grain that holds its time."""
     judge = Judge(CHAIR, STORE)
     tally = Tally(judge)

@@ -86,7 +86,9 @@ def test_january_calls_are_counted_once_and_agree_with_the_file(
         scrape = worker.scrape()
         now_ms = round(datetime.fromisoformat(worker.json("/api/stages")["at"]).timestamp() * 1000)
         assert worker.end()[0] == 0
-    assert scrape.sum("touchpoint_records_total", topic="touchpoint.call-queue.v1", result="counted") == 31_359
+    assert (
+        scrape.sum("touchpoint_records_total", topic="touchpoint.call-queue.v1", result="counted") == 31_359
+    )
     assert scrape.sum("touchpoint_records_total", result="refused") == 0
 
     panes = _long_panes(broker.bootstrap, "touchpoint-monitor-call_queue-changelog")

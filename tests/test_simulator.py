@@ -184,9 +184,7 @@ def test_every_event_decodes(journey: Journey) -> None:
 def test_healthy_quality_is_above_every_target(journey: Journey) -> None:
     """Without faults each experience, and each segment of it, is well above its exact target."""
     found = quality(simulate(journey), journey)
-    assert {key[:2] for key in found} == {
-        (s.name, e.name) for s in journey.stages for e in s.experiences
-    }
+    assert {key[:2] for key in found} == {(s.name, e.name) for s in journey.stages for e in s.experiences}
     for key, (share, target, judged) in found.items():
         assert judged >= 100, key
         room = (1 - target) / 4 if not key[2] else 0.0  # segments are few: chance takes more room
@@ -235,25 +233,19 @@ def test_journeys_pass_through_the_stages_in_order(healthy: list[SimulatedEvent]
             steps[event["journey_id"]].append(event)
     whole = 0
     for events in steps.values():
-        chain = [
-            e["stage"] for e in events if e["stage"] in CHAIN and e.get("touchpoint") != "call_ahead"
-        ]
+        chain = [e["stage"] for e in events if e["stage"] in CHAIN and e.get("touchpoint") != "call_ahead"]
         assert tuple(chain) == CHAIN[: len(chain)]
         whole += len(chain) == len(CHAIN)
         assert len({e["customer_ref"] for e in events}) == 1
         assert len({e.get("segment") for e in events}) == 1
-        promised = [
-            e["promise"] for e in events if e.get("promise", {}).get("kind") == "delivery_window"
-        ]
+        promised = [e["promise"] for e in events if e.get("promise", {}).get("kind") == "delivery_window"]
         for made, kept in pairwise(promised):
             assert made | {"kept": kept["kept"]} == kept
         handed = {e["handoff"]["id"] for e in events if "handoff" in e}
         assert len(handed) <= 1
         for e in events:
             if e.get("touchpoint") == "doorstep":
-                assert e["promise"]["kept"] is (
-                    e["promise"]["due_from"] <= e["time"] <= e["promise"]["due"]
-                )
+                assert e["promise"]["kept"] is (e["promise"]["due_from"] <= e["time"] <= e["promise"]["due"])
                 assert e["partner"] == e["handoff"]["to"]
     assert whole > 500
     stages = {tuple(e["stage"] for e in events) for events in steps.values()}
@@ -316,9 +308,7 @@ def test_a_fault_degrades_its_stage_only(name: str) -> None:
 def test_payment_failures_say_so() -> None:
     """At strength 0.6 about 60 % of checkouts fail with a payment error."""
     events = simulate(minutes=5, faults=[Fault("checkout-payment-failure", 0.6, 0.0, None)])
-    checkouts = [
-        e for e in map(orjson.loads, (e.value for e in events)) if e["stage"] == "web_checkout"
-    ]
+    checkouts = [e for e in map(orjson.loads, (e.value for e in events)) if e["stage"] == "web_checkout"]
     hit = [e for e in checkouts if (e["outcome"], e.get("reason")) == ("failed", "payment_error")]
     assert len(hit) / len(checkouts) == pytest.approx(0.6, abs=0.03)
 
@@ -399,9 +389,7 @@ def test_no_journey_file_makes_it_fail(
         "one": {"judges": judges, "good": good, "target": 0.9},
         "two": {"judges": {}, "good": also, "target": 0.999},
     }
-    stages = {
-        name: {"kind": kind, "owner": "me", "experiences": experiences} | listed for name in names
-    }
+    stages = {name: {"kind": kind, "owner": "me", "experiences": experiences} | listed for name in names}
     file = {"version": 1, "journey": "any", "segments": ["a", "b"], "stages": stages}
     journey = parse(orjson.dumps(file | {"partners": ["p"], "channels": ["web", "chat"]}).decode())
     if not lists:

@@ -110,7 +110,7 @@ def test_trend_slices(ages: list[tuple[int, str]], shift_ms: int) -> None:
 
 
 def test_late_panes_count_while_reachable() -> None:
-    """Counts for a pane that newer ones came after still add up; for one overwritten they are dropped."""
+    """Counts for a pane behind newer ones still add up; for one overwritten they are dropped."""
     windows = StageWindows(NAMES)
     windows.add(PaneKey(SHORT.ms, T), {"a": 1})
     windows.add(PaneKey(SHORT.ms, T - 3_590_000), {"a": 2})

@@ -166,9 +166,7 @@ def test_counts_survive_scaling_out_kill_and_restart(broker: EmbeddedBroker) -> 
                 return [one["owned"] for one in owned] == [14, 14]
 
             until(shared, "each owns half of the 28 partitions")
-            until(
-                lambda: checkouts_in_hour(first.scrape(), second.scrape()) == (5000, 4500), "sums right"
-            )
+            until(lambda: checkouts_in_hour(first.scrape(), second.scrape()) == (5000, 4500), "sums right")
             checkouts(broker.bootstrap, 5000, 6000)
             first.end(signal.SIGKILL)
             checkouts(broker.bootstrap, 6000, 7000)
@@ -178,7 +176,9 @@ def test_counts_survive_scaling_out_kill_and_restart(broker: EmbeddedBroker) -> 
         until(lambda: checkouts_in_hour(third.scrape()) == (7000, 6300), "restart recovers the counts")
         scrape = third.scrape()
         assert scrape.sum("touchpoint_records_total", topic=TOPIC, result="counted") == 0
-        assert scrape.sum("touchpoint_window_duration_seconds_gcount", stage="web_checkout", window="1h") == 7000
+        assert (
+            scrape.sum("touchpoint_window_duration_seconds_gcount", stage="web_checkout", window="1h") == 7000
+        )
 
 
 def test_window_metrics_are_withheld_until_ready() -> None:
@@ -219,7 +219,9 @@ def test_a_taken_port_is_one_line(broker: EmbeddedBroker) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        assert f"cannot serve HTTP on {address}" in says_one_line("worker", KAFKA=broker.bootstrap, HTTP=address)
+        assert f"cannot serve HTTP on {address}" in says_one_line(
+            "worker", KAFKA=broker.bootstrap, HTTP=address
+        )
         assert f"cannot serve HTTP on {address}" in says_one_line("demo", "--for", "5", "--http", address)
 
 

@@ -220,9 +220,7 @@ class KafkaNode:
         (self.directory / "log4j2.properties").write_text(LOGGING)
         properties = self.directory / "server.properties"
         properties.touch(mode=0o600)  # `config` may carry passwords
-        escaped = {
-            key: value.replace("\\", "\\\\").replace("\n", "\\n") for key, value in config.items()
-        }
+        escaped = {key: value.replace("\\", "\\\\").replace("\n", "\\n") for key, value in config.items()}
         properties.write_text("".join(f"{key}={value}\n" for key, value in escaped.items()))
         return properties
 

@@ -446,11 +446,6 @@ function makeRow(failure, key) {
     row.append(cell);
   });
   row.firstChild.title = failure.time;
-  if (failure.journey_id) {
-    const link = make("a", "", failure.journey_id);
-    link.href = `/api/journeys/${encodeURIComponent(failure.journey_id)}`;
-    row.lastChild.replaceChildren(link);
-  }
   return row;
 }
 

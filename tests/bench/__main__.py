@@ -86,9 +86,7 @@ async def _prepare(bootstrap: str, events: int, name: str, *, embedded: bool) ->
         await topics.create(admin, topics.source_topics(journey), settings)
     finally:
         await admin.close()
-    return await publish(
-        journey, bootstrap, journey.stage(STAGE).topic, events, idempotent=not embedded
-    )
+    return await publish(journey, bootstrap, journey.stage(STAGE).topic, events, idempotent=not embedded)
 
 
 if __name__ == "__main__":

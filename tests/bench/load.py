@@ -1,4 +1,4 @@
-"""The load of the throughput benchmark: checkout events of the simulator, spread over a topic's partitions."""
+"""The load of the throughput benchmark: checkout events of the simulator, over a topic's partitions."""
 
 import itertools
 import time

@@ -1,7 +1,9 @@
 """The same job on stock Faust: an agent that decodes, judges and adds every event to its panes' table.
 
 It uses the product's own codec and judge, so the difference is the engine around them: one message and one
-table write per event and grain, instead of batches. Its acknowledgements are not safe (stock Faust's are not).
+table write per event and grain, instead of batches. Its table is keyed by pane, segment and partner, which
+keeps its records small and is the fastest of the layouts tried. Its acknowledgements are not safe, since
+stock Faust's are not.
 """
 
 import asyncio
@@ -56,7 +58,7 @@ async def main(events: int, partitions: int) -> None:
             tally = Tally(judge)
             tally.add(event, event.at_ms)
             for key, counts in tally.panes():
-                name = f"{key.grain_ms}:{key.start_ms}"
+                name = f"{key.grain_ms}:{key.start_ms}:{event.segment}:{event.partner}"
                 pane = panes[name]
                 for counter, n in counts.items():
                     pane[counter] = pane.get(counter, 0) + n

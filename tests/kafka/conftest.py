@@ -29,9 +29,7 @@ class Broker:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Makes the marker of known gaps known."""
-    config.addinivalue_line(
-        "markers", "embedded_gap(reason, error): must fail so on the embedded broker"
-    )
+    config.addinivalue_line("markers", "embedded_gap(reason, error): must fail so on the embedded broker")
 
 
 def _own(kind: str, directory: Path) -> Node:

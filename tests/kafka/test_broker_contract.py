@@ -282,9 +282,7 @@ async def test_offset_for_a_time(broker: Broker, name: str) -> None:
     tp = TopicPartition(name, 0)
     async with producer_of(broker) as producer:
         for i in range(5):
-            await producer.send_and_wait(
-                name, b"v", partition=0, timestamp_ms=1_700_000_000_000 + i * 1000
-            )
+            await producer.send_and_wait(name, b"v", partition=0, timestamp_ms=1_700_000_000_000 + i * 1000)
     async with consumer_of(broker) as consumer:
         found = await consumer.offsets_for_times({tp: 1_700_000_002_500})
     assert found[tp].offset == 3

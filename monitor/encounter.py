@@ -1,0 +1,299 @@
+"""What one event of a stage looks like: the same draws give the same event.
+
+What healthy looks like is read from the experiences themselves: a field turns bad half as often as the
+target allows, so no healthy stage comes near its target. Stages the chair journey knows get its reasons
+and places. Chance comes in as a function: this module has no random numbers of its own.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from monitor.faults import Effect
+from monitor.journey import Condition, Journey, Stage
+from monitor.journey_file import BOOLEAN_FIELDS, NUMBER_FIELDS
+
+SECONDS_FIELDS = tuple(name for name in NUMBER_FIELDS if name != "score.value")
+MAX_SECONDS = 1e9
+"""The most the codec reads."""
+
+NATURAL = {
+    "web_checkout": {"duration_s": 90.0},
+    "call_queue": {"wait_s": 20.0, "duration_s": 600.0},
+    "store": {"wait_s": 180.0, "duration_s": 900.0},
+    "warehouse": {"duration_s": 1800.0},
+    "delivery": {"duration_s": 900.0},
+}
+"""Seconds that one event in twenty exceeds, where no experience sets a limit."""
+NATURAL_BAD = 0.05
+
+REASONS = {
+    ("web_checkout", "failed"): ("payment_declined", "payment_error", "stock_gone"),
+    ("web_checkout", "abandoned"): ("slow_page", "form_error"),
+    ("call_queue", "failed"): ("line_dropped", "not_solved"),
+    ("call_queue", "abandoned"): ("queue_too_long",),
+    ("store", "failed"): ("item_missing", "till_down"),
+    ("store", "abandoned"): ("long_wait",),
+    ("delivery", "failed"): ("damaged", "lost"),
+}
+PLACES = {
+    "web_checkout": (("cart", "address", "payment"), ("web", "app")),
+    "call_queue": (("order_line", "service_line"), ("phone",)),
+    "store": (("service_desk", "till"), ("store",)),
+    "warehouse": (("packing",), ()),
+    "delivery": (("doorstep",), ()),
+    "feedback": (("survey",), ("email", "app", "web")),
+    "staff_pulse": (("end_of_shift",), ()),
+}
+"""Stage -> touchpoints and channels."""
+SCALES = {"csat": range(1, 6), "ces": range(1, 8), "nps": range(11)}
+
+Draw = Callable[[], float]
+"""The next random number from 0 to below 1."""
+Limits = tuple[float | None, float | None]
+"""The lowest and the highest good value."""
+
+
+def time_text(at_ms: float) -> str:
+    """RFC 3339 with milliseconds."""
+    second, ms = divmod(int(at_ms), 1000)
+    return f"{_second(second)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+class Shape:
+    """What the events of one stage look like, read from its experiences."""
+
+    def __init__(self, journey: Journey, stage: Stage) -> None:
+        self.stage = stage
+        self.share_bad: dict[str, dict[str | None, float]] = {}
+        for experience in stage.experiences:
+            for condition in experience.good:
+                shares = self.share_bad.setdefault(condition.field, {})
+                for segment in (None, *journey.segment_labels):
+                    target = float(experience.target_for(segment or ""))
+                    share = (1 - target) / 2 / len(experience.good)
+                    shares[segment] = min(share, shares.get(segment, 1.0))
+        good = [c for e in stage.experiences for c in e.good]
+        asked = [c for e in stage.experiences for c in e.judges]
+        self.limits: dict[str, Limits] = {}
+        for name in SECONDS_FIELDS:
+            if found := [c for c in good if c.field == name] or [c for c in asked if c.field == name]:
+                self.limits[name] = _tightest(found)
+            elif name in NATURAL.get(stage.name, {}):
+                self.limits[name] = (None, NATURAL[stage.name][name])
+        self.flags = {c.field: c.is_true is True for c in asked + good if c.field in BOOLEAN_FIELDS}
+        self.scores = _scores(stage)
+        self.good, self.bad = _outcomes(stage, good, asked)
+        self.texts = _texts(journey, stage, good, asked)
+        self.reasons = {
+            outcome: [r for r in REASONS.get((stage.name, outcome), ()) if r in stage.reasons]
+            or list(stage.reasons)
+            for outcome in {*self.bad, "failed", "abandoned"}
+        }
+        touchpoints, channels = PLACES.get(stage.name, ((), journey.channels))
+        self.touchpoints = touchpoints
+        self.channels = [c for c in channels if c in journey.channels and stage.kind != "staff"]
+
+    def share(self, name: str, segment: str | None, effect: Effect | None) -> float:
+        """The share of events in which a field turns bad."""
+        share = self.share_bad[name][segment] if name in self.share_bad else NATURAL_BAD
+        return max(share, effect.worse.get(name, 0.0)) if effect else share
+
+    def start(
+        self, event_id: str, at_ms: float, journey_id: str, ref: str, segment: str | None
+    ) -> dict[str, Any]:
+        """An event that says what, when and whose it is; employees stay anonymous."""
+        event: dict[str, Any] = {"id": event_id, "time": time_text(at_ms), "stage": self.stage.name}
+        if self.stage.kind != "staff":
+            event["journey_id"], event["customer_ref"] = journey_id, ref
+            if segment is not None:
+                event["segment"] = segment
+        if self.stage.name == "call_queue":
+            event["case_id"] = f"case-{journey_id}"
+        return event
+
+    def fill(self, event: dict[str, Any], draw: Draw, effect: Effect | None, mood: float) -> bool:
+        """Give the event its outcome and every judged field; True when the customer met trouble.
+
+        The effect is that of a fault under way; the higher the mood, the worse the scores.
+        """
+        segment = event.get("segment")
+        trouble = False
+        if effect and draw() < effect.worse.get("outcome", 0.0):
+            event["outcome"], trouble = effect.outcome, True
+            self.blame(event, effect.reason)
+        elif self._wrong("outcome", draw, segment, None):
+            event["outcome"], trouble = pick(draw, self.bad), True
+        else:
+            event["outcome"] = pick(draw, self.good)
+        reasons = self.reasons.get(event["outcome"])
+        if reasons and "reason" not in event:
+            event["reason"] = pick(draw, reasons)
+        for name, (good, bad) in self.texts.items():
+            wrong = self._wrong(name, draw, segment, effect)
+            _put(event, name, pick(draw, bad if wrong else good))
+        for name, limits in self.limits.items():
+            event[name], wrong = _number(draw, limits, self.share(name, segment, effect))
+            trouble |= wrong and name in self.share_bad
+        for name, value in self.flags.items():
+            wrong = self._wrong(name, draw, segment, effect)
+            _put(event, name, value is not wrong)
+            trouble |= wrong
+        if self.scores:
+            event["score"] = self._score(draw, segment, mood)
+        if "promise" in event:
+            promise = {"id": f"p-{event['id']}", "kind": "promise", "due": event["time"]}
+            event["promise"] = promise | event["promise"]
+        return trouble
+
+    def tell(self, event: dict[str, Any], draw: Draw, courier: str | None) -> None:
+        """Add what is natural and not yet said: where, by whom, through which partner."""
+        stage = self.stage
+        if self.channels and "channel" not in event:
+            event["channel"] = pick(draw, self.channels)
+        if stage.locations and "location" not in event:
+            event["location"] = pick(draw, stage.locations)
+        if stage.partners and "partner" not in event:
+            known = courier if stage.name == "delivery" else None
+            event["partner"] = known or self.partner(draw)
+        if self.touchpoints and "touchpoint" not in event:
+            last = event["outcome"] in ("ok", "wow") or event.get("reason", "").startswith("payment")
+            event["touchpoint"] = self.touchpoints[-1] if last else pick(draw, self.touchpoints)
+        if stage.name not in PLACES:
+            return
+        if "initiator" not in event and stage.kind in ("customer", "feedback"):
+            event["initiator"] = "company" if stage.kind == "feedback" else "customer"
+        if stage.name in ("call_queue", "store"):
+            if event["outcome"] == "abandoned" and "duration_s" not in self.share_bad:
+                event.pop("duration_s", None)
+            elif "system_wait_s" not in event:
+                tools = 0.4 * draw() ** 2
+                event["system_wait_s"] = round(event["duration_s"] * tools, 1)
+        if "internal_ok" not in event and stage.kind not in ("feedback", "staff"):
+            event["internal_ok"] = event["outcome"] != "failed" or draw() < 0.2
+
+    def partner(self, draw: Draw) -> str | None:
+        """The first partner of the stage has most of the work."""
+        partners = self.stage.partners
+        return partners[int(len(partners) * draw() ** 1.5)] if partners else None
+
+    def blame(self, event: dict[str, Any], reason: str) -> None:
+        """Give the event that reason, if the stage knows it and the event has none."""
+        if reason in self.stage.reasons:
+            event.setdefault("reason", reason)
+
+    def _wrong(self, name: str, draw: Draw, segment: str | None, effect: Effect | None) -> bool:
+        return name in self.share_bad and draw() < self.share(name, segment, effect)
+
+    def _score(self, draw: Draw, segment: str | None, mood: float) -> dict[str, Any]:
+        kind, good, bad = pick(draw, self.scores)
+        share = min(0.9, self.share("score.value", segment, None) * mood)
+        values = bad if draw() < share else good
+        skew = min(max(mood, 0.1), 2.0)
+        return {"kind": kind, "value": values[int(len(values) * draw() ** skew)]}
+
+
+def _tightest(conditions: list[Condition]) -> Limits:
+    """The lowest and highest value that meet them all."""
+    return (
+        max((c.at_least for c in conditions if c.at_least is not None), default=None),
+        min((c.at_most for c in conditions if c.at_most is not None), default=None),
+    )
+
+
+def _outcomes(
+    stage: Stage, good: list[Condition], asked: list[Condition]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Good outcomes, as often as they come, and bad ones."""
+    judged = {o for c in asked if c.field == "outcome" for o in c.one_of or ()}
+    fine = [c.one_of or frozenset() for c in good if c.field == "outcome"]
+    both = frozenset.intersection(*fine) or fine[0] if fine else frozenset(judged or ("ok",))
+    chosen = [o for o in stage.outcomes if o in both]
+    usual = {"ok": 90, "wow": 2}  # the rest: failed where it counts as good, and own outcomes
+    bad = tuple(o for o in stage.outcomes if o not in both and (not judged or o in judged))
+    return tuple(o for o in chosen for _ in range(usual.get(o, 3))), bad or tuple(chosen)
+
+
+def _scores(stage: Stage) -> list[tuple[str, list[int], list[int]]]:
+    """Kind of score, its good and its bad values; every kind the stage's experiences judge."""
+    found: dict[str, list[Condition]] = {}
+    for experience in stage.experiences:
+        kinds = [c.one_of or frozenset() for c in experience.judges if c.field == "score.kind"]
+        values = [c for c in experience.good if c.field == "score.value"]
+        if values and not kinds:  # any kind is judged: take one whose scale has such values
+            fits = (kind for kind in SCALES if all(_split(kind, values)))
+            kinds = [frozenset({next(fits, "csat")})]
+        for kind in sorted(kinds[0]) if kinds else ():
+            found.setdefault(kind, []).extend(values)
+    scores = []
+    for kind, conditions in found.items():
+        good, bad = _split(kind, conditions)
+        scores.append((kind, good or bad[-1:], bad or good[:1]))
+    return scores
+
+
+def _split(kind: str, conditions: list[Condition]) -> tuple[list[int], list[int]]:
+    """The values of a scale that meet the conditions, and those that do not."""
+    at_least, at_most = _tightest(conditions)
+    low = -math.inf if at_least is None else at_least
+    high = math.inf if at_most is None else at_most
+    good = [value for value in SCALES[kind] if low <= value <= high]
+    return good, [value for value in SCALES[kind] if value not in good]
+
+
+def _texts(
+    journey: Journey, stage: Stage, good: list[Condition], asked: list[Condition]
+) -> dict[str, tuple[list[str], list[str]]]:
+    """Field -> good and bad values, of the text fields that are set only because they are judged."""
+    domains = {
+        "channel": journey.channels,
+        "partner": stage.partners,
+        "location": stage.locations,
+        "reason": stage.reasons,
+    }
+    texts: dict[str, tuple[list[str], list[str]]] = {}
+    for condition in asked + good:  # good last: it decides
+        name = condition.field
+        natural = name in domains and condition in asked  # these vary by themselves
+        if condition.one_of and not natural and name not in ("outcome", "segment", "score.kind"):
+            others = ("company", "customer") if name == "initiator" else domains.get(name, ())
+            bad = [value for value in others if value not in condition.one_of]
+            known = [] if condition in good or name not in texts else texts[name][0]
+            fine = sorted({*known, *condition.one_of})
+            texts[name] = (fine, bad or (fine if name == "initiator" else ["other"]))
+    return texts
+
+
+def _number(draw: Draw, limits: Limits, share: float) -> tuple[float, bool]:
+    """Seconds that break the limits with that probability, and whether they do."""
+    low, high = (max(limit or 0.0, 0.0) for limit in limits)
+    share = min(max(share, 1e-6), 0.95)
+    if limits[0] is None:  # waiting times: exponential
+        value = round(math.log(1.0 - draw()) * high / math.log(share), 3)
+        return min(value, MAX_SECONDS), value > high
+    wrong = draw() < share
+    if limits[1] is None:
+        value = low * (draw() if wrong else 1 + draw())
+    else:
+        value = high * (1 + draw()) if wrong else low + (high - low) * draw()
+    return min(round(value, 3), MAX_SECONDS), wrong
+
+
+def pick(draw: Draw, values: Sequence[Any]) -> Any:
+    """One of the values; `Random.choice` in a third of its time."""
+    return values[int(draw() * len(values))]
+
+
+def _put(event: dict[str, Any], name: str, value: object) -> None:
+    head, dot, tail = name.partition(".")
+    if dot:
+        event.setdefault(head, {})[tail] = value
+    else:
+        event[head] = value

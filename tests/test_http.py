@@ -1,0 +1,291 @@
+"""A worker answers over HTTP from snapshots alone, with the same protection on every answer."""
+
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+import streams.http as served
+from monitor.event import Event
+from monitor.exposition import render
+from monitor.journey_file import parse
+from monitor.judging import Judge, counter_names
+from monitor.panes import Tally
+from monitor.snapshot import Snapshot, stage_snapshot, unknown_stage
+from monitor.windows import StageWindows
+from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
+from streams.stage import Failure
+
+CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+FILES = Path(__file__).parent.parent / "streams/page"
+NOW = 1_800_000_030_000
+FAILED = Event(
+    id="e1", time=datetime(2026, 7, 1, 12, 30, 0, 250_000, tzinfo=UTC), stage="web_checkout",
+    outcome="failed", segment="new", reason="payment_error", journey_id="j1",
+)  # fmt: skip
+
+Get = Callable[..., Awaitable[aiohttp.ClientResponse]]
+
+
+def snapshot(ready: bool = True) -> Snapshot:
+    """A worker whose checkout has counted 30 good and 20 failed events."""
+    stages = []
+    for stage in CHAIR.stages:
+        windows = StageWindows(counter_names(CHAIR, stage))
+        tally = Tally(Judge(CHAIR, stage))
+        if stage.name == "web_checkout":
+            for i in range(50):
+                tally.add(FAILED if i < 20 else Event(stage=stage.name, outcome="ok", segment="new"), NOW)
+        for key, counts in tally.panes():
+            windows.add(key, counts)
+        stages.append(
+            stage_snapshot(CHAIR, stage, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+        )
+    if not ready:
+        stages = [unknown_stage(CHAIR, stage) for stage in CHAIR.stages]
+    problems = () if ready else ("waiting for Kafka at nowhere:1",)
+    return Snapshot(
+        CHAIR, NOW, ready, tuple(stages), "1", partitions=8, owned=4, worker="w1", problems=problems
+    )
+
+
+READY = snapshot()
+
+
+class Worker:
+    """What the server asks for."""
+
+    def __init__(self) -> None:
+        self.now = READY
+
+    async def snapshot(self) -> Snapshot:
+        return self.now
+
+    def failures(self, stage: str) -> list[Failure] | None:
+        if stage not in {known.name for known in CHAIR.stages}:
+            return None
+        return [Failure(FAILED, ("checkout_completed",))] if stage == "web_checkout" else []
+
+
+@pytest.fixture
+def worker() -> Worker:
+    """A ready worker; a test may change what it says."""
+    return Worker()
+
+
+@pytest.fixture
+async def get(worker: Worker) -> AsyncIterator[Get]:
+    """Asks a running server, and looks at the headers that every answer must have."""
+    server = HttpServer("127.0.0.1:0", worker.snapshot, worker.failures)
+    address = await server.start()
+    try:
+        async with aiohttp.ClientSession(f"http://{address}") as session:
+
+            async def ask(path: str, method: str = "GET", **more: Any) -> aiohttp.ClientResponse:
+                answer = await session.request(method, path, **more)
+                await answer.read()
+                assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+                return answer
+
+            yield ask
+    finally:
+        await server.stop()
+
+
+def test_protection_is_what_it_must_be() -> None:
+    """The page may load nothing from elsewhere, its types are not guessed, nothing is kept."""
+    assert HEADERS["Content-Security-Policy"] == "default-src 'self'"
+    assert HEADERS["X-Content-Type-Options"] == "nosniff"
+    assert HEADERS["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(("path", "known"), PAGE.items())
+async def test_serves_the_page(get: Get, path: str, known: tuple[str, str]) -> None:
+    """Every file of the page is served as it stands, as UTF-8 of its own type."""
+    name, content_type = known
+    answer = await get(path)
+    assert (answer.status, answer.content_type, answer.charset) == (200, content_type, "utf-8")
+    assert await answer.read() == (FILES / name).read_bytes()
+
+
+def test_serves_all_of_the_page() -> None:
+    """No file of the page is forgotten."""
+    assert {name for name, _ in PAGE.values()} == {file.name for file in FILES.iterdir()}
+
+
+async def test_metrics_by_what_is_accepted(get: Get) -> None:
+    """Metrics come in the format that is asked for, plain text by default."""
+    for accept, kind in (
+        ("*/*", "text/plain"),
+        ("text/html", "text/plain"),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text"),
+    ):
+        answer = await get("/metrics", headers={"Accept": accept})
+        assert (answer.status, answer.content_type) == (200, kind)
+        expected, content_type = render(READY, accept)
+        assert await answer.read() == expected
+        assert answer.headers["Content-Type"] == content_type
+
+
+async def test_metrics_while_not_ready(get: Get, worker: Worker) -> None:
+    """A worker that is not ready is scraped all the same, and says so."""
+    worker.now = snapshot(ready=False)
+    answer = await get("/metrics")
+    assert answer.status == 200
+    assert "touchpoint_ready 0.0" in await answer.text()
+    assert "touchpoint_window" not in await answer.text()
+
+
+async def test_renders_off_the_loop(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    """10,000 series and more are rendered in another thread than the one that counts events."""
+    experience = CHAIR.stages[0].experiences[0]
+    many = tuple(replace(experience, name=f"experience_{i}") for i in range(60))
+    stage = replace(CHAIR.stages[0], experiences=many)
+    windows = StageWindows(counter_names(CHAIR, stage))
+    held = stage_snapshot(CHAIR, stage, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    journey = replace(CHAIR, stages=(stage,))
+    threads = []
+
+    def watched(taken: Snapshot, accept: str) -> tuple[bytes, str]:
+        threads.append(threading.get_ident())
+        return render(replace(taken, journey=journey, stages=(held,)), accept)
+
+    monkeypatch.setattr(served, "render", watched)
+    body = await (await get("/metrics")).text()
+    assert sum(not line.startswith("#") for line in body.splitlines()) > 10_000
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
+
+
+async def test_probes(get: Get, worker: Worker) -> None:
+    """A worker is alive as soon as it answers, and ready only once its counts are recovered."""
+    for path, text in (("/livez", "alive\n"), ("/readyz", "ready\n")):
+        answer = await get(path)
+        assert (answer.status, await answer.text()) == (200, text)
+    worker.now = snapshot(ready=False)
+    assert (await get("/livez")).status == 200
+    answer = await get("/readyz")
+    assert (answer.status, await answer.text()) == (503, "waiting for Kafka at nowhere:1\n")
+
+
+async def test_stages(get: Get) -> None:
+    """The API gives each stage's state, its weakest experience and whom it hits, in journey order."""
+    answer = await get("/api/stages")
+    assert (answer.status, answer.content_type) == (200, "application/json")
+    body = await answer.json()
+    assert {key: body[key] for key in ("journey", "ready", "at", "worker", "partitions", "problems")} == {
+        "journey": "chair",
+        "ready": True,
+        "at": "2027-01-15T08:00:30Z",
+        "worker": "w1",
+        "partitions": {"owned": 4, "of": 8},
+        "problems": [],
+    }
+    assert [stage["stage"] for stage in body["stages"]] == [stage.name for stage in CHAIR.stages]
+    checkout, quiet = body["stages"][:2]
+    trend = checkout.pop("trend")
+    assert checkout == {
+        "stage": "web_checkout",
+        "title": "Web checkout",
+        "kind": "customer",
+        "owner": "web-team",
+        "runbook": "https://runbooks.example.com/web-checkout",
+        "depends_on": [],
+        "state": "degraded",
+        "window": "1m",
+        "quality": 0.6,
+        "target": 0.95,
+        "weakest": {
+            "experience": "checkout_completed",
+            "title": "Customers who start the checkout finish it",
+            "segment": "new",
+        },
+        "n": 50,
+        "bad": 20,
+        "events_per_minute": 10.0,
+        "top_reason": "payment_error",
+    }
+    last_s = NOW // 60_000 * 60
+    assert trend == [[last_s - 60 * back, 0.6 if back == 0 else None] for back in range(59, -1, -1)]
+    assert (quiet["state"], quiet["quality"], quiet["target"], quiet["weakest"], quiet["n"]) == (
+        "quiet", None, None, None, 0,
+    )  # fmt: skip
+
+
+async def test_stages_while_not_ready(get: Get, worker: Worker) -> None:
+    """While nothing is known the API says so, with every stage quiet and without a trend."""
+    worker.now = snapshot(ready=False)
+    body = await (await get("/api/stages")).json()
+    assert (body["ready"], body["problems"]) == (False, ["waiting for Kafka at nowhere:1"])
+    assert {(stage["state"], len(stage["trend"])) for stage in body["stages"]} == {("quiet", 0)}
+    assert body["stages"][0]["quality"] is None
+
+
+def test_answer_needs_no_server() -> None:
+    """The body of `/api/stages` is made from a snapshot alone, for the demo's summary."""
+    assert stages_answer(READY)["stages"][0]["n"] == 50
+
+
+async def test_failures(get: Get) -> None:
+    """The latest failing encounters are given with what happened and the experiences it was bad for."""
+    body = await (await get("/api/stages/web_checkout/failures")).json()
+    assert body == {
+        "stage": "web_checkout",
+        "failures": [
+            {
+                "id": "e1",
+                "time": "2026-07-01T12:30:00.250000Z",
+                "outcome": "failed",
+                "reason": "payment_error",
+                "segment": "new",
+                "partner": None,
+                "channel": None,
+                "location": None,
+                "journey_id": "j1",
+                "experiences": ["checkout_completed"],
+            }
+        ],
+    }
+    assert (await (await get("/api/stages/store/failures")).json())["failures"] == []
+
+
+@pytest.mark.parametrize("stage", ["web-checkout", "%3Cscript%3E", "web_checkout%2F"])
+async def test_unknown_stage(get: Get, stage: str) -> None:
+    """A stage the journey does not have is answered 404 in JSON, and not echoed."""
+    answer = await get(f"/api/stages/{stage}/failures")
+    assert (answer.status, answer.content_type) == (404, "application/json")
+    assert await answer.json() == {"error": "no such stage"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nothing", 404), ("GET", "/page/../http.py", 404), ("POST", "/metrics", 405)],
+)
+async def test_errors_are_protected_too(get: Get, method: str, path: str, status: int) -> None:
+    """What is not served is refused with the same headers as any answer."""
+    assert (await get(path, method)).status == status
+
+
+async def test_port_taken(worker: Worker) -> None:
+    """An address in use is told in one line that names it, and nothing is left open."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        server = HttpServer(address, worker.snapshot, worker.failures)
+        with pytest.raises(PortTakenError, match=f"^cannot serve HTTP on {address}: ") as refused:
+            await server.start()
+        assert "\n" not in str(refused.value)
+        assert refused.value.__cause__ is None
+        await server.stop()
+
+
+async def test_stops_unstarted(worker: Worker) -> None:
+    """Stopping a server that never started is no error."""
+    await HttpServer("127.0.0.1:0", worker.snapshot, worker.failures).stop()
