@@ -33,8 +33,8 @@ class Share(NamedTuple):
 
 
 def wilson_lower(bad: int, n: int) -> float:
-    """Lower bound of the true bad ratio given `bad` of `n`; 0 when there are no events."""
-    if n == 0:
+    """Lower bound of the true bad ratio given `bad` of `n`; 0 when none was bad."""
+    if bad == 0:
         return 0.0
     p = bad / n
     centre = p + Z * Z / (2 * n)

@@ -141,6 +141,28 @@ def test_counts_what_the_journey_file_says(stage: str, fields: dict[str, Any], c
     assert judged(stage, fields) == set(counters.split())
 
 
+@pytest.mark.parametrize(
+    "good", ["wait_s: {at_most: 9}, outcome: [ok]", "outcome: [ok], wait_s: {at_most: 9}"]
+)
+def test_order_of_conditions_is_free(good: str) -> None:
+    """A failed condition decides and an open one leaves it open, whichever is written first."""
+    journey = parse(f"""
+version: 1
+journey: clinic
+segments: [adult]
+stages:
+  visit:
+    kind: customer
+    owner: ward
+    experiences:
+      seen: {{judges: {{outcome: [ok, failed]}}, good: {{{good}}}, target: 0.9}}
+""")
+    judge = Judge(journey, journey.stage("visit"))
+    assert judge.judge(Event(stage="visit", outcome="failed")).bad_for == ("seen",)
+    assert judge.judge(Event(stage="visit", outcome="ok")).counters == ("outcome/ok",)
+    assert judge.judge(Event(stage="visit", outcome="ok", wait_s=10)).bad_for == ("seen",)
+
+
 def test_says_for_whom_it_was_bad() -> None:
     """A verdict names the experiences the event was bad for, in the order of the journey file."""
     judge = Judge(CHAIR, CHAIR.stage("call_queue"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monitor.event import Event
 from monitor.journey_file import parse
 from monitor.judging import Judge
-from monitor.panes import LONG, SHORT, Counts, PaneKey, Tally, is_expired, merge_into
+from monitor.panes import LONG, SHORT, Counts, PaneKey, Tally, is_expired, keep_ms, merge_into
 from streams.partition import (
     EXPIRE_EVERY_MS,
     GENERATIONS,
@@ -255,6 +255,22 @@ def test_restoring_keeps_what_is_not_written_yet() -> None:
     assert dict(owner(log + partition.take_changes(), 3).panes()) == truth([at(0), at(1)])
 
 
+def test_restoring_replaces_what_a_successor_counted() -> None:
+    """An owner that returns drops its own unwritten counts for those its successor has written."""
+    returning = owner([], 1)
+    returning.fold([at(0)], JUDGE, NOW)
+    log = returning.take_changes()
+    returning.fold([at(1), at(2)], JUDGE, NOW)
+    successors = owner_after([at(1)], log, 2)
+    for record in successors:
+        returning.restore(record)
+    returning.own(3)
+    assert dict(returning.panes()) == truth([at(0), at(1)])
+    assert returning.take_changes() == []
+    assert returning.fold([at(2)], JUDGE, NOW).counted == 1
+    assert dict(owner(log + successors + returning.take_changes(), 4).panes()) == truth([at(0), at(1), at(2)])
+
+
 # -- former owners -----------------------------------------------------------------------------------
 
 
@@ -344,19 +360,19 @@ def test_replayed_events_are_written_as_ones_own() -> None:
     and events that were committed are lost.
     """
     log = owner_after([at(0)], [], 1)  # committed: 1
-    first = owner(log, 1)
-    between = owner(log, 2)
+    first = owner(log, 2)
+    between = owner(log, 3)
     first.fold([at(1), at(2)], JUDGE, NOW)  # no longer the owner: written, not committed
     log += first.take_changes()
     between.fold([at(1)], JUDGE, NOW)  # then it is stopped before it writes
-    third = owner(log, 3)
+    third = owner(log, 4)
     assert third.fold([at(1), at(2)], JUDGE, NOW).duplicate == 2
     log += third.take_changes()
     log += third.take_stale()  # committed: 3
     log += between.take_changes()
     log += between.take_stale()
     for after in (log, compacted(log)):
-        assert long_count(owner(after, 4)) == 3
+        assert long_count(owner(after, 5)) == 3
 
 
 @dataclass
@@ -549,19 +565,18 @@ def test_expiry_deletes() -> None:
 def test_expiry_is_by_event_time_and_seldom() -> None:
     """Panes are looked through once in a minute of event time, not at every write."""
     partition = owner([], 1)
-    partition.fold([at(0, 2 * HOUR)], JUDGE, 0)
-    partition.take_changes()
-    assert partition.take_stale() == []
-    partition.fold([at(1, 0)], JUDGE, 0)
-    partition.take_changes()
-    assert len(partition.take_stale()) == 1
-    kept = len(partition)
-    step = Positioned(2, NOW + EXPIRE_EVERY_MS - 1, event())
-    partition.fold([step], JUDGE, 0)
-    partition._swept_ms = NOW
-    partition.take_changes()
-    assert partition.take_stale() == []
-    assert len(partition) > kept
+    oldest = at(0, keep_ms(SHORT, HORIZON) - 30_000)  # of use until 40 s after NOW
+
+    def sweep(*events: Positioned) -> list[PaneRecord]:
+        partition.fold(events, JUDGE, 0)
+        partition.take_changes()
+        return partition.take_stale()
+
+    assert sweep(oldest, at(1)) == []
+    assert sweep(at(2, -50_000)) == []
+    assert sweep(at(3, -EXPIRE_EVERY_MS)) == [
+        PaneRecord(b"%d:%d:1" % (SHORT.ms, SHORT.start_of(oldest.at_ms)), None)
+    ]
 
 
 def test_expiry_leaves_what_is_not_written() -> None:

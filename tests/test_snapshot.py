@@ -64,6 +64,9 @@ def test_weakest_is_the_most_severe() -> None:
     assert slow.weakest.state is State.DEGRADED
     assert slow.weakest.share == Share(90, 60)
     assert slow.headlines["checkout_completed"].state is State.GOOD
+    few = taken((180, 0, {"outcome": "ok"}), (20, 0, FAILED), (5, 0, SLOW))
+    assert few.headlines["checkout_fast"].share == Share(0, 5)  # nothing, but of five only
+    assert (few.weakest.experience, few.weakest.state) == (COMPLETED, State.BELOW)
     fine = taken((96, 0, OK), (4, 0, FAILED))
     assert (fine.weakest.experience, fine.weakest.state) == (COMPLETED, State.GOOD)
 
@@ -81,8 +84,8 @@ def test_worst_segment() -> None:
     held = taken(
         (96, 0, OK | {"segment": "business"}),
         (4, 0, FAILED | {"segment": "business"}),  # 96 % of 97 %
-        (96, 0, OK | {"segment": "returning"}),
-        (4, 0, FAILED | {"segment": "returning"}),  # 96 % of 95 %
+        (95, 0, OK | {"segment": "returning"}),
+        (5, 0, FAILED | {"segment": "returning"}),  # 95 % of 95 %
         (9, 0, FAILED | {"segment": "new"}),  # too few
         (50, 0, FAILED | {"segment": "x"}),  # `other` is nobody to serve better
     )

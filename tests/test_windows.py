@@ -124,18 +124,28 @@ def test_late_panes_count_while_reachable() -> None:
     assert ring.row(T) is None
 
 
-def test_ring_reaches_all_windows() -> None:
-    """A pane as far ahead as is accepted overwrites nothing that the longest window still needs."""
-    for grain in (SHORT, LONG):
-        ring = Ring(grain, 1)
-        now_ms = T + grain.ms - 1
-        oldest = ring.row(grain.start_of(now_ms) - grain.window_ms + grain.ms)
-        assert oldest is not None
-        oldest += 1
-        ahead = ring.row(grain.start_of(now_ms + AHEAD_MS))
-        assert ahead is not None
-        ahead += 1
-        assert ring.sums([grain.window_ms], now_ms).tolist() == [[1]]
+@pytest.mark.parametrize("grain", [SHORT, LONG])
+def test_ring_reaches_all_windows(grain: Grain) -> None:
+    """Panes as far ahead as is accepted overwrite nothing that the longest window still needs."""
+    ring = Ring(grain, 1)
+    now_ms = T + grain.ms - 1
+    oldest_ms = grain.start_of(now_ms) - grain.window_ms + grain.ms
+    for start_ms in range(oldest_ms, grain.start_of(now_ms + AHEAD_MS) + 1, grain.ms):
+        row = ring.row(start_ms)
+        assert row is not None
+        row += 1
+    assert ring.sums([grain.window_ms], now_ms).tolist() == [[grain.window_ms // grain.ms]]
+
+
+def test_ring_forgets_what_it_overwrites() -> None:
+    """A pane that takes the row of one long past starts at 0."""
+    ring = Ring(SHORT, 1)
+    for turn in range(3):
+        start_ms = T + turn * len(ring._start_ms) * SHORT.ms
+        row = ring.row(start_ms)
+        assert row is not None
+        row += 1
+        assert ring.sums([SHORT.window_ms], start_ms).tolist() == [[1]]
 
 
 def test_passes_over_unknown_counters() -> None:
