@@ -1,6 +1,7 @@
 """The Faust app: one agent and one pane table per stage topic, on the batched transport."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Iterable, Mapping
@@ -85,6 +86,7 @@ class App(faust.App):
             topic_replication_factor=settings.replication_factor,
             worker_redirect_stdouts=False,
             stream_wait_empty=False,
+            table_standby_replicas=0,  # a takeover reads the whole changelog all the same
             stream_buffer_maxsize=BUFFERED_BATCHES,
             broker_session_timeout=settings.session_timeout_s,
             broker_heartbeat_interval=settings.session_timeout_s / 10,
@@ -149,11 +151,12 @@ class App(faust.App):
         sent: Awaitable[Any] = await self.producer.send(topic, key, value, partition, None, headers)
         return sent
 
-    async def flush_forever(self, stage: Stage) -> None:
-        """Write the stage's counts every `FLUSH_S`; an error ends the worker."""
+    async def flush_until(self, stage: Stage, stop: asyncio.Event) -> None:
+        """Write the stage's counts every `FLUSH_S`, and once more at the end; an error ends the worker."""
         try:
-            while True:
-                await asyncio.sleep(FLUSH_S)
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), FLUSH_S)
                 await stage.flush(self.acknowledge)
         except Exception as error:
             self.fail(f"counts of stage {stage.model.name} cannot be written", error)

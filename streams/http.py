@@ -70,7 +70,8 @@ class HttpServer:
             raise PortTakenError(
                 f"cannot serve HTTP on {self._host}:{self._port}: {error.strerror or error}"
             ) from None
-        return f"{self._host}:{runner.addresses[0][1]}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{runner.addresses[0][1]}"
 
     async def stop(self) -> None:
         """Stop serving."""

@@ -71,6 +71,7 @@ class Stage:
         self._dead_letters: list[Outgoing] = []
         self.unwritten = 0
         self._writing = asyncio.Lock()
+        self._interrupted = False
         self._room = asyncio.Event()
         self._room.set()
         self.owned: frozenset[int] | None = None
@@ -168,6 +169,9 @@ class Stage:
     async def flush(self, acknowledge: Callable[[Any], None]) -> None:
         """Write what has been folded so far, then acknowledge it."""
         async with self._writing:
+            if self._interrupted:
+                raise RuntimeError("an earlier write did not finish, so nothing after it may be acknowledged")
+            self._interrupted = True
             batches, self._unacknowledged = self._unacknowledged, []
             dead_letters, self._dead_letters = self._dead_letters, []
             changes = {p: panes.take_changes() for p, panes in self._partitions.items()}
@@ -180,6 +184,7 @@ class Stage:
                 self.unwritten -= size
             if self.unwritten < MAX_UNWRITTEN:
                 self._room.set()
+            self._interrupted = False
 
     # -- what others may know ------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """One worker of the consumer group: HTTP up, topics checked, Faust running, until stopped or failed."""
 
 import asyncio
-import contextlib
+import logging
 import os
 import socket
 import time
@@ -21,6 +21,8 @@ from streams.http import HttpServer
 from streams.settings import Settings
 from streams.stage import Failure
 from streams.transport import Transport
+
+log = logging.getLogger(__name__)
 
 STOP_S = 20.0
 """How long a graceful stop may take; what is left then is read again by the next owner."""
@@ -72,27 +74,32 @@ class Worker:
 
     async def _work(self, app: App, stop: asyncio.Event) -> None:
         self.app = app
+        stop_flushing = asyncio.Event()
         flushing: list[asyncio.Task[None]] = []
         failing = asyncio.create_task(app.wait_for_failure())
         try:
             await app.start()
-            flushing = [asyncio.create_task(app.flush_forever(stage)) for stage in app.stages]
+            flushing = [asyncio.create_task(app.flush_until(stage, stop_flushing)) for stage in app.stages]
             if await _first(failing, stop):
                 raise WorkerFailedError(failing.result())
         finally:
-            for task in (failing, *flushing):
-                task.cancel()
-            await self._stop(app)
+            failing.cancel()
+            stop_flushing.set()
+            await self._stop(app, flushing)
 
-    async def _stop(self, app: App) -> None:
+    async def _stop(self, app: App, flushing: list[asyncio.Task[None]]) -> None:
         """Write and commit what is folded, then leave the group. If Kafka is gone, leave without."""
-        with contextlib.suppress(TimeoutError):
+        try:
             async with asyncio.timeout(STOP_S):
                 if app.failure is None:
-                    for stage in app.stages:
-                        await stage.flush(app.acknowledge)
+                    await asyncio.gather(*flushing)
                     await app.consumer.commit()
                 await app.stop()
+        except TimeoutError:
+            log.warning("stopped without Kafka's answer; what is not committed will be read again")
+        finally:
+            for task in flushing:
+                task.cancel()
 
     # -- what HTTP answers from ----------------------------------------------------------------------
 
