@@ -32,6 +32,9 @@ SETTINGS_HELP = "Settings (environment):\n\n" + "\n\n".join(
 
 T = TypeVar("T")
 
+SWITCH_S = 0.001
+"""How long a thread that renders a scrape may keep the event loop waiting; Python's default is 5 ms."""
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -92,6 +95,8 @@ class _OneLine(logging.Formatter):
 
 def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
     """Run until done; SIGINT and SIGTERM set the event that `work` is given."""
+
+    sys.setswitchinterval(SWITCH_S)
 
     async def with_signals() -> T:
         stop = asyncio.Event()

@@ -1,6 +1,7 @@
 """One worker of the consumer group: HTTP up, topics checked, Faust running, until stopped or failed."""
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -79,6 +80,7 @@ class Worker:
         failing = asyncio.create_task(app.wait_for_failure())
         try:
             await app.start()
+            gc.freeze()  # what Faust has loaded lives as long as the worker; collections need not look at it
             flushing = [asyncio.create_task(app.flush_until(stage, stop_flushing)) for stage in app.stages]
             if await _first(failing, stop):
                 raise WorkerFailedError(failing.result())
