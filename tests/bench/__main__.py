@@ -1,4 +1,4 @@
-"""`make bench`: one worker against stock Faust on the same broker in the same run, interleaved, medians."""
+"""`make bench`: one worker against stock Faust on the same broker, interleaved; then what a scrape costs."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 
 from monitor.journey_file import parse
 from streams import topics
+from streams.cli import ONE_BLAS_THREAD
 from streams.embedded import EmbeddedBroker
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.bench.load import STAGE, publish
@@ -44,7 +45,10 @@ def main() -> None:
     ours, stock = (
         statistics.median(found["events_per_s"] for found in results[kind]) for kind in ("ours", "stock")
     )
-    print(f"median: ours {ours:,.0f}, stock Faust {stock:,.0f} events/s: {ours / stock:.1f} times")
+    print(
+        f"median: ours {ours:,.0f}, stock Faust {stock:,.0f} events/s: {ours / stock:.1f} times", flush=True
+    )
+    subprocess.run([sys.executable, "-m", "tests.bench.scrape"], env=os.environ | ONE_BLAS_THREAD, check=True)
 
 
 def _round(kind: str, events: int, kafka: str | None, name: str) -> dict[str, Any]:
@@ -58,7 +62,7 @@ def _round(kind: str, events: int, kafka: str | None, name: str) -> dict[str, An
         settings = environment(
             KAFKA=bootstrap, JOURNEY=str(_journey(name)), GROUP=f"bench-{name}", HTTP="127.0.0.1:0",
             SESSION_TIMEOUT_S="6",
-        )  # fmt: skip
+        ) | ONE_BLAS_THREAD  # fmt: skip
         command = [sys.executable, "-m", f"tests.bench.{kind}", str(events), str(PARTITIONS)]
         said = subprocess.run(command, env=settings, check=True, capture_output=True, text=True).stdout
         found: dict[str, Any] = json.loads(said.splitlines()[-1])

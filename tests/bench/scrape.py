@@ -1,7 +1,6 @@
 """How long a scrape of 10,000 series holds the event loop: the longest gap between two turns of the loop."""
 
 import asyncio
-import gc
 import itertools
 import statistics
 import sys
@@ -17,6 +16,7 @@ from monitor.snapshot import Snapshot, stage_snapshot
 from monitor.windows import StageWindows
 from streams.cli import SWITCH_S
 from streams.http import HttpServer
+from streams.worker import rest_collector
 
 SCRAPES = 20
 
@@ -72,7 +72,7 @@ async def main() -> None:
 
     server = HttpServer("127.0.0.1:0", snapshot, lambda _: None)
     url = f"http://{await server.start()}/metrics"
-    gc.freeze()
+    rest_collector()
     ticks: list[tuple[float, float]] = []
 
     async def tick() -> None:
