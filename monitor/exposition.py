@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -37,24 +38,28 @@ class _Collected(Collector):
             yield from _windows(snapshot.stages)
         yield from _targets(snapshot)
         yield from _flow(snapshot.stages)
-        ready = _gauge(metrics.READY)
+        ready = _family(metrics.READY)
         ready.add_metric([], snapshot.ready)
         yield ready
-        build = InfoMetricFamily(metrics.BUILD.name, metrics.BUILD.help)
+        build = _family(metrics.BUILD)
         build.add_metric([], {"version": snapshot.version, "journey": snapshot.journey.name})
         yield build
 
 
-def _gauge(metric: Metric) -> GaugeMetricFamily:
-    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+FAMILIES: dict[str, Any] = {
+    "gauge": GaugeMetricFamily,
+    "counter": CounterMetricFamily,
+    "gaugehistogram": GaugeHistogramMetricFamily,
+    "info": InfoMetricFamily,
+}
 
 
-def _counter(metric: Metric) -> CounterMetricFamily:
-    return CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+def _family(metric: Metric) -> Any:
+    return FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
 
 
 def _windows(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
-    events, good = _gauge(metrics.WINDOW_EVENTS), _gauge(metrics.WINDOW_GOOD)
+    events, good = _family(metrics.WINDOW_EVENTS), _family(metrics.WINDOW_GOOD)
     for held in stages:
         stage, column = held.stage, held.column
         for experience, segment, partner in itertools.product(
@@ -73,8 +78,8 @@ def _windows(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
     yield _histogram(metrics.WINDOW_WAIT, "wait", stages)
 
 
-def _histogram(metric: Metric, kind: str, stages: tuple[StageSnapshot, ...]) -> Family:
-    family = GaugeHistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+def _histogram(metric: Metric, kind: str, stages: tuple[StageSnapshot, ...]) -> Any:
+    family = _family(metric)
     names = bucket_names(kind)
     for held in stages:
         for window in WINDOW_LABELS:
@@ -89,7 +94,7 @@ def _histogram(metric: Metric, kind: str, stages: tuple[StageSnapshot, ...]) -> 
 
 
 def _targets(snapshot: Snapshot) -> Iterator[Family]:
-    target = _gauge(metrics.TARGET)
+    target = _family(metrics.TARGET)
     for stage in snapshot.journey.stages:
         for experience in stage.experiences:
             for segment in snapshot.journey.segment_labels:
@@ -99,9 +104,9 @@ def _targets(snapshot: Snapshot) -> Iterator[Family]:
 
 
 def _flow(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
-    last, records = _gauge(metrics.LAST_EVENT), _counter(metrics.RECORDS)
-    dead_letters = _counter(metrics.DEAD_LETTERS)
-    event_lag, consumer_lag = _gauge(metrics.EVENT_LAG), _gauge(metrics.CONSUMER_LAG)
+    last, records = _family(metrics.LAST_EVENT), _family(metrics.RECORDS)
+    dead_letters = _family(metrics.DEAD_LETTERS)
+    event_lag, consumer_lag = _family(metrics.EVENT_LAG), _family(metrics.CONSUMER_LAG)
     for held in stages:
         stage = held.stage
         for partner, at_ms in held.last_event_ms.items():

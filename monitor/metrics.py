@@ -8,13 +8,12 @@ Kind = Literal["gauge", "counter", "gaugehistogram", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric family; `additive` says whether it may be summed over workers."""
+    """A metric family. Additive over workers, unless its help says otherwise."""
 
     name: str
     kind: Kind
     labels: tuple[str, ...]
     help: str
-    additive: bool = True
 
 
 WINDOW_EVENTS = Metric(
@@ -35,11 +34,11 @@ WINDOW_WAIT = Metric(
 )  # fmt: skip
 TARGET = Metric(
     "touchpoint_target_ratio", "gauge", ("stage", "experience", "segment"),
-    "Share of events that must be good, from the journey file.", additive=False,
+    "Share of events that must be good, from the journey file; the same on every worker.",
 )  # fmt: skip
 LAST_EVENT = Metric(
     "touchpoint_last_event_timestamp_seconds", "gauge", ("stage", "partner"),
-    "Event time of the newest event this worker has counted; take the maximum over workers.", additive=False,
+    "Event time of the newest event this worker has counted; take the maximum over workers.",
 )  # fmt: skip
 RECORDS = Metric(
     "touchpoint_records", "counter", ("topic", "result"),
@@ -61,9 +60,7 @@ READY = Metric(
     "touchpoint_ready", "gauge", (),
     "1 when this worker's partitions are assigned and recovered; window metrics are withheld until then.",
 )  # fmt: skip
-BUILD = Metric(
-    "touchpoint_build", "info", (), "Version of the monitor and name of the journey.", additive=False
-)
+BUILD = Metric("touchpoint_build", "info", (), "Version of the monitor and name of the journey.")
 
 METRICS = (
     WINDOW_EVENTS, WINDOW_GOOD, WINDOW_DURATION, WINDOW_WAIT, TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS,

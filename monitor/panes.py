@@ -5,7 +5,7 @@ ones. A late event lands in the pane it belongs to. Windows are sums of panes (`
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +30,6 @@ class Grain:
 
 SHORT = Grain(ms=10_000, window_ms=3_600_000)
 LONG = Grain(ms=300_000, window_ms=7 * 86_400_000)
-GRAINS = (SHORT, LONG)
 
 SLACK_MS = 600_000
 """Panes are kept this much longer than needed. A worker that recovers knows the event clock only to the
@@ -90,7 +89,7 @@ class Tally:
 
     def add(self, event: Event, at_ms: int) -> tuple[str, ...]:
         """Count one event; returns the experiences it was bad for."""
-        start = at_ms - at_ms % 10_000
+        start = SHORT.start_of(at_ms)
         counted = self._slices.get(start)
         if counted is None:
             counted = self._slices[start] = {}
@@ -119,11 +118,3 @@ class Tally:
             merge_into(long.setdefault(LONG.start_of(start), {}), counts)
         for start, counts in long.items():
             yield PaneKey(LONG.ms, start), counts
-
-
-def total(counts: Iterable[Mapping[str, int]]) -> Counts:
-    """The sum of many panes' counts."""
-    summed: Counts = {}
-    for more in counts:
-        merge_into(summed, more)
-    return summed

@@ -3,22 +3,21 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 import faust
 from faust.tables.table import Table
 from faust.types import TP
-from yarl import URL
 
 from monitor.journey import Journey
 from monitor.snapshot import PartitionLag
+from streams.clock import now_ms
 from streams.outgoing import Outgoing
 from streams.partition import PaneRecord
 from streams.settings import Settings
-from streams.stage import FLUSH_S, Stage
-from streams.topics import changelog_topic
+from streams.stage import FLUSH_S, StageProcessor
+from streams.topics import MAX_RECORD_BYTES, changelog_topic
 from streams.transport import BatchSchema, Transport
 
 log = logging.getLogger(__name__)
@@ -33,13 +32,13 @@ BUFFERED_BATCHES = 8
 class PaneTable(Table):
     """A table whose store is its stage: Faust brings the changelog, recovery and who owns what."""
 
-    def __init__(self, app: "App", stage: Stage, partitions: int) -> None:
+    def __init__(self, app: "App", stage: StageProcessor, partitions: int) -> None:
         super().__init__(
             app,
-            name=stage.model.name,
+            name=stage.stage.name,
             partitions=partitions,
             schema=BatchSchema(key_serializer="raw", value_serializer="raw", allow_empty=True),
-            recovery_buffer_size=1,
+            recovery_buffer_size=2,  # at 1, Faust reads a changelog on for ever, our own writes included
         )
         self._stage = stage
 
@@ -48,21 +47,26 @@ class PaneTable(Table):
         try:
             for event in batch:
                 message = event.message
+                if message.topic != self.changelog_topic_name:
+                    continue  # Faust hands records of unassigned partitions to the table it served last
                 records = [PaneRecord(record.key, record.value) for record in message.value]
                 self._stage.restore(message.partition, records)
         except Exception as error:
-            self.app.fail(f"changelog of stage {self._stage.model.name} cannot be read", error)
+            self.app.fail(f"changelog of stage {self._stage.stage.name} cannot be read", error)
             raise
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """Own what has been assigned and recovered."""
+        """Own what has been assigned. Faust calls this once the changelogs have been read to their ends."""
         await super().on_recovery_completed(active_tps, standby_tps)
+        generation = self.app.consumer_generation_id
         try:
             await self._stage.own(
-                frozenset(tp.partition for tp in active_tps), self.app.consumer_generation_id
+                frozenset(tp.partition for tp in active_tps),
+                generation,
+                lambda: bool(generation == self.app.consumer_generation_id),
             )
         except Exception as error:
-            self.app.fail(f"stage {self._stage.model.name} cannot take over its partitions", error)
+            self.app.fail(f"stage {self._stage.stage.name} cannot take over its partitions", error)
             raise
 
 
@@ -78,7 +82,7 @@ class App(faust.App):
     ) -> None:
         super().__init__(
             settings.group,
-            broker=[URL(f"kafka://{address}") for address in settings.kafka.split(",")],
+            broker=";".join(f"kafka://{address}" for address in settings.kafka.split(",")),
             store="memory://",
             datadir=settings.state_dir,
             web_enabled=False,
@@ -98,34 +102,34 @@ class App(faust.App):
             producer_linger=0.02,
             producer_max_batch_size=131_072,
             producer_request_timeout=60,
+            producer_max_request_size=MAX_RECORD_BYTES,
         )
         self._transport_class = transport
         self.partition_total = sum(counts.values())
         self.failure: str | None = None
         self._failed = asyncio.Event()
         self.stages = [
-            Stage(journey, stage, changelog_topic(settings.group, stage.name), self._produce)
+            StageProcessor(journey, stage, changelog_topic(settings.group, stage.name), self._produce)
             for stage in journey.stages
         ]
         for stage in self.stages:
-            self._declare(stage, counts[stage.model.topic])
-        self.on_partitions_revoked.connect(self._suspend)
+            self._declare(stage, counts[stage.stage.topic])
 
-    def _declare(self, stage: Stage, partitions: int) -> None:
+    def _declare(self, stage: StageProcessor, partitions: int) -> None:
         self.tables.add(PaneTable(self, stage, partitions))
-        topic = self.topic(stage.model.topic, schema=BatchSchema(), partitions=partitions)
+        topic = self.topic(stage.stage.topic, schema=BatchSchema(), partitions=partitions)
 
         async def fold(stream: Any) -> None:
             try:
                 async for event in stream.noack().events():
-                    await stage.room()
+                    await stage.wait_for_room()
                     if self.is_current(event.message):
-                        stage.fold(event.message, round(time.time() * 1000))
+                        stage.fold(event.message, now_ms())
             except Exception as error:
-                self.fail(f"stage {stage.model.name} cannot be folded", error)
+                self.fail(f"stage {stage.stage.name} cannot be folded", error)
                 raise
 
-        self.agent(topic, name=f"fold-{stage.model.name}")(fold)
+        self.agent(topic, name=f"fold-{stage.stage.name}")(fold)
 
     def fail(self, what: str, error: Exception) -> None:
         """Report that the worker cannot go on; the first report is the one that counts."""
@@ -151,7 +155,7 @@ class App(faust.App):
         sent: Awaitable[Any] = await self.producer.send(topic, key, value, partition, None, headers)
         return sent
 
-    async def flush_until(self, stage: Stage, stop: asyncio.Event) -> None:
+    async def flush_until(self, stage: StageProcessor, stop: asyncio.Event) -> None:
         """Write the stage's counts every `FLUSH_S`, and once more at the end; an error ends the worker."""
         try:
             while not stop.is_set():
@@ -159,14 +163,14 @@ class App(faust.App):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
                 await stage.flush(self.acknowledge)
         except Exception as error:
-            self.fail(f"counts of stage {stage.model.name} cannot be written", error)
+            self.fail(f"counts of stage {stage.stage.name} cannot be written", error)
 
-    def lags(self, stage: Stage, now_s: float) -> tuple[PartitionLag, ...]:
+    def lags(self, stage: StageProcessor, now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""
         found = []
         for partition in sorted(stage.owned or ()):
-            end = self.consumer.highwater(TP(stage.model.topic, partition))
-            offset, timestamp_s = stage.progress.get(partition, (None, now_s))
+            end = self.consumer.highwater(TP(stage.stage.topic, partition))
+            offset, timestamp_s = stage.read_up_to.get(partition, (None, now_s))
             waiting = 0 if end is None or offset is None else max(end - offset - 1, 0)
             found.append(PartitionLag(partition, waiting, max(now_s - timestamp_s, 0) if waiting else 0))
         return tuple(found)
@@ -186,7 +190,9 @@ class App(faust.App):
                 task.cancel()
         return self.failure or f"Faust stopped: {self.crash_reason!r}"
 
-    async def _suspend(self, *_: Any, **__: Any) -> None:
+    def on_rebalance_start(self) -> None:
+        """Answer for no partition any more, at the first word of a rebalance."""
+        super().on_rebalance_start()
         for stage in self.stages:
             stage.suspend()
 

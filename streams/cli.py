@@ -21,6 +21,7 @@ from monitor.faults import FAULTS, Fault, parse_fault
 from monitor.journey import Journey
 from monitor.journey_file import JourneyFileError, parse
 from streams import settings as settings_reader
+from streams.clock import now_ms
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ app = typer.Typer(
 
 
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-"""numpy reads it when imported. With more threads a window sum spun for up to 70 ms on a busy machine, waiting
-for a second thread that had no core; alone it takes under 2 ms."""
+"""numpy reads it when imported. With more threads a window sum spun for up to 70 ms on a busy machine,
+waiting for a second thread that had no core; alone it takes under 2 ms."""
 
 
 def main() -> None:
@@ -208,11 +209,8 @@ def topics() -> None:
     journey = _read_journey(settings.journey)
 
     async def work(_: asyncio.Event) -> dict[str, int]:
-        admin = await topics_of.connect(settings)
-        try:
+        async with topics_of.connected(settings) as admin:
             return await topics_of.ensure(admin, journey, settings)
-        finally:
-            await admin.close()
 
     for name, partitions in _run(work).items():
         typer.echo(f"{name}: {partitions} partitions")
@@ -229,7 +227,7 @@ def publish() -> None:
     settings = _settings()
     journey = _read_journey(settings.journey)
     lines = ((number, line) for number, line in enumerate(sys.stdin.buffer, 1))
-    report = _run(lambda stop: traffic.publish(journey, settings, lines, stop, now_ms=traffic.now_ms()))
+    report = _run(lambda stop: traffic.publish(journey, settings, lines, stop, now_ms=now_ms()))
     _tell(report)
 
 
@@ -284,7 +282,7 @@ def simulate(
     journey = _read_journey(settings.journey)
     faults = _faults(fault or (), journey)
     try:
-        start_ms = traffic.read_time(start) if start else traffic.now_ms()
+        start_ms = traffic.read_time(start) if start else now_ms()
     except ValueError as error:
         raise _fail(str(error)) from None
     stream = traffic.simulated(journey, seed, start_ms, rate, compress, faults, events)

@@ -51,7 +51,8 @@ async def run(
         settings = dataclasses.replace(
             settings, kafka=broker.bootstrap, session_timeout_s=SESSION_TIMEOUT_S, create_topics=True
         )
-        await _create_topics(journey, settings)
+        async with topics.connected(settings) as admin:
+            await topics.ensure(admin, journey, settings)
         return await _Demo(journey, settings, view, faults, stop).run(for_s)
 
 
@@ -62,14 +63,6 @@ class _Broker(EmbeddedBroker):
 
     def close(self) -> None:
         self.stop()
-
-
-async def _create_topics(journey: Journey, settings: Settings) -> None:
-    admin = await topics.connect(settings)
-    try:
-        await topics.ensure(admin, journey, settings)
-    finally:
-        await admin.close()
 
 
 class _Demo:
@@ -167,7 +160,7 @@ class _Demo:
     async def _summary(self) -> dict[str, Any]:
         answer = stages_answer(await self._worker.snapshot())
         events = (
-            {stage.model.name: stage.results["counted"] for stage in self._worker.app.stages}
+            {stage.stage.name: stage.results["counted"] for stage in self._worker.app.stages}
             if (self._worker.app)
             else {}
         )

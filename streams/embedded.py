@@ -51,11 +51,6 @@ class EmbeddedBroker:
         """Where clients connect: host:port."""
         return f"{HOST}:{self.port}"
 
-    @property
-    def pid(self) -> int | None:
-        """The process id of the broker, None while it is down."""
-        return self._process.pid if self._process else None
-
     def start(self) -> None:
         """Returns when the broker serves clients."""
         if self._process is not None:

@@ -7,8 +7,9 @@ stands in the record's key, so a former owner that wakes up late can never overw
 still outrank or delete records older than its own, so whoever recognises a replayed event by another owner's
 record writes that pane again as its own before it acknowledges the event.
 
-Record key: `<grain ms>:<start ms>:<epoch>`. Record value: watermark (8 bytes, big endian), then MessagePack
-of the named counts. A record without value deletes that key.
+Record key: `<grain ms>:<start ms>:<epoch>`. Record value: watermark (8 bytes, big endian), then the named
+counts as MessagePack in an LZ4 block, which the many like names shrink to less than half. A record without
+value deletes that key.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
+from cramjam import lz4
 
 from monitor.event import Event
 from monitor.judging import Judge
@@ -26,6 +28,9 @@ EXPIRE_EVERY_MS = 60_000
 
 GENERATIONS = 2**32
 """An epoch is incarnation * 2^32 + generation of the consumer group; the group counts in 32 bits."""
+
+LATE_MS = 60_000
+"""An event this far behind the clock is reported as late; it is counted all the same."""
 
 _encode_counts = msgspec.msgpack.Encoder().encode
 _decode_counts = msgspec.msgpack.Decoder(Counts).decode
@@ -51,6 +56,7 @@ class Folded:
     """What folding a run of events did."""
 
     counted: int = 0
+    late: int = 0
     duplicate: int = 0
     added: list[tuple[PaneKey, Counts]] = field(default_factory=list)
     bad: list[tuple[Event, tuple[str, ...]]] = field(default_factory=list)
@@ -82,27 +88,32 @@ class Partition:
         self._highest_watermark = -1
         self._event_clock_ms = 0
         self._swept_ms = 0
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return len(self._records.keys() | self._hot.keys())
+        self.epoch = -1
 
     # -- recovery ------------------------------------------------------------------------------------
 
     def restore(self, record: PaneRecord) -> None:
-        """Apply one changelog record, in the order of the changelog; again does no harm."""
+        """Apply one changelog record, in the order of the changelog; again does no harm.
+
+        An owner that reads on, after a rebalance that left the partition in place, gives way only to a later
+        owner: from anybody earlier these are late writes, which must neither win nor delete.
+        """
         key, epoch = _read_key(record.key)
         self._highest_epoch = max(self._highest_epoch, epoch)
         known_epoch, known_watermark = self._version(key)
         if record.value is None:
             self._stale.discard(record.key)
-            if epoch == known_epoch and key not in self._dirty:
+            if epoch != known_epoch or key in self._dirty:
+                return
+            if self._is_owned:
+                self._pane(key)
+                self._dirty.add(key)  # somebody deleted our record: write it again as ours
+            else:
                 self._records.pop(key, None)
-                self._hot.pop(key, None)
             return
         watermark = _read_watermark(record.value)
-        if (epoch, watermark) <= (known_epoch, known_watermark):
-            if epoch < known_epoch:
+        if epoch < self.epoch or (epoch, watermark) <= (known_epoch, known_watermark):
+            if epoch != known_epoch:
                 self._stale.add(record.key)
             return
         if 0 <= known_epoch < epoch:
@@ -114,6 +125,10 @@ class Partition:
         self._highest_watermark = max(self._highest_watermark, watermark)
         self._event_clock_ms = max(self._event_clock_ms, key.start_ms)
 
+    @property
+    def _is_owned(self) -> bool:
+        return self._generation >= 0
+
     def own(self, generation: int) -> None:
         """Become the owner, once the changelog has been read; again in the same generation is no change."""
         if generation != self._generation:
@@ -121,10 +136,11 @@ class Partition:
             self._highest_epoch = self.epoch = next_epoch(self._highest_epoch, generation)
 
     def _version(self, key: PaneKey) -> tuple[int, int]:
+        """Epoch and watermark of a pane as it stands; what is not yet written will be written as ours."""
         hot, record = self._hot.get(key), self._records.get(key)
-        if record is None:
-            return (self.epoch, hot.watermark) if hot is not None else (-1, -1)
-        return record[0], hot.watermark if hot is not None else _read_watermark(record[1])
+        if key in self._dirty and hot is not None:
+            return self.epoch, hot.watermark
+        return (-1, -1) if record is None else (record[0], _read_watermark(record[1]))
 
     def holds(self, offset: int, at_ms: int) -> bool:
         """Whether an event of that moment, read at that offset, is counted already."""
@@ -174,6 +190,7 @@ class Partition:
             counted = counted or not is_short
         if counted:
             folded.counted += len(run)
+            folded.late += sum(at_ms < now_ms - LATE_MS for _, at_ms, _ in run)
             folded.bad += bad
         else:
             folded.duplicate += len(run)
@@ -189,7 +206,7 @@ class Partition:
         record = self._records.get(key)
         if record is None:
             return Pane()
-        return Pane(_decode_counts(memoryview(record[1])[8:]), _read_watermark(record[1]))
+        return Pane(_read_counts(record[1]), _read_watermark(record[1]))
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """Every pane's counts."""
@@ -207,7 +224,7 @@ class Partition:
         records = []
         for key in self._dirty:
             pane = self._hot[key]
-            value = pane.watermark.to_bytes(8, "big") + _encode_counts(pane.counts)
+            value = _write_value(pane)
             known = self._records.get(key)
             if known is not None and known[0] != self.epoch:
                 self._stale.add(_write_key(key, known[0]))
@@ -241,6 +258,14 @@ def _write_key(key: PaneKey, epoch: int) -> bytes:
 def _read_key(key: bytes) -> tuple[PaneKey, int]:
     grain_ms, start_ms, epoch = map(int, key.split(b":"))
     return PaneKey(grain_ms, start_ms), epoch
+
+
+def _write_value(pane: Pane) -> bytes:
+    return pane.watermark.to_bytes(8, "big") + bytes(lz4.compress_block(_encode_counts(pane.counts)))
+
+
+def _read_counts(value: bytes) -> Counts:
+    return _decode_counts(lz4.decompress_block(memoryview(value)[8:]))
 
 
 def _read_watermark(value: bytes) -> int:

@@ -1,4 +1,4 @@
-"""One stage of a worker: folds batches into panes, writes them to the changelog, then acknowledges.
+"""What a worker does for one stage: fold batches into panes, write these to the changelog, acknowledge.
 
 Commit order, the reason why nothing is lost or counted twice. A crash between any two steps leaves events
 that are read again and then either counted for the first time or recognised by a watermark:
@@ -11,7 +11,7 @@ that are read again and then either counted for the first time or recognised by 
 5. The batches are acknowledged to Faust, in order, if the partition is still this worker's.
 6. Faust commits the highest acknowledged offset.
 
-A failure in any step stops the worker (`Stage.run` raises); its successor starts again from 1.
+A failure in any step stops the worker (`App.fail`); its successor starts again from 1.
 """
 
 import asyncio
@@ -20,8 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from monitor.event import Codec, Event, Refused
-from monitor.journey import Journey
-from monitor.journey import Stage as StageModel
+from monitor.journey import Journey, Stage
 from monitor.judging import Judge, counter_names
 from monitor.snapshot import PartitionLag, StageSnapshot, stage_snapshot
 from monitor.windows import StageWindows
@@ -35,10 +34,10 @@ FLUSH_S = 0.2
 MAX_UNWRITTEN = 50_000
 """Events folded but not yet acknowledged before reading pauses; a replay after a crash is at most this."""
 
-LATE_MS = 60_000
-"""An event this far behind the clock is reported as late; it is counted all the same."""
-
 FAILURES_KEPT = 50
+
+REBUILD_SLICE = 200
+"""Panes added to the windows before the event loop gets a turn: some 5 ms."""
 
 
 class Failure(NamedTuple):
@@ -55,11 +54,11 @@ class Batch(NamedTuple):
     size: int
 
 
-class Stage:
+class StageProcessor:
     """State and work of one stage on one worker."""
 
-    def __init__(self, journey: Journey, stage: StageModel, changelog: str, produce: Produce) -> None:
-        self.model = stage
+    def __init__(self, journey: Journey, stage: Stage, changelog: str, produce: Produce) -> None:
+        self.stage = stage
         self._journey = journey
         self._changelog = changelog
         self._produce = produce
@@ -71,16 +70,16 @@ class Stage:
         self._dead_letters: list[Outgoing] = []
         self.unwritten = 0
         self._writing = asyncio.Lock()
-        self._interrupted = False
-        self._room = asyncio.Event()
-        self._room.set()
+        self._write_unfinished = False
+        self._has_room = asyncio.Event()
+        self._has_room.set()
         self.owned: frozenset[int] | None = None
         self.windows = StageWindows(self._counter_names)
         self.failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
         self.results: Counter[str] = Counter(counted=0, late=0, duplicate=0, refused=0)
         self.refusals: Counter[str] = Counter()
         self.last_event_ms: dict[str, int] = {}
-        self.progress: dict[int, tuple[int, float]] = {}
+        self.read_up_to: dict[int, tuple[int, float]] = {}
 
     # -- ownership -----------------------------------------------------------------------------------
 
@@ -96,21 +95,33 @@ class Stage:
         """Stop answering for any partition until `own` says which are ours."""
         self.owned = None
 
-    async def own(self, partitions: frozenset[int], generation: int) -> None:
-        """Take over these partitions and no others, after their changelog has been read."""
+    async def own(self, partitions: frozenset[int], generation: int, is_current: Callable[[], bool]) -> None:
+        """Take over these partitions and no others, after their changelog has been read.
+
+        Waits for a write under way. If the group has moved on meanwhile (`is_current` says no), nothing is
+        taken over: the recovery of the new assignment is already filling the partitions.
+        """
         async with self._writing:
-            kept = {p: self._partitions.get(p, Partition(self._journey.horizon_ms)) for p in partitions}
-            self._partitions = kept
+            if not is_current():
+                return
+            for lost in self._partitions.keys() - partitions:
+                del self._partitions[lost]
+            for fresh in partitions - self._partitions.keys():
+                self._partitions[fresh] = Partition(self._journey.horizon_ms)
             self._unacknowledged.clear()  # all of it is read again
             self.unwritten = 0
-            self._room.set()
-            self.progress = {p: progress for p, progress in self.progress.items() if p in partitions}
-            self.windows = StageWindows(self._counter_names)
-            for panes in kept.values():
+            self._has_room.set()
+            self.read_up_to = {p: read for p, read in self.read_up_to.items() if p in partitions}
+            windows = StageWindows(self._counter_names)
+            for panes in self._partitions.values():
                 panes.own(generation)
-                for key, counts in panes.panes():
-                    self.windows.add(key, counts)
-            self.owned = partitions
+                for number, (key, counts) in enumerate(panes.panes()):
+                    windows.add(key, counts)
+                    if number % REBUILD_SLICE == 0:
+                        await asyncio.sleep(0)
+            if is_current():
+                self.windows = windows
+                self.owned = partitions
 
     # -- step 1 --------------------------------------------------------------------------------------
 
@@ -120,7 +131,6 @@ class Stage:
         panes = self._partitions[message.partition]
         decode = self._codec.decode
         earliest_ms, latest_ms = self._codec.accepted_ms(now_ms)
-        late_ms, late = now_ms - LATE_MS, 0
         newest_ms: dict[str | None, int] = {}
         accepted: list[Positioned] = []
         for record in records:
@@ -135,7 +145,6 @@ class Stage:
                     self._refuse(record, refused)
                     continue
             accepted.append(Positioned(record.offset, at_ms, event))
-            late += at_ms < late_ms
             if at_ms > newest_ms.get(event.partner, 0):
                 newest_ms[event.partner] = at_ms
         folded = panes.fold(accepted, self._judge, now_ms)
@@ -144,34 +153,34 @@ class Stage:
         self.failures.extend(Failure(event, experiences) for event, experiences in folded.bad)
         self.results["counted"] += folded.counted
         self.results["duplicate"] += folded.duplicate
-        self.results["late"] += late
+        self.results["late"] += folded.late
         for partner, at_ms in newest_ms.items():
             label = self._judge.partner_label(partner)
             self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
-        self.progress[message.partition] = (records[-1].offset, records[-1].timestamp / 1000)
+        self.read_up_to[message.partition] = (records[-1].offset, records[-1].timestamp / 1000)
         self._unacknowledged.append(Batch(message, len(records)))
         self.unwritten += len(records)
         if self.unwritten >= MAX_UNWRITTEN:
-            self._room.clear()
+            self._has_room.clear()
         message.value = None  # the records are dealt with; free them before the acknowledgement comes
 
     def _refuse(self, record: Any, refused: Refused) -> None:
         self.results["refused"] += 1
         self.refusals[refused.reason] += 1
-        self._dead_letters.append(dead_letter(self.model.dead_letter_topic, record, refused))
+        self._dead_letters.append(dead_letter(self.stage.dead_letter_topic, record, refused))
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait while too much is folded but not yet written."""
-        await self._room.wait()
+        await self._has_room.wait()
 
     # -- steps 2 to 5 --------------------------------------------------------------------------------
 
     async def flush(self, acknowledge: Callable[[Any], None]) -> None:
         """Write what has been folded so far, then acknowledge it."""
         async with self._writing:
-            if self._interrupted:
+            if self._write_unfinished:
                 raise RuntimeError("an earlier write did not finish, so nothing after it may be acknowledged")
-            self._interrupted = True
+            self._write_unfinished = True
             batches, self._unacknowledged = self._unacknowledged, []
             dead_letters, self._dead_letters = self._dead_letters, []
             changes = {p: panes.take_changes() for p, panes in self._partitions.items()}
@@ -183,8 +192,8 @@ class Stage:
                 acknowledge(message)
                 self.unwritten -= size
             if self.unwritten < MAX_UNWRITTEN:
-                self._room.set()
-            self._interrupted = False
+                self._has_room.set()
+            self._write_unfinished = False
 
     # -- what others may know ------------------------------------------------------------------------
 
@@ -192,7 +201,7 @@ class Stage:
         """The stage as it is now; without windows while its partitions are not recovered."""
         return stage_snapshot(
             self._journey,
-            self.model,
+            self.stage,
             self.windows if self.owned is not None else None,
             now_ms,
             results=self.results,

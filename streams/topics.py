@@ -1,7 +1,8 @@
 """Which Kafka topics the product needs; what happens when one is missing or has another partition count."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -9,6 +10,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from monitor.errors import UserError
 from monitor.journey import Journey
+from streams.embedded import CLUSTER_ID
 from streams.settings import Settings
 
 
@@ -18,6 +20,11 @@ class TopicError(UserError):
 
 class BrokerUnreachableError(UserError):
     """No answer from Kafka."""
+
+
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+"""Limit of dead letters and of our producer: what a source topic took, with the reason added, must fit.
+Kafka's own default is 1 MiB; a record beyond this limit stops the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,25 @@ def changelog_topic(group: str, stage: str) -> str:
     return f"{group}-{stage}-changelog"
 
 
-async def connect(settings: Settings) -> AIOKafkaAdminClient:
-    """An admin client; retries for `kafka_timeout_s`, then BrokerUnreachableError."""
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client for a with block; retries for `kafka_timeout_s`, then BrokerUnreachableError."""
+    admin = await _connect(settings)
+    try:
+        yield admin
+    except KafkaError as error:
+        raise TopicError(f"Kafka at {settings.kafka}: {type(error).__name__}: {error}") from None
+    finally:
+        await admin.close()
+
+
+async def is_embedded(admin: AIOKafkaAdminClient) -> bool:
+    """Whether this is the embedded broker, which lacks some of what Apache Kafka can."""
+    cluster = await admin.describe_cluster()
+    return bool(cluster.get("cluster_id") == CLUSTER_ID)
+
+
+async def _connect(settings: Settings) -> AIOKafkaAdminClient:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.kafka_timeout_s
     while True:
@@ -93,7 +117,7 @@ def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Top
     for stage in journey.stages:
         changelog = changelog_topic(group, stage.name)
         topics.append(Topic(changelog, counts[stage.topic], {"cleanup.policy": "compact"}))
-        topics.append(Topic(stage.dead_letter_topic, None))
+        topics.append(Topic(stage.dead_letter_topic, None, {"max.message.bytes": str(MAX_RECORD_BYTES)}))
     return topics
 
 
@@ -114,7 +138,13 @@ async def _ensure(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Set
     if missing and not settings.create_topics:
         raise TopicError("\n".join(f"topic {topic.name} does not exist" for topic in missing))
     await create(admin, missing, settings)
+    deadline = asyncio.get_running_loop().time() + settings.kafka_timeout_s
     while len(found) < len(topics):
+        if asyncio.get_running_loop().time() > deadline:
+            unknown = ", ".join(name for name in names if name not in found)
+            raise TopicError(
+                f"created, but not known to Kafka after {settings.kafka_timeout_s:g} s: {unknown}"
+            )
         await asyncio.sleep(0.05)  # a new topic takes a moment to be known to every broker
         found = await partition_counts(admin, names)
     wrong = [

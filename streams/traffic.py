@@ -19,7 +19,7 @@ from monitor.journey import Journey
 from monitor.publisher import Publisher
 from monitor.simulator import SimulatedEvent, Simulator
 from streams import topics
-from streams.embedded import CLUSTER_ID
+from streams.clock import now_ms
 from streams.settings import Settings
 from streams.terminal import progress
 
@@ -43,11 +43,6 @@ class Report:
         self.refused += 1
         if len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(f"line {number}: {refused.reason}: {refused.error}")
-
-
-def now_ms() -> int:
-    """The clock, for whoever passes it on."""
-    return round(time.time() * 1000)
 
 
 def read_time(text: str) -> int:
@@ -87,12 +82,9 @@ class _Reader:
 
 @asynccontextmanager
 async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
-    admin = await topics.connect(settings)
-    try:
-        cluster = await admin.describe_cluster()
-    finally:
-        await admin.close()
-    async with Publisher(settings.kafka, idempotent=cluster.get("cluster_id") != CLUSTER_ID) as publisher:
+    async with topics.connected(settings) as admin:
+        is_embedded = await topics.is_embedded(admin)
+    async with Publisher(settings.kafka, idempotent=not is_embedded) as publisher:
         yield publisher
 
 

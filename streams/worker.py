@@ -5,18 +5,15 @@ import gc
 import logging
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
-
-from aiokafka.admin import AIOKafkaAdminClient
 
 from monitor.errors import UserError
 from monitor.journey import Journey
 from monitor.snapshot import Snapshot, unknown_stage
 from streams import topics
 from streams.app import App
-from streams.embedded import CLUSTER_ID
+from streams.clock import now_ms
 from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.http import HttpServer
 from streams.settings import Settings
@@ -56,21 +53,23 @@ class Worker:
         `started` is called once HTTP answers, before Kafka is reached.
         """
         self.address = await self._http.start()
+        connecting = asyncio.create_task(self._connect())
         try:
             started()
-            connecting = asyncio.create_task(self._connect())
             if await _first(connecting, stop):
                 await self._work(connecting.result(), stop)
         finally:
+            connecting.cancel()
             await self._http.stop()
 
     async def _connect(self) -> App:
-        admin = await topics.connect(self._settings)
         try:
+            self._settings.state_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WorkerFailedError(f"{self._settings.state_dir}: {error.strerror}") from None
+        async with topics.connected(self._settings) as admin:
             counts = await topics.ensure(admin, self._journey, self._settings)
-            transport = await _transport_for(admin)
-        finally:
-            await admin.close()
+            transport = EmbeddedTransport if await topics.is_embedded(admin) else Transport
         return App(self._journey, self._settings, counts, transport)
 
     async def _work(self, app: App, stop: asyncio.Event) -> None:
@@ -108,25 +107,25 @@ class Worker:
     async def snapshot(self) -> Snapshot:
         """What the worker knows now; the loop is given up between two stages."""
         async with self._snapshot_lock:
-            now_ms = round(time.time() * 1000)
+            at_ms = now_ms()
             held = self._snapshot
-            if held is None or not 0 <= now_ms - held.at_ms < SNAPSHOT_MS:
-                held = self._snapshot = await self._take_snapshot(now_ms)
+            if held is None or not 0 <= at_ms - held.at_ms < SNAPSHOT_MS:
+                held = self._snapshot = await self._take_snapshot(at_ms)
             return held
 
-    async def _take_snapshot(self, now_ms: int) -> Snapshot:
+    async def _take_snapshot(self, at_ms: int) -> Snapshot:
         app = self.app
         if app is None:
             stages = [unknown_stage(self._journey, stage) for stage in self._journey.stages]
         else:
             stages = []
             for held in app.stages:
-                stages.append(held.snapshot(now_ms, app.lags(held, now_ms / 1000)))
+                stages.append(held.snapshot(at_ms, app.lags(held, at_ms / 1000)))
                 await asyncio.sleep(0)
         ready = app is not None and app.is_ready and all(stage.sums for stage in stages)
         return Snapshot(
             journey=self._journey,
-            at_ms=now_ms,
+            at_ms=at_ms,
             ready=ready,
             stages=tuple(stages),
             version=self._version,
@@ -145,7 +144,7 @@ class Worker:
         """The latest failing encounters of a stage, newest first; None when there is no such stage."""
         if stage not in {known.name for known in self._journey.stages}:
             return None
-        held = [known for known in (self.app.stages if self.app else ()) if known.model.name == stage]
+        held = [known for known in (self.app.stages if self.app else ()) if known.stage.name == stage]
         return list(reversed(held[0].failures)) if held else []
 
 
@@ -157,11 +156,6 @@ def rest_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-
-
-async def _transport_for(admin: AIOKafkaAdminClient) -> type[Transport]:
-    cluster = await admin.describe_cluster()
-    return EmbeddedTransport if cluster.get("cluster_id") == CLUSTER_ID else Transport
 
 
 async def _first(work: Awaitable[object], stop: asyncio.Event) -> bool:

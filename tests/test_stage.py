@@ -12,7 +12,7 @@ from monitor.journey_file import parse
 from streams import stage as stage_module
 from streams.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
-from streams.stage import Stage
+from streams.stage import StageProcessor
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 MODEL = JOURNEY.stage("web_checkout")
@@ -58,12 +58,12 @@ class Rig:
 
     def __init__(self) -> None:
         self.broker = Broker()
-        self.stage = Stage(JOURNEY, MODEL, "changelog", self.broker.produce)
+        self.stage = StageProcessor(JOURNEY, MODEL, "changelog", self.broker.produce)
         self.acknowledged: list[int] = []
 
     async def own(self, generation: int = 1) -> "Rig":
         """Take over partition 0."""
-        await self.stage.own(frozenset({0}), generation)
+        await self.stage.own(frozenset({0}), generation, lambda: True)
         return self
 
     def fold(self, *records: Record) -> None:
@@ -144,11 +144,11 @@ async def test_a_cancelled_write_acknowledges_nothing_then_or_later() -> None:
 
 
 async def test_reading_pauses_while_too_much_is_unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back-pressure: `room` waits once enough is folded but unwritten, and ends with the flush."""
+    """Back-pressure: `wait_for_room` waits once enough is folded but unwritten, and ends with the flush."""
     monkeypatch.setattr(stage_module, "MAX_UNWRITTEN", 2)
     rig = await Rig().own()
     rig.fold(Record(0), Record(1))
-    waiting = asyncio.create_task(rig.stage.room())
+    waiting = asyncio.create_task(rig.stage.wait_for_room())
     await settle()
     assert not waiting.done()
     flushing = rig.flush()
@@ -180,5 +180,24 @@ async def test_a_partition_that_is_lost_is_no_longer_answered_for() -> None:
     assert rig.stage.snapshot(NOW, ()).events("1m") == 1
     rig.stage.suspend()
     assert rig.stage.snapshot(NOW, ()).sums == {}
-    await rig.stage.own(frozenset({1}), 2)
+    await rig.stage.own(frozenset({1}), 2, lambda: True)
     assert rig.stage.snapshot(NOW, ()).events("1m") == 0
+
+
+async def test_a_takeover_that_the_group_has_overtaken_takes_nothing() -> None:
+    """A takeover that waited behind a write, while partitions moved on, leaves the new recovery alone."""
+    rig = await Rig().own()
+    rig.fold(Record(0))
+    flushing = rig.flush()
+    await settle()
+    late = asyncio.create_task(rig.stage.own(frozenset(), 2, lambda: False))
+    await settle()
+    rig.stage.restore(1, [])  # the recovery of the newer assignment has begun
+    rig.stage.suspend()
+    while not flushing.done():
+        rig.broker.acknowledge()
+        await settle()
+    await late
+    assert rig.stage.owned is None
+    await rig.stage.own(frozenset({0, 1}), 3, lambda: True)
+    assert rig.stage.snapshot(NOW, ()).events("1m") == 1

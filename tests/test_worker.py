@@ -13,7 +13,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from streams.embedded import EmbeddedBroker
+from deploy.kafka.kafka import KafkaNode
+from tests.brokers import Node, TansuNode, running
 from tests.polling import until
 from tests.programs import Samples, WorkerProcess, counted, touchpoint
 
@@ -21,13 +22,11 @@ TOPIC = "touchpoint.web-checkout.v1"
 CHANGELOG = "touchpoint-monitor-web_checkout-changelog"
 
 
-@pytest.fixture
-def broker() -> Iterator[EmbeddedBroker]:
-    """An embedded broker of the test's own."""
-    broker = EmbeddedBroker()
-    broker.start()
-    yield broker
-    broker.stop()
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
+    """A broker of the test's own."""
+    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path)) as node:
+        yield node
 
 
 def checkout(number: int, **fields: Any) -> bytes:
@@ -51,7 +50,9 @@ def send(bootstrap: str, topic: str, records: list[Record]) -> None:
     """Produce (key, value, headers) and wait for all of them."""
 
     async def produce() -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=20)
+        producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap, acks="all", linger_ms=20, max_request_size=2_000_000
+        )
         await producer.start()
         try:
             for key, value, headers in records:
@@ -107,7 +108,7 @@ def checkouts_in_hour(*scrapes: Samples) -> tuple[float, float]:
     )
 
 
-def test_refused_records_reach_the_dead_letters_byte_for_byte(broker: EmbeddedBroker) -> None:
+def test_refused_records_reach_the_dead_letters_byte_for_byte(broker: Node) -> None:
     """Bad records go to the dead-letter topic as they came, with their reason; neighbours are counted."""
     old = (datetime.now(UTC) - timedelta(days=9)).isoformat()
     ahead = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
@@ -121,6 +122,7 @@ def test_refused_records_reach_the_dead_letters_byte_for_byte(broker: EmbeddedBr
         (b"k6", checkout(1, time=old), "too_old"),
         (b"k7", checkout(1, time=ahead), "in_future"),
         (b"k8", checkout(1, duration_s="fast"), "wrong_type"),
+        (b"k9", checkout(1, attributes="x" * 1_000_000), "too_large"),  # with its headers beyond 1 MiB
     ]
     mixed: list[Record] = []
     for number, (key, value, _) in enumerate(bad):
@@ -151,7 +153,7 @@ def test_refused_records_reach_the_dead_letters_byte_for_byte(broker: EmbeddedBr
         assert headers["trace"] == b"\x00\x01"
 
 
-def test_counts_survive_scaling_out_kill_and_restart(broker: EmbeddedBroker) -> None:
+def test_counts_survive_scaling_out_kill_and_restart(broker: Node) -> None:
     """A second worker takes half the partitions; the first is killed; sums stay exact throughout."""
     settings = {"KAFKA": broker.bootstrap}
     with WorkerProcess(**settings) as first:
@@ -213,7 +215,7 @@ def test_an_unreachable_broker_is_one_line_after_a_bounded_retry() -> None:
         assert "Kafka at 127.0.0.1:9 does not answer" in line
 
 
-def test_a_taken_port_is_one_line(broker: EmbeddedBroker) -> None:
+def test_a_taken_port_is_one_line(broker: Node) -> None:
     """An HTTP port that is in use ends the worker before it touches Kafka."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -242,7 +244,7 @@ def test_a_misspelled_setting_is_one_line() -> None:
     assert "did you mean TOUCHPOINT_KAFKA?" in says_one_line("worker", KAFKKA="x:1")
 
 
-def test_topics_of_another_partition_count_are_one_line(broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_topics_of_another_partition_count_are_one_line(broker: Node, tmp_path: Path) -> None:
     """A changelog or a declared topic with another partition count is named, not crash-looped on."""
     create_topic(broker.bootstrap, CHANGELOG, 3)
     line = says_one_line("worker", KAFKA=broker.bootstrap, HTTP="127.0.0.1:0")
@@ -258,7 +260,7 @@ def test_topics_of_another_partition_count_are_one_line(broker: EmbeddedBroker, 
     assert "topic six has 6 partitions, expected 8" in line
 
 
-def test_missing_topics_are_an_error_where_they_may_not_be_created(broker: EmbeddedBroker) -> None:
+def test_missing_topics_are_an_error_where_they_may_not_be_created(broker: Node) -> None:
     """With creation switched off every missing topic is named."""
     done = touchpoint("topics", KAFKA=broker.bootstrap, CREATE_TOPICS="false")
     assert done.returncode == 1

@@ -85,11 +85,8 @@ def _journey(name: str) -> Path:
 async def _prepare(bootstrap: str, events: int, name: str, *, embedded: bool) -> int:
     journey = parse(_journey(name).read_text())
     settings = Settings(kafka=bootstrap, group=f"bench-{name}")
-    admin = await topics.connect(settings)
-    try:
+    async with topics.connected(settings) as admin:
         await topics.create(admin, topics.source_topics(journey), settings)
-    finally:
-        await admin.close()
     return await publish(journey, bootstrap, journey.stage(STAGE).topic, events, idempotent=not embedded)
 
 
