@@ -5,6 +5,7 @@ application/cloudevents+json`, or a body with `specversion`) and CloudEvents bin
 Confluent schema prefix (byte 0 and a 4-byte id) before the JSON is skipped.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,15 @@ AHEAD_MS = 5 * 60_000
 """How far a clock may run ahead. An event far in the future would expire everything before it."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
+"""Anywhere in the text: `Ann <ann@example.com>` is no better."""
+
+PHONE = re.compile(r"\(?\+?[0-9() \u00a0\u2010-\u2015-]+")
+"""Only what a phone number is written with; how many digits it has is counted."""
+
+PHONE_DIGITS = range(7, 16)
+"""From a short local number to the 15 digits of E.164."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -46,6 +56,7 @@ class Reason(StrEnum):
     UNKNOWN_OUTCOME = "unknown_outcome"
     IN_FUTURE = "in_future"
     TOO_OLD = "too_old"
+    PERSONAL_DATA = "personal_data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +150,8 @@ def epoch_ms(time: datetime) -> int:
 class Codec:
     """Decodes the records of one stage's topic."""
 
-    def __init__(self, journey: Journey, stage: Stage) -> None:
+    def __init__(self, journey: Journey, stage: Stage, *, refuse_personal_data: bool = True) -> None:
+        self._refuse_personal_data = refuse_personal_data
         self._stage = stage.name
         self._stages = {known.name for known in journey.stages}
         self._outcomes = frozenset(stage.outcomes)
@@ -167,6 +179,8 @@ class Codec:
         if event.outcome not in self._outcomes:
             known = ", ".join(sorted(self._outcomes))
             return Refused(Reason.UNKNOWN_OUTCOME, f"outcome must be one of {known}")
+        if event.customer_ref is not None and self._refuse_personal_data:
+            return refuse_personal_data(event.customer_ref) or event
         return event
 
     def accepted_ms(self, now_ms: int) -> tuple[int, int]:
@@ -181,6 +195,22 @@ class Codec:
         if at_ms < earliest_ms:
             return Refused(Reason.TOO_OLD, f"{(now_ms - at_ms) // 1000} s old, beyond the horizon")
         return None
+
+
+def refuse_personal_data(customer_ref: str) -> Refused | None:
+    """Refusal of what looks like an e-mail address or a phone number instead of a pseudonym.
+
+    Digits alone could as well be a customer's number: they pass unless an international prefix leads them.
+    """
+    text = customer_ref.strip()
+    if EMAIL.search(text):
+        return Refused(Reason.PERSONAL_DATA, "customer_ref looks like an e-mail address")
+    if PHONE.fullmatch(text):
+        digits = sum(map(str.isdigit, text))
+        is_written_as_phone = text.startswith("00") or digits < len(text)
+        if digits in PHONE_DIGITS and is_written_as_phone:
+            return Refused(Reason.PERSONAL_DATA, "customer_ref looks like a phone number")
+    return None
 
 
 def _decode_plain(value: bytes) -> Event:

@@ -30,6 +30,11 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
+MAX_STAGES = 50
+"""Each stage is a topic, a changelog and some 700 series; 10,000 series are the sane most of one instance."""
+
+MAX_HORIZON_MS = 3650 * UNIT_MS["d"]
+
 MIN_HORIZON_MS = 7 * UNIT_MS["d"]
 """The longest window; a shorter horizon would leave it never full."""
 
@@ -228,6 +233,8 @@ def _journey(root: At) -> Journey | None:
     horizon_ms = fields["horizon"].duration_ms() if "horizon" in fields else 8 * UNIT_MS["d"]
     if "horizon" in fields and horizon_ms < MIN_HORIZON_MS:
         fields["horizon"].wrong("must be at least 7d, the longest window")
+    if horizon_ms > MAX_HORIZON_MS:
+        fields["horizon"].wrong("must be at most 3650d")
     segments = fields["segments"].names() if "segments" in fields else ()
     channels = fields["channels"].names() if "channels" in fields else ()
     partners = fields["partners"].names() if "partners" in fields else ()
@@ -236,6 +243,8 @@ def _journey(root: At) -> Journey | None:
     stage_fields = fields["stages"].members()
     if not stage_fields:
         fields["stages"].wrong("must name at least one stage")
+    if len(stage_fields) > MAX_STAGES:
+        fields["stages"].wrong(f"are {len(stage_fields)}; one journey may have {MAX_STAGES}")
     stages = tuple(
         _stage(stage_name, at, tuple(stage_fields), segments, channels, partners)
         for stage_name, at in stage_fields.items()

@@ -1,6 +1,7 @@
 """How a service publishes touchpoint events: every event acknowledged by all replicas, or an error raised."""
 
 import asyncio
+import contextlib
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +12,10 @@ from monitor.errors import UserError
 
 MAX_IN_FLIGHT = 10_000
 """Events sent but not yet acknowledged; at 1 KB each some 10 MB."""
+
+
+CLOSE_S = 10.0
+"""How long closing waits for a Kafka that does not answer."""
 
 
 class PublishError(UserError):
@@ -52,7 +57,9 @@ class Publisher:
             if error is None:
                 await self.flush()
         finally:
-            await self._producer.stop()
+            with contextlib.suppress(TimeoutError):  # what is unsent was reported by flush, or is given up
+                async with asyncio.timeout(CLOSE_S):
+                    await self._producer.stop()
 
     async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
         """Send one event; waits while too many are unacknowledged, raises PublishError once one failed."""

@@ -3,27 +3,36 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Hashable, Iterable, Mapping
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaError
 from faust.tables.table import Table
 from faust.types import TP
 
+from monitor.event import Codec
 from monitor.journey import Journey
 from monitor.snapshot import PartitionLag
-from streams.clock import now_ms
+from streams.clock import SteadyClock
 from streams.outgoing import Outgoing
 from streams.partition import PaneRecord
+from streams.security import broker_credentials
 from streams.settings import Settings
 from streams.stage import FLUSH_S, StageProcessor
 from streams.topics import MAX_RECORD_BYTES, changelog_topic
 from streams.transport import BatchSchema, Transport
+from streams.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 POLL_RECORDS = 4000
 """Records of one fetch. Larger batches fold cheaper, but each holds the event loop for some 20 ms already."""
+
+PULSE_S = 4.0
+
+STALLED_S = 15.0
+"""A worker that has committed nothing of its work for so long is not ready; a commit comes every second."""
 
 BUFFERED_BATCHES = 8
 """Batches waiting for an agent; together with POLL_RECORDS this bounds the memory of a backlog."""
@@ -60,6 +69,8 @@ class PaneTable(Table):
         await super().on_recovery_completed(active_tps, standby_tps)
         generation = self.app.consumer_generation_id
         try:
+            if not await self.app.consumer.confirm_membership(generation):
+                return  # the group has moved on: the recovery of the new assignment comes
             await self._stage.own(
                 frozenset(tp.partition for tp in active_tps),
                 generation,
@@ -83,6 +94,7 @@ class App(faust.App):
         super().__init__(
             settings.group,
             broker=";".join(f"kafka://{address}" for address in settings.kafka.split(",")),
+            broker_credentials=broker_credentials(settings),
             store="memory://",
             datadir=settings.state_dir,
             web_enabled=False,
@@ -105,11 +117,20 @@ class App(faust.App):
             producer_max_request_size=MAX_RECORD_BYTES,
         )
         self._transport_class = transport
+        self._clock = SteadyClock()
+        self._pulse_s = asyncio.get_running_loop().time()
+        self._watchdog = Watchdog(self._work_state, settings.watchdog_s)
         self.partition_total = sum(counts.values())
         self.failure: str | None = None
         self._failed = asyncio.Event()
         self.stages = [
-            StageProcessor(journey, stage, changelog_topic(settings.group, stage.name), self._produce)
+            StageProcessor(
+                journey,
+                stage,
+                changelog_topic(settings.group, stage.name),
+                self._produce,
+                Codec(journey, stage, refuse_personal_data=settings.refuse_personal_data),
+            )
             for stage in journey.stages
         ]
         for stage in self.stages:
@@ -124,7 +145,7 @@ class App(faust.App):
                 async for event in stream.noack().events():
                     await stage.wait_for_room()
                     if self.is_current(event.message):
-                        stage.fold(event.message, now_ms())
+                        stage.fold(event.message, self._clock.now_ms())
             except Exception as error:
                 self.fail(f"stage {stage.stage.name} cannot be folded", error)
                 raise
@@ -168,26 +189,70 @@ class App(faust.App):
     def lags(self, stage: StageProcessor, now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""
         found = []
-        for partition in sorted(stage.owned or ()):
-            end = self.consumer.highwater(TP(stage.stage.topic, partition))
-            offset, timestamp_s = stage.read_up_to.get(partition, (None, now_s))
-            waiting = 0 if end is None or offset is None else max(end - offset - 1, 0)
+        for partition, waiting in self._waiting(stage).items():
+            _, timestamp_s = stage.read_up_to.get(partition, (0, now_s))
             found.append(PartitionLag(partition, waiting, max(now_s - timestamp_s, 0) if waiting else 0))
         return tuple(found)
 
+    def _waiting(self, stage: StageProcessor) -> dict[int, int]:
+        """Records not yet read, by partition."""
+        topic = stage.stage.topic
+        return {p: self.consumer.unread(TP(topic, p)) for p in sorted(stage.owned or ())}
+
     @property
     def is_ready(self) -> bool:
-        """Whether every stage's partitions are assigned and recovered."""
-        return self.failure is None and all(stage.owned is not None for stage in self.stages)
+        """Whether every stage's partitions are assigned and recovered, and what is read gets committed."""
+        if self.failure is not None or any(stage.owned is None for stage in self.stages):
+            return False
+        if not self.hears_kafka:
+            return False
+        return self._watchdog.stalled_s(asyncio.get_running_loop().time()) < STALLED_S
+
+    def _work_state(self) -> Hashable | None:
+        """What changes as long as the worker gets anywhere; None while nothing is to be done."""
+        if not self.hears_kafka:
+            return ("no answer since", self._pulse_s)
+        if any(stage.owned is None for stage in self.stages):
+            recovery = self.tables.recovery
+            if not recovery.in_recovery:
+                return None  # joining the group takes as long as its slowest member
+            return (self.consumer_generation_id, frozenset(recovery.active_offsets.items()))
+        if not any(stage.unwritten or sum(self._waiting(stage).values()) for stage in self.stages):
+            return None
+        return (self.consumer_generation_id, self.consumer.committed())
+
+    async def feel_pulse(self) -> None:
+        """Ask Kafka for its metadata every `PULSE_S`: without traffic, nothing else tells that it is gone."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with asyncio.timeout(PULSE_S):
+                    await self.producer._producer.client.fetch_all_metadata()
+                self._pulse_s = loop.time()
+            except (KafkaError, TimeoutError, AttributeError):  # the last while the producer starts or stops
+                log.info("Kafka does not answer")
+            await asyncio.sleep(PULSE_S)
+
+    @property
+    def hears_kafka(self) -> bool:
+        """Whether Kafka has answered lately."""
+        return asyncio.get_running_loop().time() - self._pulse_s < STALLED_S
 
     async def wait_for_failure(self) -> str:
         """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
-        waiting = [asyncio.ensure_future(self._failed.wait()), asyncio.ensure_future(self._crashed.wait())]
+        barking = asyncio.ensure_future(self._watchdog.bark())
+        waiting = {asyncio.ensure_future(event.wait()) for event in (self._failed, self._crashed)}
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({barking, *waiting}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()
+            barking.cancel()
+        if barking.done() and not self.hears_kafka:
+            silent_s = asyncio.get_running_loop().time() - self._pulse_s
+            return f"Kafka has not answered for {silent_s:.0f} s"
+        if barking.done():
+            return f"no progress for {barking.result():.0f} s: nothing more is recovered, read or committed"
         return self.failure or f"Faust stopped: {self.crash_reason!r}"
 
     def on_rebalance_start(self) -> None:

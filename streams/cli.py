@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -33,6 +34,19 @@ SETTINGS_HELP = "Settings (environment):\n\n" + "\n\n".join(
 
 T = TypeVar("T")
 
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter("must be a number above 0")
+    return value
+
+
+def _not_negative(value: float) -> float:
+    if not 0 <= value < float("inf"):
+        raise typer.BadParameter("must be 0 or a number above it")
+    return value
+
+
 SWITCH_S = 0.001
 """How long a thread that renders a scrape may keep the event loop waiting; Python's default is 5 ms."""
 
@@ -53,7 +67,20 @@ waiting for a second thread that had no core; alone it takes under 2 ms."""
 def main() -> None:
     """Entry point of the console script."""
     os.environ.update(ONE_BLAS_THREAD)
-    app()
+    threading.excepthook = _tell_of_thread
+    try:
+        app()
+    except OSError as error:  # a full disk or a closed pipe under standard output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        typer.echo(f"touchpoint: {error.strerror or error}", err=True)
+        sys.exit(1)
+
+
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """One line for a thread that failed; Faust cancels its own at every stop, which is none."""
+    if not issubclass(failed.exc_type, asyncio.CancelledError):
+        name = failed.thread.name if failed.thread else "a thread"
+        logging.getLogger(__name__).warning("%s: %r", name, failed.exc_value)
 
 
 def _fail(message: str) -> typer.Exit:
@@ -124,11 +151,12 @@ def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
 @app.command()
 def demo(
     for_: Annotated[
-        float | None, typer.Option("--for", help="End by itself after this many seconds.")
+        float | None,
+        typer.Option("--for", callback=_above_zero, help="End by itself after this many seconds."),
     ] = None,
     http: Annotated[str | None, typer.Option(help="HOST:PORT of the live page.")] = None,
     kafka_port: Annotated[
-        int | None, typer.Option(help="Port of the embedded broker; free unless set.")
+        int | None, typer.Option(min=1, max=65535, help="Port of the embedded broker; free unless set.")
     ] = None,
     fault: Annotated[
         list[str] | None,
@@ -181,7 +209,7 @@ def worker() -> None:
 
     async def work(stop: asyncio.Event) -> None:
         one = Worker(journey, settings)
-        await one.run(stop, started=lambda: typer.echo(f"http://{one.address}/", err=True))
+        await one.run(stop, started=lambda: typer.echo(f"{one.url}/", err=True))
 
     _run(work)
 
@@ -235,7 +263,10 @@ def publish() -> None:
 def replay(
     file: Annotated[Path, typer.Argument(help="History: JSON lines, oldest first.")],
     speed: Annotated[
-        float, typer.Option(help="1 is its own pace, 60 an hour a minute, 0 as fast as possible.")
+        float,
+        typer.Option(
+            callback=_not_negative, help="1 is its own pace, 60 an hour a minute, 0 as fast as possible."
+        ),
     ] = 0.0,
     until_now: Annotated[
         bool, typer.Option(help="Shift all times so that the newest event happened now.")
@@ -260,15 +291,131 @@ def _tell(report: "Report") -> None:
         raise typer.Exit(1)
 
 
+dead_letters = typer.Typer(no_args_is_help=True, help="Look at refused events, send mended ones back.")
+app.add_typer(dead_letters, name="dead-letters")
+
+StageOption = Annotated[str | None, typer.Option("--stage", help="Only letters of this stage.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters refused for this reason.")]
+
+
+@dead_letters.command("list")
+def list_letters(
+    stage: StageOption = None,
+    reason: ReasonOption = None,
+    limit: Annotated[
+        int, typer.Option(min=1, help="Letters shown, the newest; the summary counts all.")
+    ] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON line per letter, no summary.")] = False,
+) -> None:
+    """List refused events: where each lies, when and why it was refused, whether it was sent back.
+
+    Example: touchpoint dead-letters list --stage web_checkout --reason bad_value
+    """
+    from streams import letters, letters_shown
+
+    settings = _settings()
+    journey = _read_journey(settings.journey)
+
+    async def work(_: asyncio.Event) -> letters_shown.Listing:
+        selection = letters.select(journey, stage, reason)
+        async with letters.Box.opened(journey, settings) as box:
+            return await letters_shown.listing(box, selection, limit)
+
+    found = _run(work)
+    for line in map(json.dumps, found.rows) if as_json else letters_shown.table(found):
+        typer.echo(line)
+
+
+@dead_letters.command("show")
+def show_letter(
+    letter: Annotated[str, typer.Argument(help="TOPIC:PARTITION:OFFSET, as `list` shows them.")],
+    value: Annotated[
+        bool, typer.Option("--value", help="Only the value, byte for byte unless to a terminal.")
+    ] = False,
+) -> None:
+    """Show one refused event: its headers, why it was refused, where it came from, its value.
+
+    Example: touchpoint dead-letters show touchpoint.store.v1.dlq:0:17 --value > event.json
+    """
+    from streams import letters, letters_shown
+
+    settings = _settings()
+    journey = _read_journey(settings.journey)
+
+    async def work(_: asyncio.Event) -> tuple[letters.Letter, bool]:
+        selection = letters.select(journey, place=letter)
+        async with letters.Box.opened(journey, settings) as box:
+            return await letters_shown.one(box, selection)
+
+    found, is_sent = _run(work)
+    if value and not sys.stdout.isatty():
+        sys.stdout.buffer.write(found.value or b"")
+        return
+    for line in letters_shown.value_lines(found) if value else letters_shown.described(found, is_sent):
+        typer.echo(line)
+
+
+@dead_letters.command("replay")
+def replay_letters(
+    letter: Annotated[
+        str | None, typer.Argument(help="TOPIC:PARTITION:OFFSET; all letters unless set.")
+    ] = None,
+    stage: StageOption = None,
+    reason: ReasonOption = None,
+    value: Annotated[Path | None, typer.Option(help="File with the mended value of the one letter.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="At most this many letters a second.")] = None,
+    max_attempts: Annotated[int, typer.Option(min=1, help="Leave letters refused this often.")] = 3,
+) -> None:
+    """Send refused events back to the topics they came from; what was sent back once is not sent again.
+
+    Exactly once on Apache Kafka, where letters and the note that they were sent are one transaction. The
+    embedded broker has none: a replay that is killed may send up to 200 letters again.
+
+    Letters refused by then `--max-attempts` times, or too large for their topic, are left alone. One that
+    does not say which stage's topic it came from is refused, and the exit code is 1.
+
+    Example: touchpoint dead-letters replay --stage web_checkout --reason unknown_outcome --dry-run
+    """
+    from streams import letters, resend
+
+    if value is not None and letter is None:
+        raise _fail("--value needs the letter it mends: TOPIC:PARTITION:OFFSET")
+    try:
+        new_value = value.read_bytes() if value is not None else None
+    except OSError as error:
+        raise _fail(f"{value}: {error.strerror}") from None
+    settings = _settings()
+    journey = _read_journey(settings.journey)
+    way = resend.Way(max_attempts, rate, typer.echo if dry_run else None)
+
+    async def work(stop: asyncio.Event) -> resend.Replayed:
+        selection = letters.select(journey, stage, reason, letter)
+        async with letters.Box.opened(journey, settings) as box:
+            return await resend.resend(box, selection, way, stop, new_value, now_ms())
+
+    report = _run(work)
+    for problem in report.problems:
+        typer.echo(f"touchpoint: {problem}", err=True)
+    summary = {name: getattr(report, name) for name in ("sent", "sent_before", "left", "refused")}
+    typer.echo(json.dumps(summary | ({"dry_run": True} if dry_run else {})))
+    if report.refused:
+        raise typer.Exit(1)
+
+
 @app.command()
 def simulate(
     seed: Annotated[int, typer.Option(help="Same seed and start, same events.")] = 7,
-    events: Annotated[int | None, typer.Option(help="How many events; endless unless set.")] = None,
+    events: Annotated[int | None, typer.Option(min=1, help="How many events; endless unless set.")] = None,
     start: Annotated[
         str | None, typer.Option(help="RFC 3339 time of the first event; now unless set.")
     ] = None,
-    rate: Annotated[float, typer.Option(help="Multiple of the journey's expected rhythm.")] = 1.0,
-    compress: Annotated[float, typer.Option(help="Shortens the time between stages of a journey.")] = 1.0,
+    rate: Annotated[
+        float, typer.Option(callback=_above_zero, help="Multiple of the journey's expected rhythm.")
+    ] = 1.0,
+    compress: Annotated[
+        float, typer.Option(callback=_above_zero, help="Shortens the time between stages of a journey.")
+    ] = 1.0,
     fault: Annotated[list[str] | None, typer.Option(help="As for demo; seconds after the start.")] = None,
     to_kafka: Annotated[bool, typer.Option(help="To Kafka at the events' own pace, not to stdout.")] = False,
 ) -> None:

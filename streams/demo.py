@@ -15,11 +15,12 @@ from monitor.simulator import Simulator
 from streams import topics
 from streams.embedded import EmbeddedBroker
 from streams.http import stages_answer
-from streams.settings import Settings
+from streams.security import kafka_options
+from streams.settings import PLAINTEXT, Settings
 from streams.terminal import StagesView
 from streams.worker import Worker
 
-HISTORY_S = 300
+HISTORY_S = 900
 """Traffic of the last minutes is published at once, so that windows and trends do not begin empty."""
 
 COMPRESS = 5000
@@ -33,7 +34,7 @@ SEED = 7
 DRAIN_S = 20.0
 """How long the worker may take, at the end, to count what has been published."""
 
-SESSION_TIMEOUT_S = 6.0
+SESSION_TIMEOUT_S = 5.0
 """The embedded broker lets a worker join after half of it; 30 s would delay the first metric by 15."""
 
 
@@ -49,11 +50,15 @@ async def run(
     """Run until `stop`, or `for_s` seconds of live traffic; returns the summary."""
     with StagesView() as view, contextlib.closing(_Broker(kafka_port)) as broker:
         settings = dataclasses.replace(
-            settings, kafka=broker.bootstrap, session_timeout_s=SESSION_TIMEOUT_S, create_topics=True
+            settings,
+            kafka=broker.bootstrap,
+            kafka_security=PLAINTEXT,  # of the embedded broker, which knows no other
+            session_timeout_s=SESSION_TIMEOUT_S,
+            create_topics=True,
         )
         async with topics.connected(settings) as admin:
             await topics.ensure(admin, journey, settings)
-        return await _Demo(journey, settings, view, faults, stop).run(for_s)
+        return await _Demo(journey, settings, broker, view, faults, stop).run(for_s)
 
 
 class _Broker(EmbeddedBroker):
@@ -70,17 +75,19 @@ class _Demo:
         self,
         journey: Journey,
         settings: Settings,
+        broker: EmbeddedBroker,
         view: StagesView,
         faults: Sequence[Fault],
         stop: asyncio.Event,
     ) -> None:
         self._journey = journey
         self._settings = settings
+        self._broker = broker
         self._view = view
         self._faults = faults
         self._stop = stop
         self._worker = Worker(journey, settings)
-        self._publisher = Publisher(settings.kafka, idempotent=False)
+        self._publisher = Publisher(settings.kafka, idempotent=False, **kafka_options(settings))
         self._alerts: dict[str, float] = {}
         self._began = time.time()
         self._announced = asyncio.Event()
@@ -110,9 +117,9 @@ class _Demo:
         return summary
 
     def _announce(self) -> None:
-        kafka, http = self._settings.kafka, self._worker.address
+        kafka, url = self._settings.kafka, self._worker.url
         self._announced.set()
-        self._view.say(f"live page   http://{http}/     metrics   http://{http}/metrics")
+        self._view.say(f"live page   {url}/     metrics   {url}/metrics")
         self._view.say(f"one more    TOUCHPOINT_KAFKA={kafka} TOUCHPOINT_HTTP=127.0.0.1:0 touchpoint worker")
 
     async def _publish(self) -> None:
@@ -127,53 +134,51 @@ class _Demo:
             faults=self._faults,
         )
         for event in simulator.events():
-            ahead_s = event.at_ms / 1000 - time.time()
-            if ahead_s > 0:
-                await asyncio.sleep(ahead_s)
+            await asyncio.sleep(max(event.at_ms / 1000 - time.time(), 0))
             await self._publisher.send(event.topic, event.key, event.value)
 
     async def _show(self) -> None:
         await self._announced.wait()
         while True:
+            self._broker.check()
             answer = stages_answer(await self._worker.snapshot())
             for stage in answer["stages"]:
                 if stage["state"] == State.DEGRADED:
                     self._alerts.setdefault(stage["stage"], round(time.time() - self._began, 1))
-            caption = f"published {self._publisher.acknowledged}, counted {self._counted()}"
-            self._view.show(answer["stages"], caption)
+            if answer["ready"]:
+                caption = f"published {self._publisher.acknowledged}, counted {self._results('counted')}"
+                self._view.show(answer["stages"], caption)
             await asyncio.sleep(0.5)
 
     def _results(self, name: str) -> int:
         stages = self._worker.app.stages if self._worker.app else []
         return sum(stage.results[name] for stage in stages)
 
-    def _counted(self) -> int:
-        return self._results("counted")
+    def _counted(self) -> dict[str, int]:
+        """Events counted by stage; complete when this worker owns every partition."""
+        stages = self._worker.app.stages if self._worker.app else []
+        return {stage.stage.name: stage.counted_ever() for stage in stages}
 
     async def _drain(self, working: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + DRAIN_S
         while not working.done() and time.monotonic() < deadline:
-            if self._counted() + self._results("refused") >= self._publisher.acknowledged:
+            if sum(self._counted().values()) + self._results("refused") >= self._publisher.acknowledged:
                 return
             await asyncio.sleep(0.05)
 
     async def _summary(self) -> dict[str, Any]:
         answer = stages_answer(await self._worker.snapshot())
-        events = (
-            {stage.stage.name: stage.results["counted"] for stage in self._worker.app.stages}
-            if (self._worker.app)
-            else {}
-        )
+        counted = self._counted()
         return {
             "published": self._publisher.acknowledged,
-            "counted": self._counted(),
+            "counted": sum(counted.values()),
             "refused": self._results("refused"),
             "stages": {
                 stage["stage"]: {
                     "state": stage["state"],
                     "quality": stage["quality"],
                     "target": stage["target"],
-                    "events": events.get(stage["stage"], 0),
+                    "events": counted.get(stage["stage"], 0),
                 }
                 for stage in answer["stages"]
             },

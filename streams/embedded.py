@@ -77,6 +77,11 @@ class EmbeddedBroker:
             self.kill()
             raise
 
+    def check(self) -> None:
+        """EmbeddedBrokerError when the broker has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            raise EmbeddedBrokerError(f"the embedded broker on {self.bootstrap} ended: {self._last_words()}")
+
     def stop(self) -> None:
         """Ends the broker; nothing it held remains."""
         if self._process is None:

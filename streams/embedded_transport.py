@@ -14,16 +14,18 @@ from faust.types import TP
 from streams import transport
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Faust's consumer thread with end offsets taken from Fetch."""
+class ConsumerThread(transport.ConsumerThread):
+    """The consumer thread with end offsets taken from Fetch."""
 
     async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
         listed: Mapping[TP, int] = await super()._highwaters(partitions)
         tps = {driver.ensure_aiokafka_TP(tp): tp for tp, end in listed.items() if end > 0}
         if not tps:
             return listed
+        conf = self.transport.app.conf
         probe = AIOKafkaConsumer(
-            bootstrap_servers=driver.server_list(self.transport.url, self.transport.default_port)
+            bootstrap_servers=driver.server_list(self.transport.url, self.transport.default_port),
+            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
         await probe.start()
         try:

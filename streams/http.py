@@ -1,6 +1,7 @@
 """What a worker answers over HTTP: metrics, probes, the API and the live page."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -13,6 +14,7 @@ from aiohttp import web
 from monitor.errors import UserError
 from monitor.exposition import render
 from monitor.snapshot import Snapshot, StageSnapshot
+from streams.security import Guard
 from streams.stage import Failure
 
 PAGE = {
@@ -40,11 +42,20 @@ class PortTakenError(UserError):
 class HttpServer:
     """Serves snapshots that it asks for; knows nothing of Kafka."""
 
-    def __init__(self, address: str, snapshot: TakeSnapshot, failures: Failures) -> None:
+    def __init__(
+        self,
+        address: str,
+        snapshot: TakeSnapshot,
+        failures: Failures,
+        guard: Guard | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
         self._snapshot = snapshot
         self._failures = failures
+        self._guard = guard
+        self._ssl_context = ssl_context
         self._page = {
             path: (files("streams").joinpath("page", name).read_bytes(), content_type)
             for path, (name, content_type) in PAGE.items()
@@ -53,7 +64,8 @@ class HttpServer:
 
     async def start(self) -> str:
         """Bind and serve; returns the address, with the port that a port of 0 became."""
-        app = web.Application(middlewares=[_secure])
+        guards = [self._guard.middleware()] if self._guard else []
+        app = web.Application(middlewares=[_secure, *guards])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
@@ -64,7 +76,7 @@ class HttpServer:
         runner = self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            await web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl_context).start()
         except OSError as error:
             await runner.cleanup()
             raise PortTakenError(

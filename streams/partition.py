@@ -96,24 +96,28 @@ class Partition:
         """Apply one changelog record, in the order of the changelog; again does no harm.
 
         An owner that reads on, after a rebalance that left the partition in place, gives way only to a later
-        owner: from anybody earlier these are late writes, which must neither win nor delete.
+        owner: from anybody earlier these are late writes, which must neither win nor delete. Such a record is
+        left for a later owner to delete unless ours is in the changelog too: the one we hold may be the next
+        that its writer deletes.
         """
         key, epoch = _read_key(record.key)
         self._highest_epoch = max(self._highest_epoch, epoch)
-        known_epoch, known_watermark = self._version(key)
+        known = self._records.get(key)
+        known_epoch = -1 if known is None else known[0]
         if record.value is None:
             self._stale.discard(record.key)
             if epoch != known_epoch or key in self._dirty:
                 return
-            if self._is_owned:
+            if self._is_owned and not is_expired(key, self._event_clock_ms, self._horizon_ms):
                 self._pane(key)
-                self._dirty.add(key)  # somebody deleted our record: write it again as ours
+                self._dirty.add(key)  # somebody deleted what we hold: write it again as ours
             else:
-                self._records.pop(key, None)
+                del self._records[key]
+                self._hot.pop(key, None)
             return
         watermark = _read_watermark(record.value)
-        if epoch < self.epoch or (epoch, watermark) <= (known_epoch, known_watermark):
-            if epoch != known_epoch:
+        if epoch < self.epoch or (epoch, watermark) <= self._version(key):
+            if epoch < known_epoch:
                 self._stale.add(record.key)
             return
         if 0 <= known_epoch < epoch:
@@ -150,7 +154,12 @@ class Partition:
     # -- folding -------------------------------------------------------------------------------------
 
     def fold(self, events: Iterable[Positioned], judge: Judge, now_ms: int) -> Folded:
-        """Count events, given in the order of their offsets; how they are cut into runs changes nothing."""
+        """Count events, given in the order of their offsets; how they are cut into runs changes nothing.
+
+        Raises once a later owner's record has been read: its panes may lack events read before.
+        """
+        if self._highest_epoch > self.epoch:
+            raise RuntimeError(f"epoch {self._highest_epoch} has taken over from {self.epoch}")
         folded = Folded()
         fresh: list[Positioned] = []
         for positioned in events:
@@ -226,7 +235,7 @@ class Partition:
             pane = self._hot[key]
             value = _write_value(pane)
             known = self._records.get(key)
-            if known is not None and known[0] != self.epoch:
+            if known is not None and known[0] < self.epoch:  # a later owner's is not ours to delete
                 self._stale.add(_write_key(key, known[0]))
             self._records[key] = (self.epoch, value)
             records.append(PaneRecord(_write_key(key, self.epoch), value))

@@ -1,6 +1,10 @@
-"""The one reader of the environment: `TOUCHPOINT_*` variables to `Settings`, every error at once."""
+"""The one reader of the environment: `TOUCHPOINT_*` variables to `Settings`, every error at once.
+
+No error quotes a value: it could be a secret that stands in the wrong variable.
+"""
 
 import difflib
+import hmac
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,11 +27,45 @@ ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})
 GROUP = re.compile(r"[A-Za-z0-9._-]{1,100}")
 """It becomes part of topic names, of which Kafka allows 249 characters."""
 
+TOKEN = re.compile(r"[\x21-\x7e]+")
+"""What an HTTP header can carry after `Bearer `."""
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+PLAINTEXT, SSL, SASL_SSL, SASL_PLAINTEXT = "plaintext", "ssl", "sasl_ssl", "sasl_plaintext"
+KAFKA_SECURITY = (PLAINTEXT, SSL, SASL_SSL, SASL_PLAINTEXT)
+SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+MAX_SECRET_BYTES = 64 * 1024
+"""A secret is a line; reading on in a large or endless file would hang the start."""
 
 
 class SettingsError(UserError):
     """Settings that cannot be used; one line each."""
+
+
+class Secret:
+    """Text that no log, error or page may show; `reveal` is for the one who sends it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        """The secret itself."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
 
 def _address(text: str) -> str:
@@ -73,10 +111,59 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _one_of(text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise ValueError(f"must be one of {', '.join(known)}")
+    return text
+
+
 def _log_level(text: str) -> str:
-    if text.lower() not in LOG_LEVELS:
-        raise ValueError(f"must be one of {', '.join(LOG_LEVELS)}")
-    return text.lower()
+    return _one_of(text.lower(), LOG_LEVELS)
+
+
+def _kafka_security(text: str) -> str:
+    return _one_of(text.lower(), KAFKA_SECURITY)
+
+
+def _sasl_mechanism(text: str) -> str:
+    return _one_of(text.upper(), SASL_MECHANISMS)
+
+
+def _text(text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError("must be printable text")
+    return text
+
+
+def _http_user(text: str) -> str:
+    if ":" in text:
+        raise ValueError("must not contain `:`, which ends it in basic auth")
+    return _text(text)
+
+
+def _secret(text: str) -> Secret:
+    return Secret(_text(text))
+
+
+def _token(text: str) -> Secret:
+    if not TOKEN.fullmatch(text):
+        raise ValueError("must be visible ASCII characters without spaces")
+    return Secret(text)
+
+
+def _first_line(path: Path) -> str:
+    """What a file of one line holds; ValueError without the path, which could be a misplaced secret."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    if len(content) > MAX_SECRET_BYTES:
+        raise ValueError("is too large for a secret")
+    try:
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise ValueError("is no UTF-8 text") from None
 
 
 def _setting(default: Any, read: Callable[[str], Any], help_: str) -> Any:
@@ -99,7 +186,44 @@ class Settings:
     replication_factor: int = _setting(1, _count, "copies of a created topic; 3 in production")
     session_timeout_s: float = _setting(30.0, _seconds, "Kafka takes a silent worker for dead after this")
     kafka_timeout_s: float = _setting(20.0, _seconds, "how long an unreachable broker is retried at start")
+    watchdog_s: float = _setting(
+        60.0, _seconds, "a worker that gets nowhere for so long, with work waiting, ends with exit code 1"
+    )
     log_level: str = _setting("warning", _log_level, "debug, info, warning or error")
+    refuse_personal_data: bool = _setting(
+        True, _truth, "whether a customer_ref that looks like an e-mail address or phone number is refused"
+    )
+    kafka_security: str = _setting(
+        PLAINTEXT, _kafka_security, "plaintext, ssl, sasl_ssl or sasl_plaintext (a secret in the clear)"
+    )
+    kafka_ca: Path | None = _setting(
+        None, _path, "PEM file of the CAs trusted for Kafka; the system's unless set"
+    )
+    kafka_cert: Path | None = _setting(None, _path, "PEM file of this client's certificate (mutual TLS)")
+    kafka_key: Path | None = _setting(None, _path, "PEM file of its private key, not encrypted")
+    kafka_sasl_mechanism: str = _setting("SCRAM-SHA-512", _sasl_mechanism, ", ".join(SASL_MECHANISMS))
+    kafka_user: str | None = _setting(None, _text, "SASL user")
+    kafka_password: Secret | None = _setting(None, _secret, "SASL password; better in a file")
+    kafka_password_file: Path | None = _setting(None, _path, "file that holds the SASL password")
+    http_cert: Path | None = _setting(
+        None, _path, "PEM file of the HTTP server's certificate; switches TLS on"
+    )
+    http_key: Path | None = _setting(None, _path, "PEM file of its private key, not encrypted")
+    http_user: str | None = _setting(None, _http_user, "who may ask over HTTP (basic auth, for browsers)")
+    http_password: Secret | None = _setting(None, _secret, "password of that user; better in a file")
+    http_password_file: Path | None = _setting(None, _path, "file that holds the password of that user")
+    http_token: Secret | None = _setting(
+        None, _token, "bearer token that may ask over HTTP; better in a file"
+    )
+    http_token_file: Path | None = _setting(None, _path, "file that holds the bearer token")
+
+
+SECRETS = ("kafka_password", "http_password", "http_token")
+"""Each is given directly or in the file that `<name>_file` names."""
+
+
+def _shown(default: object) -> str:
+    return "unset" if default is None else str(default)
 
 
 def describe() -> list[tuple[str, str, str]]:
@@ -107,7 +231,7 @@ def describe() -> list[tuple[str, str, str]]:
     return [
         (
             PREFIX + setting.name.upper(),
-            "shipped" if setting.name == "journey" else str(setting.default),
+            "shipped" if setting.name == "journey" else _shown(setting.default),
             setting.metadata["help"],
         )
         for setting in fields(Settings)
@@ -131,6 +255,55 @@ def read(environment: Mapping[str, str]) -> Settings:
             values[known[name].name] = known[name].metadata["read"](text)
         except ValueError as error:
             errors.append(f"{name}: {error}")
+    for secret in SECRETS:
+        file = values.get(f"{secret}_file")
+        if file is not None:
+            try:
+                values[secret] = known[_variable(secret)].metadata["read"](_first_line(file))
+            except ValueError as error:
+                errors.append(f"{_variable(secret)}_FILE: {error}")
+    errors += _combination_errors({known[name].name for name in environment if name in known}, values)
     if errors:
         raise SettingsError("\n".join(sorted(errors)))
     return Settings(**values)
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _combination_errors(given: set[str], values: Mapping[str, Any]) -> list[str]:
+    """What was given without what it needs: half a protection would be taken for a whole one."""
+    wrong = [
+        f"{_variable(one)}: give it or {_variable(one)}_FILE, not both"
+        for one in SECRETS
+        if {one, f"{one}_file"} <= given
+    ]
+
+    def needs(one: str, *others: str) -> None:
+        if one in given and not given & set(others):
+            wrong.append(f"{_variable(one)}: needs {' or '.join(map(_variable, others))}")
+
+    for side in ("kafka", "http"):
+        needs(f"{side}_cert", f"{side}_key")
+        needs(f"{side}_key", f"{side}_cert")
+    needs("http_user", "http_password", "http_password_file")
+    needs("http_password", "http_user")
+    needs("http_password_file", "http_user")
+    if "kafka_security" in given and "kafka_security" not in values:
+        return wrong  # which of the others fit it is not known
+    security = values.get("kafka_security", PLAINTEXT)
+    for protocols, names in (
+        ((SSL, SASL_SSL), ("kafka_ca", "kafka_cert", "kafka_key")),
+        (
+            (SASL_SSL, SASL_PLAINTEXT),
+            ("kafka_sasl_mechanism", "kafka_user", "kafka_password", "kafka_password_file"),
+        ),
+    ):
+        if security not in protocols:
+            fit = f"{_variable('kafka_security')} of {' or '.join(protocols)}"
+            wrong += [f"{_variable(name)}: needs {fit}" for name in names if name in given]
+    if security in (SASL_SSL, SASL_PLAINTEXT):
+        needs("kafka_security", "kafka_user")
+        needs("kafka_security", "kafka_password", "kafka_password_file")
+    return wrong

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from monitor.event import Codec, Event, Refused
 from monitor.journey import Journey, Stage
 from monitor.judging import Judge, counter_names
+from monitor.panes import LONG
 from monitor.snapshot import PartitionLag, StageSnapshot, stage_snapshot
 from monitor.windows import StageWindows
 from streams.dead_letters import dead_letter
@@ -57,12 +58,14 @@ class Batch(NamedTuple):
 class StageProcessor:
     """State and work of one stage on one worker."""
 
-    def __init__(self, journey: Journey, stage: Stage, changelog: str, produce: Produce) -> None:
+    def __init__(
+        self, journey: Journey, stage: Stage, changelog: str, produce: Produce, codec: Codec
+    ) -> None:
         self.stage = stage
         self._journey = journey
         self._changelog = changelog
         self._produce = produce
-        self._codec = Codec(journey, stage)
+        self._codec = codec
         self._judge = Judge(journey, stage)
         self._counter_names = counter_names(journey, stage)
         self._partitions: dict[int, Partition] = {}
@@ -194,6 +197,17 @@ class StageProcessor:
             if self.unwritten < MAX_UNWRITTEN:
                 self._has_room.set()
             self._write_unfinished = False
+
+    def counted_ever(self) -> int:
+        """Events in the panes of the partitions owned now, whichever worker counted them."""
+        return sum(
+            n
+            for panes in self._partitions.values()
+            for key, counts in panes.panes()
+            if key.grain_ms == LONG.ms
+            for name, n in counts.items()
+            if name.startswith("outcome/")
+        )
 
     # -- what others may know ------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from monitor.errors import UserError
 from monitor.journey import Journey
 from streams.embedded import CLUSTER_ID
+from streams.security import kafka_options, kafka_refusal
 from streams.settings import Settings
 
 
@@ -22,9 +23,16 @@ class BrokerUnreachableError(UserError):
     """No answer from Kafka."""
 
 
+class BrokerRefusesError(UserError):
+    """Kafka is there and does not let us in, or shows a certificate that is not trusted."""
+
+
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 """Limit of dead letters and of our producer: what a source topic took, with the reason added, must fit.
 Kafka's own default is 1 MiB; a record beyond this limit stops the worker."""
+
+
+MIN_ATTEMPT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,10 @@ def changelog_topic(group: str, stage: str) -> str:
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client for a with block; retries for `kafka_timeout_s`, then BrokerUnreachableError."""
+    """An admin client for a with block; retries for `kafka_timeout_s`, then BrokerUnreachableError.
+
+    What asking again cannot mend is a BrokerRefusesError at once.
+    """
     admin = await _connect(settings)
     try:
         yield admin
@@ -62,12 +73,16 @@ async def is_embedded(admin: AIOKafkaAdminClient) -> bool:
 async def _connect(settings: Settings) -> AIOKafkaAdminClient:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.kafka_timeout_s
+    options = kafka_options(settings)
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.split(","))
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka.split(","), **options)
         try:
-            await admin.start()
-        except (KafkaError, OSError) as error:
+            async with asyncio.timeout_at(max(deadline, loop.time() + MIN_ATTEMPT_S)):
+                await admin.start()
+        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             await admin.close()
+            if refusal := await kafka_refusal(settings, options):
+                raise BrokerRefusesError(refusal) from None
             if loop.time() >= deadline:
                 raise BrokerUnreachableError(
                     f"Kafka at {settings.kafka} does not answer ({type(error).__name__});"

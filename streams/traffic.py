@@ -20,6 +20,7 @@ from monitor.publisher import Publisher
 from monitor.simulator import SimulatedEvent, Simulator
 from streams import topics
 from streams.clock import now_ms
+from streams.security import kafka_options
 from streams.settings import Settings
 from streams.terminal import progress
 
@@ -53,14 +54,22 @@ def read_time(text: str) -> int:
         raise ValueError(f"`{text}` is no RFC 3339 time") from None
     if at.tzinfo is None:
         raise ValueError(f"`{text}` has no offset; write 2026-01-01T00:00:00Z")
+    if not 1971 <= at.year <= 2200:
+        raise ValueError(f"`{text}` is not between 1971 and 2200")
     return epoch_ms(at)
 
 
 class _Reader:
     """Lines to events of the right topic."""
 
-    def __init__(self, journey: Journey) -> None:
-        self._codecs = {stage.name: (stage.topic, Codec(journey, stage)) for stage in journey.stages}
+    def __init__(self, journey: Journey, settings: Settings) -> None:
+        self._codecs = {
+            stage.name: (
+                stage.topic,
+                Codec(journey, stage, refuse_personal_data=settings.refuse_personal_data),
+            )
+            for stage in journey.stages
+        }
         self._any = next(iter(self._codecs.values()))[1]
 
     def read(self, line: bytes) -> tuple[str, Event] | Refused:
@@ -84,7 +93,8 @@ class _Reader:
 async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
     async with topics.connected(settings) as admin:
         is_embedded = await topics.is_embedded(admin)
-    async with Publisher(settings.kafka, idempotent=not is_embedded) as publisher:
+    publisher = Publisher(settings.kafka, idempotent=not is_embedded, **kafka_options(settings))
+    async with publisher:
         yield publisher
 
 
@@ -100,7 +110,7 @@ async def publish(
     now_ms: int,
 ) -> Report:
     """Publish (line number, JSON) pairs; what a worker would refuse is refused here, by line."""
-    report, reader = Report(), _Reader(journey)
+    report, reader = Report(), _Reader(journey, settings)
     codec = Codec(journey, journey.stages[0])
     async with _publisher(settings) as publisher:
         with progress(None) as bar:
@@ -129,7 +139,7 @@ async def replay(
     journey: Journey, settings: Settings, file: Path, speed: float, until_now: bool, stop: asyncio.Event
 ) -> Report:
     """Publish a file of history in its order; a `speed` of 0 is as fast as Kafka takes it."""
-    report, reader = Report(), _Reader(journey)
+    report, reader = Report(), _Reader(journey, settings)
     events = list(_history(file, reader, report))
     shift_ms = now_ms() - max(event.at_ms for _, _, event in events) if until_now and events else 0
     async with _publisher(settings) as publisher:

@@ -13,6 +13,9 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+IDLE_S = 0.02
+"""How often a consumer that may not read yet looks whether it may."""
+
 
 class BatchSchema(Schema):
     """Leaves the records of a batch as they are; a batch has no key."""
@@ -25,10 +28,39 @@ class BatchSchema(Schema):
         return message.value
 
 
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Faust's consumer thread, blind to records of transactions that did not commit."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"
+        return consumer
+
+    def unread(self, tp: TP) -> int:
+        """Records that can be read and have not been; markers of transactions are none."""
+        subscription = self._ensure_consumer()._subscription.subscription
+        assignment = subscription.assignment if subscription else None
+        state = assignment.state_value(driver.ensure_aiokafka_TP(tp)) if assignment else None
+        if state is None or state.lso is None or not state.has_valid_position:
+            return 0
+        return max(int(state.lso - state.position), 0)
+
+
 class Consumer(driver.Consumer):
     """Faust's consumer, a batch at a time."""
 
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
+        if self.app.rebalancing:
+            # After a recovery Faust resumes the sources, seeks them to what is committed, one by one (those
+            # without a commit not at all), and then empties its agents' queues. What is read of a source
+            # before all this is done would be thrown away and never be read again.
+            active_partitions = {tp for tp in active_partitions if self._is_changelog_tp(tp)}
+            if not active_partitions:  # to Kafka's client no partition means any
+                await self.sleep(IDLE_S)
+                return {}
         fetched = await super()._getmany(active_partitions, timeout)
         return {tp: [records] for tp, records in fetched.items() if records}
 
@@ -59,6 +91,29 @@ class Consumer(driver.Consumer):
         acked.clear()
         self._acked_index[tp].clear()
         return highest + 1
+
+    async def confirm_membership(self, generation: int) -> bool:
+        """Whether the group takes this worker for a member of that generation, as of now.
+
+        It commits again what is committed, which the group's coordinator refuses from anybody else. Without
+        this, a worker that was suspended while others took over could wake up and still become the owner.
+        """
+        sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
+        if not sources:
+            return True
+        kafka = self._thread._ensure_consumer()
+        source = driver.ensure_aiokafka_TP(min(sources))
+        committed = await self._thread.call_thread(kafka.committed, source)
+        confirmed = await self._commit({min(sources): committed or 0})
+        return bool(confirmed and generation == self.app.consumer_generation_id)
+
+    def unread(self, tp: TP) -> int:
+        """Records of an owned partition that have not been read yet, as of its last fetch."""
+        return int(self._thread.unread(tp))
+
+    def committed(self) -> frozenset[tuple[TP, int]]:
+        """The offset committed last, for each partition that has one."""
+        return frozenset((tp, offset) for tp, offset in self._committed_offset.items() if offset is not None)
 
 
 class Transport(driver.Transport):

@@ -16,13 +16,14 @@ from streams.app import App
 from streams.clock import now_ms
 from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.http import HttpServer
+from streams.security import Guard, exposure, http_ssl
 from streams.settings import Settings
 from streams.stage import Failure
 from streams.transport import Transport
 
 log = logging.getLogger(__name__)
 
-STOP_S = 20.0
+STOP_S = 10.0
 """How long a graceful stop may take; what is left then is read again by the next owner."""
 
 SNAPSHOT_MS = 250
@@ -39,7 +40,11 @@ class Worker:
     def __init__(self, journey: Journey, settings: Settings) -> None:
         self._journey = journey
         self._settings = settings
-        self._http = HttpServer(settings.http, self.snapshot, self.failures)
+        certificate = http_ssl(settings)
+        self._http = HttpServer(
+            settings.http, self.snapshot, self.failures, guard=Guard(settings), ssl_context=certificate
+        )
+        self._scheme = "https" if certificate else "http"
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._version = version("touchpoint-monitor")
         self._snapshot: Snapshot | None = None
@@ -47,12 +52,19 @@ class Worker:
         self.app: App | None = None
         self.address = ""
 
+    @property
+    def url(self) -> str:
+        """Where HTTP answers, once it does."""
+        return f"{self._scheme}://{self.address}"
+
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is set; a UserError says why it cannot.
 
         `started` is called once HTTP answers, before Kafka is reached.
         """
         self.address = await self._http.start()
+        if warning := exposure(self._settings):
+            log.warning("%s", warning)
         connecting = asyncio.create_task(self._connect())
         try:
             started()
@@ -76,15 +88,19 @@ class Worker:
         self.app = app
         stop_flushing = asyncio.Event()
         flushing: list[asyncio.Task[None]] = []
+        pulse: asyncio.Task[None] | None = None
         failing = asyncio.create_task(app.wait_for_failure())
         try:
             await app.start()
             rest_collector()
             flushing = [asyncio.create_task(app.flush_until(stage, stop_flushing)) for stage in app.stages]
+            pulse = asyncio.create_task(app.feel_pulse())
             if await _first(failing, stop):
                 raise WorkerFailedError(failing.result())
         finally:
             failing.cancel()
+            if pulse is not None:
+                pulse.cancel()
             stop_flushing.set()
             await self._stop(app, flushing)
 
@@ -138,6 +154,8 @@ class Worker:
     def _problem(self, app: App | None) -> str:
         if app is None:
             return f"waiting for Kafka at {self._settings.kafka}"
+        if not app.hears_kafka:
+            return f"Kafka at {self._settings.kafka} does not answer"
         return app.failure or "waiting for partitions, or recovering their counts"
 
     def failures(self, stage: str) -> list[Failure] | None:
@@ -145,7 +163,7 @@ class Worker:
         if stage not in {known.name for known in self._journey.stages}:
             return None
         held = [known for known in (self.app.stages if self.app else ()) if known.stage.name == stage]
-        return list(reversed(held[0].failures)) if held else []
+        return sorted(held[0].failures, key=lambda one: one.event.at_ms, reverse=True) if held else []
 
 
 def rest_collector() -> None:

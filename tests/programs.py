@@ -89,7 +89,7 @@ class WorkerProcess:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             self._lines.append(line)
-            if found := re.search(r"http://[^/\s]+", line):
+            if found := re.search(r"https?://[^/\s]+", line):
                 self.url = found[0]
                 break
         assert self.url, f"the worker did not start: {self._lines}"

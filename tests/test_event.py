@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from monitor.event import AHEAD_MS, MAX_BYTES, Codec, Event, Reason, Refused, epoch_ms
+from monitor.event import AHEAD_MS, MAX_BYTES, Codec, Event, Reason, Refused, epoch_ms, refuse_personal_data
 from monitor.journey_file import parse
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
@@ -151,6 +151,7 @@ REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
     ),
     "unknown stage": (body(stage="moon_base"), [], Reason.UNKNOWN_STAGE),
     "another stage's event": (body(stage="delivery"), [], Reason.WRONG_TOPIC),
+    "e-mail address": (body(customer_ref="ann@example.com"), [], Reason.PERSONAL_DATA),
     "unknown outcome": (body(outcome="great"), [], Reason.UNKNOWN_OUTCOME),
     "outcome in capitals": (body(outcome="OK"), [], Reason.UNKNOWN_OUTCOME),
     "structured without specversion": (body(), STRUCTURED, Reason.MISSING_FIELD),
@@ -502,7 +503,8 @@ EVENTS = st.fixed_dictionaries(
         "outcome": st.sampled_from(["ok", "wow", "failed", "abandoned"]),
     },
     optional={
-        **dict.fromkeys(("journey_id", "case_id", "customer_ref"), IDS),
+        **dict.fromkeys(("journey_id", "case_id"), IDS),
+        "customer_ref": IDS.filter(lambda text: refuse_personal_data(text) is None),
         **dict.fromkeys(("segment", "channel", "touchpoint", "partner", "location", "reason"), TEXT),
         **dict.fromkeys(("duration_s", "wait_s", "system_wait_s"), SECONDS),
         "initiator": st.sampled_from(["company", "customer"]),
@@ -552,3 +554,83 @@ def test_a_valid_event_decodes_to_its_values(sent: dict[str, Any], framing: str)
     assert same(event, sent)
     given_names = {"from_" if key == "from" else key for key in sent}
     assert all(getattr(event, name) is None for name in set(event.__struct_fields__) - given_names)
+
+
+PERSONAL = [
+    "ann@example.com",
+    " ann.smith+chair@mail.example.co.uk ",
+    "Ann <ann@example.com>",
+    "mailto:ann@example.com",
+    "ÄÄNI@sähkö.fi",
+    "+358401234567",
+    "+358 40 123 4567",
+    "(+358) 40 123-4567",
+    "+49 (0)30 123456",
+    "00358401234567",
+    "040-123 4567",
+    "(555) 123-4567",
+    "040\u2013123\u00a04567",
+    "123 4567",
+]
+PSEUDONYMS = [
+    "c-12ab",
+    "c-123456789",
+    "4711",
+    "123456",
+    "123456789012345",
+    "040123456",
+    "12-34",
+    "+123456",
+    "00123",
+    "1234567890123456789",
+    "1234 5678 9012 3456",  # 16 digits are more than a phone number has
+    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+    "ktvDBNsVTIm+ajq5rRQz/A==",
+    "tenant@42",
+    "@ann",
+    "ann@",
+    "١٢٣ ٤٥٦٧",
+    "----------",
+]
+
+
+@pytest.mark.parametrize("customer_ref", PERSONAL)
+@pytest.mark.parametrize("framing", ["plain", "structured", "binary"])
+def test_personal_data_is_refused_and_not_quoted(customer_ref: str, framing: str) -> None:
+    """An e-mail address or a phone number is no pseudonym, in whatever framing it comes; it is not quoted."""
+    value, headers = body(customer_ref=customer_ref), BINARY if framing == "binary" else []
+    if framing == "structured":
+        value = envelope(id="e", time=VALID["time"], data=data(customer_ref=customer_ref))
+    refused = holds(value, headers)
+    assert isinstance(refused, Refused)
+    assert refused.reason is Reason.PERSONAL_DATA
+    assert not any(part in refused.error for part in customer_ref.split())
+
+
+@pytest.mark.parametrize("customer_ref", PSEUDONYMS)
+def test_a_pseudonym_passes(customer_ref: str) -> None:
+    """Names, hashes, UUIDs, base64 and plain numbers are pseudonyms."""
+    event = holds(body(customer_ref=customer_ref), [])
+    assert isinstance(event, Event), event
+    assert event.customer_ref == customer_ref
+
+
+@pytest.mark.parametrize("customer_ref", PERSONAL)
+def test_personal_data_may_be_let_through(customer_ref: str) -> None:
+    """Where the setting says so, whatever stands in `customer_ref` passes."""
+    codec = Codec(CHAIR, CHAIR.stage("web_checkout"), refuse_personal_data=False)
+    assert isinstance(codec.decode(body(customer_ref=customer_ref)), Event)
+
+
+def test_only_the_customer_is_looked_at() -> None:
+    """Other fields may look like numbers: an order number is not a customer's."""
+    assert isinstance(holds(body(id="040-123 4567", case_id="+358401234567"), []), Event)
+
+
+@unhurried
+@given(IDS)
+def test_any_customer_ref(customer_ref: str) -> None:
+    """Any text passes or is refused by name."""
+    result = holds(body(customer_ref=customer_ref), [])
+    assert isinstance(result, Event) or result.reason is Reason.PERSONAL_DATA

@@ -166,10 +166,23 @@ def test_a_short_horizon_is_an_error(horizon: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("horizon", ["168h", "7d", "604800s", "10080m", "999999d"])
+@pytest.mark.parametrize("horizon", ["168h", "7d", "604800s", "10080m", "3650d"])
 def test_a_long_horizon_is_not(horizon: str) -> None:
     """Seven days in any unit, and more, are taken as they are written."""
     assert parse(f"{SMALLEST}horizon: {horizon}").horizon_ms >= 7 * 86_400_000
+
+
+def test_an_endless_horizon_is_an_error() -> None:
+    """Panes of more than ten years are a mistake in the unit, not a wish."""
+    assert errors_of(f"{SMALLEST}horizon: 3651d") == ["line 10: horizon: must be at most 3650d"]
+
+
+def test_too_many_stages_are_an_error() -> None:
+    """More stages than an instance can carry are refused before a worker chokes on them."""
+    stage = "{kind: staff, owner: me, experiences: {e: {judges: {}, good: {internal_ok: true}, target: 0.9}}}"
+    stages = ", ".join(f"s{i}: {stage}" for i in range(51))
+    errors = errors_of(f"version: 1\njourney: big\nsegments: []\nstages: {{{stages}}}\n")
+    assert errors == ["line 4: stages: are 51; one journey may have 50"]
 
 
 @pytest.mark.parametrize("key", ["segments", "channels", "partners"])

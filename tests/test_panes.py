@@ -10,7 +10,6 @@ from monitor.event import Event
 from monitor.journey_file import parse
 from monitor.judging import Judge
 from monitor.panes import (
-    GRAINS,
     LONG,
     SHORT,
     SLACK_MS,
@@ -22,7 +21,6 @@ from monitor.panes import (
     is_expired,
     keep_ms,
     merge_into,
-    total,
 )
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
@@ -61,11 +59,14 @@ def test_nothing_is_the_identity(a: Counts) -> None:
 
 
 @given(st.lists(COUNTS, max_size=5))
-def test_total_is_repeated_merging(many: list[Counts]) -> None:
-    """The total holds each counter's sum, and leaves what it adds up untouched."""
+def test_repeated_merging_adds_up(many: list[Counts]) -> None:
+    """Merging one after another holds each counter's sum, and leaves what it adds up untouched."""
     before = [dict(one) for one in many]
     names = {name for one in many for name in one}
-    assert total(many) == {name: sum(one.get(name, 0) for one in many) for name in names}
+    summed: Counts = {}
+    for one in many:
+        merge_into(summed, one)
+    assert summed == {name: sum(one.get(name, 0) for one in many) for name in names}
     assert many == before
 
 
@@ -138,7 +139,7 @@ def test_tally_counts_once_in_each_grain(
         assert counts.get("wait_ms", 0) == round((wait_s or 0) * 1000)
         assert sum(n for name, n in counts.items() if name.startswith("outcome/")) == 1
         assert sum(n for name, n in counts.items() if name.startswith("wait/")) == (wait_s is not None)
-        for grain in GRAINS:
+        for grain in (SHORT, LONG):
             merge_into(expected.setdefault(PaneKey(grain.ms, grain.start_of(at_ms)), {}), counts)
     found = list(tally.panes())
     assert len(found) == len(dict(found))

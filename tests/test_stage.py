@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from monitor.event import EPOCH
+from monitor.event import EPOCH, Codec
 from monitor.journey_file import parse
 from streams import stage as stage_module
 from streams.outgoing import Outgoing
@@ -58,7 +58,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.broker = Broker()
-        self.stage = StageProcessor(JOURNEY, MODEL, "changelog", self.broker.produce)
+        self.stage = StageProcessor(JOURNEY, MODEL, "changelog", self.broker.produce, Codec(JOURNEY, MODEL))
         self.acknowledged: list[int] = []
 
     async def own(self, generation: int = 1) -> "Rig":

@@ -266,3 +266,17 @@ def test_missing_topics_are_an_error_where_they_may_not_be_created(broker: Node)
     assert done.returncode == 1
     assert done.stderr.count("does not exist") == 7
     assert "Traceback" not in done.stderr
+
+
+def test_a_worker_whose_broker_is_gone_says_so_and_ends() -> None:
+    """Without Kafka a worker is soon not ready, says why, and after its patience ends with one line."""
+    node = TansuNode()
+    with running(node), WorkerProcess(KAFKA=node.bootstrap, WATCHDOG_S="4") as worker:
+        worker.ready()
+        node.kill()
+        until(lambda: not worker.is_ready(), "not ready any more", 40)
+        assert worker.json("/api/stages")["problems"] == [f"Kafka at {node.bootstrap} does not answer"]
+        code, said = worker.ended()
+        assert code == 1
+        assert "touchpoint: Kafka has not answered for" in said
+        assert "Traceback" not in said

@@ -94,16 +94,22 @@ class KafkaNode:
 
     `config` adds or replaces lines of server.properties. Clients come in through the listener CLIENT,
     the node reaches itself through INTERNAL: securing clients takes `listener.security.protocol.map`
-    and `listener.name.client.…`. The node ends when the thread that started it ends, even by SIGKILL.
+    and `listener.name.client.…`; `scram` are users and passwords for SCRAM-SHA-512, made when formatting.
+    The node ends when the thread that started it ends, even by SIGKILL.
     """
 
     def __init__(
-        self, directory: Path, port: int | None = None, config: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        port: int | None = None,
+        config: Mapping[str, str] | None = None,
+        scram: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory.resolve()
         self.port = port or free_port()
         self.log = self.directory / "kafka.log"
         self._config = dict(config or {})
+        self._scram = dict(scram or {})
         self._internal_port = free_port()
         self._controller_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -130,6 +136,8 @@ class KafkaNode:
         command = [java, "-Xmx384m", "-XX:+UseSerialGC", logging, "-cp", f"{jars}/*"]
         if not (self.directory / "data" / "meta.properties").exists():
             tool = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
+            for user, password in self._scram.items():
+                tool += ["--add-scram", f"SCRAM-SHA-512=[name={user},password={password}]"]
             if _run([*command, *tool], self.log):
                 raise KafkaNodeError(f"Apache Kafka could not format {self.directory}, see {self.log}")
         with self.log.open("ab") as log:

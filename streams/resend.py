@@ -1,0 +1,232 @@
+"""Sends dead letters back to the topics they came from: each once.
+
+On Apache Kafka the letters of a batch and the bits that say so are one transaction: both are there or
+neither, for whoever reads committed records. A later replay fences an earlier one, and reads the bits only
+after that. The embedded broker has no transactions: bits follow the acknowledgement of their letters, so a
+crash in between sends these again.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import ProducerFenced
+
+from monitor.event import Codec, Refused
+from streams import security, topics
+from streams.dead_letters import ATTEMPT
+from streams.letters import Box, Letter, LettersError, Selection, Sent
+from streams.letters_shown import one, printable
+from streams.terminal import progress
+
+BATCH = 200
+"""Letters of one transaction, whose end costs some 10 ms; what a crash on the embedded broker repeats."""
+
+BATCH_BYTES = 2 * topics.MAX_RECORD_BYTES
+"""Bytes after which a batch is sent however few its letters, so that huge ones do not fill the memory."""
+
+TRANSACTION_MS = 20_000
+"""A replay that died holds back readers of committed records for this long, or until the next replay."""
+
+FRAME_BYTES = 150
+"""More than Kafka adds to a record that is alone in its batch: 61 + 21, and 10 per header counted apart."""
+
+SENT_ALONG = (ATTEMPT, "dlq.topic", "dlq.partition", "dlq.offset")
+"""What a letter keeps on its way back: the count goes on, and whence it came can be traced."""
+
+PROBLEMS_SHOWN = 20
+"""Letters left that are named; the counts say how many there were."""
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What became of the selected letters."""
+
+    sent: int = 0
+    sent_before: int = 0
+    left: int = 0
+    refused: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def say(self, letter: Letter, problem: str) -> None:
+        if len(self.problems) < PROBLEMS_SHOWN:
+            self.problems.append(f"{letter.place}: {problem}")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How letters are sent: at most `rate` a second; a dry run tells of each and sends none."""
+
+    max_attempts: int
+    rate: float | None = None
+    would_send: Callable[[str], None] | None = None
+
+
+def _mended(box: Box, letter: Letter, value: bytes, now_ms: int) -> Letter:
+    """The letter with another value; LettersError if a worker would refuse that too."""
+    letter = replace(letter, value=value, size=len(value))
+    [stage] = [stage for stage in box.journey.stages if stage.name == letter.stage]
+    codec = Codec(box.journey, stage)
+    event = codec.decode(value, [header for header in letter.headers if not header[0].startswith("dlq.")])
+    refused = event if isinstance(event, Refused) else codec.refuse_time(event.at_ms, now_ms)
+    if refused:
+        raise LettersError(f"the mended value would be refused again: {refused.reason}: {refused.error}")
+    return letter
+
+
+async def resend(
+    box: Box, selection: Selection, way: Way, stop: asyncio.Event, value: bytes | None, now_ms: int
+) -> Replayed:
+    """Send back the selected letters that are there now; the one selected by place with a mended value."""
+    if selection.place is not None:
+        await one(box, selection)  # which is an error where there is none
+    report, due_s = Replayed(), 0.0
+    batch_size = max(1, min(BATCH, int(way.rate or BATCH)))
+    limits = await _limits(box)
+    batch: list[Letter] = []
+    async with (
+        _sender(box, is_dry=way.would_send is not None) as sender,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        bar = stack.enter_context(progress(None))
+        task = bar.add_task("sent back")
+
+        async def send() -> None:
+            nonlocal due_s
+            if way.rate:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), max(0.0, due_s - time.monotonic()))
+                due_s = time.monotonic() + len(batch) / way.rate
+            if not stop.is_set():
+                await sender.send(batch)
+                report.sent += len(batch)
+                bar.update(task, completed=report.sent)
+            batch.clear()
+
+        letters = await stack.enter_async_context(contextlib.aclosing(box.letters(selection)))
+        async for letter in letters:
+            if letter in sender.sent:
+                report.sent_before += 1
+                continue
+            if value is not None:
+                letter = _mended(box, letter, value, now_ms)  # noqa: PLW2901 - the letter, mended
+            if not _is_refused(box, letter, report) and not _is_left(letter, way, limits, report):
+                if way.would_send is None:
+                    batch.append(letter)
+                else:
+                    report.sent += 1
+                    way.would_send(
+                        f"{letter.place}: to {letter.header('dlq.topic')}, attempt {letter.attempt}"
+                    )
+            if len(batch) >= batch_size or sum(one.size for one in batch) >= BATCH_BYTES:
+                await send()
+            if stop.is_set():
+                break
+        if batch:
+            await send()
+    return report
+
+
+def _is_refused(box: Box, letter: Letter, report: Replayed) -> bool:
+    topic = letter.header("dlq.topic")
+    if topic in {stage.topic for stage in box.journey.stages} & box.counts.keys():
+        return False
+    report.refused += 1
+    report.say(letter, f"refused: dlq.topic is `{printable(topic)}`, which is no stage's topic")
+    return True
+
+
+def _is_left(letter: Letter, way: Way, limits: dict[str, int], report: Replayed) -> bool:
+    size = letter.size + len(letter.key or b"") + FRAME_BYTES
+    size += sum(len(name.encode()) + len(value or b"") + 10 for name, value in letter.headers)
+    if letter.attempt >= way.max_attempts:
+        report.say(letter, f"left: refused {letter.attempt} times; --max-attempts raises the cap")
+    elif size > limits.get(letter.header("dlq.topic"), topics.MAX_RECORD_BYTES):
+        report.say(letter, f"left: {letter.size} bytes are more than its topic takes")
+    else:
+        return False
+    report.left += 1
+    return True
+
+
+async def _limits(box: Box) -> dict[str, int]:
+    """The largest record of each stage's topic. One that Kafka refuses would end its whole transaction."""
+    wanted = [stage.topic for stage in box.journey.stages if stage.topic in box.counts]
+    if not wanted:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
+    found: dict[str, int] = {}
+    for answer in await box.admin.describe_configs(resources):
+        for _, _, _, topic, entries in answer.resources:
+            found |= [(topic, int(entry[1])) for entry in entries if entry[0] == "max.message.bytes"]
+    return found
+
+
+class _Sender:
+    """Writes batches and their bits."""
+
+    def __init__(self, box: Box, producer: Any, is_transactional: bool) -> None:
+        self._box = box
+        self._producer = producer
+        self._is_transactional = is_transactional
+        self.sent = Sent()
+
+    async def send(self, letters: list[Letter]) -> None:
+        """Returns when letters and bits are with every replica."""
+        chunks = self.sent.marked(letters)
+        async with self._producer.transaction() if self._is_transactional else contextlib.nullcontext():
+            await asyncio.gather(*[await self._back(letter) for letter in letters])
+            for key, bits in chunks.items():
+                await self._producer.send_and_wait(self._box.sent_topic, bits, key, partition=0)
+        for key, bits in chunks.items():
+            self.sent.restore(key, bits)
+
+    async def _back(self, letter: Letter) -> Any:
+        topic, partition = letter.header("dlq.topic"), letter.number("dlq.partition")
+        if partition is not None and partition >= self._box.counts[topic]:
+            partition = None  # no such partition any more; the key decides
+        headers = [header for header in letter.headers if not header[0].startswith("dlq.")]
+        headers += [(name, letter.header(name).encode()) for name in SENT_ALONG if letter.header(name)]
+        key = b"" if letter.key is None and letter.value is None else letter.key
+        return await self._producer.send(topic, letter.value, key, partition, headers=headers)
+
+
+@asynccontextmanager
+async def _sender(box: Box, *, is_dry: bool) -> AsyncIterator[_Sender]:
+    if is_dry or not any(stage.dead_letter_topic in box.counts for stage in box.journey.stages):
+        sender = _Sender(box, None, False)
+        sender.sent = await box.sent()
+        yield sender
+        return
+    is_transactional = not await topics.is_embedded(box.admin)
+    if box.sent_topic not in box.counts:
+        if not box.settings.create_topics:
+            raise LettersError(f"topic {box.sent_topic} does not exist")
+        made = topics.Topic(box.sent_topic, 1, {"cleanup.policy": "compact"})
+        await topics.create(box.admin, [made], box.settings)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=box.settings.kafka.split(","),
+        **security.kafka_options(box.settings),
+        acks="all",
+        max_request_size=topics.MAX_RECORD_BYTES,
+        transactional_id=box.sent_topic if is_transactional else None,
+        transaction_timeout_ms=TRANSACTION_MS,
+    )
+    sender = _Sender(box, producer, is_transactional)
+    try:
+        await producer.start()
+        if is_transactional:
+            async with producer.transaction():
+                pass  # returns when earlier replays are fenced and their transactions ended
+        sender.sent = await box.sent()
+        yield sender
+    except ProducerFenced:
+        raise LettersError("another replay has taken over; this one has stopped") from None
+    finally:
+        await producer.stop()

@@ -1,0 +1,313 @@
+"""Dead letters as a user handles them: listed, shown, sent back once."""
+
+import asyncio
+import functools
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from deploy.kafka.kafka import KafkaNode
+from streams.letters import CHUNK, Letter, Sent
+from streams.letters_shown import printable
+from tests.brokers import Node, TansuNode, running
+from tests.polling import until
+from tests.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint
+from tests.test_worker import Record, checkout, send
+
+TOPIC = "touchpoint.web-checkout.v1"
+DLQ = f"{TOPIC}.dlq"
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
+    """A broker of the test's own."""
+    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path)) as node:
+        yield node
+
+
+def dead_letters(broker: Node, *arguments: str, code: int = 0) -> str:
+    """What `touchpoint dead-letters …` writes to standard output."""
+    done = touchpoint("dead-letters", *arguments, KAFKA=broker.bootstrap)
+    assert done.returncode == code, done
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def listed(broker: Node, *arguments: str) -> list[dict[str, Any]]:
+    """`list --json`."""
+    return [orjson.loads(line) for line in dead_letters(broker, "list", "--json", *arguments).splitlines()]
+
+
+def replayed(broker: Node, *arguments: str, code: int = 0) -> dict[str, int]:
+    """The last line of `replay`."""
+    answer: dict[str, int] = orjson.loads(
+        dead_letters(broker, "replay", *arguments, code=code).splitlines()[-1]
+    )
+    return answer
+
+
+def said(sent: int = 0, sent_before: int = 0, left: int = 0, refused: int = 0) -> dict[str, int]:
+    """A summary of `replay`."""
+    return {"sent": sent, "sent_before": sent_before, "left": left, "refused": refused}
+
+
+def place(letter: dict[str, Any]) -> str:
+    """TOPIC:PARTITION:OFFSET."""
+    return f"{letter['topic']}:{letter['partition']}:{letter['offset']}"
+
+
+def dead(number: int, topic: str = TOPIC, attempt: int = 1, reason: str = "bad_value") -> Record:
+    """A dead letter that nobody refused."""
+    headers = {
+        "trace": "t-1",
+        "dlq.reason": reason,
+        "dlq.topic": topic,
+        "dlq.partition": "0",
+        "dlq.offset": str(number),
+        "dlq.attempt": str(attempt),
+    }
+    return b"k", checkout(number), [(name, text.encode()) for name, text in headers.items()]
+
+
+def committed_records(broker: Node, topic: str) -> list[Any]:
+    """What a reader of committed records sees of a topic."""
+
+    async def read() -> list[Any]:
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=broker.bootstrap,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        )
+        await consumer.start()
+        found: list[Any] = []
+        try:
+            while batches := await consumer.getmany(timeout_ms=2000):
+                for records in batches.values():
+                    found += records
+        finally:
+            await consumer.stop()
+        return found
+
+    return asyncio.run(read())
+
+
+def test_letters_go_back_until_they_are_mended_or_given_up(broker: Node, tmp_path: Path) -> None:
+    """Refused, listed, shown, sent back: unmended up to the cap, mended counted exactly once."""
+    with WorkerProcess(KAFKA=broker.bootstrap) as worker:
+        worker.ready()
+        assert dead_letters(broker, "list") == "no dead letters\n"
+        bad: list[Record] = [
+            (b"a", b"\xff\x1b[2J", [("trace", b"\x1b]0;gone\x07")]),
+            (b"b", checkout(1, outcome="meh"), [("trace", b"t-2")]),
+            (b"c", checkout(2), []),
+        ]
+        send(broker.bootstrap, TOPIC, bad)
+        until(lambda: counted(worker) == 1, "the good one counted")
+        by_reason = {letter["reason"]: letter for letter in until(lambda: listed(broker), "letters")}
+        assert by_reason.keys() == {"not_json", "unknown_outcome"}
+        unknown, broken = by_reason["unknown_outcome"], by_reason["not_json"]
+        assert (unknown["attempt"], unknown["state"], unknown["stage"]) == (1, "open", "web_checkout")
+        assert [one["reason"] for one in listed(broker, "--reason", "not_json")] == ["not_json"]
+        assert listed(broker, "--stage", "store") == []
+        assert len(listed(broker, "--limit", "1")) == 1
+        table = dead_letters(broker, "list")
+        assert "web_checkout  unknown_outcome  1" in table
+        assert "outcome must be one of" in table
+
+        shown = dead_letters(broker, "show", place(broken))
+        assert "hex ff 1b 5b 32 4a" in shown
+        assert r"trace: \x1b]0;gone\x07" in shown
+        assert f"{TOPIC}:" in shown
+        assert all(line.isprintable() for line in shown.splitlines())
+        assert '"outcome":"meh"' in dead_letters(broker, "show", place(unknown), "--value")
+
+        chosen = ("--reason", "unknown_outcome")
+        assert replayed(broker, *chosen, "--dry-run") == said(1) | {"dry_run": True}
+        assert [one["state"] for one in listed(broker)] == ["open", "open"]
+        for attempt in (2, 3):
+            assert replayed(broker, *chosen) == said(1, attempt - 2)
+
+            def again(attempt: int = attempt) -> bool:
+                return attempt in {one["attempt"] for one in listed(broker, *chosen)}
+
+            until(again, f"refused for the {attempt}. time")
+        assert replayed(broker, *chosen) == said(0, 2, left=1)
+
+        [last] = [one for one in listed(broker, *chosen) if one["attempt"] == 3]
+        file = tmp_path / "mended.json"
+        file.write_bytes(checkout(1, outcome="mehh"))
+        mend = (place(last), "--value", str(file), "--max-attempts", "4")
+        assert replayed_fails(broker, *mend).startswith("touchpoint: the mended value would be refused again")
+        file.write_bytes(checkout(1))
+        assert replayed(broker, *mend) == said(1)
+        until(lambda: counted(worker) == 2, "the mended one counted")
+        assert replayed(broker, *mend) == said(0, 1)
+        assert replayed(broker, *chosen) == said(0, 3)
+        assert {place(one) for one in listed(broker) if one["state"] == "open"} == {place(broken)}
+        # What is sent after all this is read after all this: nothing else was sent.
+        send(broker.bootstrap, TOPIC, [(b"b", checkout(3), [])])
+        until(lambda: counted(worker) == 3, "a last one counted")
+        assert worker.scrape().sum("touchpoint_records_total", topic=TOPIC, result="refused") == 4
+
+
+def replayed_fails(broker: Node, *arguments: str) -> str:
+    """The line of a replay that cannot be done."""
+    done = touchpoint("dead-letters", "replay", *arguments, KAFKA=broker.bootstrap)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]  # progress leaves an empty one
+    assert (done.returncode, done.stdout, len(lines)) == (1, "", 1), done
+    return lines[0]
+
+
+def test_a_letter_goes_back_as_it_came(broker: Node) -> None:
+    """Key, value and own headers are kept, with its attempt and whence it came; one of no stage stays."""
+    assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+    tombstone: Record = (b"", None, dead(5)[2])
+    send(broker.bootstrap, DLQ, [dead(4, attempt=2), dead(1, topic="payroll"), (b"k", b"v", []), tombstone])
+    assert replayed(broker, code=1) == said(2, refused=2)
+    records = committed_records(broker, TOPIC)
+    first, second = sorted(records, key=lambda one: dict(one.headers)["dlq.offset"])
+    assert (first.key, orjson.loads(first.value)["id"], first.partition) == (b"k", "e-4", 0)
+    assert list(first.headers) == [
+        ("trace", b"t-1"),
+        ("dlq.attempt", b"2"),
+        ("dlq.topic", TOPIC.encode()),
+        ("dlq.partition", b"0"),
+        ("dlq.offset", b"4"),
+    ]
+    assert (second.key, second.value) == (b"", None)
+
+
+def end_of(broker: Node, topic: str) -> int:
+    """The end of partition 0, or on the embedded broker something that grows with it."""
+
+    async def ask() -> int:
+        consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap)
+        await consumer.start()
+        try:
+            tp = TopicPartition(topic, 0)
+            return int((await consumer.end_offsets([tp]))[tp])
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(ask())
+
+
+def test_killed_replays_lose_nothing_and_send_nothing_twice(
+    broker: Node, request: pytest.FixtureRequest
+) -> None:
+    """Replays killed at any moment: all letters arrive; on Apache Kafka each exactly once."""
+    assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+    total = 8000
+    send(broker.bootstrap, DLQ, [dead(i, reason=("bad_value", "bad_time")[i % 2]) for i in range(total)])
+    killed = 0
+
+    def moved(process: subprocess.Popen[bytes], before: int) -> bool:
+        return end_of(broker, TOPIC) > before or process.poll() is not None
+
+    for _ in range(4):
+        before = end_of(broker, TOPIC)
+        with subprocess.Popen(
+            [TOUCHPOINT, "dead-letters", "replay", "--reason", "bad_value"],
+            env=environment(KAFKA=broker.bootstrap),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            until(functools.partial(moved, process, before), "sending")
+            process.kill()
+            killed += process.wait() != 0
+    assert killed > 0
+    rest = replayed(broker, "--reason", "bad_value")
+    assert rest["sent"] + rest["sent_before"] == total // 2
+    assert replayed(broker) == said(total // 2, total // 2)
+    assert replayed(broker) == said(0, total)
+    arrived = Counter(dict(one.headers)["dlq.offset"] for one in committed_records(broker, TOPIC))
+    assert len(arrived) == total
+    if "apache" in request.node.name:
+        assert set(arrived.values()) == {1}
+
+
+def test_an_empty_or_missing_dead_letter_topic_is_no_error(broker: Node) -> None:
+    """Without dead letters, or topics for them, there is nothing to list or send; a wrong place is named."""
+    assert listed(broker) == []
+    assert replayed(broker) == said()
+    assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+    assert dead_letters(broker, "list") == "no dead letters\n"
+    assert replayed(broker) == said()
+    send(broker.bootstrap, DLQ, [dead(1)])
+    assert len(listed(broker)) == 1
+    for partition, offset in ((0, 7), (1, 7), (99, 0), (3, 0)):
+        where = f"{DLQ}:{partition}:{offset}"
+        assert f"there is no letter {where}" in replayed_fails(broker, where)
+
+
+def test_a_rate_is_kept(broker: Node) -> None:
+    """Fifty letters at 25 a second take more than one second and go in small batches."""
+    assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+    send(broker.bootstrap, DLQ, [dead(i) for i in range(51)])
+    began_s = time.monotonic()
+    assert replayed(broker, "--rate", "25") == said(51)
+    times = [record.timestamp for record in committed_records(broker, TOPIC)]
+    assert max(times) - min(times) > 1500
+    assert time.monotonic() - began_s > 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("list", "--stage", "web_chekout"), "unknown stage `web_chekout`; did you mean `web_checkout`?"),
+        (("list", "--reason", "not_jsn"), "unknown reason `not_jsn`; did you mean `not_json`?"),
+        (("show", "x"), "`x` is no letter; write TOPIC:PARTITION:OFFSET, as `list` shows them"),
+        (
+            ("show", f"{TOPIC}:0:1"),
+            f"`{TOPIC}` is no dead-letter topic of this journey; did you mean `{DLQ}`?",
+        ),
+        (("replay", "--value", "f"), "--value needs the letter it mends: TOPIC:PARTITION:OFFSET"),
+        (("replay", "--value", "/none", f"{DLQ}:0:1"), "/none: No such file or directory"),
+        (
+            ("replay", "--stage", "store", f"{DLQ}:0:1"),
+            "give a letter, or choose by stage and reason, not both",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(arguments: tuple[str, ...], line: str) -> None:
+    """Mistakes are told before Kafka is asked, with the nearest name."""
+    done = touchpoint("dead-letters", *arguments, KAFKA="127.0.0.1:9")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"touchpoint: {line}\n")
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    """`--help` of each shows an example; that of replay says what the embedded broker cannot do."""
+    for command in ("list", "show", "replay"):
+        done = touchpoint("dead-letters", command, "--help")
+        assert done.returncode == 0
+        assert "Example: " in done.stdout
+    assert "embedded broker" in done.stdout
+
+
+def test_bits_say_which_letters_are_sent() -> None:
+    """Marked letters, and no others, are in what is restored from their chunks, across chunk ends."""
+
+    def letter(offset: int, partition: int = 0) -> Letter:
+        return Letter("store", "t", partition, offset, 0, None, None, (), 0)
+
+    offsets = {0, 1, 7, 8, CHUNK - 1, CHUNK, 5 * CHUNK + 3}
+    sent = Sent()
+    for half in (sorted(offsets)[:3], sorted(offsets)[3:]):
+        for key, bits in sent.marked(map(letter, half)).items():
+            sent.restore(key, bits)
+    assert {offset for offset in range(6 * CHUNK) if letter(offset) in sent} == offsets
+    assert letter(0, partition=1) not in sent
+
+
+def test_nothing_that_moves_the_cursor_is_printed() -> None:
+    """Control and direction characters are spelt out, letters of any language are not."""
+    assert printable("naïve ✓ 日本") == "naïve ✓ 日本"
+    assert printable("\x1b[2J\r\n\u202e\x9b\ud800") == r"\x1b[2J\r\n\u202e\x9b\ud800"

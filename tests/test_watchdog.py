@@ -1,0 +1,41 @@
+"""The watchdog and the steady clock, stepped by hand."""
+
+from collections.abc import Hashable
+
+import pytest
+
+from streams import clock
+from streams.clock import SteadyClock
+from streams.watchdog import Watchdog
+
+
+def test_work_without_progress_is_timed_from_its_beginning() -> None:
+    """Stalled counts from the last change; a change starts it over; no work is never stalled."""
+    state: Hashable | None = None
+    dog = Watchdog(lambda: state, patience_s=60)
+    assert dog.stalled_s(0) == 0
+    state = ("lag", 1)
+    assert dog.stalled_s(100) == 0
+    assert dog.stalled_s(130) == 30
+    state = ("lag", 2)
+    assert dog.stalled_s(140) == 0
+    assert dog.stalled_s(155) == 15
+    state = None
+    assert dog.stalled_s(500) == 0
+    state = ("lag", 2)
+    assert dog.stalled_s(900) == 0
+
+
+async def test_it_barks_once_patience_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With work that never moves, the wait ends after the patience."""
+    monkeypatch.setattr("streams.watchdog.CHECK_S", 0.001)
+    dog = Watchdog(lambda: "stuck", patience_s=0.01)
+    assert await dog.bark() >= 0.01
+
+
+def test_the_steady_clock_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the machine's clock jumps back an hour, the steady one stands still until it is caught up."""
+    times = iter([1_000_000, 1_000_500, 1_000_500 - 3_600_000, 1_000_400, 1_000_600])
+    monkeypatch.setattr(clock, "now_ms", lambda: next(times))
+    steady = SteadyClock()
+    assert [steady.now_ms() for _ in range(5)] == [1_000_000, 1_000_500, 1_000_500, 1_000_500, 1_000_600]
