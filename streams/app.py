@@ -17,9 +17,9 @@ from monitor.snapshot import PartitionLag
 from streams.clock import SteadyClock
 from streams.outgoing import Outgoing
 from streams.partition import PaneRecord
+from streams.processor import FLUSH_S, StageProcessor
 from streams.security import broker_credentials
 from streams.settings import Settings
-from streams.stage import FLUSH_S, StageProcessor
 from streams.topics import MAX_RECORD_BYTES, changelog_topic
 from streams.transport import BatchSchema, Transport
 from streams.watchdog import Watchdog
@@ -41,15 +41,15 @@ BUFFERED_BATCHES = 8
 class PaneTable(Table):
     """A table whose store is its stage: Faust brings the changelog, recovery and who owns what."""
 
-    def __init__(self, app: "App", stage: StageProcessor, partitions: int) -> None:
+    def __init__(self, app: "App", processor: StageProcessor, partitions: int) -> None:
         super().__init__(
             app,
-            name=stage.stage.name,
+            name=processor.stage.name,
             partitions=partitions,
             schema=BatchSchema(key_serializer="raw", value_serializer="raw", allow_empty=True),
             recovery_buffer_size=2,  # at 1, Faust reads a changelog on for ever, our own writes included
         )
-        self._stage = stage
+        self._processor = processor
 
     def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
         """Hand changelog records to the stage. Faust would only log an error here, so it is reported."""
@@ -59,9 +59,9 @@ class PaneTable(Table):
                 if message.topic != self.changelog_topic_name:
                     continue  # Faust hands records of unassigned partitions to the table it served last
                 records = [PaneRecord(record.key, record.value) for record in message.value]
-                self._stage.restore(message.partition, records)
+                self._processor.restore(message.partition, records)
         except Exception as error:
-            self.app.fail(f"changelog of stage {self._stage.stage.name} cannot be read", error)
+            self.app.fail(f"changelog of stage {self._processor.stage.name} cannot be read", error)
             raise
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
@@ -71,13 +71,13 @@ class PaneTable(Table):
         try:
             if not await self.app.consumer.confirm_membership(generation):
                 return  # the group has moved on: the recovery of the new assignment comes
-            await self._stage.own(
+            await self._processor.own(
                 frozenset(tp.partition for tp in active_tps),
                 generation,
                 lambda: bool(generation == self.app.consumer_generation_id),
             )
         except Exception as error:
-            self.app.fail(f"stage {self._stage.stage.name} cannot take over its partitions", error)
+            self.app.fail(f"stage {self._processor.stage.name} cannot take over its partitions", error)
             raise
 
 
@@ -123,7 +123,7 @@ class App(faust.App):
         self.partition_total = sum(counts.values())
         self.failure: str | None = None
         self._failed = asyncio.Event()
-        self.stages = [
+        self.processors = [
             StageProcessor(
                 journey,
                 stage,
@@ -133,24 +133,24 @@ class App(faust.App):
             )
             for stage in journey.stages
         ]
-        for stage in self.stages:
-            self._declare(stage, counts[stage.stage.topic])
+        for processor in self.processors:
+            self._declare(processor, counts[processor.stage.topic])
 
-    def _declare(self, stage: StageProcessor, partitions: int) -> None:
-        self.tables.add(PaneTable(self, stage, partitions))
-        topic = self.topic(stage.stage.topic, schema=BatchSchema(), partitions=partitions)
+    def _declare(self, processor: StageProcessor, partitions: int) -> None:
+        self.tables.add(PaneTable(self, processor, partitions))
+        topic = self.topic(processor.stage.topic, schema=BatchSchema(), partitions=partitions)
 
         async def fold(stream: Any) -> None:
             try:
                 async for event in stream.noack().events():
-                    await stage.wait_for_room()
+                    await processor.wait_for_room()
                     if self.is_current(event.message):
-                        stage.fold(event.message, self._clock.now_ms())
+                        processor.fold(event.message, self._clock.now_ms())
             except Exception as error:
-                self.fail(f"stage {stage.stage.name} cannot be folded", error)
+                self.fail(f"stage {processor.stage.name} cannot be folded", error)
                 raise
 
-        self.agent(topic, name=f"fold-{stage.stage.name}")(fold)
+        self.agent(topic, name=f"fold-{processor.stage.name}")(fold)
 
     def fail(self, what: str, error: Exception) -> None:
         """Report that the worker cannot go on; the first report is the one that counts."""
@@ -176,33 +176,33 @@ class App(faust.App):
         sent: Awaitable[Any] = await self.producer.send(topic, key, value, partition, None, headers)
         return sent
 
-    async def flush_until(self, stage: StageProcessor, stop: asyncio.Event) -> None:
+    async def flush_until(self, processor: StageProcessor, stop: asyncio.Event) -> None:
         """Write the stage's counts every `FLUSH_S`, and once more at the end; an error ends the worker."""
         try:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
-                await stage.flush(self.acknowledge)
+                await processor.flush(self.acknowledge)
         except Exception as error:
-            self.fail(f"counts of stage {stage.stage.name} cannot be written", error)
+            self.fail(f"counts of stage {processor.stage.name} cannot be written", error)
 
-    def lags(self, stage: StageProcessor, now_s: float) -> tuple[PartitionLag, ...]:
+    def lags(self, processor: StageProcessor, now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""
         found = []
-        for partition, waiting in self._waiting(stage).items():
-            _, timestamp_s = stage.read_up_to.get(partition, (0, now_s))
+        for partition, waiting in self._waiting(processor).items():
+            _, timestamp_s = processor.read_up_to.get(partition, (0, now_s))
             found.append(PartitionLag(partition, waiting, max(now_s - timestamp_s, 0) if waiting else 0))
         return tuple(found)
 
-    def _waiting(self, stage: StageProcessor) -> dict[int, int]:
+    def _waiting(self, processor: StageProcessor) -> dict[int, int]:
         """Records not yet read, by partition."""
-        topic = stage.stage.topic
-        return {p: self.consumer.unread(TP(topic, p)) for p in sorted(stage.owned or ())}
+        topic = processor.stage.topic
+        return {p: self.consumer.unread(TP(topic, p)) for p in sorted(processor.owned or ())}
 
     @property
     def is_ready(self) -> bool:
         """Whether every stage's partitions are assigned and recovered, and what is read gets committed."""
-        if self.failure is not None or any(stage.owned is None for stage in self.stages):
+        if self.failure is not None or any(processor.owned is None for processor in self.processors):
             return False
         if not self.hears_kafka:
             return False
@@ -212,12 +212,14 @@ class App(faust.App):
         """What changes as long as the worker gets anywhere; None while nothing is to be done."""
         if not self.hears_kafka:
             return ("no answer since", self._pulse_s)
-        if any(stage.owned is None for stage in self.stages):
+        if any(processor.owned is None for processor in self.processors):
             recovery = self.tables.recovery
             if not recovery.in_recovery:
                 return None  # joining the group takes as long as its slowest member
             return (self.consumer_generation_id, frozenset(recovery.active_offsets.items()))
-        if not any(stage.unwritten or sum(self._waiting(stage).values()) for stage in self.stages):
+        if not any(
+            processor.unwritten or sum(self._waiting(processor).values()) for processor in self.processors
+        ):
             return None
         return (self.consumer_generation_id, self.consumer.committed())
 
@@ -258,8 +260,8 @@ class App(faust.App):
     def on_rebalance_start(self) -> None:
         """Answer for no partition any more, at the first word of a rebalance."""
         super().on_rebalance_start()
-        for stage in self.stages:
-            stage.suspend()
+        for processor in self.processors:
+            processor.suspend()
 
     def _new_transport(self) -> Transport:
         return self._transport_class(self.conf.broker_consumer, self)

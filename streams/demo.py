@@ -151,13 +151,13 @@ class _Demo:
             await asyncio.sleep(0.5)
 
     def _results(self, name: str) -> int:
-        stages = self._worker.app.stages if self._worker.app else []
-        return sum(stage.results[name] for stage in stages)
+        processors = self._worker.app.processors if self._worker.app else []
+        return sum(processor.results[name] for processor in processors)
 
     def _counted(self) -> dict[str, int]:
         """Events counted by stage; complete when this worker owns every partition."""
-        stages = self._worker.app.stages if self._worker.app else []
-        return {stage.stage.name: stage.counted_ever() for stage in stages}
+        processors = self._worker.app.processors if self._worker.app else []
+        return {processor.stage.name: processor.counted_ever() for processor in processors}
 
     async def _drain(self, working: asyncio.Task[None]) -> None:
         deadline = time.monotonic() + DRAIN_S

@@ -14,8 +14,8 @@ from aiohttp import web
 from monitor.errors import UserError
 from monitor.exposition import render
 from monitor.snapshot import Snapshot, StageSnapshot
+from streams.processor import Failure
 from streams.security import Guard
-from streams.stage import Failure
 
 PAGE = {
     "/": ("index.html", "text/html"),

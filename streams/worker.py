@@ -16,9 +16,9 @@ from streams.app import App
 from streams.clock import now_ms
 from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.http import HttpServer
+from streams.processor import Failure
 from streams.security import Guard, exposure, http_ssl
 from streams.settings import Settings
-from streams.stage import Failure
 from streams.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Worker:
         try:
             await app.start()
             rest_collector()
-            flushing = [asyncio.create_task(app.flush_until(stage, stop_flushing)) for stage in app.stages]
+            flushing = [asyncio.create_task(app.flush_until(one, stop_flushing)) for one in app.processors]
             pulse = asyncio.create_task(app.feel_pulse())
             if await _first(failing, stop):
                 raise WorkerFailedError(failing.result())
@@ -135,8 +135,8 @@ class Worker:
             stages = [unknown_stage(self._journey, stage) for stage in self._journey.stages]
         else:
             stages = []
-            for held in app.stages:
-                stages.append(held.snapshot(at_ms, app.lags(held, at_ms / 1000)))
+            for processor in app.processors:
+                stages.append(processor.snapshot(at_ms, app.lags(processor, at_ms / 1000)))
                 await asyncio.sleep(0)
         ready = app is not None and app.is_ready and all(stage.sums for stage in stages)
         return Snapshot(
@@ -146,7 +146,7 @@ class Worker:
             stages=tuple(stages),
             version=self._version,
             partitions=app.partition_total if app else 0,
-            owned=sum(len(stage.owned or ()) for stage in app.stages) if app else 0,
+            owned=sum(len(one.owned or ()) for one in app.processors) if app else 0,
             worker=self._name,
             problems=() if ready else (self._problem(app),),
         )
@@ -162,7 +162,7 @@ class Worker:
         """The latest failing encounters of a stage, newest first; None when there is no such stage."""
         if stage not in {known.name for known in self._journey.stages}:
             return None
-        held = [known for known in (self.app.stages if self.app else ()) if known.stage.name == stage]
+        held = [one for one in (self.app.processors if self.app else ()) if one.stage.name == stage]
         return sorted(held[0].failures, key=lambda one: one.event.at_ms, reverse=True) if held else []
 
 

@@ -20,7 +20,7 @@ from monitor.panes import Tally
 from monitor.snapshot import Snapshot, stage_snapshot, unknown_stage
 from monitor.windows import StageWindows
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
-from streams.stage import Failure
+from streams.processor import Failure
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
 FILES = Path(__file__).parent.parent / "streams/page"

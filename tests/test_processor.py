@@ -9,10 +9,10 @@ import pytest
 
 from monitor.event import EPOCH, Codec
 from monitor.journey_file import parse
-from streams import stage as stage_module
+from streams import processor as processor_module
 from streams.outgoing import Outgoing
+from streams.processor import StageProcessor
 from streams.settings import SHIPPED_JOURNEY
-from streams.stage import StageProcessor
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 MODEL = JOURNEY.stage("web_checkout")
@@ -145,7 +145,7 @@ async def test_a_cancelled_write_acknowledges_nothing_then_or_later() -> None:
 
 async def test_reading_pauses_while_too_much_is_unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back-pressure: `wait_for_room` waits once enough is folded but unwritten, and ends with the flush."""
-    monkeypatch.setattr(stage_module, "MAX_UNWRITTEN", 2)
+    monkeypatch.setattr(processor_module, "MAX_UNWRITTEN", 2)
     rig = await Rig().own()
     rig.fold(Record(0), Record(1))
     waiting = asyncio.create_task(rig.stage.wait_for_room())
