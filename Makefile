@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+MINUTES ?= 30
 
-.PHONY: install demo test test-all lint bench lock
+.PHONY: install demo test test-all lint bench soak lock
 
 install: $(VENV)/.installed
 
@@ -34,6 +35,10 @@ test-all: test
 
 bench: install
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Faults under load on Apache Kafka, 30 minutes unless told otherwise; needs Java 17 (deploy/install-test-programs).
+soak: install
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 # No package host is named in the lock file: hashes are enough.
 lock:

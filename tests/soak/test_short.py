@@ -1,0 +1,34 @@
+"""The short form of the soak: every fault once, counts exact. The long form is `make soak`."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def soak(broker: str, events_per_s: int, seed: int) -> None:
+    """Run it as `make soak` does; its table is shown when it fails."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.soak", "--once"),
+            *("--broker", broker, "--events-per-s", str(events_per_s), "--seed", str(seed)),
+        ],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_kill_stop_and_sleep_leave_counts_exact() -> None:
+    """On the embedded broker: a worker killed, stopped, asleep beyond its session; all exact."""
+    soak("embedded", 1000, seed=1)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(300)
+def test_every_fault_leaves_counts_exact() -> None:
+    """On Apache Kafka: workers, broker and journey file; nothing lost or doubled."""
+    soak("apache", 2000, seed=2)
