@@ -152,12 +152,13 @@ def judge(
     verdict = Verdict()
     counted = _counted(bootstrap, end_known)
     for place in sorted(expected.keys() | counted.keys()):
-        _compare(place, expected.get(place, Counter()), counted.get(place, {}), verdict)
+        compare(place, expected.get(place, Counter()), counted.get(place, {}), verdict)
     _compare_letters(bootstrap, report, verdict, end_known)
     return verdict
 
 
-def _compare(place: Place, wanted: Counter[str], found: Counts, verdict: Verdict) -> None:
+def compare(place: Place, wanted: Counter[str], found: Counts, verdict: Verdict) -> None:
+    """Add one pane's differences to the verdict."""
     events = 0
     for name in sorted(wanted.keys() | found.keys()):
         n, got = wanted[name], found.get(name, 0)

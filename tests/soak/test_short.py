@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+
+from tests.soak.account import Verdict, compare
 
 
 def soak(broker: str, events_per_s: int, seed: int) -> None:
@@ -32,3 +35,12 @@ def test_kill_stop_and_sleep_leave_counts_exact() -> None:
 def test_every_fault_leaves_counts_exact() -> None:
     """On Apache Kafka: workers, broker and journey file; nothing lost or doubled."""
     soak("apache", 2000, seed=2)
+
+
+@pytest.mark.parametrize(("got", "lost", "double"), [(9, 1, 0), (11, 0, 1), (10, 0, 0)])
+def test_the_verdict_sees_what_is_lost_and_what_is_double(got: int, lost: int, double: int) -> None:
+    """One event too few or too many in one pane is enough for the soak to fail."""
+    verdict = Verdict()
+    compare(("web_checkout", 0, 0), Counter({"outcome/ok": 10}), {"outcome/ok": got}, verdict)
+    assert (verdict.lost, verdict.double) == (lost, double)
+    assert verdict.is_exact == (got == 10)
