@@ -41,8 +41,8 @@ CORE_MODULES = {
 """What the core may import: none reads a file, socket, clock or environment by itself."""
 
 RANDOM_AT = {"monitor/simulator.py", "monitor/faults.py"}
-ENVIRONMENT_AT = {"streams/cli.py", "streams/settings.py"}
-TERMINAL_AT = {"streams/cli.py", "streams/terminal.py"}
+ENVIRONMENT_AT = {"streams/cli.py", "streams/command.py", "streams/settings.py"}
+TERMINAL_AT = {"streams/cli.py", "streams/cli_letters.py", "streams/command.py", "streams/terminal.py"}
 METRIC_NAMES_AT = {"monitor/metrics.py"}
 
 BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "hash", "__builtins__"}

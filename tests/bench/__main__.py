@@ -13,7 +13,7 @@ from typing import Any
 
 from monitor.journey_file import parse
 from streams import topics
-from streams.cli import ONE_BLAS_THREAD
+from streams.command import ONE_BLAS_THREAD
 from streams.embedded import EmbeddedBroker
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.bench.load import STAGE, publish

@@ -14,7 +14,7 @@ from monitor.judging import counter_names
 from monitor.panes import LONG, PaneKey
 from monitor.snapshot import Snapshot, stage_snapshot
 from monitor.windows import StageWindows
-from streams.cli import SWITCH_S
+from streams.command import SWITCH_S
 from streams.http import HttpServer
 from streams.worker import rest_collector
 

@@ -1,0 +1,118 @@
+"""What every command shares: settings and journey, errors in one line each, a loop that heeds signals."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from monitor.errors import UserError
+from monitor.journey import Journey
+from monitor.journey_file import JourneyFileError, parse
+from streams import settings as settings_reader
+from streams.settings import Settings
+
+T = TypeVar("T")
+
+SWITCH_S = 0.001
+"""How long a thread that renders a scrape may keep the event loop waiting; Python's default is 5 ms."""
+
+
+ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy reads it when imported. With more threads a window sum spun for up to 70 ms on a busy machine,
+waiting for a second thread that had no core; alone it takes under 2 ms."""
+
+
+def failed(message: str) -> typer.Exit:
+    """Tell what went wrong, a line each; raise what is returned."""
+    for line in message.splitlines():
+        typer.echo(f"touchpoint: {line}", err=True)
+    return typer.Exit(1)
+
+
+def read_journey(path: Path) -> Journey:
+    """The journey of a file; every error is told and ends the command."""
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise failed(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise failed(f"{path}: is no UTF-8 text") from None
+    except JourneyFileError as error:
+        raise failed("\n".join(f"{path}: {wrong}" for wrong in error.errors)) from None
+
+
+def read_settings() -> Settings:
+    """The settings of the environment, with logging set up as they say."""
+    try:
+        settings = settings_reader.read(os.environ)
+    except UserError as error:
+        raise failed(str(error)) from None
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level = settings.log_level.upper()
+    logging.basicConfig(level=level, handlers=[handler])
+    if level == "WARNING":  # Kafka's clients report each attempt of a retry; what matters is said once, by us
+        for chatty in ("aiokafka", "faust", "mode"):
+            logging.getLogger(chatty).setLevel("CRITICAL")
+    return settings
+
+
+class _OneLine(logging.Formatter):
+    """Log records without traceback, unless debugging."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return super().formatException(ei) if logging.getLogger().isEnabledFor(logging.DEBUG) else ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        debugging = logging.getLogger().isEnabledFor(logging.DEBUG)
+        return text if debugging else text.partition("\n")[0]
+
+
+def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
+    """Run until done; SIGINT and SIGTERM set the event that `work` is given."""
+
+    sys.setswitchinterval(SWITCH_S)
+
+    async def with_signals() -> T:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, stop.set)
+        return await work(stop)
+
+    import uvloop
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(with_signals())
+    except UserError as error:
+        raise failed(str(error)) from None
+
+
+def tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """One line for a thread that failed; Faust cancels its own at every stop, which is none."""
+    if not issubclass(failed.exc_type, asyncio.CancelledError):
+        name = failed.thread.name if failed.thread else "a thread"
+        logging.getLogger(__name__).warning("%s: %r", name, failed.exc_value)
+
+
+def above_zero(value: float | None) -> float | None:
+    """Callback of an option that must be above 0 and finite."""
+    if value is not None and not 0 < value < float("inf"):
+        raise typer.BadParameter("must be a number above 0")
+    return value
+
+
+def not_negative(value: float) -> float:
+    """Callback of an option that may not be negative and must be finite."""
+    if not 0 <= value < float("inf"):
+        raise typer.BadParameter("must be 0 or a number above it")
+    return value
