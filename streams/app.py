@@ -30,6 +30,7 @@ POLL_RECORDS = 4000
 """Records of one fetch. Larger batches fold cheaper, but each holds the event loop for some 20 ms already."""
 
 PULSE_S = 4.0
+"""How often Kafka is asked whether it is there; three answers may be missed before a worker is not ready."""
 
 STALLED_S = 15.0
 """A worker that has committed nothing of its work for so long is not ready; a commit comes every second."""
@@ -144,7 +145,8 @@ class App(faust.App):
             try:
                 async for event in stream.noack().events():
                     await processor.wait_for_room()
-                    if self.is_current(event.message):
+                    is_owned = event.message.partition in (processor.owned or ())
+                    if is_owned and self.is_current(event.message):
                         processor.fold(event.message, self._clock.now_ms())
             except Exception as error:
                 self.fail(f"stage {processor.stage.name} cannot be folded", error)
@@ -190,8 +192,8 @@ class App(faust.App):
         """How far this worker is behind in each partition it owns."""
         found = []
         for partition, waiting in self._waiting(processor).items():
-            _, timestamp_s = processor.read_up_to.get(partition, (0, now_s))
-            found.append(PartitionLag(partition, waiting, max(now_s - timestamp_s, 0) if waiting else 0))
+            behind_s = now_s - processor.last_read_s.get(partition, now_s)
+            found.append(PartitionLag(partition, waiting, max(behind_s, 0) if waiting else 0))
         return tuple(found)
 
     def _waiting(self, processor: StageProcessor) -> dict[int, int]:

@@ -82,7 +82,7 @@ class StageProcessor:
         self.results: Counter[str] = Counter(counted=0, late=0, duplicate=0, refused=0)
         self.refusals: Counter[str] = Counter()
         self.last_event_ms: dict[str, int] = {}
-        self.read_up_to: dict[int, tuple[int, float]] = {}
+        self.last_read_s: dict[int, float] = {}
 
     # -- ownership -----------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class StageProcessor:
             self._unacknowledged.clear()  # all of it is read again
             self.unwritten = 0
             self._has_room.set()
-            self.read_up_to = {p: read for p, read in self.read_up_to.items() if p in partitions}
+            self.last_read_s = {p: at_s for p, at_s in self.last_read_s.items() if p in partitions}
             windows = StageWindows(self._counter_names)
             for panes in self._partitions.values():
                 panes.own(generation)
@@ -160,7 +160,7 @@ class StageProcessor:
         for partner, at_ms in newest_ms.items():
             label = self._judge.partner_label(partner)
             self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
-        self.read_up_to[message.partition] = (records[-1].offset, records[-1].timestamp / 1000)
+        self.last_read_s[message.partition] = records[-1].timestamp / 1000
         self._unacknowledged.append(Batch(message, len(records)))
         self.unwritten += len(records)
         if self.unwritten >= MAX_UNWRITTEN:
