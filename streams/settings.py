@@ -5,6 +5,7 @@ No error quotes a value: it could be a secret that stands in the wrong variable.
 
 import difflib
 import hmac
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -179,7 +180,9 @@ class Settings:
     http: str = _setting("127.0.0.1:8080", _address, "where the worker answers HTTP; 0.0.0.0:8080 opens it")
     group: str = _setting("touchpoint-monitor", _group, "consumer group; also the prefix of changelog topics")
     state_dir: Path = _setting(
-        Path(tempfile.gettempdir()) / "touchpoint", _path, "directory of the worker's local files"
+        Path(tempfile.gettempdir()) / f"touchpoint-{os.getuid()}",
+        _path,
+        "directory of the worker's local files",
     )
     create_topics: bool = _setting(True, _truth, "whether missing topics are created")
     topic_partitions: int = _setting(4, _count, "partitions of a created topic whose stage names no count")
