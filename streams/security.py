@@ -115,10 +115,11 @@ def _kafka_password(settings: Settings) -> str | None:
 def _kafka_ssl(settings: Settings) -> ssl.SSLContext | None:
     if settings.kafka_security not in (SSL, SASL_SSL):
         return None
-    context = ssl.create_default_context()  # host names are checked, TLS 1.2 is the least
+    context = ssl.create_default_context()  # host names are checked
     if settings.kafka_ca is not None:
         _require(settings.kafka_ca, "CERTIFICATE-----", "certificate")
         context = _only_trusting(settings.kafka_ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # some builds of Python leave it to OpenSSL
     if settings.kafka_cert is not None and settings.kafka_key is not None:
         _present(context, settings.kafka_cert, settings.kafka_key)
     return context
@@ -176,6 +177,7 @@ def http_ssl(settings: Settings) -> ssl.SSLContext | None:
     if settings.http_cert is None or settings.http_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     _present(context, settings.http_cert, settings.http_key)
     return context
 
