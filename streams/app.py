@@ -3,23 +3,25 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Hashable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
 import faust
 from aiokafka.errors import KafkaError
-from faust.tables.table import Table
 from faust.types import TP
 
-from monitor.event import Codec
+from monitor.event import AHEAD_MS, Codec
 from monitor.journey import Journey
 from monitor.snapshot import PartitionLag
 from streams.clock import SteadyClock
 from streams.outgoing import Outgoing
-from streams.partition import PaneRecord
 from streams.processor import FLUSH_S, StageProcessor
+from streams.read_back import ReadBack
+from streams.recovery import Progress
 from streams.security import broker_credentials
 from streams.settings import Settings
+from streams.sightings import Sightings
+from streams.tables import PaneTable, TableManager
 from streams.topics import MAX_RECORD_BYTES, changelog_topic
 from streams.transport import BatchSchema, Transport
 from streams.watchdog import Watchdog
@@ -39,49 +41,6 @@ BUFFERED_BATCHES = 8
 """Batches waiting for an agent; together with POLL_RECORDS this bounds the memory of a backlog."""
 
 
-class PaneTable(Table):
-    """A table whose store is its stage: Faust brings the changelog, recovery and who owns what."""
-
-    def __init__(self, app: "App", processor: StageProcessor, partitions: int) -> None:
-        super().__init__(
-            app,
-            name=processor.stage.name,
-            partitions=partitions,
-            schema=BatchSchema(key_serializer="raw", value_serializer="raw", allow_empty=True),
-            recovery_buffer_size=2,  # at 1, Faust reads a changelog on for ever, our own writes included
-        )
-        self._processor = processor
-
-    def apply_changelog_batch(self, batch: Iterable[Any]) -> None:
-        """Hand changelog records to the stage. Faust would only log an error here, so it is reported."""
-        try:
-            for event in batch:
-                message = event.message
-                if message.topic != self.changelog_topic_name:
-                    continue  # Faust hands records of unassigned partitions to the table it served last
-                records = [PaneRecord(record.key, record.value) for record in message.value]
-                self._processor.restore(message.partition, records)
-        except Exception as error:
-            self.app.fail(f"changelog of stage {self._processor.stage.name} cannot be read", error)
-            raise
-
-    async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
-        """Own what has been assigned. Faust calls this once the changelogs have been read to their ends."""
-        await super().on_recovery_completed(active_tps, standby_tps)
-        generation = self.app.consumer_generation_id
-        try:
-            if not await self.app.consumer.confirm_membership(generation):
-                return  # the group has moved on: the recovery of the new assignment comes
-            await self._processor.own(
-                frozenset(tp.partition for tp in active_tps),
-                generation,
-                lambda: bool(generation == self.app.consumer_generation_id),
-            )
-        except Exception as error:
-            self.app.fail(f"stage {self._processor.stage.name} cannot take over its partitions", error)
-            raise
-
-
 class App(faust.App):
     """The worker's Faust app. `failure` is set once, by whatever makes the worker unable to go on."""
 
@@ -97,6 +56,7 @@ class App(faust.App):
             broker=";".join(f"kafka://{address}" for address in settings.kafka.split(",")),
             broker_credentials=broker_credentials(settings),
             store="memory://",
+            TableManager=TableManager,
             datadir=settings.state_dir,
             web_enabled=False,
             topic_disable_leader=True,
@@ -118,9 +78,11 @@ class App(faust.App):
             producer_max_request_size=MAX_RECORD_BYTES,
         )
         self._transport_class = transport
+        self._settings = settings
         self._clock = SteadyClock()
         self._pulse_s = asyncio.get_running_loop().time()
         self._watchdog = Watchdog(self._work_state, settings.watchdog_s)
+        self.recovery_progress = Progress()
         self.partition_total = sum(counts.values())
         self.failure: str | None = None
         self._failed = asyncio.Event()
@@ -154,13 +116,55 @@ class App(faust.App):
 
         self.agent(topic, name=f"fold-{processor.stage.name}")(fold)
 
+    async def recall(
+        self, processor: StageProcessor, partitions: frozenset[int], is_current: Callable[[], bool]
+    ) -> dict[int, Sightings]:
+        """The ids of a stage with `dedupe_s`, read back where they are not known up to what is committed."""
+        dedupe_ms = processor.stage.dedupe_ms
+        if not dedupe_ms:
+            return {}
+        committed = await self.consumer.committed_offsets(processor.stage.topic, partitions)
+        ends = {tp: at for tp, at in committed.items() if not processor.knows_ids_before(tp.partition, at)}
+        found = {tp.partition: Sightings(dedupe_ms) for tp in ends}
+        if not any(ends.values()):
+            return found
+        now_ms = self._clock.now_ms()
+        started_s = asyncio.get_running_loop().time()
+        async with ReadBack.opened(self._settings) as read_back:
+            async for records in read_back.before(ends, dedupe_ms, now_ms + AHEAD_MS):
+                if not is_current():
+                    break
+                processor.recall(found[records[0].partition], records, now_ms)
+        for tp, at in ends.items():
+            found[tp.partition].continue_at(at)
+        took_s = asyncio.get_running_loop().time() - started_s
+        ids = sum(map(len, found.values()))
+        log.info("stage %s: %s ids read back in %.1f s", processor.stage.name, f"{ids:,}", took_s)
+        return found
+
     def fail(self, what: str, error: Exception) -> None:
         """Report that the worker cannot go on; the first report is the one that counts."""
         log.error("%s: %r", what, error, exc_info=error)
         self.failure = self.failure or f"{what}: {type(error).__name__}: {error}"
         self._failed.set()
 
+    def tell_recovering(self, records: int) -> None:
+        """Say in the log how far the recovery is, now that so many more records have been read."""
+        left = self.tables.recovery.active_remaining_total()
+        line = self.recovery_progress.read(records, left, asyncio.get_running_loop().time())
+        if line is not None:
+            log.info("%s", line)
+
+    def tell_recovered(self) -> None:
+        """Say in the log that the recovery is over, once the last stage has its partitions."""
+        if all(processor.owned is not None for processor in self.processors):
+            log.info("%s", self.recovery_progress.end(asyncio.get_running_loop().time()))
+
     # -- what stages need of Faust -------------------------------------------------------------------
+
+    def is_generation(self, generation: int) -> bool:
+        """Whether the group has not moved on since that generation."""
+        return bool(generation == self.consumer_generation_id)
 
     def is_current(self, message: Any) -> bool:
         """Whether a message was read under the present assignment."""
@@ -186,7 +190,7 @@ class App(faust.App):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
                 await processor.flush(self.acknowledge)
         except Exception as error:
-            self.fail(f"counts of stage {processor.stage.name} cannot be written", error)
+            self.fail(f"stage {processor.stage.name} cannot write", error)
 
     def lags(self, processor: StageProcessor, now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""

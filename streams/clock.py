@@ -9,16 +9,19 @@ def now_ms() -> int:
 
 
 class SteadyClock:
-    """The machine's clock, but never going back.
+    """Wall time in ms since 1970 that never goes back: when the machine's clock does, it runs on.
 
-    Events are accepted by this one: when the machine's clock jumps back an hour, events of the present would
-    otherwise be refused as an hour ahead.
+    Events of the present are so never taken for events of the future. Not covered: a worker that starts
+    while its machine's clock is behind.
     """
 
     def __init__(self) -> None:
-        self._latest_ms = 0
+        self._at_ms = float(now_ms())
+        self._read_s = time.monotonic()
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970; stands still while the machine's clock is behind what it has said."""
-        self._latest_ms = max(self._latest_ms, now_ms())
-        return self._latest_ms
+        """The present."""
+        read_s = time.monotonic()
+        self._at_ms = max(float(now_ms()), self._at_ms + (read_s - self._read_s) * 1000)
+        self._read_s = read_s
+        return int(self._at_ms)

@@ -7,8 +7,10 @@ is as fast as reading. What stock Faust keeps per offset (gaps, lists of acknowl
 past an unacknowledged batch; here acknowledgements come strictly in order and only the highest one matters.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
+from aiokafka import TopicPartition
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -104,8 +106,19 @@ class Consumer(driver.Consumer):
         kafka = self._thread._ensure_consumer()
         source = driver.ensure_aiokafka_TP(min(sources))
         committed = await self._thread.call_thread(kafka.committed, source)
-        confirmed = await self._commit({min(sources): committed or 0})
+        try:
+            confirmed = await self._commit({min(sources): committed or 0})
+        except (
+            ValueError
+        ):  # nothing of it is ours any more, and to Kafka's client committing nothing is an error
+            return False
         return bool(confirmed and generation == self.app.consumer_generation_id)
+
+    async def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[TopicPartition, int]:
+        """Where reading goes on in each partition; 0 where nothing has been committed."""
+        kafka = self._thread._ensure_consumer()
+        tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
+        return {tp: await self._thread.call_thread(kafka.committed, tp) or 0 for tp in tps}
 
     def unread(self, tp: TP) -> int:
         """Records of an owned partition that have not been read yet, as of its last fetch."""

@@ -1,24 +1,36 @@
 """The commit order of a stage, stepped by hand: the test decides when the broker acknowledges."""
 
 import asyncio
+import dataclasses
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import orjson
 import pytest
 
-from monitor.event import EPOCH, Codec
+from monitor.event import AHEAD_MS, EPOCH, Codec
+from monitor.journey import Stage
 from monitor.journey_file import parse
 from streams import processor as processor_module
 from streams.outgoing import Outgoing
 from streams.processor import StageProcessor
 from streams.settings import SHIPPED_JOURNEY
+from streams.sightings import Sightings
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 MODEL = JOURNEY.stage("web_checkout")
 NOW = 1_800_000_000_000
-TIME = EPOCH.fromtimestamp(NOW / 1000, EPOCH.tzinfo).isoformat()
-GOOD = orjson.dumps({"id": "e", "time": TIME, "stage": "web_checkout", "outcome": "ok"})
+DEDUPE_MS = 60_000
+DEDUPED = dataclasses.replace(MODEL, dedupe_ms=DEDUPE_MS)
+
+
+def event(id_: str = "e", at_ms: int = NOW, **fields: Any) -> bytes:
+    """A checkout."""
+    time = EPOCH.fromtimestamp(at_ms / 1000, EPOCH.tzinfo).isoformat()
+    return orjson.dumps({"id": id_, "time": time, "stage": "web_checkout", "outcome": "ok"} | fields)
+
+
+GOOD = event()
 
 
 class Record(NamedTuple):
@@ -56,9 +68,9 @@ class Broker:
 class Rig:
     """A stage that owns partition 0, its broker, and the offsets it acknowledged."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Stage = MODEL) -> None:
         self.broker = Broker()
-        self.stage = StageProcessor(JOURNEY, MODEL, "changelog", self.broker.produce, Codec(JOURNEY, MODEL))
+        self.stage = StageProcessor(JOURNEY, model, "changelog", self.broker.produce, Codec(JOURNEY, model))
         self.acknowledged: list[int] = []
 
     async def own(self, generation: int = 1) -> "Rig":
@@ -66,10 +78,15 @@ class Rig:
         await self.stage.own(frozenset({0}), generation, lambda: True)
         return self
 
-    def fold(self, *records: Record) -> None:
+    def fold(self, *records: Record, now_ms: int = NOW) -> None:
         """Fold one batch."""
         message = SimpleNamespace(value=list(records), partition=0, offset=records[-1].offset)
-        self.stage.fold(message, NOW)
+        self.stage.fold(message, now_ms)
+
+    def results(self) -> tuple[int, int, int]:
+        """(counted, duplicate, refused) so far."""
+        results = self.stage.results
+        return results["counted"], results["duplicate"], results["refused"]
 
     def flush(self) -> "asyncio.Task[None]":
         """Begin a flush."""
@@ -201,3 +218,122 @@ async def test_a_takeover_that_the_group_has_overtaken_takes_nothing() -> None:
     assert rig.stage.owned is None
     await rig.stage.own(frozenset({0, 1}), 3, lambda: True)
     assert rig.stage.snapshot(NOW, ()).events("1m") == 1
+
+
+# -- events published more than once -----------------------------------------------------------------
+
+
+async def test_an_id_published_again_is_counted_once() -> None:
+    """Within `dedupe_s` the second record of an id is a duplicate, in the same batch or a later one; later
+    than that it is an event of its own. All of them are acknowledged."""
+    rig = await Rig(DEDUPED).own()
+    rig.fold(Record(0), Record(1), Record(2, value=event("other")))
+    rig.fold(Record(3, timestamp=NOW + DEDUPE_MS - 1))
+    assert rig.results() == (2, 2, 0)
+    assert rig.stage.snapshot(NOW, ()).events("1m") == 2
+    rig.fold(Record(4, timestamp=NOW + 2 * DEDUPE_MS))
+    assert rig.results() == (3, 2, 0)
+    flushing = rig.flush()
+    while not flushing.done():
+        rig.broker.acknowledge()
+        await settle()
+    assert rig.acknowledged == [2, 3, 4]
+
+
+async def test_without_dedupe_each_record_counts() -> None:
+    """Unless the journey file asks for it, an id means nothing."""
+    rig = await Rig().own()
+    rig.fold(Record(0), Record(1))
+    assert rig.results() == (2, 0, 0)
+
+
+async def test_a_refused_id_has_not_been_seen() -> None:
+    """The mended record of a refused one has its id, and counts."""
+    rig = await Rig(DEDUPED).own()
+    rig.fold(Record(0, value=event("schema", outcome="meh")))
+    rig.fold(Record(1, value=event("clock", NOW + AHEAD_MS + 1)))
+    assert rig.results() == (0, 0, 2)
+    rig.fold(Record(2, value=event("schema")), Record(3, value=event("clock")))
+    assert rig.results() == (2, 0, 2)
+
+
+async def test_a_timestamp_far_ahead_does_not_stop_the_log_clock() -> None:
+    """A record's own timestamp is taken for 5 minutes ahead at most, so ids are forgotten all the same."""
+    rig = await Rig(DEDUPED).own()
+    rig.fold(Record(0, value=event("a"), timestamp=10 * NOW))
+    later = NOW + AHEAD_MS + DEDUPE_MS
+    rig.fold(Record(1, value=event("b", later), timestamp=later), now_ms=later)
+    rig.fold(Record(2, value=event("a", later), timestamp=later), now_ms=later)
+    assert rig.results() == (3, 0, 0)
+
+
+SEQUENCE = [
+    Record(0, value=event("a")),
+    Record(2, value=event("b"), timestamp=NOW + 10),
+    Record(3, value=b"bad", timestamp=NOW + 20),
+    Record(4, value=event("a"), timestamp=NOW + 30),
+    Record(5, value=event("ahead", NOW + AHEAD_MS + 100), timestamp=NOW + 40),
+    Record(7, value=event("c"), timestamp=NOW + 50),
+    Record(8, value=event("ahead"), timestamp=NOW + 60),
+    Record(9, value=event("b"), timestamp=NOW + 70),
+    Record(10, value=event("ahead"), timestamp=NOW + 80),
+    Record(11, value=event("a"), timestamp=NOW + 30 + DEDUPE_MS),
+    Record(12, value=event("c"), timestamp=NOW + 49 + DEDUPE_MS),
+]
+
+
+@pytest.mark.parametrize("cut", range(1, len(SEQUENCE)))
+async def test_a_successor_that_read_back_goes_on_as_if_nothing_had_been(cut: int) -> None:
+    """Whoever has recalled the records before counts those after as their reader would have."""
+    whole = await Rig(DEDUPED).own()
+    for record in SEQUENCE:
+        whole.fold(record)
+    assert whole.results() == (5, 4, 2)
+    first = await Rig(DEDUPED).own()
+    first.fold(*SEQUENCE[:cut])
+    second, sightings = Rig(DEDUPED), Sightings(DEDUPE_MS)
+    assert not second.stage.knows_ids_before(0, SEQUENCE[cut].offset)
+    second.stage.recall(sightings, SEQUENCE[:cut], NOW)
+    sightings.continue_at(SEQUENCE[cut].offset)
+    await second.stage.own(frozenset({0}), 2, lambda: True, {0: sightings})
+    assert second.stage.knows_ids_before(0, SEQUENCE[cut].offset)
+    second.fold(*SEQUENCE[cut:])
+    sums = tuple(a + b for a, b in zip(first.results(), second.results(), strict=True))
+    assert sums == whole.results()
+
+
+async def test_times_are_recalled_as_of_when_they_were_written() -> None:
+    """An event refused as ahead stays unseen though its time has come and its pane holds other events; what
+    was in time then stays seen though it is old now."""
+    rig = await Rig(DEDUPED).own()
+    ahead_ms = NOW + AHEAD_MS + 1000
+    oldest_ms = NOW - JOURNEY.horizon_ms
+    before = [Record(0, value=event("ahead", ahead_ms)), Record(1, value=event("old", oldest_ms))]
+    lies = [Record(2, value=event("lies", 2 * NOW), timestamp=2 * NOW)]
+    rig.fold(*before, *lies)
+    assert rig.results() == (1, 0, 2)
+    rig.fold(Record(3, value=event("neighbour", ahead_ms)), now_ms=ahead_ms)
+    sightings = Sightings(2 * AHEAD_MS)
+    rig.stage.recall(sightings, [*before, *lies], ahead_ms)
+    sightings.continue_at(4)
+    await rig.stage.own(frozenset({0}), 2, lambda: True, {0: sightings})
+    expected = {"ahead": (3, 0, 2), "lies": (4, 0, 2), "old": (4, 1, 2)}
+    for offset, id_ in enumerate(expected, 4):
+        rig.fold(Record(offset, value=event(id_, ahead_ms), timestamp=ahead_ms), now_ms=ahead_ms)
+        assert rig.results() == expected[id_], id_
+
+
+async def test_ids_stay_known_through_a_rebalance_that_leaves_the_partition() -> None:
+    """Read again from what is committed, verdicts are the same; refused records do not hinder it."""
+    rig = await Rig(DEDUPED).own()
+    rig.fold(Record(0), Record(1))
+    rig.fold(Record(2, value=b"bad"))
+    assert rig.stage.knows_ids_before(0, 0)
+    assert rig.stage.knows_ids_before(0, 3)
+    assert not rig.stage.knows_ids_before(0, 4)
+    assert not rig.stage.knows_ids_before(1, 0)
+    await rig.own(generation=2)
+    rig.fold(Record(1), Record(2, value=b"bad"), Record(3))
+    assert rig.results() == (1, 3, 2)
+    await rig.stage.own(frozenset({1}), 3, lambda: True)
+    assert not rig.stage.knows_ids_before(0, 4)

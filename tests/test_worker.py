@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.kafka.kafka import KafkaNode
+from streams.settings import SHIPPED_JOURNEY
 from tests.brokers import Node, TansuNode, running
 from tests.polling import until
 from tests.programs import Samples, WorkerProcess, counted, touchpoint
@@ -100,6 +101,24 @@ def create_topic(bootstrap: str, topic: str, partitions: int) -> None:
     asyncio.run(create())
 
 
+def committed(bootstrap: str) -> int:
+    """Records of the checkouts up to what is committed, over partitions."""
+
+    async def ask() -> int:
+        tps = [TopicPartition(TOPIC, partition) for partition in range(4)]
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap, group_id="touchpoint-monitor", enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            consumer.assign(tps)
+            return sum([await consumer.committed(tp) or 0 for tp in tps])
+        finally:
+            await consumer.stop()
+
+    return asyncio.run(ask())
+
+
 def checkouts_in_hour(*scrapes: Samples) -> tuple[float, float]:
     """(judged, good) of checkout_completed in the 1h window, over workers."""
     return (
@@ -181,6 +200,72 @@ def test_counts_survive_scaling_out_kill_and_restart(broker: Node) -> None:
         assert (
             scrape.sum("touchpoint_window_duration_seconds_gcount", stage="web_checkout", window="1h") == 7000
         )
+
+
+def test_an_event_published_again_counts_once_whoever_owns_its_partition(
+    broker: Node, tmp_path: Path
+) -> None:
+    """With `dedupe_s` events that are published again count once: at once, after kill -9 and restart, and
+    after a rebalance, when the ids seen by others are read back from the topic; those of now count."""
+    file = tmp_path / "journey.yaml"
+    file.write_text(
+        SHIPPED_JOURNEY.read_text().replace("  web_checkout:\n", "  web_checkout:\n    dedupe_s: 300\n")
+    )
+    settings = {"KAFKA": broker.bootstrap, "JOURNEY": str(file)}
+    n, published = 600, 0
+
+    def publish(first: int, last: int) -> None:
+        nonlocal published
+        checkouts(broker.bootstrap, first, last)
+        published += last - first
+
+    def results(*workers: WorkerProcess) -> tuple[float, float]:
+        """(counted, duplicate) since these workers began."""
+        scrapes = [worker.scrape() for worker in workers]
+        counted_of, duplicate = (
+            sum(s.sum("touchpoint_records_total", topic=TOPIC, result=result) for s in scrapes)
+            for result in ("counted", "duplicate")
+        )
+        return counted_of, duplicate
+
+    with WorkerProcess(**settings) as first:
+        first.ready()
+        publish(0, n)
+        until(lambda: results(first) == (n, 0), "all counted")
+        publish(n // 2, n + 10)
+        publish(0, n + 10)
+        until(lambda: results(first) == (n + 10, published - n - 10), "none counted again")
+        until(lambda: committed(broker.bootstrap) == published, "all committed")
+        assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    publish(0, n + 20)  # while nobody is there
+    with WorkerProcess(**settings) as second:
+        until(lambda: results(second) == (10, n + 10), "after a restart only what is new")
+        publish(0, n + 20)
+        until(lambda: results(second) == (10, 2 * n + 30), "and again")
+        until(lambda: committed(broker.bootstrap) == published, "all committed")
+        with WorkerProcess(**settings) as third:
+
+            def shared() -> bool:
+                owned = [worker.json("/api/stages")["partitions"]["owned"] for worker in (second, third)]
+                return owned == [14, 14]
+
+            until(shared, "each owns half of the 28 partitions")
+            before = results(second, third)
+            publish(0, n + 30)
+            until(
+                lambda: results(second, third) == (before[0] + 10, before[1] + n + 20),
+                "after a rebalance only what is new",
+            )
+            assert results(third)[1] > 0
+            totals = checkouts_in_hour(second.scrape(), third.scrape())
+            assert totals == (n + 30, (n + 30) * 9 // 10)
+            assert third.end()[0] == 0
+        until(second.is_ready, "all partitions back")
+        publish(0, n + 40)
+        until(lambda: checkouts_in_hour(second.scrape())[0] == n + 40, "after the other left")
+        until(lambda: committed(broker.bootstrap) == published, "all committed")
+        assert checkouts_in_hour(second.scrape()) == (n + 40, (n + 40) * 9 // 10)
+        assert second.end()[0] == 0
 
 
 def test_window_metrics_are_withheld_until_ready() -> None:

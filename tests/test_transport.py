@@ -1,0 +1,215 @@
+"""The batched consumer of a real worker's app, on the embedded broker and, marked `full`, on Apache Kafka."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.group import LeaveGroupRequest
+from faust.types import TP
+
+from deploy.kafka.kafka import KafkaNode
+from monitor.journey_file import parse
+from streams import topics
+from streams.app import App
+from streams.embedded_transport import Transport as EmbeddedTransport
+from streams.settings import Settings
+from streams.tables import ChangelogQueue
+from streams.transport import IDLE_S, Transport
+from tests.brokers import Node, TansuNode, running
+
+JOURNEY = parse(
+    "version: 1\njourney: x\nsegments: []\n"
+    "stages: {a: {kind: customer, owner: me, topic: source, partitions: 1, experiences:"
+    " {e: {judges: {}, good: {outcome: [ok]}, target: 0.9}}}}\n"
+)
+"""One stage of one partition, so that of two workers one has none."""
+
+GROUP = "transport"
+
+SOURCE = TP("source", 0)
+CHANGELOG = TP(topics.changelog_topic(GROUP, "a"), 0)
+
+DEADLINE_S = 60
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
+    """A broker of the test's own."""
+    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path / "kafka")) as node:
+        yield node
+
+
+async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
+    """Repeat a check, which itself waits for something, until it is true."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not await check():
+            pass
+
+
+@asynccontextmanager
+async def worker_app(broker: Node, state: Path) -> AsyncIterator[App]:
+    """A worker's app that has joined the group and owns what it was assigned."""
+    settings = Settings(kafka=broker.bootstrap, group=GROUP, session_timeout_s=6, state_dir=state)
+    async with topics.connected(settings) as admin:
+        counts = await topics.ensure(admin, JOURNEY, settings)
+        transport = EmbeddedTransport if await topics.is_embedded(admin) else Transport
+    app = App(JOURNEY, settings, counts, transport)
+    await app.start()
+    try:
+        await eventually(lambda: owns(app))
+        yield app
+    finally:
+        await app.stop()
+
+
+async def owns(app: App) -> bool:
+    """Whether every stage has its partitions, after a turn of the loop."""
+    await asyncio.sleep(IDLE_S)
+    assert app.failure is None
+    return not app.rebalancing and all(stage.owned is not None for stage in app.processors)
+
+
+async def publish(broker: Node, *tps: TP) -> None:
+    """One record into each partition."""
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all") as producer:
+        for tp in tps:
+            await producer.send_and_wait(tp.topic, b"value", b"key", partition=tp.partition)
+
+
+async def test_sources_are_not_read_while_the_group_rebalances(broker: Node, tmp_path: Path) -> None:
+    """Changelogs are read meanwhile; with nothing but sources to read, nothing is, and a moment passes."""
+    async with worker_app(broker, tmp_path) as app:
+        await app._fetcher.stop()  # what comes in from here on is for this test to read,
+        consumer = app.consumer
+        await consumer._getmany({SOURCE}, 1.5)  # once the fetcher's own last call, of 1 s, has ended
+        await publish(broker, SOURCE, CHANGELOG)
+        read: dict[TP, list[list[bytes]]] = {}
+
+        async def read_some(*tps: TP) -> bool:
+            for tp, batches in (await consumer._getmany(set(tps), 0.5)).items():
+                read[tp] = [[record.value for record in batch] for batch in batches]
+            return bool(read)
+
+        app.rebalancing = True
+        await eventually(lambda: read_some(SOURCE, CHANGELOG))
+        assert read == {CHANGELOG: [[b"value"]]}
+
+        read.clear()
+        began_s = asyncio.get_running_loop().time()
+        assert not await read_some(SOURCE)
+        assert asyncio.get_running_loop().time() - began_s >= IDLE_S / 2
+
+        app.rebalancing = False
+        await eventually(lambda: read_some(SOURCE))
+        assert read == {SOURCE: [[b"value"]]}
+
+
+async def test_a_member_is_confirmed_until_the_group_moves_on(broker: Node, tmp_path: Path) -> None:
+    """A second member joins: both are confirmed in the new generation, nobody in the old one.
+
+    One of the two has no partition, hence nothing it could commit, and is confirmed too.
+    """
+    async with worker_app(broker, tmp_path / "1") as first:
+        old = first.consumer_generation_id
+        assert await first.consumer.confirm_membership(old)
+        async with worker_app(broker, tmp_path / "2") as second:
+
+            async def shared() -> bool:
+                return await owns(first) and first.consumer_generation_id == second.consumer_generation_id
+
+            await eventually(shared)
+            assert sorted(len(app.processors[0].owned or ()) for app in (first, second)) == [0, 1]
+            new = first.consumer_generation_id
+            assert new > old
+            for app in (first, second):
+                assert await app.consumer.confirm_membership(new)
+                if app.processors[0].owned:
+                    assert not await app.consumer.confirm_membership(old)
+
+
+async def test_a_member_that_the_group_has_dropped_is_not_confirmed(broker: Node, tmp_path: Path) -> None:
+    """What the coordinator knows counts, not what the worker believes; it then joins anew by itself."""
+    async with worker_app(broker, tmp_path) as app:
+        generation = app.consumer_generation_id
+        coordinator = app.consumer._thread._ensure_consumer()._coordinator
+        client = AIOKafkaClient(bootstrap_servers=broker.bootstrap)
+        await client.bootstrap()
+        node = client.get_random_node()
+        await client.ready(node)
+        answer = await client.send(node, LeaveGroupRequest(GROUP, coordinator.member_id))
+        assert answer.error_code == 0
+        assert not await app.consumer.confirm_membership(generation)
+        await client.close()
+
+        async def is_back() -> bool:
+            return await owns(app) and app.consumer_generation_id != generation
+
+        await eventually(is_back)
+        assert await app.consumer.confirm_membership(app.consumer_generation_id)
+
+
+async def test_a_confirmation_commits_nothing_new(broker: Node, tmp_path: Path) -> None:
+    """What is committed stays so: confirming neither loses nor skips an event."""
+    async with worker_app(broker, tmp_path) as app:
+        kafka = app.consumer._thread._ensure_consumer()
+        await publish(broker, SOURCE, SOURCE, SOURCE)
+        assert await app.consumer._commit({SOURCE: 2})
+        assert await app.consumer.confirm_membership(app.consumer_generation_id)
+        assert await app.consumer._thread.call_thread(kafka.committed, SOURCE) == 2
+
+
+async def test_recovery_is_told_in_the_log(
+    broker: Node, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker that reads a changelog says how far it is and, at the end, how much it was."""
+    settings = Settings(kafka=broker.bootstrap, group=GROUP)
+    async with topics.connected(settings) as admin:
+        await topics.ensure(admin, JOURNEY, settings)
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all") as producer:
+        for start_ms in range(0, 9_000_000, 300_000):  # deletions are records too
+            await producer.send_and_wait(CHANGELOG.topic, None, b"300000:%d:1" % start_ms, partition=0)
+    caplog.set_level(logging.INFO, logger="streams.app")
+    async with worker_app(broker, tmp_path):
+        told = [record.message for record in caplog.records if record.module == "app"]
+    assert told[0].startswith("recovering counts: ")
+    assert told[-1].startswith("counts recovered: 30 records read in ")
+
+
+async def test_a_recovery_that_the_group_has_left_behind_owns_nothing(broker: Node, tmp_path: Path) -> None:
+    """Faust takes an interrupted recovery for a finished one; what it says of an earlier one is void."""
+    async with worker_app(broker, tmp_path) as app:
+        (stage,) = app.processors
+        stage.suspend()
+        await app.tables.recovery.on_recovery_completed(app.consumer_generation_id - 1)
+        assert stage.owned is None
+        await app.tables.recovery.on_recovery_completed(app.consumer_generation_id)
+        assert stage.owned == {0}
+
+
+async def test_a_changelog_read_in_part_is_never_owned(broker: Node, tmp_path: Path) -> None:
+    """A worker that would take over counts it has not read ends instead."""
+    async with worker_app(broker, tmp_path) as app:
+        (stage,) = app.processors
+        stage.suspend()
+        app.tables.recovery.active_highwaters[CHANGELOG] += 1
+        await app.tables.recovery.on_recovery_completed(app.consumer_generation_id)
+        assert stage.owned is None
+        assert app.failure is not None
+        assert "is read to" in app.failure
+        app.failure = None  # the worker ends here; the test goes on to stop it
+
+
+async def test_batches_of_an_earlier_generation_are_dropped(broker: Node, tmp_path: Path) -> None:
+    """What waited for room in the queue while the group moved on is not read as the new owner's."""
+    async with worker_app(broker, tmp_path) as app:
+        queue = app.tables.changelog_queue
+        for generation in (app.consumer_generation_id - 1, app.consumer_generation_id):
+            queue.put_nowait(SimpleNamespace(message=SimpleNamespace(generation_id=generation)))
+        found = await ChangelogQueue.get(queue)
+        assert found.message.generation_id == app.consumer_generation_id
