@@ -1,10 +1,11 @@
-"""`make bench`: one worker against stock Faust on the same broker, interleaved; then what a scrape costs."""
+"""`make bench`: one worker against stock Faust, interleaved; then what a scrape and a recovery cost."""
 
 import argparse
 import asyncio
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -58,6 +59,15 @@ def main() -> None:
         f"{2 * arguments.events:,} events over the whole horizon: {full['peak_mb']:.0f} MB peak", flush=True
     )
     subprocess.run([sys.executable, "-m", "tests.bench.scrape"], env=os.environ | ONE_BLAS_THREAD, check=True)
+    subprocess.run([sys.executable, "-m", "tests.bench.alert_quality"], check=True)
+    subprocess.run([sys.executable, "-m", "tests.bench.dedupe"], check=True)
+    if arguments.kafka or shutil.which("java"):
+        on = ["--kafka", arguments.kafka] if arguments.kafka else []
+        subprocess.run([sys.executable, "-m", "tests.bench.recovery", *on], check=True)
+    else:
+        print("recovery: not measured, it needs Apache Kafka (--kafka) or Java 17")
+    if shutil.which("java"):
+        subprocess.run([sys.executable, "-m", "tests.bench.backlog"], check=True)
 
 
 def _round(

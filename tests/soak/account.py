@@ -106,11 +106,14 @@ def windows_wanted(journey: Journey, panes: dict[Place, Counter[str]]) -> Counte
     return +found
 
 
+SHOWN = ("touchpoint_window_events{", "touchpoint_window_good{")
+
+
 def windows_shown(scrapes: Iterable[str]) -> Counter[Cell]:
     """What the 7d windows of all workers add up to."""
     found: Counter[Cell] = Counter()
     for scrape in scrapes:
-        lines = [line for line in scrape.splitlines() if 'window="7d"' in line and "_seconds" not in line]
+        lines = [line for line in scrape.splitlines() if line.startswith(SHOWN) and 'window="7d"' in line]
         for family in text_string_to_metric_families("\n".join(lines) + "\n"):
             for sample in family.samples:
                 labels = sample.labels

@@ -7,6 +7,7 @@ make the same blocks from the same seed.
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
@@ -59,6 +60,7 @@ def journey_text(version: str) -> str:
     return yaml.safe_dump(file, sort_keys=False)
 
 
+@cache
 def journey(version: str) -> Journey:
     """That version, parsed."""
     return parse(journey_text(version))

@@ -6,12 +6,14 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from streams.topics import changelog_topic
 from tests.brokers import Node
 from tests.polling import until
-from tests.soak import account, events
-from tests.soak.fleet import Fleet, InexactError, LoadProcess, Offsets, Say, SoakError
+from tests.soak import account, events, kafka_configs, machine
+from tests.soak.fleet import Fleet, InexactError, LoadProcess, Offsets, Say, SoakError, WorkerInstance
 
 SURVIVE_S = 150.0
 """Recovery takes some 10 s: 6 s of them the session of the dead. The watchdog of a
@@ -28,7 +30,21 @@ SCALE = "scale 1 -> 3 -> 1"
 SLEEP = "SIGSTOP beyond session, SIGCONT"
 BROKER_STOP = "broker stopped, started"
 BROKER_KILL = "broker kill -9, restart"
+CHANGELOG = "changelog sends refused"
+SLOW = "slow producer"
+DISK = "full disk of the state directory"
+CLOCK = "clock back an hour"
 JOURNEY = "changed journey file"
+
+SLOW_BYTES_PER_S, SHORT_SLOW_BYTES_PER_S = 40_000, 15_000
+"""At 13,000 events/s Kafka then answers after up to 12 s; at 200 KB/s it was not felt. The short form has
+fewer late events, hence changes fewer panes at once: it did not feel 40 KB/s, at 20 KB/s it waited 10 s."""
+
+SLOW_S = 4.0
+"""What was published is committed within 2 s; beyond this Kafka answers late."""
+
+BROKER_AWAY_S = 30.0
+"""How long the broker is stopped the first time, and at most."""
 
 KILLS_PER_MINUTE = 1.85
 """55 in half an hour; at least 50 are promised."""
@@ -61,7 +77,7 @@ class Faults:
         self._node, self._fleet, self._load, self._directory = node, fleet, load, directory
         self._say = say
         self._rng = random.Random(seed)
-        self._expected = account.Expected(seed)
+        self.expected = account.Expected(seed)
         self._short = short
         self._version = events.BASE
         self._since_s = 0.0
@@ -72,6 +88,10 @@ class Faults:
             SLEEP: self._sleep,
             BROKER_STOP: self._stop_broker,
             BROKER_KILL: self._kill_broker,
+            CHANGELOG: self._refuse_changelog,
+            SLOW: self._slow_producer,
+            DISK: self._fill_disk,
+            CLOCK: self._jump_back,
             JOURNEY: self._change_journey,
         }
         self.tallies: dict[str, Tally] = {}
@@ -79,21 +99,20 @@ class Faults:
             self._file(version).write_text(events.journey_text(version))
 
     def run(self, names: tuple[str, ...], seconds: float) -> None:
-        """Each fault once, in random order; then more until the time is up, mostly kills."""
+        """Each fault once, in random order, then more until the time is up; kills between as often as due."""
         self.tallies = {name: Tally() for name in names}
         started = time.monotonic()
         first = list(names)
         self._rng.shuffle(first)
-        others = [name for name in names if name != KILL]
+        name = ""
         with contextlib.suppress(InexactError):
-            for name in first:
+            while first or (not self._short and time.monotonic() - started < seconds):
+                kills_due = 0 if self._short else KILLS_PER_MINUTE * (time.monotonic() - started) / 60
+                if kills_due > self.tallies[KILL].injected and not (first and name == KILL):
+                    name = KILL  # where kills take long, the others still get their turn
+                else:
+                    name = first.pop() if first else self._rng.choice(names)
                 self._round(name)
-            self._more(others, started, seconds)
-
-    def _more(self, others: list[str], started: float, seconds: float) -> None:
-        while (elapsed := time.monotonic() - started) < seconds and not self._short:
-            behind = self.tallies[KILL].injected < KILLS_PER_MINUTE * elapsed / 60
-            self._round(KILL if behind or self._rng.random() < 0.3 else self._rng.choice(others))
 
     def _round(self, name: str) -> None:
         tally = self.tallies[name]
@@ -138,7 +157,7 @@ class Faults:
         self._committed(offsets)
         file = self._directory / "report.json"
         self._load.ask("report", file=str(file))
-        panes = self._expected.panes(account.read_report(file))
+        panes = self.expected.panes(account.read_report(file))
         wanted = account.windows_wanted(events.journey(self._version), panes)
         wrong: list[str] = []
 
@@ -212,7 +231,9 @@ class Faults:
 
     def _stop_broker(self) -> int:
         self._node.stop()
-        self._run_for(self._rng.uniform(3, 6) if self._short else self._rng.uniform(5, 30))
+        is_first = not self.tallies[BROKER_STOP].injected
+        least_s = BROKER_AWAY_S if is_first else 5
+        self._run_for(self._rng.uniform(3, 6) if self._short else self._rng.uniform(least_s, BROKER_AWAY_S))
         self._node.start()
         self._since_s = time.monotonic()
         return 1
@@ -222,6 +243,87 @@ class Faults:
         self._node.start()
         self._since_s = time.monotonic()
         return 1
+
+    def _refuse_changelog(self) -> int:
+        """Until workers have ended of it; those that are started again meanwhile end once more."""
+        stage = self._rng.choice(events.journey(self._version).stages)
+        before = self._fleet.restarts
+        with kafka_configs.refused(self._node.bootstrap, changelog_topic(account.GROUP, stage.name)):
+
+            def have_ended() -> bool:
+                self._fleet.tend()
+                return self._fleet.restarts - before >= WORKERS
+
+            until(have_ended, f"workers end when the changelog of {stage.name} is refused")
+            self._run_for(0 if self._short else self._rng.uniform(0, 15))
+        self._since_s = time.monotonic()
+        return self._fleet.restarts - before
+
+    def _slow_producer(self) -> int:
+        """Kafka acknowledges late; workers must neither end nor commit earlier."""
+        before = self._fleet.restarts
+        bytes_per_s = SHORT_SLOW_BYTES_PER_S if self._short else SLOW_BYTES_PER_S
+        with kafka_configs.throttled(self._node.bootstrap, bytes_per_s):
+
+            def is_slow() -> bool:
+                asked_s = time.monotonic()
+                self._committed(self._published())
+                return time.monotonic() - asked_s > SLOW_S
+
+            until(is_slow, "acknowledgements come late")
+            self._run_for(0 if self._short else self._rng.uniform(10, 30))
+        self._since_s = time.monotonic()
+        if self._fleet.restarts != before:
+            raise SoakError("a worker ended because Kafka acknowledged late")
+        return 1
+
+    def _fill_disk(self) -> int:
+        """A worker there lives on and can be killed and started again; a new one says what is wrong."""
+        with machine.disk(self._directory / "disk") as disk:
+            self._fleet.stop(self._rng.choice(self._fleet.workers))
+            victim = self._fleet.start(disk.directory / "state")
+            until(self._fleet.are_ready, "workers ready, one on the small disk", SURVIVE_S)
+            self._still_run(victim)
+            disk.fill()
+            self._run_for(self._rng.uniform(1, 2 if self._short else 10))
+            self._still_run(victim)
+            self._since_s = time.monotonic()
+            self._fleet.kill(victim)
+            victim = self._fleet.start(disk.directory / "state")
+            said = self._fleet.start_in_vain(disk.directory / "new")
+            if len(said) != 2 or "No space left on device" not in said[-1]:
+                raise SoakError(f"a worker on a full disk said: {said}")
+            self._recovered(DISK)
+            self._still_run(victim)
+        return 1
+
+    def _jump_back(self) -> int:
+        """One worker's clock, while its events go on; then it is set right."""
+        clock = machine.FakedClock(self._directory / "clock")
+        self._fleet.stop(self._rng.choice(self._fleet.workers))
+        victim = self._fleet.start(environ=clock.environment)
+        until(self._fleet.are_ready, "workers ready, one with a faked clock", SURVIVE_S)
+        self._still_run(victim)
+        until(victim.counted, "the worker with a faked clock counts")  # it goes by the times it has seen
+        clock.set("-1h")
+
+        def has_jumped() -> bool:
+            at = victim.clock()
+            return at is not None and at < datetime.now(UTC) - timedelta(minutes=59)
+
+        until(has_jumped, "the worker's clock has jumped")
+        self._run_for(self._rng.uniform(1, 2 if self._short else 20))
+        self._recovered(CLOCK)
+        self._still_run(victim)
+        clock.set("+0")
+        self._since_s = time.monotonic()
+        self._fleet.stop(victim)
+        self._fleet.start()
+        return 1
+
+    def _still_run(self, worker: WorkerInstance) -> None:
+        if worker not in self._fleet.workers or worker.code is not None:
+            raise SoakError(f"a worker ended by itself: {worker.last_line()}")
 
     def _change_journey(self) -> int:
         """Worker by worker to the next file, under load but for the changed stage; at last the first file."""

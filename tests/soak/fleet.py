@@ -10,13 +10,14 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from tests.polling import until
-from tests.programs import TOUCHPOINT, environment
+from tests.programs import TOUCHPOINT, Samples, environment
 
 STOP_S = 60
 """A graceful stop may take 20 s (`streams.worker.STOP_S`); more is a hang."""
@@ -43,7 +44,7 @@ class InexactError(SoakError):
 class WorkerInstance:
     """One `touchpoint worker` process; what it says goes to a file."""
 
-    def __init__(self, log: Path, settings: dict[str, str]) -> None:
+    def __init__(self, log: Path, settings: Mapping[str, str], environ: Mapping[str, str]) -> None:
         self._log = log
         with log.open("wb") as out:
             self._process = subprocess.Popen(
@@ -51,7 +52,7 @@ class WorkerInstance:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=environment(**settings),
+                env={**environment(**settings), **environ},
             )
         self.was_ready = False
 
@@ -75,8 +76,30 @@ class WorkerInstance:
 
     def last_line(self) -> str:
         """The last thing it said."""
-        lines = self._log.read_text(errors="replace").splitlines()
-        return lines[-1] if lines else "(nothing)"
+        return (self.said() or ["(nothing)"])[-1]
+
+    def said(self) -> list[str]:
+        """All that it said, in lines."""
+        return self._log.read_text(errors="replace").splitlines()
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most memory it has had; 0 once it has ended."""
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{self._process.pid}/status").read_text()
+            if found := re.search(r"VmHWM:\s+(\d+) kB", status):
+                return int(found[1]) * 1024
+        return 0
+
+    def counted(self) -> float:
+        """Events it has counted since its start."""
+        scrape = self.get("/metrics")
+        return 0 if scrape is None else Samples(scrape).sum("touchpoint_records_total", result="counted")
+
+    def clock(self) -> datetime | None:
+        """The time it has; None when it does not answer."""
+        answer = self.get("/api/stages")
+        return None if answer is None else datetime.fromisoformat(json.loads(answer)["at"])
 
     def get(self, path: str) -> str | None:
         """The body of a GET; None when it does not answer, or says no."""
@@ -103,6 +126,8 @@ class Fleet:
         self._started = 0
         self.workers: list[WorkerInstance] = []
         self.restarts = 0
+        self.peak_bytes = 0
+        """The most memory that any worker has had."""
 
     def __enter__(self) -> Self:
         return self
@@ -119,14 +144,22 @@ class Fleet:
         """The journey file of workers started from now on."""
         self._settings["JOURNEY"] = str(file)
 
-    def start(self) -> WorkerInstance:
-        """One more worker."""
+    def start(self, state: Path | None = None, environ: Mapping[str, str] | None = None) -> WorkerInstance:
+        """One more worker, with a state directory of its own unless told otherwise."""
         self._started += 1
-        state = self._directory / f"state-{self._started}"
+        state = state or self._directory / f"state-{self._started}"
         log = self._directory / f"worker-{self._started}.log"
-        worker = WorkerInstance(log, {**self._settings, "STATE_DIR": str(state)})
+        worker = WorkerInstance(log, {**self._settings, "STATE_DIR": str(state)}, environ or {})
         self.workers.append(worker)
         return worker
+
+    def start_in_vain(self, state: Path) -> list[str]:
+        """Start one that must end with 1 by itself; what it said."""
+        worker = self.start(state)
+        self.workers.remove(worker)
+        if (code := worker.wait()) != 1:
+            raise SoakError(f"a worker that cannot start ended with {code}: {worker.last_line()}")
+        return worker.said()
 
     def kill(self, worker: WorkerInstance) -> None:
         """kill -9."""
@@ -142,8 +175,11 @@ class Fleet:
             raise SoakError(f"a worker asked to stop ended with {code}: {worker.last_line()}")
 
     def tend(self) -> None:
-        """Start again what ended by itself."""
+        """Start again what ended by itself, which is never a success."""
         for worker in list(self.workers):
+            self.peak_bytes = max(self.peak_bytes, worker.peak_bytes)
+            if worker.code == 0:
+                raise SoakError(f"a worker that nobody stopped ended with 0: {worker.last_line()}")
             if worker.code is not None:
                 self.restarts += 1
                 self._say(f"  restarted a worker that ended with {worker.code}: {worker.last_line()}")

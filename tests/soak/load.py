@@ -27,6 +27,10 @@ from tests.soak.events import BASE, BLOCK_EVENTS, BLOCKS, Block, blocks, journey
 MOST_BLOCKS = 10
 """Blocks of one batch when catching up: some 300 KB, well below the broker's limit of 1 MiB."""
 
+REQUEST_MS = 120_000
+"""How long a batch may wait for the broker. It is stopped for 30 s, and a loaded machine starts it slowly:
+with aiokafka's 40 s the load gave up."""
+
 LATE_MS = ((0, 94), (4 * 60_000, 3), (50 * 60_000, 2), (30 * 3_600_000, 1))
 """How late blocks are, and how often: late ones land in older panes."""
 
@@ -152,6 +156,7 @@ async def _run(arguments: argparse.Namespace) -> None:
         acks="all",
         enable_idempotence=arguments.idempotent,
         max_batch_size=900_000,
+        request_timeout_ms=REQUEST_MS,
         retry_backoff_ms=200,
     ) as producer:
         load = Load(producer, arguments.events_per_s, arguments.partitions, arguments.seed)

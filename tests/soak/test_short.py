@@ -31,7 +31,7 @@ def test_kill_stop_and_sleep_leave_counts_exact() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_every_fault_leaves_counts_exact() -> None:
     """On Apache Kafka: workers, broker and journey file; nothing lost or doubled."""
     soak("apache", 2000, seed=2)

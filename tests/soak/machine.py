@@ -1,0 +1,76 @@
+"""What a worker's machine can do to it: a disk without room, a clock that jumps. Debian, the disk as root."""
+
+import errno
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from tests.soak.fleet import SoakError
+
+
+class Disk:
+    """A file system of its own, so small that it can be filled: neither data nor files fit any more."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def fill(self) -> None:
+        """Until there is room for no byte and no name."""
+        with (self.directory / "filling").open("wb", buffering=0) as filling:
+            _until_full(lambda _: filling.write(bytes(4096)))
+        _until_full(lambda number: (self.directory / f"filling-{number}").touch())
+
+
+@contextmanager
+def disk(directory: Path) -> Iterator[Disk]:
+    """A disk, empty at first."""
+    directory.mkdir(exist_ok=True)
+    _run("mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=20", "touchpoint-soak", str(directory))
+    try:
+        yield Disk(directory)
+    finally:
+        _run("umount", "--lazy", str(directory))  # a worker may still have it
+
+
+class FakedClock:
+    """The clock of whatever is started with this environment; the clock that only goes forward is real."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.set("+0")
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables of libfaketime, which takes the place of the C library's clock."""
+        found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+        if not found:
+            raise SoakError("libfaketime is missing: run deploy/install-test-programs")
+        return {
+            "LD_PRELOAD": str(found[0]),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_CACHE_DURATION": "1",  # seconds until a jump is seen
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def set(self, offset: str) -> None:
+        """Off by so much from now on, e.g. "-1h"."""
+        new = self._file.with_suffix(".new")
+        new.write_text(offset)
+        new.replace(self._file)  # never seen half written
+
+
+def _until_full(write: Callable[[int], object]) -> None:
+    try:
+        for number in count():
+            write(number)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SoakError(f"{' '.join(command)}: {done.stderr.strip()}")
