@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 MINUTES ?= 30
+INPUTS ?= 10000000
 
-.PHONY: install demo test test-all lint bench soak lock
+.PHONY: install demo pages render test test-all lint bench soak fuzz lock
 
 install: $(VENV)/.installed
 
@@ -18,6 +19,15 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: install
 	@$(BIN)/touchpoint demo $(ARGS)
+
+# Prometheus and Alertmanager beside the demo, and every page printed; installs the two (Debian, root).
+pages: install
+	@deploy/install-test-programs prometheus prometheus-alertmanager
+	@$(BIN)/python -m deploy.alerting $(ARGS)
+
+# What is generated from the shipped journey file.
+render: install
+	$(BIN)/touchpoint render monitor/journey.yaml --out .
 
 lint: install
 	$(BIN)/ruff check .
@@ -39,6 +49,11 @@ bench: install
 # Faults under load on Apache Kafka, 30 minutes unless told otherwise; needs Java 17 (deploy/install-test-programs).
 soak: install
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+# Coverage-guided inputs to the codec. Atheris is not locked: its wheels are for Linux on x86-64 only.
+fuzz: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3,<4'
+	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(ARGS)
 
 # No package host is named in the lock file: hashes are enough.
 lock:

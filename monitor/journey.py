@@ -11,6 +11,9 @@ from typing import Literal
 OTHER = "other"
 """Label value of any segment, channel, partner, location or reason the journey file does not name."""
 
+ALL = "all"
+"""Label value of all segments or all stages together."""
+
 NONE = "none"
 """Label value of an event that names no partner."""
 
@@ -18,6 +21,12 @@ OUTCOMES = ("ok", "wow", "failed", "abandoned")
 """Outcomes every stage knows; a stage may declare more."""
 
 Kind = Literal["customer", "background", "partner", "feedback", "staff"]
+
+CHANGES_TOPIC = "touchpoint.changes.v1"
+"""Where deploys and incidents are published, unless the journey file says another."""
+
+Hours = tuple[tuple[tuple[int, int], ...], ...]
+"""Seven days from Monday on, each with its spans (from minute, to minute) of local time; `()` is always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,8 @@ class Stage:
     reasons: tuple[str, ...]
     per_hour: float | None
     by_hour: tuple[float, ...]
+    hours: Hours
+    dedupe_ms: int
     experiences: tuple[Experience, ...]
 
     @property
@@ -84,6 +95,18 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
+class Links:
+    """Where people who get an alert find the monitor's own pages and its boards, and where alerts are sent.
+
+    No slash at the end; `/page`, `/ticket` or `/heartbeat` follows the webhook.
+    """
+
+    monitor: str = "http://localhost:8080"
+    grafana: str = "http://localhost:3000"
+    webhook: str = "http://localhost:9095"
+
+
+@dataclass(frozen=True, slots=True)
 class Journey:
     """The whole journey file."""
 
@@ -94,6 +117,8 @@ class Journey:
     segments: tuple[str, ...]
     channels: tuple[str, ...]
     partners: tuple[str, ...]
+    links: Links
+    changes_topic: str
     stages: tuple[Stage, ...]
 
     def stage(self, name: str) -> Stage:

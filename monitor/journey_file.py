@@ -14,7 +14,20 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
 
-from monitor.journey import NONE, OTHER, OUTCOMES, Condition, Experience, Journey, Kind, Stage
+from monitor.journey import (
+    ALL,
+    CHANGES_TOPIC,
+    NONE,
+    OTHER,
+    OUTCOMES,
+    Condition,
+    Experience,
+    Hours,
+    Journey,
+    Kind,
+    Links,
+    Stage,
+)
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names become label values, topic names and Grafana uids (at most 40 characters)."""
@@ -25,13 +38,22 @@ TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 NUMBER = re.compile(r"-?(?=\.?[0-9])[0-9]{0,12}(\.[0-9]{0,12})?")
 """Digits enough for any target, few enough that no float overflows and 1 - target is never 0."""
 
+LINK = re.compile(r"https?://[^\s\"'`{}<>]+")
+
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)")
 UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+SPAN = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-(?:([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00))")
+SPAN_EXAMPLE = "09:00-21:00 or 09:00-12:00, 13:00-24:00"
+
 MAX_STAGES = 50
 """Each stage is a topic, a changelog and some 700 series; 10,000 series are the sane most of one instance."""
+
+MAX_DEDUPE_S = 86_400
+"""Ids are kept in memory for so long, 16 bytes each."""
 
 MAX_HORIZON_MS = 3650 * UNIT_MS["d"]
 
@@ -144,7 +166,7 @@ class At:
         found: list[str] = []
         for item in self.items():
             name = item.name() if known is None else item.one_of(known, what)
-            if known is None and name in (OTHER, NONE):
+            if known is None and name in (ALL, NONE, OTHER):
                 item.wrong(f"`{name}` is reserved")
             if name in found:
                 item.wrong(f"`{name}` is given twice")
@@ -221,7 +243,7 @@ def parse(text: str) -> Journey:
 def _journey(root: At) -> Journey | None:
     fields = root.fields(
         required=("version", "journey", "segments", "stages"),
-        optional=("title", "timezone", "horizon", "channels", "partners"),
+        optional=("title", "timezone", "horizon", "links", "channels", "partners", "changes_topic"),
     )
     if "version" in fields and fields["version"].text() not in ("1", ""):
         fields["version"].wrong("this version of the monitor reads version 1")
@@ -238,6 +260,8 @@ def _journey(root: At) -> Journey | None:
     segments = fields["segments"].names() if "segments" in fields else ()
     channels = fields["channels"].names() if "channels" in fields else ()
     partners = fields["partners"].names() if "partners" in fields else ()
+    links = _links(fields["links"]) if "links" in fields else Links()
+    changes_topic = _topic(fields["changes_topic"]) if "changes_topic" in fields else CHANGES_TOPIC
     if "stages" not in fields:
         return None
     stage_fields = fields["stages"].members()
@@ -249,10 +273,28 @@ def _journey(root: At) -> Journey | None:
         _stage(stage_name, at, tuple(stage_fields), segments, channels, partners)
         for stage_name, at in stage_fields.items()
     )
-    _no_shared_topic(stages, stage_fields)
+    _no_shared_topic(changes_topic, stages, stage_fields)
     _no_dependency_cycle(stages, stage_fields)
     title = fields["title"].text() if "title" in fields else name
-    return Journey(name, title, timezone, horizon_ms, segments, channels, partners, stages)
+    return Journey(
+        name, title, timezone, horizon_ms, segments, channels, partners, links, changes_topic, stages
+    )
+
+
+def _topic(at: At) -> str:
+    topic = at.text()
+    if topic and not TOPIC.fullmatch(topic):
+        at.wrong(f"`{topic}` is no Kafka topic name")
+    return topic
+
+
+def _links(at: At) -> Links:
+    found = {}
+    for key, member in at.fields(required=(), optional=("monitor", "grafana", "webhook")).items():
+        found[key] = member.text().rstrip("/")
+        if found[key] and not LINK.fullmatch(found[key]):
+            member.wrong(f"`{found[key]}` must be an http or https address")
+    return Links(**found)
 
 
 def _stage(
@@ -265,11 +307,13 @@ def _stage(
 ) -> Stage:
     if not NAME.fullmatch(name):
         at.wrong(f"`{name}` must be lower case letters, digits and _, at most 40, a letter first")
+    if name == ALL:
+        at.wrong(f"`{name}` is reserved")
     fields = at.fields(
         required=("kind", "owner", "experiences"),
         optional=(
             "title", "topic", "partitions", "runbook", "depends_on", "outcomes", "partners",
-            "locations", "reasons", "expects",
+            "locations", "reasons", "expects", "hours", "dedupe_s",
         ),
     )  # fmt: skip
     topic = fields["topic"].text() if "topic" in fields else f"touchpoint.{name.replace('_', '-')}.v1"
@@ -314,10 +358,19 @@ def _stage(
         reasons=reasons,
         per_hour=per_hour,
         by_hour=by_hour,
+        hours=_hours(fields["hours"]) if "hours" in fields else (),
+        dedupe_ms=_dedupe_ms(fields["dedupe_s"]) if "dedupe_s" in fields else 0,
         experiences=tuple(
             _experience(key, member, segments, known_values) for key, member in experience_fields.items()
         ),
     )
+
+
+def _dedupe_ms(at: At) -> int:
+    seconds = _positive(at, whole=True)
+    if seconds > MAX_DEDUPE_S:
+        at.wrong(f"must be at most {MAX_DEDUPE_S}, one day")
+    return int(seconds * 1000)
 
 
 def _expects(at: At) -> tuple[float | None, tuple[float, ...]]:
@@ -329,6 +382,54 @@ def _expects(at: At) -> tuple[float | None, tuple[float, ...]]:
     if len(by_hour) != 24 or min(by_hour) < 0 or sum(by_hour) == 0:
         fields["by_hour"].wrong("must be 24 weights from midnight on, none negative, not all 0")
     return per_hour, by_hour
+
+
+def _hours(at: At) -> Hours:
+    week: list[tuple[tuple[int, int], ...]] = [()] * len(DAYS)
+    given: set[int] = set()
+    members = at.members()
+    if isinstance(at.node, yaml.MappingNode) and not members:
+        at.wrong("must name at least one day")
+    for key, member in members.items():
+        spans = _spans(member)
+        for day in _days(key, member):
+            if day in given:
+                member.wrong(f"`{DAYS[day]}` is given twice")
+            given.add(day)
+            week[day] = spans
+    return tuple(week)
+
+
+def _days(key: str, at: At) -> Iterable[int]:
+    names = key.split("-")
+    unknown = [name for name in names if name not in DAYS]
+    for name in unknown:
+        at.wrong(f"unknown day `{name}`{nearest(name, DAYS)}")
+    if unknown:
+        return ()
+    first, last = DAYS.index(names[0]), DAYS.index(names[-1])
+    if len(names) > 2 or (len(names) == 2 and first >= last):
+        at.wrong(f"`{key}` must be a day such as mon, or days from one to a later one such as mon-fri")
+        return ()
+    return range(first, last + 1)
+
+
+def _spans(at: At) -> tuple[tuple[int, int], ...]:
+    found: list[tuple[int, int]] = []
+    text = at.text()
+    for part in text.split(",") if text else ():
+        match = SPAN.fullmatch(part.strip())
+        if not match:
+            at.wrong(f"`{part.strip()}` must be hours such as {SPAN_EXAMPLE}")
+            continue
+        times = [int(number) for number in match.groups() if number is not None]
+        start, end = times[0] * 60 + times[1], times[2] * 60 + times[3]
+        if start >= end:
+            at.wrong(f"`{match[0]}` must end after it begins; a night is until 24:00, and from 00:00 on")
+        elif found and start < found[-1][1]:
+            at.wrong(f"`{match[0]}` must begin where the hours before it end, or later")
+        found.append((start, end))
+    return tuple(found)
 
 
 def _positive(at: At, *, whole: bool = False) -> float:
@@ -387,13 +488,13 @@ def _condition(field: str, at: At, known_values: dict[str, tuple[str, ...]]) -> 
     return Condition(field, at_most=read("at_most"), at_least=read("at_least"))
 
 
-def _no_shared_topic(stages: Iterable[Stage], fields: dict[str, At]) -> None:
-    owner: dict[str, str] = {}
+def _no_shared_topic(changes_topic: str, stages: Iterable[Stage], fields: dict[str, At]) -> None:
+    owner = {changes_topic: "`changes_topic`"}
     for stage in stages:
         for topic in (stage.topic, stage.dead_letter_topic):
             if topic in owner:
-                fields[stage.name].wrong(f"topic `{topic}` already belongs to stage `{owner[topic]}`")
-            owner.setdefault(topic, stage.name)
+                fields[stage.name].wrong(f"topic `{topic}` already belongs to {owner[topic]}")
+            owner.setdefault(topic, f"stage `{stage.name}`")
 
 
 def _no_dependency_cycle(stages: Iterable[Stage], fields: dict[str, At]) -> None:

@@ -1,5 +1,7 @@
 """An event in, the names of the counters it adds to out. Everything the monitor counts is named here.
 
+An event outside its stage's opening hours is counted by its outcome, and judged for nothing.
+
 A pane is a sum of named counters; this is the only place that says what those names are:
 
     good/<experience>/<segment>/<partner>    judged and good
@@ -19,6 +21,7 @@ from typing import Any
 
 from monitor.event import Event
 from monitor.journey import NONE, OTHER, Condition, Experience, Journey, Stage
+from monitor.rhythm import MINUTE_MS, is_open
 
 BOUNDS_S = (
     0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1800, 3600, 7200, 21600, 86400, 259200,
@@ -102,7 +105,10 @@ class Judge:
         self._partners = _labels(stage.partners, absent=NONE)
         self._reasons = _labels(stage.reasons, absent=NO_REASON)
         self._rules = {experience.name: _rule(experience) for experience in stage.experiences}
+        self._is_open = _opening(journey, stage)
         self._tests = tuple(_test(condition) for condition in _beyond_the_key(stage))
+        if stage.hours:
+            self._tests = (self._is_open, *self._tests)
         self._memo: dict[tuple[object, ...], Verdict] = {}
 
     def judge(self, event: Event) -> Verdict:
@@ -121,7 +127,7 @@ class Judge:
         reason = self._reasons.get(event.reason, OTHER)
         counters = [outcome_name(event.outcome)]
         bad_for = []
-        for experience, rule in self._rules.items():
+        for experience, rule in self._rules.items() if self._is_open(event) else ():
             good = rule(event)
             if good is None:
                 continue
@@ -157,6 +163,22 @@ def _labels(names: tuple[str, ...], absent: str) -> dict[str | None, str]:
 
 
 Rule = Callable[[Event], bool | None]
+
+
+def _opening(journey: Journey, stage: Stage) -> Rule:
+    if not stage.hours:
+        return lambda event: True  # noqa: ARG005 - a rule is asked with the event
+    known_minute, known = -1, True
+
+    def is_in_hours(event: Event) -> bool:
+        """Hours are whole minutes, and events come by time: the answer of the last minute mostly holds."""
+        nonlocal known_minute, known
+        minute = event.at_ms // MINUTE_MS
+        if minute != known_minute:
+            known_minute, known = minute, is_open(journey, stage, minute * MINUTE_MS)
+        return known
+
+    return is_in_hours
 
 
 def _rule(experience: Experience) -> Rule:

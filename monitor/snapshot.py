@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from monitor.change import Change
 from monitor.journey import OTHER, Experience, Journey, Stage
 from monitor.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
-from monitor.measures import Share, State, headline_window, state
+from monitor.limits import State, state
+from monitor.measures import Share, headline_window
 from monitor.windows import WINDOW_LABELS, Numbers, StageWindows
 
 MIN_SEGMENT_EVENTS = 10
@@ -137,6 +139,7 @@ class Snapshot:
     partitions: int = 0
     owned: int = 0
     worker: str = ""
+    changes: tuple[Change, ...] = ()
     problems: tuple[str, ...] = field(default=())
 
 

@@ -25,6 +25,10 @@ class Window:
     ms: int
     grain: Grain
 
+    def start_ms(self, now_ms: int) -> int:
+        """Where it begins: at the start of the oldest pane that it includes."""
+        return self.grain.start_of(now_ms) - self.ms + self.grain.ms
+
 
 WINDOWS = (
     Window("20s", 20_000, SHORT),

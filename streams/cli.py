@@ -19,7 +19,9 @@ from monitor.errors import UserError
 from monitor.faults import FAULTS, Fault, parse_fault
 from monitor.journey import Journey
 from streams import settings as settings_reader
+from streams.cli_backtest import backtest
 from streams.cli_letters import dead_letters
+from streams.cli_render import render
 from streams.clock import now_ms
 from streams.command import (
     ONE_BLAS_THREAD,
@@ -51,6 +53,8 @@ app = typer.Typer(
 
 
 app.add_typer(dead_letters, name="dead-letters")
+app.command()(backtest)
+app.command()(render)
 
 
 def main() -> None:
@@ -132,6 +136,21 @@ def worker() -> None:
 
 
 @app.command()
+def pages(
+    http: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "127.0.0.1:9095",
+) -> None:
+    """Print every alert that Alertmanager or Grafana posts here, and say when the heartbeat stops.
+
+    Example: touchpoint pages --http 127.0.0.1:9095
+    """
+    from streams.pages import Pages
+
+    address = _replace("TOUCHPOINT_HTTP", http).http
+    printer = Pages(typer.echo)
+    run(lambda stop: printer.serve(address, stop))
+
+
+@app.command()
 def check(file: Annotated[Path, typer.Argument(help="The journey file.")]) -> None:
     """Validate a journey file: every error at once, with line, YAML path and the nearest valid name.
 
@@ -174,6 +193,30 @@ def publish() -> None:
     lines = ((number, line) for number, line in enumerate(sys.stdin.buffer, 1))
     report = run(lambda stop: traffic.publish(journey, settings, lines, stop, now_ms=now_ms()))
     _tell(report)
+
+
+@app.command()
+def change(
+    title: Annotated[str, typer.Argument(help="What changed, in at most 80 characters.")],
+    kind: Annotated[str, typer.Option(help="deploy, incident or other.")] = "deploy",
+    stage: Annotated[str | None, typer.Option(help="The stage it is about; all unless set.")] = None,
+    at: Annotated[str | None, typer.Option(help="RFC 3339 time when it happened; now unless set.")] = None,
+) -> None:
+    """Publish a deploy or an incident; alerts and boards then say what changed last.
+
+    Example: touchpoint change "checkout 4.2.0" --stage web_checkout
+    """
+    from streams import changes, traffic
+
+    settings = read_settings()
+    journey = read_journey(settings.journey)
+    try:
+        at_ms = traffic.read_time(at) if at else now_ms()
+        value = changes.record(journey, title, kind, stage, at_ms, now_ms())
+    except ValueError as error:
+        raise failed(str(error)) from None
+    run(lambda _: changes.publish(journey, settings, value))
+    typer.echo(value.decode())
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Any
 
 from monitor.faults import Fault
 from monitor.journey import Journey
-from monitor.measures import State
+from monitor.limits import State
 from monitor.publisher import Publisher
 from monitor.simulator import Simulator
 from streams import topics

@@ -1,4 +1,4 @@
-"""What a worker answers over HTTP: metrics, probes, the API and the live page."""
+"""What a worker answers over HTTP: metrics, probes, the API, the live page and the runbooks."""
 
 import asyncio
 import ssl
@@ -23,6 +23,9 @@ PAGE = {
     "/page.js": ("page.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+
+RUNBOOKS = "runbooks"
+"""A file `<alert>.md` for each alert; served as plain text, which reads well on a telephone at night."""
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'",
@@ -60,6 +63,11 @@ class HttpServer:
             path: (files("streams").joinpath("page", name).read_bytes(), content_type)
             for path, (name, content_type) in PAGE.items()
         }
+        self._runbooks = {
+            file.name.removesuffix(".md"): file.read_bytes()
+            for file in files("streams").joinpath(RUNBOOKS).iterdir()
+            if file.name.endswith(".md")
+        }
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
@@ -71,6 +79,7 @@ class HttpServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/api/stages", self._stages)
         app.router.add_get("/api/stages/{stage}/failures", self._stage_failures)
+        app.router.add_get("/runbooks/{name}", self._runbook)
         for path in PAGE:
             app.router.add_get(path, self._static)
         runner = self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
@@ -115,6 +124,12 @@ class HttpServer:
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
         return _json({"stage": stage, "failures": [_failure(failure) for failure in failures]})
+
+    async def _runbook(self, request: web.Request) -> web.Response:
+        text = self._runbooks.get(request.match_info["name"])
+        if text is None:
+            return web.Response(text="no such runbook\n", status=404)
+        return web.Response(body=text, content_type="text/plain", charset="utf-8")
 
     async def _static(self, request: web.Request) -> web.Response:
         body, content_type = self._page[request.path]

@@ -1,6 +1,7 @@
 """The one place that draws on a terminal: the demo's view of the stages, and progress of long work."""
 
-from typing import Any, Self
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -77,12 +78,43 @@ def _spark(qualities: list[float | None]) -> str:
     return "".join(" " if q is None else BARS[min(int(q * len(BARS)), len(BARS) - 1)] for q in qualities)
 
 
+class Row(NamedTuple):
+    """A line of a table; a loud one stands out."""
+
+    cells: tuple[str, ...]
+    is_loud: bool
+
+
+UNBOUNDED = 400
+"""Width where standard output is no terminal: a line of a file is not folded."""
+
+
+def _to_output() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=UNBOUNDED)
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Row]) -> None:
+    """A table on standard output."""
+    table = Table(*headings)
+    for row in rows:
+        table.add_row(*map(Text, row.cells), style="bold" if row.is_loud else None)
+    _to_output().print(table)
+
+
+def say(line: str) -> None:
+    """A line of its own on standard output, after a table."""
+    _to_output().print(Text(line), soft_wrap=True)
+
+
 def progress(total: int | None) -> Progress:
-    """A progress bar on standard error; a bare count where the total is unknown."""
+    """Progress on standard error, if a terminal; a bare count where the total is unknown."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         *([BarColumn(), MofNCompleteColumn()] if total else [TextColumn("{task.completed}")]),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,  # it would leave an empty line there
     )

@@ -127,13 +127,18 @@ def source_topics(journey: Journey) -> list[Topic]:
 
 
 def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Topic]:
-    """What the monitor writes: a changelog with its source's partition count, and dead letters."""
+    """What else the monitor needs: a changelog with its source's partition count, dead letters, changes."""
     topics = []
     for stage in journey.stages:
         changelog = changelog_topic(group, stage.name)
         topics.append(Topic(changelog, counts[stage.topic], {"cleanup.policy": "compact"}))
         topics.append(Topic(stage.dead_letter_topic, None, {"max.message.bytes": str(MAX_RECORD_BYTES)}))
-    return topics
+    return [*topics, changes_topic(journey)]
+
+
+def changes_topic(journey: Journey) -> Topic:
+    """Where deploys and incidents are published; every worker reads all of it."""
+    return Topic(journey.changes_topic, 1)
 
 
 async def ensure(admin: AIOKafkaAdminClient, journey: Journey, settings: Settings) -> dict[str, int]:
@@ -144,6 +149,11 @@ async def ensure(admin: AIOKafkaAdminClient, journey: Journey, settings: Setting
     counts = await _ensure(admin, source_topics(journey), settings)
     await _ensure(admin, own_topics(journey, settings.group, counts), settings)
     return counts
+
+
+async def ensure_changes(admin: AIOKafkaAdminClient, journey: Journey, settings: Settings) -> None:
+    """Create the topic of changes if it is missing, compare it if it is there; TopicError as `ensure`."""
+    await _ensure(admin, [changes_topic(journey)], settings)
 
 
 async def _ensure(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings) -> dict[str, int]:

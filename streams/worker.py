@@ -13,6 +13,7 @@ from monitor.journey import Journey
 from monitor.snapshot import Snapshot, unknown_stage
 from streams import topics
 from streams.app import App
+from streams.changes import ChangesReader
 from streams.clock import now_ms
 from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.http import HttpServer
@@ -45,6 +46,7 @@ class Worker:
             settings.http, self.snapshot, self.failures, guard=Guard(settings), ssl_context=certificate
         )
         self._scheme = "https" if certificate else "http"
+        self._changes = ChangesReader(journey, settings)
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._version = version("touchpoint-monitor")
         self._snapshot: Snapshot | None = None
@@ -89,6 +91,7 @@ class Worker:
         stop_flushing = asyncio.Event()
         flushing: list[asyncio.Task[None]] = []
         pulse: asyncio.Task[None] | None = None
+        reading = asyncio.create_task(self._changes.run())
         failing = asyncio.create_task(app.wait_for_failure())
         try:
             await app.start()
@@ -99,10 +102,12 @@ class Worker:
                 raise WorkerFailedError(failing.result())
         finally:
             failing.cancel()
+            reading.cancel()
             if pulse is not None:
                 pulse.cancel()
             stop_flushing.set()
             await self._stop(app, flushing)
+            await asyncio.wait({reading}, timeout=STOP_S)
 
     async def _stop(self, app: App, flushing: list[asyncio.Task[None]]) -> None:
         """Write and commit what is folded, then leave the group. If Kafka is gone, leave without."""
@@ -148,6 +153,7 @@ class Worker:
             partitions=app.partition_total if app else 0,
             owned=sum(len(one.owned or ()) for one in app.processors) if app else 0,
             worker=self._name,
+            changes=self._changes.since(at_ms),
             problems=() if ready else (self._problem(app),),
         )
 

@@ -13,11 +13,13 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor import metrics
+from monitor.change import Change
 from monitor.event import Event, Reason
 from monitor.exposition import render
 from monitor.journey_file import parse
-from monitor.judging import BUCKETS, Judge, counter_names
+from monitor.judging import BUCKETS, Judge, counter_names, reason_labels
 from monitor.panes import Tally
+from monitor.rules import SILENT_WINDOWS
 from monitor.snapshot import PartitionLag, Snapshot, stage_snapshot, unknown_stage
 from monitor.windows import WINDOW_LABELS, StageWindows
 
@@ -39,6 +41,11 @@ EVENTS = {
         (1, Event(stage="call_queue", outcome="ok", wait_s=1e6)),
     ],
 }
+
+CHANGES = (
+    Change(NOW - 60_000, "d1", "all", "incident", 'a "quoted" \\ title'),
+    Change(NOW - 500, "d2", "store", "deploy", "kassa 2.0 \u2013 uusi"),
+)
 
 
 def snapshot(ready: bool = True) -> Snapshot:
@@ -64,7 +71,9 @@ def snapshot(ready: bool = True) -> Snapshot:
                 lags=(PartitionLag(0, 12, 0.25), PartitionLag(3, 0, 0)),
             )
         )
-    return Snapshot(CHAIR, NOW, ready, tuple(stages), version='1.2"3')
+    return Snapshot(
+        CHAIR, NOW, ready, tuple(stages), version='1.2"3', partitions=28, owned=14, changes=CHANGES
+    )
 
 
 def openmetrics_families(taken: Snapshot) -> dict[str, Family]:
@@ -149,6 +158,21 @@ def test_values() -> None:
     target = {"stage": "web_checkout", "experience": "checkout_completed"}
     assert value(found, "touchpoint_target_ratio", **target, segment="business") == 0.97
     assert value(found, "touchpoint_target_ratio", **target, segment="new") == 0.95
+    assert value(found, "touchpoint_target_ratio", **target, segment="all") == 0.95
+    checkout = {"stage": "web_checkout", "window": "1m"}
+    for outcome, n in (("ok", 4), ("failed", 2), ("wow", 0), ("abandoned", 0)):
+        assert value(found, "touchpoint_window_outcomes", **checkout, outcome=outcome) == n
+    for reason, n in (("payment_error", 2), ("unspecified", 1), ("stock_gone", 0), ("other", 0)):
+        assert value(found, "touchpoint_window_reasons", **checkout, reason=reason) == n
+    changed = "touchpoint_last_change_timestamp_seconds"
+    assert value(found, changed, stage="all", kind="incident", title='a "quoted" \\ title') == (
+        (NOW - 60_000) / 1000
+    )
+    assert value(found, changed, stage="store", kind="deploy", title="kassa 2.0 \u2013 uusi") == (
+        (NOW - 500) / 1000
+    )
+    assert value(found, "touchpoint_partitions") == 28
+    assert value(found, "touchpoint_partitions_owned") == 14
     last = "touchpoint_last_event_timestamp_seconds"
     assert value(found, last, stage="web_checkout", partner="klarna") == (NOW - 1_500) / 1000
     topic = "touchpoint.web-checkout.v1"
@@ -175,6 +199,12 @@ def test_every_cell_is_there_from_the_start() -> None:
             for name in ("touchpoint_window_events", "touchpoint_window_good"):
                 held = value(found, name, **labels)
                 assert held == 0 or stage.name in EVENTS
+        for outcome, window in itertools.product(stage.outcomes, WINDOW_LABELS):
+            labels = {"stage": stage.name, "outcome": outcome, "window": window}
+            assert value(found, "touchpoint_window_outcomes", **labels) == 0 or stage.name in EVENTS
+        for label, window in itertools.product(reason_labels(stage), WINDOW_LABELS):
+            labels = {"stage": stage.name, "reason": label, "window": window}
+            assert value(found, "touchpoint_window_reasons", **labels) == 0 or stage.name in EVENTS
         for reason in Reason:
             refused = value(found, "touchpoint_dead_letters_total", topic=stage.topic, reason=reason)
             assert refused == (reason is Reason.NOT_JSON)
@@ -228,7 +258,55 @@ def test_renders_what_is_not_known_yet() -> None:
     stages = tuple(unknown_stage(CHAIR, stage) for stage in CHAIR.stages)
     families = openmetrics_families(Snapshot(CHAIR, NOW, False, stages, version="1"))
     assert families["touchpoint_target_ratio"].samples
-    assert families["touchpoint_ready"].samples[0].value == 0
+    for name in ("touchpoint_ready", "touchpoint_partitions", "touchpoint_partitions_owned"):
+        assert [sample.value for sample in families[name].samples] == [0]
+
+
+def test_events_expected_are_those_of_what_the_window_covers() -> None:
+    """From the start of the oldest pane up to now: 30 s into a pane of 5 min, 2h is 1h 55m 30s."""
+    found = text_samples(snapshot())
+    covered_s = {
+        "20s": 10,
+        "1m": 50,
+        "5m": 290,
+        "30m": 1790,
+        "1h": 3590,
+        "2h": 6930,
+        "6h": 21330,
+        "1d": 86130,
+    }
+    assert NOW % 300_000 == 30_000
+    for stage in CHAIR.stages:
+        assert stage.per_hour is not None
+        for window in SILENT_WINDOWS:
+            labels = {"stage": stage.name, "window": window}
+            held = value(found, "touchpoint_window_expected_events", **labels)
+            assert held == pytest.approx(stage.per_hour * covered_s[window] / 3600)
+    expected = [labels for name, labels in found if name == "touchpoint_window_expected_events"]
+    assert len(expected) == len(CHAIR.stages) * len(SILENT_WINDOWS)
+
+
+def test_a_stage_is_open_in_its_hours() -> None:
+    """1 in its hours, 0 outside, also while the worker is not ready; of a closed one nothing is expected."""
+    always = ((0, 1440),)
+    open_now, closed_now = (always,) * 7, ((),) * 7
+    stages = [replace(stage, hours=closed_now) for stage in CHAIR.stages]
+    stages[0] = replace(stages[0], hours=open_now)
+    stages[1] = replace(stages[1], hours=(), per_hour=None)
+    journey = replace(CHAIR, stages=tuple(stages))
+    found = text_samples(replace(snapshot(), journey=journey))
+    is_open = [value(found, "touchpoint_stage_open", stage=stage.name) for stage in stages]
+    assert is_open == [1, 1, 0, 0, 0, 0, 0]
+    unready = text_samples(replace(snapshot(ready=False), journey=journey))
+    assert value(unready, "touchpoint_stage_open", stage=stages[2].name) == 0
+    expected = {
+        dict(labels)["stage"]: held
+        for (name, labels), held in found.items()
+        if name == "touchpoint_window_expected_events"
+    }
+    assert expected.pop(stages[0].name) > 0
+    assert set(expected) == {stage.name for stage in stages[2:]}
+    assert set(expected.values()) == {0}
 
 
 @pytest.mark.parametrize("accept", ["", "*/*", "text/html", PROMETHEUS])

@@ -1,5 +1,6 @@
 """A worker answers over HTTP from snapshots alone, with the same protection on every answer."""
 
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,8 @@ import aiohttp
 import pytest
 
 import streams.http as served
+from monitor import metrics
+from monitor.alerts import alerts
 from monitor.event import Event
 from monitor.exposition import render
 from monitor.journey_file import parse
@@ -216,6 +219,48 @@ async def test_stages(get: Get) -> None:
     assert (quiet["state"], quiet["quality"], quiet["target"], quiet["weakest"], quiet["n"]) == (
         "quiet", None, None, None, 0,
     )  # fmt: skip
+
+
+RUNBOOK_FILES = FILES.parent / "runbooks"
+
+
+def test_every_alert_has_a_runbook() -> None:
+    """And no runbook is of an alert that does not exist."""
+    assert {file.stem for file in RUNBOOK_FILES.iterdir()} == {alert.name for alert in alerts(CHAIR)}
+
+
+@pytest.mark.parametrize("name", sorted({alert.name for alert in alerts(CHAIR)}))
+async def test_runbooks(get: Get, name: str) -> None:
+    """Each alert's runbook is served as text that a browser shows."""
+    answer = await get(f"/runbooks/{name}")
+    assert (answer.status, answer.content_type, answer.charset) == (200, "text/plain", "utf-8")
+    assert await answer.read() == (RUNBOOK_FILES / f"{name}.md").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name", ["StageDegraded.md", "stagedegraded", "..%2Fpage%2Findex.html", "%3Cb%3E", ""]
+)
+async def test_unknown_runbook(get: Get, name: str) -> None:
+    """Any other name is not found, and not echoed."""
+    answer = await get(f"/runbooks/{name}")
+    assert answer.status == 404
+    assert name not in (await answer.text()) or not name
+
+
+@pytest.mark.parametrize("file", sorted(RUNBOOK_FILES.iterdir()), ids=lambda file: file.stem)
+def test_runbooks_speak_of_what_there_is(file: Path) -> None:
+    """One page, with every question answered; the metrics it asks for exist, with their labels."""
+    text = file.read_text()
+    assert 30 <= len(text.splitlines()) <= 50
+    assert text.startswith(f"# {file.stem}\n")
+    for heading in ("What it means for the customer", "Look first", "When it resolves", "Sensitivity"):
+        assert f"\n## {heading}" in text
+    labels = {metric.name: {*metric.labels} for metric in metrics.METRICS}
+    labels |= {
+        f"{metric.name}_total": {*metric.labels} for metric in metrics.METRICS if metric.kind == "counter"
+    }
+    for name, selector in re.findall(r"\b(touchpoint_\w+)(?:\{([^}]*)\})?", text):
+        assert set(re.findall(r"(\w+)=", selector)) <= labels[name]
 
 
 async def test_stages_while_not_ready(get: Get, worker: Worker) -> None:

@@ -96,6 +96,7 @@ def test_what_is_left_out_has_a_default() -> None:
     assert (journey.title, journey.timezone, journey.horizon_ms) == ("small", "UTC", 8 * 86_400_000)
     assert (desk.topic, desk.title) == ("touchpoint.front-desk.v1", "Front desk")
     assert (desk.partitions, desk.per_hour, desk.by_hour) == (None, None, ())
+    assert desk.dedupe_ms == 0
     assert desk.outcomes == ("ok", "wow", "failed", "abandoned")
     assert desk.experiences[0].title == "Greeted"
 
@@ -183,6 +184,67 @@ def test_too_many_stages_are_an_error() -> None:
     stages = ", ".join(f"s{i}: {stage}" for i in range(51))
     errors = errors_of(f"version: 1\njourney: big\nsegments: []\nstages: {{{stages}}}\n")
     assert errors == ["line 4: stages: are 51; one journey may have 50"]
+
+
+@pytest.mark.parametrize("seconds", [1, 600, 86_400])
+def test_a_stage_may_say_for_how_long_ids_are_known(seconds: int) -> None:
+    """Whole seconds up to a day."""
+    (desk,) = parse(SMALLEST.replace("kind: staff", f"kind: staff\n    dedupe_s: {seconds}")).stages
+    assert desk.dedupe_ms == 1000 * seconds
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("0", "must be a whole number above 0"),
+        ("-60", "must be a whole number above 0"),
+        ("0.5", "must be a whole number above 0"),
+        ("86401", "must be at most 86400, one day"),
+        ("10m", "`10m` must be a number such as 0.98 or 20"),
+        ("[60]", "must be a text"),
+        ("", "must be a text"),
+    ],
+)
+def test_any_other_time_is_an_error(given: str, message: str) -> None:
+    """Ids are held in memory, so a slip in the unit is told before a worker starts."""
+    errors = errors_of(SMALLEST.replace("kind: staff", f"kind: staff\n    dedupe_s: {given}"))
+    assert errors == [f"line 7: stages.front_desk.dedupe_s: {message}"]
+
+
+@pytest.mark.parametrize(
+    ("given", "week"),
+    [
+        ('{mon-fri: "09:00-21:00", sat: "10:00-18:00"}', [[(540, 1260)]] * 5 + [[(600, 1080)], []]),
+        ("{sun: 00:00-24:00}", [[]] * 6 + [[(0, 1440)]]),
+        ('{tue: "09:00-12:00,12:00-13:00 , 23:59-24:00"}', [[], [(540, 720), (720, 780), (1439, 1440)]]),
+        ('{mon-sun: "08:00-20:00"}', [[(480, 1200)]] * 7),
+    ],
+)
+def test_opening_hours(given: str, week: list[list[tuple[int, int]]]) -> None:
+    """Seven days from Monday on, in minutes; days that are not named are closed."""
+    (desk,) = parse(SMALLEST.replace("kind: staff", f"kind: staff\n    hours: {given}")).stages
+    assert desk.hours == tuple(tuple(day) for day in week + [[]] * (7 - len(week)))
+
+
+def test_the_example_in_the_shipped_file_is_good() -> None:
+    """What stands there as a comment is read when it is no comment any more."""
+    chair = parse(SHIPPED.replace("# hours: ", "hours: ").replace("# changes_topic: ", "changes_topic: "))
+    assert chair.stage("store").hours[6] == ((720, 900), (960, 1080))
+    assert chair.changes_topic == parse(SHIPPED).changes_topic
+
+
+def test_without_opening_hours() -> None:
+    """A stage that names none is always open, and the shipped ones are."""
+    assert {stage.hours for text in (SMALLEST, SHIPPED) for stage in parse(text).stages} == {()}
+
+
+def test_the_topic_of_changes_may_be_named() -> None:
+    """It has a default, and may not be a topic of a stage."""
+    assert parse(SMALLEST).changes_topic == "touchpoint.changes.v1"
+    assert parse("changes_topic: our.deploys\n" + SMALLEST).changes_topic == "our.deploys"
+    assert errors_of("changes_topic: touchpoint.front-desk.v1.dlq\n" + SMALLEST) == [
+        "line 6: stages.front_desk: topic `touchpoint.front-desk.v1.dlq` already belongs to `changes_topic`"
+    ]
 
 
 @pytest.mark.parametrize("key", ["segments", "channels", "partners"])

@@ -293,3 +293,46 @@ def test_bucket_ends() -> None:
     assert bucket_names("wait")[-1] == "wait/+Inf"
     assert list(BOUNDS_S) == sorted(set(BOUNDS_S))
     assert [float(name) for name in BUCKETS[:-1]] == list(BOUNDS_S)
+
+
+SHOP = """\
+version: 1
+journey: shop
+timezone: Europe/Helsinki
+segments: []
+stages:
+  store:
+    kind: customer
+    owner: store
+    hours: {mon-fri: "09:00-21:00"}
+    experiences:
+      served: {judges: {}, good: {outcome: [ok]}, target: 0.9}
+"""
+
+
+@pytest.mark.parametrize(
+    ("at", "counters", "bad_for"),
+    [
+        ("2026-07-06T08:59:59.999+03:00", "outcome/failed", ()),
+        ("2026-07-06T09:00:00+03:00", "outcome/failed bad/served/other/none reason/queue", ("served",)),
+        ("2026-07-06T17:59:59Z", "outcome/failed bad/served/other/none reason/queue", ("served",)),
+        ("2026-07-06T18:00:00Z", "outcome/failed", ()),
+        ("2026-07-11T12:00:00+03:00", "outcome/failed", ()),
+    ],
+)
+def test_outside_opening_hours_nothing_is_judged(at: str, counters: str, bad_for: tuple[str, ...]) -> None:
+    """It counts as an event, is bad for nothing and adds no reason, in whatever order events come."""
+    shop = parse(SHOP.replace("owner: store", "owner: store\n    reasons: [queue]"))
+    event = Event(stage="store", outcome="failed", reason="queue", time=datetime.fromisoformat(at))
+    inside = Event(stage="store", outcome="failed", reason="queue", time=datetime(2026, 7, 6, 9, tzinfo=UTC))
+    judge = Judge(shop, shop.stages[0])
+    for _ in range(2):
+        verdict = judge.judge(event)
+        assert (set(verdict.counters), verdict.bad_for) == (set(counters.split()), bad_for)
+        assert judge.judge(inside).bad_for == ("served",)
+
+
+def test_without_opening_hours_no_time_is_asked() -> None:
+    """A stage that names no hours judges at any time, and does not look at it."""
+    shop = parse(SHOP.replace("    hours:", "    # hours:"))
+    assert Judge(shop, shop.stages[0]).judge(Event(stage="store", outcome="failed")).bad_for == ("served",)

@@ -42,7 +42,14 @@ CORE_MODULES = {
 
 RANDOM_AT = {"monitor/simulator.py", "monitor/faults.py"}
 ENVIRONMENT_AT = {"streams/cli.py", "streams/command.py", "streams/settings.py"}
-TERMINAL_AT = {"streams/cli.py", "streams/cli_letters.py", "streams/command.py", "streams/terminal.py"}
+TERMINAL_AT = {
+    "streams/cli.py",
+    "streams/cli_backtest.py",
+    "streams/cli_letters.py",
+    "streams/cli_render.py",
+    "streams/command.py",
+    "streams/terminal.py",
+}
 METRIC_NAMES_AT = {"monitor/metrics.py"}
 
 BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "hash", "__builtins__"}

@@ -6,7 +6,8 @@ from typing import Any
 from monitor.event import Event
 from monitor.journey_file import parse
 from monitor.judging import Judge, counter_names
-from monitor.measures import Share, State
+from monitor.limits import State
+from monitor.measures import Share
 from monitor.panes import Tally
 from monitor.snapshot import StageSnapshot, stage_snapshot, unknown_stage
 from monitor.windows import WINDOW_LABELS, StageWindows

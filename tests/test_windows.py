@@ -169,3 +169,14 @@ def test_columns_are_the_counters() -> None:
     names = counter_names(CHAIR, CHAIR.stage("store"))
     windows = StageWindows(names)
     assert [windows.column[name] for name in names] == list(range(len(names)))
+
+
+@pytest.mark.parametrize("now_ms", [1_800_000_000_000, 1_800_000_030_001, 1_800_000_299_999])
+def test_a_window_says_where_it_begins(now_ms: int) -> None:
+    """What lies at its start is in it, what lies a millisecond before is not."""
+    for window in WINDOWS:
+        start_ms = window.start_ms(now_ms)
+        for at_ms, n in ((start_ms, 1), (start_ms - 1, 0)):
+            windows = StageWindows(["n"])
+            windows.add(PaneKey(window.grain.ms, window.grain.start_of(at_ms)), {"n": 1})
+            assert windows.sums(now_ms)[window.label][0] == n, window.label

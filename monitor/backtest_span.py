@@ -1,0 +1,192 @@
+"""One stage at the end of every 10 s slice of a span of time: what windows hold, which limits are crossed."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.history import StageHistory
+from monitor.journey import ALL, Journey, Stage
+from monitor.limits import Limit
+from monitor.measures import Share
+from monitor.panes import SHORT
+from monitor.promql import HOLD_S
+from monitor.rhythm import MINUTE_MS, expected, is_open
+from monitor.rules import SILENT_EXPECTED, SILENT_WINDOWS, Quality, Severity
+from monitor.windows import WINDOWS
+
+HOLD = HOLD_S * 1000 // SHORT.ms + 1
+"""Slices, the present one among them, in which a limit crossed keeps an alert going."""
+
+WEEK = 7 * 86_400_000 // SHORT.ms
+LOOKBACK = WEEK + 86_400_000 // SHORT.ms + HOLD
+"""Slices before a moment that a rule may look at: a day's window, a week ago, while an alert goes on."""
+
+MINUTE = MINUTE_MS // SHORT.ms
+"""Slices of a minute, within which a rhythm is even and a stage open or closed."""
+
+WINDOW = {window.label: window for window in WINDOWS}
+
+Mask = NDArray[np.bool_]
+Moments = NDArray[np.int64]
+
+
+def end_ms(number: int) -> int:
+    """The moment at which a slice ends and rules are asked."""
+    return (number + 1) * SHORT.ms
+
+
+def reach(label: str, at: Any) -> tuple[Any, Any]:
+    """The slices that a window adds up at the end of slice `at`: from the one up to the other."""
+    window = WINDOW[label]
+    grain = window.grain.ms // SHORT.ms
+    return at - at % grain + grain - window.ms // SHORT.ms, at + 1
+
+
+def held_on(mask: Mask) -> Mask:
+    """True where the mask was within the last `HOLD` slices; the first HOLD - 1 of it are looked at only."""
+    counts = np.concatenate(([0], np.cumsum(mask)))
+    return np.asarray(counts[HOLD:] > counts[:-HOLD])
+
+
+class StageSpan:
+    """Whether limits are crossed, and the stage silent, at the end of each slice from `start` up to `end`."""
+
+    def __init__(
+        self,
+        journey: Journey,
+        stage: Stage,
+        rules: Iterable[Quality],
+        held: StageHistory,
+        start: int,
+        end: int,
+    ) -> None:
+        self.stage = stage
+        self._journey = journey
+        self._held = held
+        self._from = start - LOOKBACK
+        self._at = np.arange(start - HOLD + 1, end)
+        self._sums = held.running_sums(self._from, end)
+        self._expected: NDArray[np.float64] | None = None
+        self.crossed: dict[tuple[str, Severity, str], Mask] = {}
+        self._judge([rule for rule in rules if rule.stage is stage])
+        silent = self._silent()
+        self.silent = silent[HOLD - 1 :]
+        self._lately_silent = held_on(silent)
+
+    def trouble(self) -> Mask:
+        """Whether the stage explains the trouble of those that depend on it."""
+        found = self._lately_silent
+        for (_, severity, segment), crossed in self.crossed.items():
+            if severity == "page" and segment == ALL:
+                found = found | crossed
+        return found
+
+    def share(self, experience: str, segment: str, label: str, at: int) -> Share:
+        """Good and bad in the window at the end of slice `at`."""
+        good, bad = (
+            sum(self.count(row, label, at) for row in _rows(rows, experience, segment))
+            for rows in (self._held.good, self._held.bad)
+        )
+        return Share(good, bad)
+
+    def top_reason(self, label: str, at: int) -> str | None:
+        """The most frequent reason of bad events of the stage."""
+        return _most({reason: self.count(row, label, at) for reason, row in self._held.reasons.items()})
+
+    def hit_most(self, experience: str, label: str, at: int) -> str | None:
+        """The segment with most bad events."""
+        rows = self._held.bad.items()
+        return _most({segment: self.count(row, label, at) for (of, segment), row in rows if of == experience})
+
+    def quiet(self, at: int) -> tuple[float, str]:
+        """Of the silent windows at the end of slice `at` the one that expected least, and how much."""
+        here = np.array([at])
+        missed = ((float(self._missed(label, here)[0]), label) for label in SILENT_WINDOWS)
+        return min(one for one in missed if one[0] >= float(SILENT_EXPECTED))
+
+    def count(self, row: int, label: str, at: int) -> int:
+        """A counter's sum over a window at the end of slice `at`."""
+        first, end = reach(label, at)
+        return int(self._sums[row, end - self._from] - self._sums[row, first - self._from])
+
+    def _judge(self, rules: Iterable[Quality]) -> None:
+        by_segment: dict[tuple[str, str], list[tuple[Severity, tuple[Limit, ...]]]] = {}
+        for rule in rules:
+            for segment in rule.segments:
+                about = (rule.experience.name, segment)
+                by_segment.setdefault(about, []).append((rule.severity, rule.limits))
+        for (experience, segment), held_to in by_segment.items():
+            windows = {w for _, limits in held_to for limit in limits for w in limit.windows}
+            shares = self._shares(experience, segment, windows)
+            for severity, limits in held_to:
+                crossed = np.zeros(len(self._at), dtype=bool)
+                for limit in limits if shares else ():
+                    at = np.flatnonzero(shares[limit.window].bad >= limit.min_bad)
+                    here = {w: _at(shares[w], at) for w in limit.windows}
+                    crossed[at] |= limit.crossed(here)
+                self.crossed[experience, severity, segment] = held_on(crossed)
+
+    def _shares(self, experience: str, segment: str, windows: set[str]) -> dict[str, Share]:
+        """Good and bad by window; nothing when nothing was bad."""
+        good, bad = (
+            self._sums[_rows(rows, experience, segment)].sum(axis=0, dtype=np.int64)
+            for rows in (self._held.good, self._held.bad)
+        )
+        if not bad[-1]:
+            return {}
+        return {label: Share(self._window(good, label), self._window(bad, label)) for label in windows}
+
+    def _window(self, sums: NDArray[Any], label: str, at: Moments | None = None) -> Any:
+        first, end = reach(label, self._at if at is None else at)
+        return sums[end - self._from] - sums[first - self._from]
+
+    def _silent(self) -> Mask:
+        silent = np.zeros(len(self._at), dtype=bool)
+        for label in SILENT_WINDOWS:
+            nothing = np.flatnonzero(self._window(self._sums[self._held.events], label) == 0)
+            if not len(nothing):
+                break
+            silent[nothing] |= self._missed(label, self._at[nothing]) >= float(SILENT_EXPECTED)
+        return silent
+
+    def _missed(self, label: str, at: Moments) -> NDArray[np.float64]:
+        """How many events the windows at the end of these slices should have; 0 for one that has some."""
+        came = self._sums[self._held.events]
+        if self.stage.per_hour is not None:
+            if self._expected is None:
+                self._expected = self._rhythm()
+            missed = self._window(self._expected, label, at)
+        else:
+            missed = self._window(came, label, at - WEEK).astype(np.float64)
+            for i in np.flatnonzero(missed >= float(SILENT_EXPECTED)) if self.stage.hours else ():
+                if not is_open(self._journey, self.stage, end_ms(int(at[i])) - 1):
+                    missed[i] = 0.0
+        found: NDArray[np.float64] = np.where(self._window(came, label, at) == 0, missed, 0.0)
+        return found
+
+    def _rhythm(self) -> NDArray[np.float64]:
+        """Events expected in all slices before each."""
+        first, end = self._from // MINUTE, int(self._at[-1]) // MINUTE + 1
+        by_minute = [
+            expected(self._journey, self.stage, minute * MINUTE_MS, (minute + 1) * MINUTE_MS)
+            for minute in range(first, end)
+        ]
+        by_slice = np.repeat(np.array(by_minute) / MINUTE, MINUTE)[self._from - first * MINUTE :]
+        return np.concatenate(([0.0], np.cumsum(by_slice)))
+
+
+def _at(share: Any, at: Moments) -> Share:
+    """Of the arrays of a share those moments."""
+    return Share(share.good[at], share.bad[at])
+
+
+def _rows(rows: Mapping[tuple[str, str], int], experience: str, segment: str) -> list[int]:
+    """The counters of an experience, of one segment or of all."""
+    return [row for (of, one), row in rows.items() if of == experience and segment in (ALL, one)]
+
+
+def _most(counts: Mapping[str, int]) -> str | None:
+    most = max(counts, key=lambda name: counts[name])
+    return most if counts[most] else None

@@ -1,0 +1,149 @@
+"""The board of the journey: every stage against its targets, readable on a wall screen and on a phone."""
+
+from collections.abc import Iterator
+
+from monitor import metrics
+from monitor.board_parts import (
+    ATTAINMENT_MEANS,
+    LABELS,
+    SAME,
+    STATE_STEPS,
+    STATES,
+    STATES_MEAN,
+    TARGET,
+    alerts_table,
+    cells,
+    firing,
+    hit,
+    stage_titles,
+    state,
+    to_stage,
+    trusted,
+    weakest,
+)
+from monitor.journey import ALL, OTHER, Journey
+from monitor.limits import FAST_POINTS
+from monitor.panels import (
+    ATTAINMENT,
+    BLUE,
+    COLORED,
+    ORANGE,
+    VERMILLION,
+    WIDTH,
+    Json,
+    bars,
+    heading,
+    high_is_bad,
+    now,
+    override,
+    plain,
+    query,
+    rows,
+    stat,
+    table,
+    thresholds,
+    timeline,
+    titled,
+    words,
+)
+from monitor.promql import select
+from monitor.snapshot import MIN_SEGMENT_EVENTS
+
+FACING = ("customer", "partner")
+"""Kinds of stages whose encounters are customers'."""
+
+GAP_ORANGE = 0.05
+"""Half of what pages when everybody is served so much worse."""
+
+
+def panels(journey: Journey) -> Iterator[Json]:
+    """From across the room first, then stage by stage, then the rest."""
+    stages = journey.stages
+    yield stat(
+        "Weakest stage now",
+        "The stage whose weakest experience is furthest from its target, and how far: the journey is as good "
+        f"as this. {ATTAINMENT_MEANS}",
+        now(f"bottomk(1, {weakest()})", "{{stage}}"),
+        unit="percentunit", size=(6, 5), steps=ATTAINMENT, textMode="value_and_name",
+        overrides=[override(s.name, displayName=plain(s.title), links=[to_stage(s.name)]) for s in stages],
+        field={"decimals": 1},
+    )  # fmt: skip
+    facing = tuple(one.name for one in stages if one.kind in FACING) or tuple(one.name for one in stages)
+    yield stat(
+        "Customers hit, last 5 minutes",
+        "Bad encounters at stages that customers meet: per stage those of the experience with most, added "
+        "up. Who is hit at two stages counts twice, who is hit twice by one stage too. 0 is best; what the "
+        "targets allow is never quite 0.",
+        query(hit(stage=facing), "customers"),
+        unit="short", size=(6, 5), graphMode="area", colorMode="value",
+        field={"decimals": 0},
+    )  # fmt: skip
+    yield stat(
+        "Alerts firing",
+        "How many pages (somebody is woken up) and tickets (mended in working hours) fire. None is good.",
+        query(firing("page"), "pages"), query(firing("ticket"), "tickets"),
+        unit="short", size=(6, 5),
+        mappings=words({"0": ("none", BLUE)}),
+        overrides=[
+            override("pages", thresholds=high_is_bad(1, 1)),
+            override("tickets", thresholds=thresholds((None, BLUE), (1, ORANGE))),
+        ],
+        nothing="nothing known",
+    )  # fmt: skip
+    yield trusted((6, 5))
+    yield heading("Each stage against its targets")
+    width = WIDTH // min(4, len(stages))
+    for stage in stages:
+        yield stat(
+            stage.title,
+            f"State of the stage and its weakest experience against target. {STATES_MEAN} {ATTAINMENT_MEANS}",
+            query(state(journey, stage.name), "state"),
+            query(weakest(stage=stage.name), "against target"),
+            unit="percentunit", size=(width, 4), steps=ATTAINMENT, textMode="value_and_name",
+            overrides=[override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit="short")],
+            links=[to_stage(stage.name)],
+            field={"decimals": 1},
+        )  # fmt: skip
+    yield heading("Since when, who, and what is left")
+    yield timeline(
+        "Stages in the order of the journey",
+        f"Each stage over time, judged by its weakest experience. {STATES_MEAN}",
+        *(query(state(journey, stage.name), stage.name) for stage in stages),
+        unit="short", size=(WIDTH, 3 + len(stages)), steps=STATE_STEPS, mappings=words(STATES),
+        overrides=[override(s.name, displayName=plain(s.title), links=[to_stage(s.name)]) for s in stages],
+    )  # fmt: skip
+    yield alerts_table(journey, (WIDTH, 8))
+    yield _budget(journey)
+    yield _gap(journey)
+
+
+def _budget(journey: Journey) -> Json:
+    used = f"{select(metrics.BAD_RATIO, segment=ALL, window='7d')} / {SAME} (1 - {TARGET})"
+    return bars(
+        "Budget left, last 7 days",
+        "What share of the failures that the target allows is not used up yet, for the worst experience of "
+        "each stage over 7 days. 100 %: nothing failed. 0 %: exactly on target. Below: overspent.",
+        now(f"sort(1 - max by (stage) ({used}))", "{{stage}}"),
+        unit="percentunit", size=(12, 9),
+        steps=thresholds((None, VERMILLION), (0, ORANGE), (0.25, BLUE)),
+        overrides=titled(stage_titles(journey)),
+        field={"min": 0, "max": 1, "decimals": 0},
+    )  # fmt: skip
+
+
+def _gap(journey: Journey) -> Json:
+    named = f'segment!~"{ALL}|{OTHER}", window="1h"'
+    served = f"({metrics.ATTAINMENT}{{{named}}} and {metrics.EVENTS_SUM}{{{named}}} >= {MIN_SEGMENT_EVENTS})"
+    gap = f"max by (stage, experience) ({served}) - on (stage, experience) group_right () {served}"
+    return table(
+        "Worst served segment of each stage",
+        "How much further from its own target the worst served segment is than the best served one, in the "
+        "experience where they differ most, over the last hour. Each segment needs "
+        f"{MIN_SEGMENT_EVENTS} events. No row: all are served alike. 0 % is best.",
+        {**LABELS, "Value": "Behind the best served"},
+        rows(f"sort_desc(max by (stage, experience, segment) (topk by (stage) (1, {gap}) > 0))"),
+        unit="percentunit", size=(12, 9),
+        steps=high_is_bad(GAP_ORANGE, float(FAST_POINTS)),
+        overrides=[*cells(journey), override("Value", **COLORED)],
+        field={"decimals": 1},
+    )  # fmt: skip

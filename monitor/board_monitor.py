@@ -1,0 +1,182 @@
+"""The board of the monitor itself: whether the other boards can be trusted, and what it costs."""
+
+from collections.abc import Iterator
+
+from monitor import metrics
+from monitor.alerts import CAUSES, LETTERS_SHARE
+from monitor.board_parts import alerts_table, stage_titles, trusted
+from monitor.event import Reason
+from monitor.journey import Journey
+from monitor.panels import (
+    BLUE,
+    LINES,
+    ORANGE,
+    VERMILLION,
+    WIDTH,
+    Json,
+    bars,
+    chart,
+    fixed,
+    heading,
+    high_is_bad,
+    lines,
+    now,
+    override,
+    query,
+    rows,
+    stat,
+    table,
+    thresholds,
+    timeline,
+    titled,
+    words,
+)
+from monitor.promql import JOB, select
+from monitor.rules import LAG_S
+
+RATE = "$__rate_interval"
+
+RESULTS = {
+    "counted": "counted", "late": "counted, more than a minute late",
+    "duplicate": "duplicates", "refused": "refused",
+}  # fmt: skip
+
+SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S = 1.0, 10.0
+"""Prometheus gives up after its own limit, 10 seconds unless set."""
+
+MANY_SAMPLES = 10_000
+"""The sane most of one worker (`journey_file.MAX_STAGES`)."""
+
+
+def panels(journey: Journey) -> Iterator[Json]:
+    """Trust first, then lag, flow and cost."""
+    yield trusted((6, 5))
+    yield stat(
+        "Workers ready",
+        "Workers that count, and workers that Prometheus looks for. Good is as many ready as wanted; one "
+        "that is not is starting, recovering, or stuck.",
+        query(f"sum({metrics.READY.name})", "ready"), query(f'count(up{{job="{JOB}"}})', "wanted"),
+        unit="short", size=(6, 5), steps=thresholds((None, VERMILLION), (1, BLUE)), textMode="value_and_name",
+        field={"decimals": 0}, nothing="no worker",
+    )  # fmt: skip
+    yield stat(
+        "Partitions counted",
+        "Share of all partitions that a worker counts. 100 % is good; less means that some events are not "
+        "counted now, which passes within a minute when workers come or go.",
+        query(f"sum({metrics.OWNED.name}) / max({metrics.PARTITIONS.name})", "counted"),
+        unit="percentunit", size=(6, 5), steps=thresholds((None, VERMILLION), (1, BLUE)),
+        field={"decimals": 0}, nothing="no worker",
+    )  # fmt: skip
+    lag = metrics.EVENT_LAG.name
+    yield stat(
+        "Behind by",
+        f"Age of the oldest event being read while more wait, over all topics. 0 is best; beyond {LAG_S} s "
+        "stages are not judged any more.",
+        query(f"max({lag})", "behind"),
+        unit="s", size=(6, 5), steps=high_is_bad(LAG_S / 2, LAG_S), graphMode="area", field={"decimals": 0},
+        nothing="no worker",
+    )  # fmt: skip
+    yield timeline(
+        "What makes the monitor blind",
+        "Each cause over time. Good is fine everywhere; while one is blind, alerts of stages stay silent "
+        "and this is alerted on instead.",
+        *(
+            query(
+                f"0 * count({select(metrics.BLIND, cause=cause)}) + 1 or 0 * count({metrics.EVENTS_SUM})",
+                cause,
+            )
+            for cause in CAUSES
+        ),
+        unit="short", size=(WIDTH, 8), steps=high_is_bad(1, 1), nothing="nothing known",
+        mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}), overrides=titled(CAUSES),
+    )  # fmt: skip
+    yield heading("How far behind")
+    topics = {stage.topic: stage.title for stage in journey.stages}
+    yield chart(
+        "Behind by, each stage",
+        f"Age of the oldest event being read while more wait. 0 is best; above the line at {LAG_S} s a "
+        "stage is not judged.",
+        query(f"max by (topic) ({lag})", "{{topic}}"),
+        unit="s", size=(12, 9), steps=thresholds((None, BLUE), (LAG_S, VERMILLION)),
+        custom={"thresholdsStyle": {"mode": "line"}}, overrides=lines(topics), field={"min": 0},
+    )  # fmt: skip
+    yield chart(
+        "Events waiting, each stage",
+        "Records in Kafka that no worker has read yet. Good is near 0, or falling.",
+        query(f"sum by (topic) ({metrics.CONSUMER_LAG.name})", "{{topic}}"),
+        unit="short", size=(12, 9), overrides=lines(topics), field={"min": 0},
+    )  # fmt: skip
+    yield bars(
+        "Since the last event, each stage",
+        "How long ago the newest event of each stage happened, longest first. What is good depends on its "
+        "rhythm and opening hours: the alert of a silent stage knows them.",
+        now(f"sort_desc(time() - max by (stage) ({metrics.LAST_EVENT.name}))", "{{stage}}"),
+        unit="s", size=(WIDTH, 8), overrides=titled(stage_titles(journey)), field={"min": 0, "decimals": 0},
+    )  # fmt: skip
+    yield heading("What comes in")
+    yield from _flow()
+    yield heading("The monitor itself")
+    yield from _cost(journey)
+
+
+def _flow() -> Iterator[Json]:
+    records, letters = f"{metrics.RECORDS.name}_total", f"{metrics.DEAD_LETTERS.name}_total"
+    yield chart(
+        "Events per second",
+        "What was read from Kafka, by what became of it; late ones are among the counted. Good is nearly "
+        "all counted, next to none refused.",
+        query(f"sum by (result) (rate({records}[{RATE}]))", "{{result}}"),
+        unit="suffix:/s", size=(12, 9), overrides=lines(RESULTS), field={"min": 0},
+    )  # fmt: skip
+    yield chart(
+        "Refused, by reason",
+        "Events per second that could not be read or counted and went to the dead letters; `touchpoint "
+        "dead-letters list` shows them. None is good.",
+        query(f"sum by (reason) (rate({letters}[{RATE}])) > 0", "{{reason}}"),
+        unit="suffix:/s", size=(12, 9),
+        overrides=lines({one.value: one.value.replace("_", " ") for one in Reason}), field={"min": 0},
+    )  # fmt: skip
+    counted = f'sum(rate({records}{{result="counted"}}[{RATE}]))'
+    late = f'sum(rate({records}{{result="late"}}[{RATE}]))'
+    yield chart(
+        "Late and refused, share",
+        "Share of counted events that came more than a minute after they happened, and of all read events "
+        f"that were refused. 0 % is good; refused above the line at {float(LETTERS_SHARE):.0%} for a while "
+        "opens a ticket.",
+        query(f"{late} / ({counted} > 0)", "late"),
+        query(
+            f'sum(rate({records}{{result="refused"}}[{RATE}])) '
+            f'/ (sum(rate({records}{{result!="late"}}[{RATE}])) > 0)', "refused"
+        ),
+        unit="percentunit", size=(WIDTH, 8), steps=thresholds((None, BLUE), (float(LETTERS_SHARE), ORANGE)),
+        custom={"thresholdsStyle": {"mode": "line"}}, overrides=lines({"late": "late", "refused": "refused"}),
+        field={"min": 0},
+    )  # fmt: skip
+
+
+def _cost(journey: Journey) -> Iterator[Json]:
+    job = f'{{job="{JOB}"}}'
+    yield chart(
+        "Time to answer Prometheus",
+        "The slowest worker's answer to a scrape. Good is well under a second; beyond "
+        f"{SCRAPE_TIMEOUT_S:g} s Prometheus gives up and the monitor is blind.",
+        query(f"max(scrape_duration_seconds{job})", "slowest worker"),
+        unit="s", size=(8, 8), steps=high_is_bad(SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S), field={"min": 0},
+        overrides=[override("slowest worker", color=fixed(LINES[0]))],
+    )  # fmt: skip
+    yield chart(
+        "Numbers per worker",
+        f"Samples in the largest answer. Good is steady, and below {MANY_SAMPLES:,}.",
+        query(f"max(scrape_samples_scraped{job})", "largest worker"),
+        unit="short", size=(8, 8), steps=thresholds((None, BLUE), (MANY_SAMPLES, ORANGE)), field={"min": 0},
+        overrides=[override("largest worker", color=fixed(LINES[0]))],
+    )  # fmt: skip
+    yield table(
+        "Versions running",
+        "Version and journey of each worker. Good is one version and one journey everywhere, except while "
+        "deploying.",
+        {"instance": "Worker", "version": "Version", "journey": "Journey"},
+        rows(f"max by (instance, version, journey) ({metrics.BUILD.name}_info)"),
+        unit="short", size=(8, 8), nothing="no worker",
+    )  # fmt: skip
+    yield alerts_table(journey, (WIDTH, 6), alertname="MonitorBlind")

@@ -1,0 +1,223 @@
+"""What several boards ask and show alike: state, attainment, alerts, whether the monitor can be trusted."""
+
+from monitor import metrics
+from monitor.alerts import CAUSES
+from monitor.journey import ALL, OTHER, Journey
+from monitor.limits import BELOW_MIN_N, State, fast_limits
+from monitor.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
+from monitor.panels import (
+    ATTAINMENT,
+    BLUE,
+    COLORED,
+    GREY,
+    NO_EVENTS,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    Json,
+    high_is_bad,
+    link,
+    names,
+    numbers,
+    override,
+    query,
+    ref_ids,
+    rows,
+    stat,
+    table,
+    thresholds,
+    words,
+)
+from monitor.promql import select
+from monitor.snapshot import MIN_SEGMENT_EVENTS, SEVERITY
+from monitor.windows import WINDOW_LABELS
+
+JOURNEY, STAGE, VOICE, MONITOR = (
+    "touchpoint-journey", "touchpoint-stage", "touchpoint-voice", "touchpoint-monitor",
+)  # fmt: skip
+"""Uids, which links are made of: never to be changed."""
+
+CHOSEN = "$stage"
+"""The stage chosen on its board."""
+
+SAME = "on (stage, experience, segment) group_left ()"
+TARGET = f"max by (stage, experience, segment) ({metrics.TARGET.name})"
+
+ALERTS = "ALERTS"
+"""The series Prometheus writes of its own about alerts."""
+
+
+def headline(series: str, **about: str | tuple[str, ...]) -> str:
+    """The series in the window of the headline figure: the shortest that holds enough (live page)."""
+    picks = [
+        f"{select(series, **about, window=window)} and "
+        f"{select(metrics.EVENTS_SUM, **about, window=window)} >= {HEADLINE_MIN_N}"
+        for window in HEADLINE_WINDOWS[:-1]
+    ]
+    picks.append(select(series, **about, window=HEADLINE_WINDOWS[-1]))
+    joined = "\n or ignoring (window) ".join(picks)
+    return f"max by (stage, experience, segment) ({joined})"
+
+
+def state(journey: Journey, stage: str) -> str:
+    """What `limits.state` says of the weakest experience, as a number; -1 while the monitor is blind."""
+    about = {"stage": stage, "segment": ALL}
+    fast = {
+        limit.window: None
+        for one in journey.stages
+        for experience in one.experiences
+        for limit in fast_limits(experience.target)
+    }
+    longest = select(metrics.EVENTS_SUM, **about, window=HEADLINE_WINDOWS[-1])
+    enough = f"max by (stage, experience, segment) ({longest}) >= {BELOW_MIN_N}"
+    below = f"{headline(metrics.BAD_WILSON, **about)} > {SAME} (1 - {TARGET}) and {enough}"
+    degraded = select(metrics.DEGRADED, **about, window=tuple(fast))
+    cases = {
+        -1: f'label_replace(count({select(metrics.BLIND, stage=(ALL, stage))}), "stage", "{stage}", "", "")',
+        SEVERITY[State.DEGRADED]: f"count by (stage) ({degraded})",
+        SEVERITY[State.BELOW]: f"count by (stage) ({below})",
+        SEVERITY[State.GOOD]: f"count by (stage) ({longest} > 0)",
+        SEVERITY[State.QUIET]: f"count by (stage) ({select(metrics.TARGET.name, stage=stage)})",
+    }
+    return "\nor ".join(f"(0 * {expr} + {code})" for code, expr in cases.items())
+
+
+STATES = {
+    "-1": ("not judged: monitor blind", PURPLE),
+    str(SEVERITY[State.QUIET]): (NO_EVENTS, GREY),
+    str(SEVERITY[State.GOOD]): ("good", BLUE),
+    str(SEVERITY[State.BELOW]): ("below target", ORANGE),
+    str(SEVERITY[State.DEGRADED]): ("degraded", VERMILLION),
+}
+STATE_STEPS = thresholds(
+    (None, PURPLE), (SEVERITY[State.QUIET], GREY), (SEVERITY[State.GOOD], BLUE),
+    (SEVERITY[State.BELOW], ORANGE), (SEVERITY[State.DEGRADED], VERMILLION),
+)  # fmt: skip
+STATES_MEAN = (
+    "Good: every experience keeps its target. Below target: one misses it beyond chance. Degraded: so bad "
+    "that people are woken up. It counts the last minute, or the last 5 minutes or hour when fewer than "
+    f"{HEADLINE_MIN_N} came."
+)
+ATTAINMENT_MEANS = "Quality divided by target: 100 % meets the target exactly, less misses it."
+
+
+def weakest(**about: str) -> str:
+    """By stage, that of its weakest experience: nothing is averaged."""
+    return f"min by (stage) ({headline(metrics.ATTAINMENT, **about, segment=ALL)})"
+
+
+def firing(severity: str, **about: str | tuple[str, ...]) -> str:
+    """How many alerts fire; none at all only while the heartbeat proves that rules are evaluated."""
+    heartbeat = select(ALERTS, alertstate="firing", severity="heartbeat")
+    found = select(ALERTS, alertstate="firing", severity=severity, **about)
+    return f"count({found}) or 0 * count({heartbeat})"
+
+
+def runbook(journey: Journey, alert: str) -> str:
+    """Where people read what to do about an alert."""
+    return f"{journey.links.monitor}/runbooks/{alert}"
+
+
+def to_stage(stage: str = "${__value.raw}") -> Json:
+    """The way down to a stage; unless named, to the one in the table cell."""
+    return link("Open the stage", f"/d/{STAGE}?var-stage={stage}&${{__url_time_range}}")
+
+
+def stage_titles(journey: Journey) -> dict[str, str]:
+    """Titles by name."""
+    return {stage.name: stage.title for stage in journey.stages}
+
+
+def segment_titles(journey: Journey) -> dict[str, str]:
+    """What segments are called, by label."""
+    return {ALL: "everybody", **{one: one for one in journey.segments}, OTHER: "other"}
+
+
+def experience_titles(journey: Journey) -> dict[str, str]:
+    """Titles by name, of names that mean one thing only."""
+    found: dict[str, str] = {}
+    for experience in (one for stage in journey.stages for one in stage.experiences):
+        same = found.get(experience.name, experience.title) == experience.title
+        found[experience.name] = experience.title if same else experience.name
+    return found
+
+
+def cells(journey: Journey) -> list[Json]:
+    """Titles and links in the columns of tables."""
+    return [
+        override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
+        override("experience", mappings=names(experience_titles(journey)), custom_minWidth=200),
+        override("segment", mappings=names(segment_titles(journey))),
+    ]
+
+
+LABELS = {"stage": "Stage", "experience": "Experience", "segment": "Segment"}
+
+
+def alerts_table(journey: Journey, size: tuple[int, int], **about: str | tuple[str, ...]) -> Json:
+    """Pages and tickets that fire, each with the way to what it is about and what to do."""
+    firing = select(ALERTS, alertstate="firing", severity=("page", "ticket"), **about)
+    return table(
+        "Alerts firing now",
+        "Pages wake somebody up, tickets wait for working hours. No row is good. A click on an alert opens "
+        "what to do about it. These are the alerts of Prometheus.",
+        {"severity": "Severity", "alertname": "Alert", **LABELS, "cause": "Cause"},
+        rows(f"max by (severity, alertname, stage, experience, segment, cause) ({firing})"),
+        unit="short", size=size, steps=high_is_bad(1, 1),
+        overrides=[
+            *cells(journey),
+            override(
+                "severity", **COLORED,
+                mappings=words({"page": ("page", VERMILLION), "ticket": ("ticket", ORANGE)}),
+            ),
+            override("alertname", links=[link("What to do", runbook(journey, "${__value.raw}"))]),
+            override("cause", mappings=names(CAUSES)),
+        ],
+        nothing="none",
+    )  # fmt: skip
+
+
+def trusted(size: tuple[int, int]) -> Json:
+    """Good only while recorded series prove that Prometheus evaluates the rules."""
+    return stat(
+        "Can these boards be trusted?",
+        "Whether every event is counted in time, which is good. Blind: a worker is missing, not ready, "
+        "cannot be reached or is behind; the board Monitor says which. Until then no other figure is to be "
+        "trusted.",
+        query(f"0 * count({metrics.BLIND}) + 1 or 0 * count({metrics.EVENTS_SUM})", "monitor"),
+        unit="short", size=size, steps=high_is_bad(1, 1),
+        mappings=words({"0": ("sees everything", BLUE), "1": ("blind", VERMILLION)}),
+        links=[link("Open the monitor's board", f"/d/{MONITOR}?${{__url_time_range}}")],
+        nothing="nothing known",
+    )  # fmt: skip
+
+
+def hit(**about: str | tuple[str, ...]) -> str:
+    """How many encounters were bad in 5 minutes: per stage those of the experience with most."""
+    return f"sum(max by (stage) ({select(metrics.BAD_SUM, **about, segment=ALL, window='5m')}))"
+
+
+def windows_table(
+    journey: Journey, title: str, description: str, size: tuple[int, int], **about: str
+) -> Json:
+    """Attainment by experience and segment, with a column for each window.
+
+    Every column has the rows of the widest one, so that they merge; a small group is not shown.
+    """
+
+    def known(window: str) -> str:
+        attainment = select(metrics.ATTAINMENT, **about, window=window)
+        enough = f"{select(metrics.EVENTS_SUM, **about, window=window)} >= {MIN_SEGMENT_EVENTS}"
+        return f"max by (experience, segment) ({attainment} and {enough})"
+
+    columns = dict(zip((f"Value #{ref}" for ref in ref_ids()), WINDOW_LABELS, strict=False))
+    labels = {name: LABELS[name] for name in ("experience", "segment")}
+    return table(
+        title,
+        f"{description} {ATTAINMENT_MEANS} A dash: fewer than {MIN_SEGMENT_EVENTS} events, too few to say.",
+        labels | columns,
+        *(rows(f"{known(window)} or {known(WINDOW_LABELS[-1])} * NaN") for window in WINDOW_LABELS),
+        unit="percentunit", size=size, steps=ATTAINMENT, nothing="-",
+        overrides=[numbers(**COLORED), *cells(journey)],
+        field={"decimals": 1},
+    )  # fmt: skip

@@ -1,0 +1,240 @@
+"""The board of one stage, chosen at its top: how good, for whom, since when, and why."""
+
+from collections.abc import Iterator
+
+from monitor import metrics
+from monitor.board_parts import (
+    ATTAINMENT_MEANS,
+    CHOSEN,
+    LABELS,
+    STATE_STEPS,
+    STATES,
+    STATES_MEAN,
+    alerts_table,
+    cells,
+    firing,
+    headline,
+    hit,
+    state,
+    weakest,
+    windows_table,
+)
+from monitor.journey import ALL, NONE, OTHER, Experience, Journey, Stage
+from monitor.judging import reason_labels
+from monitor.panels import (
+    ATTAINMENT,
+    BLUE,
+    DASHED,
+    LINES,
+    ORANGE,
+    SOLID,
+    WIDTH,
+    Json,
+    against,
+    bars,
+    chart,
+    fixed,
+    heading,
+    heatmap,
+    high_is_bad,
+    link,
+    now,
+    override,
+    plain,
+    query,
+    rows,
+    stat,
+    table,
+    thresholds,
+    titled,
+    words,
+)
+from monitor.promql import select
+from monitor.snapshot import MIN_SEGMENT_EVENTS
+
+MINUTES = 5
+"""Of the window that events are counted in."""
+
+MOST_ROWS = 20
+
+ONE = "{{stage}}/{{experience}}"
+"""The name of an experience's series: two stages may have experiences of one name."""
+
+
+def panels(journey: Journey) -> Iterator[Json]:
+    """How it stands first, then each experience, then causes."""
+    yield stat(
+        "The stage now",
+        f"State of the stage and its weakest experience against target. {STATES_MEAN} {ATTAINMENT_MEANS}",
+        query(state(journey, CHOSEN), "state"),
+        query(weakest(stage=CHOSEN), "against target"),
+        unit="percentunit", size=(12, 5), steps=ATTAINMENT, textMode="value_and_name",
+        overrides=[override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit="short")],
+        field={"decimals": 1},
+    )  # fmt: skip
+    yield stat(
+        "Bad encounters, last 5 minutes",
+        "How many encounters of the last 5 minutes were bad, by the experience with most. 0 is best; what "
+        "the target allows is never quite 0.",
+        query(hit(stage=CHOSEN), "bad"),
+        unit="short", size=(6, 5), graphMode="area", colorMode="value", field={"decimals": 0},
+    )  # fmt: skip
+    yield stat(
+        "Alerts firing",
+        "How many pages and tickets fire about this stage. None is good.",
+        query(firing("page", stage=CHOSEN), "pages"), query(firing("ticket", stage=CHOSEN), "tickets"),
+        unit="short", size=(6, 5), mappings=words({"0": ("none", BLUE)}), nothing="nothing known",
+        overrides=[
+            override("pages", thresholds=high_is_bad(1, 1)),
+            override("tickets", thresholds=thresholds((None, BLUE), (1, ORANGE))),
+        ],
+    )  # fmt: skip
+    yield heading("Each experience against its exact target")
+    yield stat(
+        "Share of good encounters now",
+        "Good of all judged, for each experience of the stage, coloured by its own target: blue meets it. "
+        "Over the last minute, or the last 5 minutes or hour when few came.",
+        query(f"1 - {headline(metrics.BAD_RATIO, stage=CHOSEN, segment=ALL)}", ONE),
+        unit="percentunit", size=(WIDTH, 5), textMode="value_and_name", graphMode="area",
+        overrides=[
+            override(
+                _one(stage, experience), displayName=plain(experience.title),
+                thresholds=against(experience.target),
+            )
+            for stage, experience in _each(journey)
+        ],
+        field={"decimals": 1},
+    )  # fmt: skip
+    yield _against_target(journey)
+    yield windows_table(
+        journey,
+        "By experience, segment and time span",
+        "Each segment against its own target, from the last 20 seconds to the last 7 days.",
+        (WIDTH, 9),
+        stage=CHOSEN,
+    )
+    yield alerts_table(journey, (WIDTH, 6), stage=CHOSEN)
+    yield heading("Why")
+    yield _reasons(journey)
+    yield _failures(journey)
+    yield _partners(journey)
+    yield _flow()
+    for title, metric in (
+        ("How long encounters take", metrics.WINDOW_DURATION),
+        ("How long customers wait", metrics.WINDOW_WAIT),
+    ):
+        yield heatmap(
+            title,
+            f"{metric.help.removesuffix('.')}: the brighter, the more of them took so long. Each moment "
+            "looks back 5 minutes. Good is a band that stays low and narrow.",
+            f"sum by (le) ({select(f'{metric.name}_bucket', stage=CHOSEN, window='5m')})",
+            unit="s", size=(12, 9),
+        )  # fmt: skip
+
+
+def _each(journey: Journey) -> Iterator[tuple[Stage, Experience]]:
+    for stage in journey.stages:
+        for experience in stage.experiences:
+            yield stage, experience
+
+
+def _one(stage: Stage, experience: Experience) -> str:
+    return ONE.replace("{{stage}}", stage.name).replace("{{experience}}", experience.name)
+
+
+def _against_target(journey: Journey) -> Json:
+    overrides = []
+    for stage in journey.stages:
+        for index, experience in enumerate(stage.experiences):
+            color, title = fixed(LINES[index % len(LINES)]), plain(experience.title)
+            overrides += [
+                override(
+                    _one(stage, experience), displayName=title, color=color, custom_lineStyle=SOLID,
+                    thresholds=against(experience.target),
+                ),
+                override(
+                    f"{_one(stage, experience)} target", displayName=f"{title}: target", color=color,
+                    custom_lineStyle=DASHED, custom_lineWidth=1, thresholds=against(experience.target),
+                ),
+            ]  # fmt: skip
+    target = select(metrics.TARGET.name, stage=CHOSEN, segment=ALL)
+    return chart(
+        "Share of good encounters, and targets",
+        "Good of all judged over the last 5 minutes, for each experience of the stage (solid), and its "
+        "target (dashed, same colour). Good is solid above dashed.",
+        query(f"1 - {select(metrics.BAD_RATIO, stage=CHOSEN, segment=ALL, window='5m')}", ONE),
+        query(f"max by (stage, experience) ({target})", f"{ONE} target"),
+        unit="percentunit", size=(WIDTH, 9), overrides=overrides, field={"max": 1},
+    )  # fmt: skip
+
+
+def _reasons(journey: Journey) -> Json:
+    reasons = {
+        reason: reason.replace("_", " ") for stage in journey.stages for reason in reason_labels(stage)
+    }
+    counted = select(metrics.WINDOW_REASONS.name, stage=CHOSEN, window="1h")
+    return bars(
+        "Reasons, most frequent first",
+        "What bad encounters of the last hour gave as their reason. Short bars are good; one far ahead of "
+        "the others is where to begin.",
+        now(f"sort_desc(sum by (reason) ({counted}) > 0)", "{{reason}}"),
+        unit="short", size=(12, 9), overrides=titled(reasons), field={"decimals": 0, "min": 0},
+    )  # fmt: skip
+
+
+def _partners(journey: Journey) -> Json:
+    about = {"stage": CHOSEN, "window": "1h"}
+    by = "sum by (stage, experience, partner)"
+    good = f"{by} ({select(metrics.WINDOW_GOOD.name, **about)})"
+    judged = f"({by} ({select(metrics.WINDOW_EVENTS.name, **about)}) >= {MIN_SEGMENT_EVENTS})"
+    target = f"max by (stage, experience) ({select(metrics.TARGET.name, stage=CHOSEN, segment=ALL)})"
+    return bars(
+        "Partners, weakest first",
+        "Each partner's weakest experience against target over the last hour, when there were "
+        f"{MIN_SEGMENT_EVENTS} encounters. {ATTAINMENT_MEANS}",
+        now(
+            f"sort(min by (partner) ({good} / {judged} / on (stage, experience) group_left () {target}))",
+            "{{partner}}",
+        ),
+        unit="percentunit", size=(12, 9), steps=ATTAINMENT,
+        overrides=titled({**{one: one for one in journey.partners}, NONE: "no partner", OTHER: "other"}),
+        field={"min": 0, "decimals": 1},
+    )  # fmt: skip
+
+
+def _flow() -> Json:
+    window = f"{MINUTES}m"
+    came = select(metrics.OUTCOMES_SUM, stage=CHOSEN, window=window)
+    expected = select(metrics.EXPECTED.name, stage=CHOSEN, window=window)
+    return chart(
+        "Events per minute, and how many are expected",
+        f"All events over the last {MINUTES} minutes (solid), and what the declared rhythm and opening hours "
+        "lead to expect (dashed, none without a rhythm). Good is solid near dashed; none at all is silence.",
+        query(f"{came} / {MINUTES}", "came"),
+        query(f"max by (stage) ({expected}) / {MINUTES}", "expected"),
+        unit="suffix:/min", size=(12, 9), field={"min": 0},
+        overrides=[
+            override("came", color=fixed(LINES[0])),
+            override("expected", color=fixed(LINES[-1]), custom_lineStyle=DASHED),
+        ],
+    )  # fmt: skip
+
+
+def _failures(journey: Journey) -> Json:
+    about = {"stage": CHOSEN, "window": "1h"}
+    events, good = (select(one.name, **about) for one in (metrics.WINDOW_EVENTS, metrics.WINDOW_GOOD))
+    bad = f"sum by (experience, segment, partner) ({events} - {good})"
+    labels = {name: LABELS[name] for name in ("experience", "segment")}
+    one_by_one = link(
+        "The latest failing encounters, one by one", f"{journey.links.monitor}/api/stages/${{stage}}/failures"
+    )
+    return table(
+        "Where encounters fail",
+        "Bad encounters of the last hour by experience, segment and partner, most first. A click on a "
+        "number lists the latest failing encounters one by one. No row is best.",
+        {**labels, "partner": "Partner", "Value": "Bad"},
+        rows(f"sort_desc(topk({MOST_ROWS}, {bad} > 0))"),
+        unit="short", size=(12, 9), nothing="none",
+        overrides=[*cells(journey), override("Value", links=[one_by_one])],
+        field={"decimals": 0},
+    )  # fmt: skip

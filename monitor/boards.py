@@ -1,0 +1,105 @@
+"""The four Grafana boards of a journey: journey, stage, voice of the customer, monitor.
+
+`boards` is a pure function: the same journey file gives the same boards. Each board's panels stand in a file
+of its own, in PromQL on the recorded series of `promql`; how Grafana draws them is the business of `panels`.
+"""
+
+from collections.abc import Iterator
+
+from monitor import board_journey, board_monitor, board_stage, board_voice, metrics
+from monitor.board_parts import CHOSEN, JOURNEY, MONITOR, STAGE, VOICE, runbook
+from monitor.journey import ALL, Journey
+from monitor.panels import BLUE, DATASOURCE, VERMILLION, Json, arranged, plain
+
+SCHEMA_VERSION = 39
+"""Provisioned from a file by Grafana 9.4 (which knows 37) to 13; later versions mean another format."""
+
+
+def boards(journey: Journey) -> dict[str, Json]:
+    """The boards by file name."""
+    return {
+        "journey.json": _board(
+            journey, JOURNEY, "Journey",
+            "Every stage against its targets, right now: which is weakest, who is hit, what is being done.",
+            board_journey.panels(journey),
+        ),
+        "stage.json": _board(
+            journey, STAGE, "Stage", "One stage: how good, for whom, since when, and why.",
+            board_stage.panels(journey), _chooser(journey),
+        ),
+        "voice.json": _board(
+            journey, VOICE, "Voice of the customer",
+            "What customers and staff say when asked, with how sure the numbers are.",
+            board_voice.panels(journey),
+        ),
+        "monitor.json": _board(
+            journey, MONITOR, "Monitor", "Whether the other boards can be trusted.",
+            board_monitor.panels(journey),
+        ),
+    }  # fmt: skip
+
+
+def _board(
+    journey: Journey, uid: str, title: str, about: str, panels: Iterator[Json], *variables: Json
+) -> Json:
+    return {
+        "id": None,
+        "uid": uid,
+        "title": f"Touchpoint: {title}",
+        "description": plain(f"{journey.title}. {about}"),
+        "tags": ["touchpoint"],
+        "schemaVersion": SCHEMA_VERSION,
+        "version": 1,
+        "editable": False,
+        "timezone": journey.timezone,
+        "time": {"from": "now-6h", "to": "now"},
+        "refresh": "10s",
+        "graphTooltip": 1,
+        "links": [
+            {
+                "type": "dashboards", "title": "Boards", "tags": ["touchpoint"], "asDropdown": False,
+                "includeVars": False, "keepTime": True, "targetBlank": False, "icon": "external link",
+                "tooltip": "", "url": "",
+            },
+            _link("Live page", journey.links.monitor, "The journey as the worker draws it, second by second"),
+            _link("Runbook", runbook(journey, "StageDegraded"), "What to do when a stage is degraded"),
+        ],
+        "annotations": {"list": list(_annotations(uid))},
+        "templating": {"list": list(variables)},
+        "panels": arranged(panels),
+    }  # fmt: skip
+
+
+def _link(title: str, url: str, tooltip: str) -> Json:
+    return {
+        "type": "link", "title": title, "url": url, "tooltip": tooltip, "targetBlank": True, "icon": "doc",
+        "tags": [], "asDropdown": False, "includeVars": False, "keepTime": False,
+    }  # fmt: skip
+
+
+def _annotations(uid: str) -> Iterator[Json]:
+    """Deploys and incidents where they happened: the value of the series is the time of the mark."""
+    about = f'stage=~"{CHOSEN}|{ALL}", ' if uid == STAGE else ""
+    for name, matcher, color in (
+        ("Deploys and other changes", f'{about}kind!="incident"', BLUE),
+        ("Incidents", f'{about}kind="incident"', VERMILLION),
+    ):
+        changes = f"max by (stage, kind, title) ({metrics.LAST_CHANGE.name}{{{matcher}}})"
+        yield {
+            "name": name, "datasource": DATASOURCE, "enable": True, "hide": False, "iconColor": color,
+            "expr": f"{changes} * 1000", "step": "60s", "useValueForTime": True,
+            "titleFormat": "{{title}}", "textFormat": "{{kind}}, stage {{stage}}", "tagKeys": "kind,stage",
+        }  # fmt: skip
+
+
+def _chooser(journey: Journey) -> Json:
+    """The stages by title, in the order of the journey."""
+    options = [
+        {"text": plain(stage.title), "value": stage.name, "selected": not index}
+        for index, stage in enumerate(journey.stages)
+    ]
+    listed = ", ".join(f"{one['text']} : {one['value']}".replace(",", "\\,") for one in options)
+    return {
+        "name": "stage", "label": "Stage", "type": "custom", "query": listed, "options": options,
+        "current": options[0], "multi": False, "includeAll": False, "hide": 0, "skipUrlSync": False,
+    }  # fmt: skip

@@ -1,0 +1,219 @@
+"""The alerts as Grafana's provisioning files, for 9.4 to 13: rules, contact points, policy, mute times.
+
+The rules ask the series that Prometheus records (`prometheus_rules`). Each alert is a query, its last value,
+and whether that is above 0; each fact of its texts is a query and its last value, found by its labels.
+"""
+
+from typing import Any
+
+from monitor.alerts import EACH, Alert, Fact, alerts
+from monitor.journey import Journey
+from monitor.prometheus_rules import escaped, filled
+from monitor.routing import GROUP_BY, HEARTBEAT_EVERY, NIGHTS_AND_WEEKENDS, REPEAT, ROUTES, WAIT, receiver
+
+DATASOURCE_UID = "touchpoint-prometheus"
+FOLDER = "Touchpoint"
+STAGE_BOARD, MONITOR_BOARD = "touchpoint-stage", "touchpoint-monitor"
+
+PAGES_EVERY = "10s"
+"""Grafana's shortest interval, and it exits on one that is no multiple of it."""
+
+TICKETS_EVERY = "1m"
+
+RANGE_S = 600
+
+
+def rule_groups(journey: Journey) -> dict[str, Any]:
+    """`alerting/rules.yaml`: pages are evaluated more often than tickets."""
+    found = list(alerts(journey))
+    pages = [_rule(one) for one in found if one.labels["severity"] == "page"]
+    others = [_rule(one) for one in found if one.labels["severity"] != "page"]
+    groups = (("pages", PAGES_EVERY, pages), ("tickets", TICKETS_EVERY, others))
+    return {
+        "apiVersion": 1,
+        "groups": [
+            {"orgId": 1, "name": f"touchpoint {name}", "folder": FOLDER, "interval": every, "rules": rules}
+            for name, every, rules in groups
+        ],
+    }
+
+
+def contact_points(journey: Journey) -> dict[str, Any]:
+    """`alerting/contact-points.yaml`: one webhook for each severity."""
+    return {
+        "apiVersion": 1,
+        "contactPoints": [
+            {
+                "orgId": 1,
+                "name": receiver(severity),
+                "receivers": [
+                    {
+                        "uid": receiver(severity),
+                        "type": "webhook",
+                        "settings": {"url": f"{journey.links.webhook}/{severity}", "httpMethod": "POST"},
+                        "disableResolveMessage": False,
+                    }
+                ],
+            }
+            for severity in ROUTES
+        ],
+    }
+
+
+def policies() -> dict[str, Any]:
+    """`alerting/policies.yaml`: what goes where. It replaces the whole tree of the organisation."""
+    routes = []
+    for severity in ROUTES:
+        route: dict[str, Any] = {
+            "receiver": receiver(severity),
+            "object_matchers": [["severity", "=", severity]],
+        }
+        if severity == "ticket":
+            route["mute_time_intervals"] = [NIGHTS_AND_WEEKENDS]
+        if severity == "heartbeat":
+            route["repeat_interval"] = HEARTBEAT_EVERY
+        routes.append(route)
+    return {
+        "apiVersion": 1,
+        "policies": [
+            {
+                "orgId": 1,
+                "receiver": receiver("ticket"),
+                "group_by": GROUP_BY,
+                **WAIT,
+                **REPEAT,
+                "routes": routes,
+            }
+        ],
+    }
+
+
+def mute_times() -> dict[str, Any]:
+    """`alerting/mute-times.yaml`: when tickets wait, in UTC: Grafana 9 knows no other zone here."""
+    intervals = [
+        {
+            "times": [
+                {"start_time": "00:00", "end_time": "06:00"},
+                {"start_time": "18:00", "end_time": "24:00"},
+            ]
+        },
+        {"weekdays": ["saturday", "sunday"]},
+    ]
+    return {
+        "apiVersion": 1,
+        "muteTimes": [{"orgId": 1, "name": NIGHTS_AND_WEEKENDS, "time_intervals": intervals}],
+    }
+
+
+def data_sources() -> dict[str, Any]:
+    """`datasources/touchpoint.yaml`: where Prometheus is, for a Grafana beside it."""
+    return {
+        "apiVersion": 1,
+        "datasources": [
+            {
+                "name": "Touchpoint Prometheus",
+                "uid": DATASOURCE_UID,
+                "type": "prometheus",
+                "access": "proxy",
+                "url": "${TOUCHPOINT_PROMETHEUS}",
+                "isDefault": True,
+                "editable": False,
+                "jsonData": {"timeInterval": "5s", "httpMethod": "POST"},
+            }
+        ],
+    }
+
+
+def folders() -> dict[str, Any]:
+    """`dashboards/touchpoint.yaml`: the folder of the boards, and where their files lie."""
+    return {
+        "apiVersion": 1,
+        "providers": [
+            {
+                "name": "touchpoint",
+                "orgId": 1,
+                "folder": FOLDER,
+                "folderUid": "touchpoint",
+                "type": "file",
+                "disableDeletion": True,
+                "allowUiUpdates": False,
+                "options": {"path": "/var/lib/grafana/touchpoint"},
+            }
+        ],
+    }
+
+
+def _rule(alert: Alert) -> dict[str, Any]:
+    asked = {name: fact for name, fact in alert.facts.items() if fact.expr}
+    data = [_query("A", alert.expr), _last("B", "A"), _above_zero("C", "B")]
+    for name, fact in asked.items():
+        data += [_query(f"ask_{name}", fact.expr.replace(f'="{EACH}"', '=~".+"')), _last(name, f"ask_{name}")]
+    facts = {name: _template(name, fact) for name, fact in alert.facts.items()}
+    board = STAGE_BOARD if "stage" in alert.labels else MONITOR_BOARD
+    return {
+        "uid": alert.uid,
+        "title": alert.title,
+        "condition": "C",
+        "data": data,
+        "dashboardUid": board,
+        "panelId": 1,
+        "noDataState": "OK",
+        "execErrState": "Error",
+        "for": f"{alert.for_s}s",
+        "labels": {name: escaped(value).replace("$", "$$") for name, value in _labels(alert).items()},
+        "annotations": {name: filled(text, facts) for name, text in alert.annotations.items()},
+        "isPaused": False,
+    }
+
+
+def _labels(alert: Alert) -> dict[str, str]:
+    """Grafana names an alert by its rule's title, so the name that routes go by is given."""
+    return {"touchpoint": alert.name, **alert.labels}
+
+
+def _template(name: str, fact: Fact) -> str:
+    """An absent value is a value without labels here; a plain `$values.name` would be an error then."""
+    if fact.shows == "own label":
+        return f"{{{{ $labels.{fact.label} }}}}"
+    value = f'(index $values "{name}")'
+    shown = {
+        "count": f'printf "%.0f" {value}.Value',
+        "share": f"humanizePercentage {value}.Value",
+        "age": f"humanizeDuration {value}.Value",
+    }.get(fact.shows, f"index {value}.Labels {fact.label!r}".replace("'", '"'))
+    return f"{{{{ if {value}.Labels }}}}{{{{ {shown} }}}}{{{{ else }}}}unknown{{{{ end }}}}"
+
+
+def _query(ref: str, expr: str) -> dict[str, Any]:
+    source = {"type": "prometheus", "uid": DATASOURCE_UID}
+    model = {"refId": ref, "datasource": source, "expr": expr, "instant": True, "range": False}
+    return _data(ref, DATASOURCE_UID, RANGE_S, {**model, "intervalMs": 1000, "maxDataPoints": 43200})
+
+
+def _last(ref: str, of: str) -> dict[str, Any]:
+    return _expression(ref, {"type": "reduce", "expression": of, "reducer": "last"})
+
+
+def _above_zero(ref: str, of: str) -> dict[str, Any]:
+    above = {
+        "type": "query",
+        "evaluator": {"type": "gt", "params": [0]},
+        "operator": {"type": "and"},
+        "query": {"params": [of]},
+        "reducer": {"type": "last", "params": []},
+    }
+    return _expression(ref, {"type": "threshold", "expression": of, "conditions": [above]})
+
+
+def _expression(ref: str, model: dict[str, Any]) -> dict[str, Any]:
+    source = {"type": "__expr__", "uid": "__expr__"}
+    return _data(ref, "__expr__", 0, {"refId": ref, "datasource": source, **model})
+
+
+def _data(ref: str, source: str, range_s: int, model: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "refId": ref,
+        "datasourceUid": source,
+        "relativeTimeRange": {"from": range_s, "to": 0},
+        "model": model,
+    }

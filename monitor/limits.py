@@ -1,0 +1,154 @@
+"""How bad is too bad, for one experience: limits computed from its target, exact, valid for loose ones too.
+
+A limit is crossed when the bad ratio reaches it in every one of its windows, and in the first of them n, bad
+and the Wilson lower bound say that this is no chance. Each works on numbers and, element by element, on
+arrays of numbers.
+
+Burn rates: Google SRE workbook, "Alerting on SLOs"; its 14.4 can never be reached below a target of 93.1 %,
+so the pairs depend on the target. They guard the budget and are slow for people: fast limits stand before.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from monitor.measures import Share, Z, headline_window, wilson_lower
+
+MIN_N = 30
+"""With fewer events even all of them bad may be chance or a handful of customers."""
+
+SLOW_MIN_BAD = 5
+FAST_MIN_BAD = 10
+
+FAST_Z = Decimal("4.5")
+"""Fast limits are asked every few seconds, of every segment of every experience: at 1.96, wrong once in 40
+tries, a healthy month had hundreds of false pages (`tests/bench/alert_quality.py`)."""
+
+OUTAGE_POINTS, OUTAGE_SURE = Decimal("0.30"), Decimal("0.10")
+FAST_POINTS = Decimal("0.10")
+
+Burn = tuple[str, str, str]
+"""A burn rate, its long window, its short window."""
+
+PAGES: tuple[tuple[Decimal, tuple[Burn, ...]], ...] = (
+    (Decimal("0.97"), (("14.4", "1h", "5m"), ("6", "6h", "30m"))),
+    (Decimal("0"), (("6", "6h", "30m"),)),
+)
+TICKETS: tuple[tuple[Decimal, tuple[Burn, ...]], ...] = (
+    (Decimal("0.93"), (("3", "1d", "2h"), ("1", "3d", "6h"))),
+    (Decimal("0"), (("1.5", "1d", "2h"),)),
+)
+"""By the least target they are for."""
+
+HALF = Decimal("0.5")
+"""Half of all customers served badly for hours is a page, however loose the target."""
+
+TRICKLE = (("1d", 4 * MIN_N), ("7d", 7 * MIN_N))
+"""A window, and the n below which its fourth (6h) or seventh (1d) part holds fewer than MIN_N on average: a
+stage this quiet is judged by the wider window. Asking how much the narrow one holds now would call every
+stage quiet at night."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Too much bad in all of `windows`; the first, longest one holds enough to be sure, to the degree of `z`.
+
+    With as many as `max_n` events in it, narrower limits apply instead.
+    """
+
+    windows: tuple[str, ...]
+    bad_ratio: Decimal
+    sure: Decimal
+    min_bad: int
+    z: Decimal = Z
+    min_n: int = MIN_N
+    max_n: int | None = None
+
+    @property
+    def window(self) -> str:
+        """The window whose n, bad and bound are looked at."""
+        return self.windows[0]
+
+    def crossed(self, shares: Mapping[str, Share]) -> Any:
+        """Whether the shares, by window label, cross the limit: a truth value, or an array of them."""
+        gate = shares[self.window]
+        crossed = (
+            (gate.n >= self.min_n)
+            & (gate.bad >= self.min_bad)
+            & (wilson_lower(gate.bad, gate.n, self.z) > float(self.sure))
+        )
+        for window in self.windows:
+            crossed = crossed & (
+                shares[window].bad / np.maximum(shares[window].n, 1) >= float(self.bad_ratio)
+            )
+        if self.max_n is not None:
+            crossed = crossed & (gate.n < self.max_n)
+        return crossed
+
+
+@cache
+def fast_limits(target: Decimal) -> tuple[Limit, ...]:
+    """Fast enough for a customer: an outage shows in 20 s on a busy stage, else in a minute, 10 points over
+    what is allowed in five."""
+    allowed = 1 - target
+    outage, sure = allowed + OUTAGE_POINTS, allowed + OUTAGE_SURE
+    return (
+        Limit(("20s",), outage, sure, FAST_MIN_BAD, FAST_Z),
+        Limit(("1m",), outage, sure, FAST_MIN_BAD, FAST_Z),
+        Limit(("5m", "1m"), allowed + FAST_POINTS, allowed, FAST_MIN_BAD, FAST_Z),
+    )
+
+
+def _burn_limits(target: Decimal, table: tuple[tuple[Decimal, tuple[Burn, ...]], ...]) -> tuple[Limit, ...]:
+    allowed = 1 - target
+    burns = next(burns for least, burns in table if target >= least)
+    return tuple(
+        Limit((long, short), min(Decimal(burn) * allowed, HALF), allowed, SLOW_MIN_BAD)
+        for burn, long, short in burns
+    )
+
+
+@cache
+def page_limits(target: Decimal) -> tuple[Limit, ...]:
+    """What wakes somebody up: the fast limits and those that burn the budget fast."""
+    return (*fast_limits(target), *_burn_limits(target, PAGES))
+
+
+@cache
+def ticket_limits(target: Decimal) -> tuple[Limit, ...]:
+    """What must be mended in working hours; the last are for what is too quiet for any other limit."""
+    allowed = 1 - target
+    trickle = (Limit((window,), allowed, allowed, SLOW_MIN_BAD, max_n=max_n) for window, max_n in TRICKLE)
+    return (*_burn_limits(target, TICKETS), *trickle)
+
+
+class State(StrEnum):
+    """What a stage or an experience looks like now."""
+
+    QUIET = "quiet"
+    GOOD = "good"
+    BELOW = "below"
+    DEGRADED = "degraded"
+
+
+BELOW_MIN_N = 10
+"""Three failures of three exceed any target with certainty, and yet say little."""
+
+
+def state(shares: Mapping[str, Share], target: Decimal) -> State:
+    """The state of one experience from its shares by window label.
+
+    `below` means below target beyond chance (Wilson), so that a healthy stage does not flicker.
+    """
+    if any(limit.crossed(shares) for limit in fast_limits(target)):
+        return State.DEGRADED
+    share = shares[headline_window(shares)]
+    if share.n == 0:
+        return State.QUIET
+    certain = share.n >= BELOW_MIN_N and wilson_lower(share.bad, share.n) > float(1 - target)
+    return State.BELOW if certain else State.GOOD

@@ -1,0 +1,348 @@
+"""Grafana panels as plain data (classic JSON, schema 39): how a thing is shown, never what is measured.
+
+Colours are Okabe and Ito's, which colour-blind people tell apart, and never say anything that no word says.
+The JSON model is read from Grafana 9.4's source (`public/app/plugins/panel/*/models.cue`); what later
+versions renamed is written both ways.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from itertools import count, product
+from string import ascii_uppercase
+from typing import Any
+
+from monitor.limits import FAST_POINTS
+
+Json = dict[str, Any]
+
+DATASOURCE_UID = "touchpoint-prometheus"
+DATASOURCE = {"type": "prometheus", "uid": DATASOURCE_UID}
+
+PLUGIN_VERSION = "9.4.0"
+"""The oldest Grafana these are for: newer ones migrate what they changed since."""
+
+BLUE, ORANGE, VERMILLION, GREY, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F", "#CC79A7"
+"""Good, below target, degraded, nothing known, not judged."""
+
+LINES = ("#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#7F7F7F")
+"""Colours of lines that are neither good nor bad; once they are used up, dashes tell lines apart."""
+SOLID, DASHED, DOTTED = (
+    {"fill": "solid"},
+    {"fill": "dash", "dash": [10, 10]},
+    {"fill": "dot", "dash": [0, 10]},
+)
+DASHES: tuple[Json, ...] = (SOLID, DASHED, DOTTED)
+
+WIDTH = 24
+"""Columns of Grafana's grid."""
+
+NO_EVENTS = "no events"
+
+
+def plain(text: str) -> str:
+    """A title of the journey file with nothing in it that Grafana would fill in."""
+    text = text.translate(str.maketrans("{}", "()")).replace("[[", "((").replace("]]", "))")
+    return re.sub(r"\$(?=[A-Za-z_])", "$ ", text)
+
+
+# -- queries ---------------------------------------------------------------------------------------------
+
+
+def query(expr: str, legend: str = "", **more: Any) -> Json:
+    """A query over the time of the board; `legend` names its series and may have labels in double braces."""
+    return {"expr": expr, "legendFormat": legend or "__auto", "instant": False, "range": True, **more}
+
+
+def now(expr: str, legend: str = "", **more: Any) -> Json:
+    """A query of the present moment."""
+    return query(expr, legend, instant=True, range=False, **more)
+
+
+def rows(expr: str) -> Json:
+    """A query of the present moment with a table row for each series."""
+    return now(expr, format="table")
+
+
+def ref_ids() -> Iterator[str]:
+    """The names of a panel's queries: A to Z, AA, AB and so on."""
+    return ("".join(letters) for length in count(1) for letters in product(ascii_uppercase, repeat=length))
+
+
+def _targets(queries: Iterable[Json]) -> list[Json]:
+    return [
+        {"refId": ref, "datasource": DATASOURCE, "editorMode": "code", "format": "time_series", **one}
+        for ref, one in zip(ref_ids(), queries, strict=False)
+    ]
+
+
+# -- colours and words -----------------------------------------------------------------------------------
+
+
+def thresholds(*steps: tuple[float | None, str]) -> Json:
+    """Colours by value; the first step, None, holds below all others."""
+    return {"mode": "absolute", "steps": [{"color": color, "value": value} for value, color in steps]}
+
+
+NEUTRAL = thresholds((None, BLUE))
+
+
+def against(target: Decimal) -> Json:
+    """Colours of a quality: blue from its target on, vermillion where a fast page begins."""
+    return thresholds((None, VERMILLION), (float(target - FAST_POINTS), ORANGE), (float(target), BLUE))
+
+
+ATTAINMENT = thresholds((None, VERMILLION), (float(1 - FAST_POINTS), ORANGE), (1.0, BLUE))
+"""Colours of a quality divided by its target: 1 meets it."""
+
+
+def high_is_bad(orange: float, vermillion: float) -> Json:
+    """Colours of what had better be small."""
+    return thresholds((None, BLUE), (orange, ORANGE), (vermillion, VERMILLION))
+
+
+def words(texts: Mapping[str, tuple[str, str]]) -> list[Json]:
+    """Words and colours instead of values."""
+    options = {
+        value: {"text": text, "color": color, "index": index}
+        for index, (value, (text, color)) in enumerate(texts.items())
+    }
+    return [{"type": "value", "options": options}]
+
+
+def names(texts: Mapping[str, str]) -> list[Json]:
+    """Words instead of names, in the cells of a table."""
+    options = {
+        name: {"text": plain(text), "index": index} for index, (name, text) in enumerate(texts.items())
+    }
+    return [{"type": "value", "options": options}]
+
+
+def unknown(text: str) -> list[Json]:
+    """What stands where there is no value: without it Grafana would paint it in the worst colour."""
+    return [{"type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": GREY}}}]
+
+
+def override(name: str, **properties: Any) -> Json:
+    """What is different about one field; `custom_x` is the panel's own property x."""
+    return {"matcher": {"id": "byName", "options": name}, "properties": _properties(properties)}
+
+
+def numbers(**properties: Any) -> Json:
+    """What is different about every field that holds numbers."""
+    return {"matcher": {"id": "byType", "options": "number"}, "properties": _properties(properties)}
+
+
+def _properties(properties: Mapping[str, Any]) -> list[Json]:
+    return [{"id": key.replace("custom_", "custom.", 1), "value": value} for key, value in properties.items()]
+
+
+def titled(texts: Mapping[str, str], **properties: Any) -> list[Json]:
+    """Titles instead of the names of series."""
+    return [override(name, displayName=plain(text), **properties) for name, text in texts.items()]
+
+
+def lines(texts: Mapping[str, str]) -> list[Json]:
+    """Titles, and a colour and dash of its own for each line."""
+    return [
+        override(
+            name,
+            displayName=plain(text),
+            color=fixed(LINES[index % len(LINES)]),
+            custom_lineStyle=DASHES[index // len(LINES) % len(DASHES)],
+        )
+        for index, (name, text) in enumerate(texts.items())
+    ]
+
+
+def fixed(color: str) -> Json:
+    """One colour, whatever the value."""
+    return {"mode": "fixed", "fixedColor": color}
+
+
+def link(title: str, url: str) -> Json:
+    """A link away from Grafana, or within it for a path."""
+    return {"title": title, "url": url, "targetBlank": url.startswith("http")}
+
+
+# -- panels ----------------------------------------------------------------------------------------------
+
+
+def panel(
+    kind: str,
+    title: str,
+    description: str,
+    queries: Iterable[Json],
+    *,
+    unit: str,
+    size: tuple[int, int],
+    steps: Json = NEUTRAL,
+    mappings: Iterable[Json] = (),
+    overrides: Iterable[Json] = (),
+    links: Iterable[Json] = (),
+    custom: Json | None = None,
+    field: Json | None = None,
+    nothing: str = NO_EVENTS,
+    transformations: Iterable[Json] = (),
+    **options: Any,
+) -> Json:
+    """Any panel. `size` is its width and height, `links` are what a click on a value offers.
+
+    `field` is more about every value, `nothing` what is said where there is none, the rest are options of its
+    kind.
+    """
+    return {
+        "type": kind,
+        "title": plain(title),
+        "description": plain(description),
+        "datasource": DATASOURCE,
+        "pluginVersion": PLUGIN_VERSION,
+        "gridPos": {"w": size[0], "h": size[1]},
+        "targets": _targets(queries),
+        "fieldConfig": {
+            "defaults": {
+                "unit": unit,
+                "color": {"mode": "thresholds"},
+                "thresholds": steps,
+                "mappings": [*mappings, *unknown(nothing)],
+                "noValue": nothing,
+                "links": list(links),
+                "custom": custom or {},
+                **(field or {}),
+            },
+            "overrides": list(overrides),
+        },
+        "options": options,
+        "transformations": list(transformations),
+    }
+
+
+LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
+CHART: Json = {"legend": LEGEND, "tooltip": {"mode": "multi", "sort": "none"}}
+TABLE: Json = {"showHeader": True, "cellHeight": "sm"}
+REDUCE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
+
+STAT: Json = {
+    "colorMode": "background", "graphMode": "none", "justifyMode": "center", "orientation": "auto",
+    "reduceOptions": REDUCE, "textMode": "auto",
+}  # fmt: skip
+
+
+def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
+    """Big figures: the first thing seen from across the room."""
+    return panel(
+        "stat", title, description, queries,
+        **STAT | more,
+    )  # fmt: skip
+
+
+BARS: Json = {
+    "displayMode": "basic", "orientation": "horizontal", "reduceOptions": REDUCE,
+    "showUnfilled": True, "minVizWidth": 0, "minVizHeight": 16,
+}  # fmt: skip
+
+
+def bars(title: str, description: str, *queries: Json, **more: Any) -> Json:
+    """A bar for each series."""
+    return panel(
+        "bargauge", title, description, queries,
+        **BARS | more,
+    )  # fmt: skip
+
+
+def chart(title: str, description: str, *queries: Json, custom: Json | None = None, **more: Any) -> Json:
+    """Lines over time; a line stops where nothing is known."""
+    drawn = {
+        "drawStyle": "line", "lineWidth": 2, "fillOpacity": 0, "showPoints": "auto", "pointSize": 4,
+        "spanNulls": False, "thresholdsStyle": {"mode": "off"},
+    } | (custom or {})  # fmt: skip
+    return panel(
+        "timeseries", title, description, queries, custom=drawn,
+        **CHART | more,
+    )  # fmt: skip
+
+
+TIMELINE: Json = {
+    "mergeValues": True, "showValue": "auto", "alignValue": "left", "rowHeight": 0.85,
+    "legend": LEGEND, "tooltip": {"mode": "single", "sort": "none"},
+}  # fmt: skip
+
+
+def timeline(title: str, description: str, *queries: Json, **more: Any) -> Json:
+    """A strip for each series, with its state in words.
+
+    Colours come from the words, not from thresholds: coloured by those, Grafana writes their numbers instead.
+    """
+    return panel(
+        "state-timeline", title, description, queries,
+        custom={"lineWidth": 0, "fillOpacity": 85, "spanNulls": False},
+        field={"color": fixed(GREY)}, **TIMELINE | more,
+    )  # fmt: skip
+
+
+HEATMAP: Json = {
+    "calculate": False, "cellGap": 1, "showValue": "never", "filterValues": {"le": 1e-9},
+    "color": {
+    "mode": "scheme", "scheme": "Cividis", "scale": "exponential", "exponent": 0.5,
+    "steps": 64, "reverse": False, "fill": BLUE,
+    },
+    "rowsFrame": {"layout": "auto"}, "yAxis": {"axisPlacement": "left", "unit": "s"},
+    "cellValues": {"unit": "short"}, "legend": {"show": True}, "exemplars": {"color": PURPLE},
+    "tooltip": {"show": True, "mode": "single", "yHistogram": False},
+}  # fmt: skip
+
+
+def heatmap(title: str, description: str, buckets: str, **more: Any) -> Json:
+    """A histogram over time, from cumulative buckets by `le`."""
+    return panel(
+        "heatmap", title, description, [query(buckets, "{{le}}", format="heatmap")],
+        **HEATMAP | more,
+    )  # fmt: skip
+
+
+def table(title: str, description: str, columns: Mapping[str, str], *queries: Json, **more: Any) -> Json:
+    """A table of these fields, in this order, under these headings; nothing else is shown.
+
+    Several queries are merged into the rows whose labels agree.
+    """
+    hidden = {name: True for name in ("Time", "Value") if name not in columns}
+    organize = {
+        "excludeByName": hidden,
+        "indexByName": {name: index for index, name in enumerate(columns)},
+        "renameByName": {name: plain(heading) for name, heading in columns.items()},
+    }
+    merge: list[Json] = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
+    return panel(
+        "table", title, description, queries,
+        custom={"align": "auto", "inspect": False},
+        transformations=[*merge, {"id": "organize", "options": organize}],
+        **TABLE | more,
+    )  # fmt: skip
+
+
+COLORED = {
+    "custom_displayMode": "color-background-solid",
+    "custom_cellOptions": {"type": "color-background", "mode": "basic"},
+}
+"""A table cell in the colour of its value: its name until Grafana 9.4, and since."""
+
+
+def heading(title: str) -> Json:
+    """A line between panels."""
+    return {
+        "type": "row", "title": plain(title), "collapsed": False, "panels": [],
+        "gridPos": {"w": WIDTH, "h": 1},
+    }  # fmt: skip
+
+
+def arranged(panels: Iterable[Json]) -> list[Json]:
+    """The panels from left to right, line by line, with the ids and places Grafana asks for."""
+    placed = []
+    x = y = tallest = 0
+    for number, one in enumerate(panels, 1):
+        width, height = one["gridPos"]["w"], one["gridPos"]["h"]
+        if x + width > WIDTH:
+            x, y, tallest = 0, y + tallest, 0
+        placed.append({"id": number, **one, "gridPos": {"x": x, "y": y, "w": width, "h": height}})
+        x, tallest = x + width, max(tallest, height)
+    return placed

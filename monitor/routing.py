@@ -1,0 +1,98 @@
+"""Where alerts go, when, and which silence which: Alertmanager's configuration, and the names Grafana shares.
+
+`depends_on` in the journey file becomes inhibition: who is paged for a stage is not paged for what it drags
+along. The same suppression stands in the expressions (`promql`), because Grafana's alerts cannot inhibit.
+"""
+
+from typing import Any
+
+from monitor.journey import ALL, Journey
+from monitor.rules import upstream
+
+ROUTES = ("page", "ticket", "heartbeat")
+"""Severities, each with a route and a receiver of its own."""
+
+GROUP_BY = ["alertname", "stage"]
+WAIT = {"group_wait": "1s", "group_interval": "30s"}
+"""A page may not wait for company; what joins its group later is told within half a minute."""
+
+REPEAT = {"repeat_interval": "4h"}
+HEARTBEAT_EVERY = "1m"
+NIGHTS_AND_WEEKENDS = "touchpoint-nights-and-weekends"
+
+
+def receiver(severity: str) -> str:
+    """The name of a severity's receiver or contact point."""
+    return f"touchpoint-{severity}"
+
+
+def alertmanager(journey: Journey) -> dict[str, Any]:
+    """The configuration as plain data."""
+    return {
+        "route": {
+            "receiver": receiver("ticket"),
+            "group_by": GROUP_BY,
+            **WAIT,
+            **REPEAT,
+            "routes": [_route(severity) for severity in ROUTES],
+        },
+        "time_intervals": [{"name": NIGHTS_AND_WEEKENDS, "time_intervals": _nights_and_weekends(journey)}],
+        "inhibit_rules": _inhibitions(journey),
+        "receivers": [
+            {
+                "name": receiver(severity),
+                "webhook_configs": [{"url": f"{journey.links.webhook}/{severity}", "send_resolved": True}],
+            }
+            for severity in ROUTES
+        ],
+    }
+
+
+def _route(severity: str) -> dict[str, Any]:
+    route: dict[str, Any] = {"matchers": [f'severity="{severity}"'], "receiver": receiver(severity)}
+    if severity == "ticket":
+        route["mute_time_intervals"] = [NIGHTS_AND_WEEKENDS]
+    if severity == "heartbeat":
+        route |= {"group_interval": HEARTBEAT_EVERY, "repeat_interval": HEARTBEAT_EVERY}
+    return route
+
+
+def _nights_and_weekends(journey: Journey) -> list[dict[str, Any]]:
+    place = {"location": journey.timezone}
+    night = [{"start_time": "00:00", "end_time": "08:00"}, {"start_time": "20:00", "end_time": "24:00"}]
+    return [{"times": night, **place}, {"weekdays": ["saturday", "sunday"], **place}]
+
+
+def _inhibitions(journey: Journey) -> list[dict[str, Any]]:
+    """From the widest to the narrowest: the monitor, the stage before, the stage itself, everybody in it."""
+    stages = 'alertname=~"StageDegraded|StageSilent"'
+    blind = (
+        _inhibit(f'alertname="MonitorBlind", stage="{ALL}"', stages),
+        _inhibit(f'alertname="MonitorBlind", stage!="{ALL}"', stages, "stage"),
+    )
+    before = [
+        _inhibit(
+            f'{stages}, severity="page", stage=~"{"|".join(earlier)}"', f'{stages}, stage="{stage.name}"'
+        )
+        for stage in journey.stages
+        if (earlier := upstream(journey, stage))
+    ]
+    return [
+        *blind,
+        *before,
+        _inhibit('alertname="StageSilent"', 'alertname="StageDegraded"', "stage"),
+        _inhibit(
+            f'alertname="StageDegraded", segment="{ALL}"',
+            f'alertname="StageDegraded", segment!="{ALL}"',
+            *("stage", "experience", "severity"),
+        ),
+        _inhibit('severity="page"', 'severity="ticket"', "alertname", "stage", "experience", "segment"),
+    ]
+
+
+def _inhibit(source: str, target: str, *equal: str) -> dict[str, Any]:
+    rule: dict[str, Any] = {
+        "source_matchers": source.split(", "),
+        "target_matchers": target.split(", "),
+    }
+    return rule | {"equal": list(equal)} if equal else rule

@@ -1,0 +1,115 @@
+"""Deploys and incidents: every worker reads the whole topic for itself, of no group, as long as it runs.
+
+What is read is only shown beside the numbers: a worker counts and is ready without it, and a Kafka that does
+not give the records is asked again for ever.
+"""
+
+import asyncio
+import logging
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from monitor.change import KEPT_MS, KINDS, Change, LatestChanges, read, written
+from monitor.journey import Journey
+from monitor.journey_file import nearest
+from monitor.publisher import Publisher
+from streams import topics
+from streams.clock import now_ms
+from streams.security import kafka_options
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 10.0
+"""Between two attempts to read. A change is news for days, so a few seconds late is no harm."""
+
+POLL_MS = 1000
+
+POLL_RECORDS = 500
+"""Some milliseconds of decoding between two turns of the event loop."""
+
+
+class ChangesReader:
+    """Reads the topic from its beginning on. Reading it again, after a lost connection, changes nothing."""
+
+    def __init__(self, journey: Journey, settings: Settings) -> None:
+        self._journey = journey
+        self._settings = settings
+        self._latest = LatestChanges()
+        self._is_failing = False
+
+    def since(self, at_ms: int) -> tuple[Change, ...]:
+        """The latest change of each stage, of those in the last seven days."""
+        return self._latest.since(at_ms)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except KafkaError as error:
+                level = logging.INFO if self._is_failing else logging.WARNING
+                topic, name = self._journey.changes_topic, type(error).__name__
+                log.log(level, "%s cannot be read, trying again: %s", topic, name)
+                self._is_failing = True
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka.split(","),
+            **kafka_options(self._settings),
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            max_poll_records=POLL_RECORDS,
+        )
+        try:
+            await consumer.start()
+            consumer.assign([TopicPartition(self._journey.changes_topic, 0)])
+            while True:
+                for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
+                    self._is_failing = False
+                    for record in records:
+                        self._take(record)
+        finally:
+            await consumer.stop()
+
+    def _take(self, record: Any) -> None:
+        written_ms = record.timestamp if record.timestamp > 0 else now_ms()
+        change = read(record.value, self._journey, written_ms)
+        if isinstance(change, Change):
+            self._latest.add(change)
+        else:
+            place = f"{record.topic}:{record.partition}:{record.offset}"
+            log.warning("%s is no change and passed over: %s", place, change)
+
+
+def record(journey: Journey, title: str, kind: str, stage: str | None, at_ms: int, now_ms: int) -> bytes:
+    """The record of a change of a new id; ValueError in one line for what no worker would show."""
+    names = [known.name for known in journey.stages]
+    known_kind = next((one for one in KINDS if one == kind), None)
+    if known_kind is None:
+        raise ValueError(f"unknown kind `{kind}`{nearest(kind, KINDS)}")
+    if stage is not None and stage not in names:
+        raise ValueError(f"unknown stage `{stage}`{nearest(stage, names)}")
+    if at_ms <= now_ms - KEPT_MS:
+        raise ValueError("the change is more than 7 days old, so nothing would show it")
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    value = written(uuid.uuid4().hex, at, known_kind, title, stage)
+    if isinstance(change := read(value, journey, now_ms), str):
+        raise ValueError(f"not published: {change}")
+    return value
+
+
+async def publish(journey: Journey, settings: Settings, value: bytes) -> None:
+    """Publish the record of a change; a UserError says why it was not taken."""
+    async with topics.connected(settings) as admin:
+        await topics.ensure_changes(admin, journey, settings)
+        is_embedded = await topics.is_embedded(admin)
+    options = kafka_options(settings)
+    async with Publisher(settings.kafka, idempotent=not is_embedded, **options) as publisher:
+        await publisher.send(journey.changes_topic, None, value)

@@ -1,0 +1,156 @@
+"""The command `touchpoint backtest`."""
+
+import gzip
+import itertools
+import json
+import sys
+import zlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from monitor.errors import UserError
+from monitor.journey import Journey
+from streams.command import failed, read_journey, read_settings
+from streams.terminal import Row, progress, say, show_table
+
+if TYPE_CHECKING:
+    from monitor.backtest import Backtest
+    from monitor.history import History
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+PROBLEMS_SHOWN = 20
+"""Refused lines that are shown; they are counted all."""
+
+TELL_EVERY = 5_000
+"""Lines between two redraws of the progress."""
+
+
+def backtest(
+    file: Annotated[str, typer.Argument(help="History: JSON lines in any order, also .gz; - is stdin.")],
+    journey: Annotated[
+        Path | None, typer.Option("--journey", help="The journey file; that of the settings unless set.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Write an SVG of quality, targets and alerts.")
+    ] = None,
+) -> None:
+    """Say which alerts would have fired on a history, when, and what each would have said. No Kafka.
+
+    Every event counts once, at its own time. Times are those of Prometheus at its best: add what it waits
+    between scrapes and evaluations. Stages without any event are left out instead of being called silent.
+
+    Example: touchpoint backtest january.jsonl.gz --picture january.svg
+    """
+    from monitor.backtest import backtest as judge
+    from monitor.backtest_picture import picture as draw
+    from monitor.history import History
+
+    settings = read_settings()
+    read = read_journey(journey or settings.journey)
+    history = History(read, refuse_personal_data=settings.refuse_personal_data)
+    try:
+        problems = list(_read(file, history))
+        found = judge(read, history)
+        if picture is not None:
+            picture.write_text(draw(read, history.heard(), found), encoding="utf-8")
+    except UserError as error:
+        raise failed(f"{file}: {error}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise failed(f"{file}: is cut short or no gzip file") from None
+    except OSError as error:
+        raise failed(f"{error.filename or file}: {error.strerror or error}") from None
+    for problem in problems:
+        typer.echo(f"touchpoint: {problem}", err=True)
+    counts = {"counted": history.counted, "refused": dict(sorted(history.refused.items()))}
+    if as_json:
+        typer.echo(json.dumps({**counts, **found.as_json()}))
+    else:
+        _show(read, history, found)
+
+
+def _read(file: str, history: "History") -> Iterator[str]:
+    """Fill the history; yields what was wrong with the first refused lines."""
+    shown = 0
+    with progress(None) as bar:
+        task = bar.add_task("read")
+        for number, line in enumerate(_lines(file), 1):
+            if number % TELL_EVERY == 0:
+                bar.update(task, completed=number)
+            if not (text := line.strip()):
+                continue
+            refused = history.add_line(text)
+            if refused is not None and shown < PROBLEMS_SHOWN:
+                shown += 1
+                yield f"line {number}: {refused.reason}: {refused.error}"
+
+
+def _lines(file: str) -> Iterator[bytes]:
+    """Lines of a file or standard input, unpacked when they are packed."""
+    if file == "-":
+        yield from _unpacked(sys.stdin.buffer)
+        return
+    with Path(file).open("rb") as stream:
+        yield from _unpacked(stream)
+
+
+def _unpacked(stream: IO[bytes]) -> Iterator[bytes]:
+    packed = stream.peek(2)[:2] == GZIP_MAGIC  # type: ignore[attr-defined] # a buffered reader's
+    return iter(gzip.open(stream) if packed else stream)
+
+
+def _show(journey: Journey, history: "History", found: "Backtest") -> None:
+    zone = ZoneInfo(journey.timezone)
+
+    def local(at_ms: int | None) -> str:
+        if at_ms is None:
+            return "not yet"
+        return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+
+    rows = (
+        Row(
+            (
+                local(one.noticed_ms), local(one.resolved_ms), one.key.severity, one.summary,
+                one.reason or "", one.hits or "",
+            ),
+            is_loud=one.key.severity == "page",
+        )
+        for one in found.fired
+    )  # fmt: skip
+    headings = (
+        f"Noticed ({journey.timezone})",
+        "Resolved",
+        "Severity",
+        "What it says",
+        "Reason",
+        "Hits most",
+    )
+    first = next(rows, None)
+    if first is not None:
+        show_table(headings, itertools.chain([first], rows))
+    totals = [
+        Row(
+            (
+                name, f"{one.events:,}", str(one.pages), f"{one.page_minutes:,.0f}", str(one.tickets),
+                f"{one.ticket_minutes:,.0f}",
+            ),
+            is_loud=one.pages > 0,
+        )
+        for name, one in found.totals.items()
+    ]  # fmt: skip
+    show_table(("Stage", "Events", "Pages", "Minutes paged", "Tickets", "Minutes ticketed"), totals)
+    say(f"{local(found.from_ms)} to {local(found.to_ms)}: {history.counted:,} events counted")
+    if history.refused:
+        reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(history.refused.items()))
+        say(f"refused: {reasons}")
+    if found.unheard:
+        say(f"no events, not judged: {', '.join(found.unheard)}")
+    from monitor.backtest import NOT_JUDGED
+
+    say(f"about the monitor itself, not judged: {', '.join(NOT_JUDGED)}")

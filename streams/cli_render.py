@@ -1,0 +1,52 @@
+"""`touchpoint render`: writes what is generated from a journey file, or says what differs from it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.command import failed, read_journey
+
+
+def render(
+    file: Annotated[Path, typer.Argument(help="The journey file.")],
+    out: Annotated[Path, typer.Option(help="Directory that `deploy/` and `grafana/` are written to.")],
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; fail when a file there differs from what would be."),
+    ] = False,
+    webhook: Annotated[
+        str | None, typer.Option(help="Where alerts are sent, instead of the journey file's links.webhook.")
+    ] = None,
+) -> None:
+    """Write Prometheus rules, Alertmanager and Grafana files, boards, JSON Schema, AsyncAPI, topic list.
+
+    Example: touchpoint render monitor/journey.yaml --out . --check
+    """
+    from monitor.rendered import rendered
+
+    journey = read_journey(file)
+    if webhook is not None:
+        journey = dataclasses.replace(journey, links=dataclasses.replace(journey.links, webhook=webhook))
+    texts = rendered(journey)
+    if check:
+        differing = [path for path, text in texts.items() if _read(out / path) != text]
+        if differing:
+            raise failed("\n".join(f"{out / path}: differs from what {file} gives" for path in differing))
+        typer.echo(f"{len(texts)} files in {out} are what {file} gives")
+        return
+    try:
+        for path, text in texts.items():
+            (out / path).parent.mkdir(parents=True, exist_ok=True)
+            (out / path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise failed(f"{error.filename}: {error.strerror}") from None
+    typer.echo(f"{len(texts)} files written to {out}")
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,167 @@
+"""The whole line to the pager, of real parts: broker, worker, Prometheus, Alertmanager, printer of pages."""
+
+import asyncio
+import re
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from aiokafka import AIOKafkaProducer
+
+from deploy.alerting import Alerting
+from monitor.journey import Journey
+from tests.brokers import TansuNode, running
+from tests.polling import until
+from tests.programs import TOUCHPOINT, WorkerProcess, environment
+
+PER_S = 20
+"""Events a second and stage: 30 within any 20 s."""
+
+TICK_S = 0.05
+
+
+@dataclass
+class Traffic:
+    """Steady events of every stage, `PER_S` each; the test turns stages bad or silent while they flow."""
+
+    journey: Journey
+    bootstrap: str
+    bad_every: dict[str, int] = field(default_factory=dict)
+    """Stage to k: every k-th event is bad."""
+    silent: set[str] = field(default_factory=set)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        """Publish until stopped; for a thread."""
+        asyncio.run(self._publish())
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stop.set()
+
+    async def _publish(self) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all") as producer:
+            started, number = time.monotonic(), 0
+            while not self._stop.is_set():
+                while number < (time.monotonic() - started) * PER_S:
+                    number += 1
+                    for stage in self.journey.stages:
+                        if stage.name not in self.silent:
+                            value = orjson.dumps(self._event(stage.name, number))
+                            await producer.send(stage.topic, value)
+                    if number % 500 == 0:  # far fewer than a ticket takes
+                        await producer.send(self.journey.stages[0].topic, b"no event")
+                await asyncio.sleep(TICK_S)
+
+    def _event(self, stage: str, number: int) -> dict[str, Any]:
+        every = self.bad_every.get(stage)
+        event: dict[str, Any] = {
+            "id": f"{stage}-{number}",
+            "time": datetime.now(UTC).isoformat(),
+            "stage": stage,
+            "segment": ("new", "returning", "business")[number % 3],
+            "outcome": "ok",
+            "wait_s": 1.0,
+            "duration_s": 20.0,
+            "score": {
+                "kind": "csat" if stage == "staff_pulse" else "nps",
+                "value": 5 if stage == "staff_pulse" else 9,
+            },
+            "promise": {"id": f"p-{number}", "kind": "delivery_window", "kept": True},
+        }
+        if every and number % every == 0:
+            reasons = self.journey.stage(stage).reasons
+            event |= {"outcome": "failed", "reason": reasons[0] if reasons else None}
+        return event
+
+
+class Pager:
+    """A `touchpoint pages` process and what it has printed."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [TOUCHPOINT, "pages", "--http", "127.0.0.1:0"],
+            stdout=subprocess.PIPE,
+            env=environment() | {"PYTHONUNBUFFERED": "1"},
+            text=True,
+        )
+        self.lines: list[tuple[float, str]] = []
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
+        until(lambda: self.lines, "the pager listens")
+        self.url = re.findall(r"http://\S+", self.lines[0][1])[0]
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append((time.monotonic(), line.rstrip()))
+
+    def said(self, start: str) -> tuple[float, str] | None:
+        """When a line that starts so was printed last, and the line."""
+        found = [(at, line) for at, line in self.lines if line.startswith(start)]
+        return found[-1] if found else None
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait(20)
+        self._reading.join(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@dataclass
+class Rig:
+    """All parts, running and healthy."""
+
+    traffic: Traffic
+    worker: WorkerProcess
+    alerting: Alerting
+    pager: Pager
+
+    def page(self, start: str, deadline_s: float = 240) -> tuple[float, str]:
+        """Wait for a line of the pager; when it came, and the line."""
+        until(lambda: self.pager.said(start), f"a line `{start}`", deadline_s)
+        found = self.pager.said(start)
+        assert found is not None
+        return found
+
+
+@contextmanager
+def rig(directory: Path, journey: Journey, journey_file: Path) -> Iterator[Rig]:
+    """Everything started, with traffic flowing for as long as windows of a minute need to fill."""
+    with ExitStack() as stack:
+        node = stack.enter_context(running(TansuNode()))
+        worker = stack.enter_context(WorkerProcess(KAFKA=node.bootstrap, JOURNEY=str(journey_file)))
+        worker.ready()
+        traffic = Traffic(journey, node.bootstrap)
+        publishing = threading.Thread(target=traffic.run, daemon=True)
+        publishing.start()
+        stack.callback(_both(traffic.stop, publishing.join))
+        pager = Pager()
+        stack.callback(pager.stop)
+        address = worker.url.removeprefix("http://")
+        alerting = stack.enter_context(Alerting(directory, journey_file, [address], pager.url))
+        until(lambda: _full_minute(worker, journey), "a minute of events", 120)
+        yield Rig(traffic, worker, alerting, pager)
+
+
+def _full_minute(worker: WorkerProcess, journey: Journey) -> bool:
+    stage = journey.stages[0]
+    seen = worker.scrape().sum("touchpoint_window_outcomes", stage=stage.name, window="1m")
+    return seen >= 50 * PER_S
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
+    def run() -> None:
+        first()
+        second()
+
+    return run

@@ -1,0 +1,344 @@
+"""A backtest says which alerts a history would have raised, when, with which facts, in any order."""
+
+import gzip
+import json
+import random
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from monitor.backtest import Backtest, backtest
+from monitor.backtest_picture import picture
+from monitor.backtest_span import reach
+from monitor.event import Reason
+from monitor.history import MAX_SLICES, History, HistoryError
+from monitor.journey_file import parse
+from monitor.panes import SHORT
+from monitor.windows import WINDOWS
+from tests import history as real
+from tests.programs import touchpoint, touchpoint_reading
+
+JOURNEY_TEXT = """
+version: 1
+journey: short
+title: Orders & <parcels>
+segments: [gold, silver]
+partners: [x]
+stages:
+  shop:
+    title: Shop {open}
+    kind: customer
+    owner: web
+    partners: [x]
+    reasons: [broken]
+    expects: {per_hour: 3600}
+    experiences:
+      bought: {title: Buyers buy, judges: {}, good: {outcome: [ok]}, target: 0.98}
+  parcel:
+    kind: partner
+    owner: logistics
+    depends_on: [shop]
+    expects: {per_hour: 1}
+    experiences:
+      came: {judges: {}, good: {outcome: [ok]}, target: 0.95}
+  mood:
+    kind: staff
+    owner: people
+    experiences:
+      well: {judges: {}, good: {outcome: [ok]}, target: 0.75}
+"""
+JOURNEY = parse(JOURNEY_TEXT)
+
+T0_S = 1_800_000_000
+
+IsBad = Callable[[int], bool]
+
+
+def line(second: float, stage: str = "shop", *, bad: bool = False, **more: Any) -> bytes:
+    """An event so many seconds after the start."""
+    at = np.datetime64(round((T0_S + second) * 1000), "ms")
+    event = {
+        "id": f"{stage}-{second}",
+        "time": f"{at}Z",
+        "stage": stage,
+        "outcome": "failed" if bad else "ok",
+    }
+    return orjson.dumps(event | more)
+
+
+def a_second(start: int, end: int, is_bad: IsBad, stage: str = "shop", **more: Any) -> list[bytes]:
+    """An event each second, in the middle of it."""
+    return [line(second + 0.5, stage, bad=is_bad(second), **more) for second in range(start, end)]
+
+
+def judged(lines: list[bytes]) -> Backtest:
+    """What the backtest of these lines says."""
+    history = History(JOURNEY)
+    for one in lines:
+        assert history.add_line(one) is None
+    return backtest(JOURNEY, history)
+
+
+def outage(second: int) -> bool:
+    """All fail from 600 s to 720 s."""
+    return 600 <= second < 720
+
+
+OUTAGE = a_second(0, 1200, outage, segment="gold", reason="broken")
+
+
+def test_an_outage_is_noticed_told_and_resolved() -> None:
+    """One page with the facts of its first moment: after 20 s a third of the last minute was bad."""
+    found = judged(OUTAGE)
+    page = found.fired[0]
+    assert page.key == ("StageDegraded", "page", "shop", "bought", "all")
+    seconds = (page.noticed_ms / 1000 - T0_S, (page.resolved_ms or 0) / 1000 - T0_S)
+    assert seconds[0] == 620
+    assert (page.window, page.n, page.bad) == ("1m", 60, 20)
+    assert (page.reason, page.hits) == ("broken", "gold")
+    assert page.summary == (
+        "Shop (open) (segment all): 20 of 60 in 1m were bad (33.33%), at most 2% may be. "
+        "Measured: Buyers buy."
+    )
+    assert {one.key.segment for one in found.fired} <= {"all", "gold"}
+    assert found.totals["shop"].events == 1200
+    assert found.unheard == ("parcel", "mood")
+
+
+def test_order_does_not_matter() -> None:
+    """The same lines in any order give the same backtest, also over several hours."""
+    lines = a_second(0, 7_300, outage)
+    mixed = lines.copy()
+    random.Random(1).shuffle(mixed)
+    assert judged(mixed) == judged(lines)
+
+
+def troubled() -> list[bytes]:
+    """Six hours: gold alone, then everybody, then nobody comes, then a slow burn."""
+
+    def is_bad(second: int) -> bool:
+        return (3_000 <= second < 4_000 and second % 3 == 0) or 5_000 <= second < 6_000 or second % 12 == 0
+
+    lines = [
+        line(second + 0.5, bad=is_bad(second), segment="gold" if second % 3 == 0 else "silver")
+        for second in range(21_600)
+        if not 5_900 <= second < 6_600
+    ]
+    random.Random(2).shuffle(lines)
+    return lines
+
+
+def test_each_trouble_is_told_once() -> None:
+    """A segment is silent under everybody, a ticket under its page, all of a stage under its silence."""
+    fired = judged(troubled()).fired
+    kinds = {(one.key.name, one.key.severity, one.key.segment) for one in fired}
+    assert kinds >= {
+        ("StageDegraded", "page", "gold"), ("StageDegraded", "page", "all"), ("StageSilent", "page", ""),
+        ("StageDegraded", "ticket", "all"),
+    }  # fmt: skip
+    for one in fired:
+        for over in fired:
+            apart = over.noticed_ms >= (one.resolved_ms or 1 << 60) or one.noticed_ms >= (
+                over.resolved_ms or 1 << 60
+            )
+            explains = over.key != one.key and (
+                over.key.name == "StageSilent"
+                or (over.key.severity == one.key.severity and over.key.segment == "all")
+                or (over.key.severity == "page" and over.key.segment in ("all", one.key.segment)
+                    and one.key.severity == "ticket")
+            )  # fmt: skip
+            assert apart or not explains, (one, over)
+
+
+def test_how_much_is_judged_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judged in pieces of 100 moments, the same alerts begin and end at the same moments."""
+    whole = judged(troubled())
+    monkeypatch.setattr("monitor.backtest.CHUNK", 100)
+    pieces = judged(troubled())
+    assert pieces.fired == whole.fired
+    assert pieces.totals["shop"].as_json() == whole.totals["shop"].as_json()
+
+
+def test_a_healthy_history_is_silent() -> None:
+    """One bad in a hundred of a 98 % target alerts nobody."""
+    assert judged(a_second(0, 7200, lambda second: second % 100 == 0)).fired == ()
+
+
+def test_silence_is_noticed_by_the_declared_rhythm() -> None:
+    """A stage that expects an event a second is silent soon after its last, until its next."""
+    found = judged([*a_second(0, 600, lambda _: False), *a_second(900, 960, lambda _: False)])
+    silent = next(one for one in found.fired if one.key.name == "StageSilent")
+    assert silent.key == ("StageSilent", "page", "shop", "", "")
+    assert (silent.resolved_ms or 0) / 1000 - T0_S == 910
+    assert silent.summary == f"Shop (open): no event in {silent.window}, {silent.expected:.0f} were expected."
+    assert [one for one in found.fired if one.key.stage == "shop" and one.key.experience] == []
+
+
+def test_trouble_before_a_stage_explains_its_own() -> None:
+    """A parcel stage as bad as the shop it depends on pages only while the shop does not."""
+    parcels = a_second(0, 1200, lambda second: 600 <= second < 1000, "parcel")
+    alone, beside = judged(parcels), judged([*parcels, *OUTAGE])
+
+    def pages(found: Backtest) -> float:
+        return found.totals["parcel"].page_minutes
+
+    shop = [one for one in beside.fired if one.key[:3] == ("StageDegraded", "page", "shop")]
+    assert pages(alone) > 6
+    assert pages(beside) == pytest.approx(
+        pages(alone)
+        - sum(((one.resolved_ms or 0) - one.noticed_ms) / 60_000 for one in shop if one.key.segment == "all"),
+        abs=0.7,
+    )
+
+
+def test_the_mood_of_staff_never_pages() -> None:
+    """The worst mood is a ticket."""
+    found = judged(a_second(0, 1200, lambda _: True, "mood"))
+    assert {one.key.severity for one in found.fired} == {"ticket"}
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=[window.label for window in WINDOWS])
+def test_reach_is_what_a_window_sums(window: Any) -> None:
+    """At the end of a slice a window reaches over the panes that `windows` names."""
+    for at in (0, 1, 29, 30, 12_345):
+        first, end = reach(window.label, at)
+        now_ms = (at + 1) * SHORT.ms - 1
+        newest_ms = window.grain.start_of(now_ms)
+        assert first * SHORT.ms == newest_ms + window.grain.ms - window.ms
+        assert end * SHORT.ms == now_ms + 1
+
+
+def test_refused_events_are_counted_by_reason() -> None:
+    """What a worker refuses is refused here, for the same reasons; envelopes are read."""
+    history = History(JOURNEY)
+    lines = (b"no", line(0, "nowhere"), line(0, outcome="maybe"), line(0, id=None), line(0, time="today"))
+    assert [found.reason for one in lines if (found := history.add_line(one))] == [
+        Reason.NOT_JSON, Reason.UNKNOWN_STAGE, Reason.UNKNOWN_OUTCOME, Reason.MISSING_FIELD, Reason.BAD_TIME,
+    ]  # fmt: skip
+    envelope = {"specversion": "1.0", "id": "1", "source": "s", "type": "t",
+                "data": orjson.loads(line(0, "parcel"))}  # fmt: skip
+    assert history.add_line(orjson.dumps(envelope)) is None
+    assert (history.counted, history.refused.total()) == (1, 5)
+
+
+def test_a_history_without_end_is_an_error() -> None:
+    """No event, or a wrong time that makes it span more than ten years, is one line."""
+    with pytest.raises(HistoryError, match="no event"):
+        backtest(JOURNEY, History(JOURNEY))
+    with pytest.raises(HistoryError, match="span 3651 days"):
+        judged([line(0), line((MAX_SLICES + 8640) * 10)])
+
+
+def test_the_picture_is_one_readable_svg() -> None:
+    """Valid XML without outside references; each experience with its target, each alert with its text."""
+    history = History(JOURNEY)
+    for one in OUTAGE:
+        history.add_line(one)
+    found = backtest(JOURNEY, history)
+    drawn = picture(JOURNEY, history.heard(), found)
+    root = ET.fromstring(drawn)  # noqa: S314 - our own
+    texts = [element.text or "" for element in root.iter() if element.tag.endswith(("text", "title"))]
+    assert "Orders & <parcels>" in texts
+    assert "Shop {open}: Buyers buy (target 98 %)" in texts
+    assert sum(found.fired[0].summary in text for text in texts) == 1
+    assert {"pages", "tickets", "quality", "target"} <= set(texts)
+    assert re.findall(r"https?://[^\"]+", drawn) == ["http://www.w3.org/2000/svg"]
+    assert "nan" not in drawn
+
+
+# -- the command ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def journey_file(tmp_path: Path) -> str:
+    """The journey as a file."""
+    path = tmp_path / "journey.yaml"
+    path.write_text(JOURNEY_TEXT)
+    return str(path)
+
+
+def test_the_command_reads_files_gzip_and_standard_input_alike(tmp_path: Path, journey_file: str) -> None:
+    """The same JSON, however the lines come; a refused one is told with its line."""
+    text = b"\n".join([*OUTAGE, b"", b"{}"])
+    plain, packed = tmp_path / "a.jsonl", tmp_path / "b.jsonl.gz"
+    plain.write_bytes(text)
+    packed.write_bytes(gzip.compress(text))
+    options = ("--json", "--journey", journey_file)
+    svg = tmp_path / "a.svg"
+    done = [
+        touchpoint("backtest", str(plain), *options, "--picture", str(svg)),
+        touchpoint("backtest", str(packed), *options),
+        touchpoint_reading(text, "backtest", "-", *options),
+    ]
+    assert [one.returncode for one in done] == [0, 0, 0], done[0].stderr
+    assert done[0].stdout == done[1].stdout == done[2].stdout
+    found = json.loads(done[0].stdout)
+    assert (found["counted"], found["refused"]) == (1200, {"missing_field": 1})
+    assert found["alerts"][0]["summary"].startswith("Shop (open)")
+    assert found["stages"]["shop"]["pages"] == sum(one["severity"] == "page" for one in found["alerts"])
+    assert found["rules_not_judged"] == ["MonitorBlind", "DeadLettersRising"]
+    assert "line 1202: missing_field" in done[0].stderr
+    assert svg.read_text().startswith("<svg")
+
+
+def test_the_command_shows_a_table(tmp_path: Path, journey_file: str) -> None:
+    """Alerts, totals by stage, and what was not judged."""
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b"\n".join(OUTAGE))
+    done = touchpoint("backtest", str(file), "--journey", journey_file)
+    assert done.returncode == 0, done.stderr
+    for words in ("20 of 60 in 1m were bad", "broken", "1,200 events counted", "not judged: parcel, mood",
+                  "MonitorBlind"):  # fmt: skip
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("none.jsonl", None, "No such file"),
+        ("empty.jsonl", b"", "there is no event to judge"),
+        ("cut.gz", gzip.compress(b"x" * 10_000)[:20], "cut short or no gzip"),
+        ("bad.gz", b"\x1f\x8bnonsense", "gzip"),
+    ],
+)
+def test_a_bad_file_is_one_line(
+    tmp_path: Path, journey_file: str, name: str, content: bytes | None, said: str
+) -> None:
+    """Exit 1, one line that names the file, no traceback."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    done = touchpoint("backtest", str(path), "--journey", journey_file)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert said in done.stderr
+    assert name in done.stderr
+
+
+@pytest.mark.full
+def test_the_january_calls() -> None:
+    """A month of a bank's calls at 80 % within 20 s and 90 % not abandoned: bad on every working day."""
+    journey = parse(real.JOURNEY.format(horizon="40d"))
+    history = History(journey)
+    for event in real.calls():
+        assert history.add_line(orjson.dumps(event)) is None
+    found = backtest(journey, history)
+    total = found.totals["call_queue"]
+    assert (history.counted, total.events) == (31_359, 31_359)
+    worst = [one for one in found.fired if one.key.experience == "served_within_20s" and one.n >= 200]
+    assert max(one.bad / one.n for one in worst) > 0.9
+    assert total.page_minutes == pytest.approx(19_133, rel=0.25)  # of 44,640 in the month
+    days = {(one.noticed_ms + 7_200_000) // 86_400_000 for one in found.fired if one.key.severity == "page"}
+    assert len(days) >= 25
+    silent_s = [
+        ((one.resolved_ms or 0) - one.noticed_ms) / 1000
+        for one in found.fired
+        if one.key.name == "StageSilent"
+    ]
+    assert max(silent_s) > 40 * 3600  # the file has no calls from the 11th to the 13th

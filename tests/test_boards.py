@@ -1,0 +1,504 @@
+"""The boards are what Grafana provisions and Prometheus answers, for any journey, in words as in colours."""
+
+import copy
+import json
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor import metrics, panels
+from monitor.board_parts import state, weakest
+from monitor.boards import boards
+from monitor.journey import Journey
+from monitor.journey_file import parse
+from monitor.limits import fast_limits
+from monitor.measures import wilson_lower
+from monitor.promql import recordings
+
+Json = dict[str, Any]
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = parse((ROOT / "monitor/journey.yaml").read_text())
+
+LONG = "a" * 40
+SMALL = parse(
+    f"""
+version: 1
+journey: {LONG}
+title: 'Quotes "and" {{{{braces}}}}, \\ and $stage, [[stage]], ${{stage}}: for $5'
+segments: [{"b" * 40}]
+links: {{monitor: "https://monitor.example.com/m"}}
+stages:
+  {LONG}:
+    title: 'A "stage", {{{{stage}}}} : $stage'
+    kind: background
+    owner: "{{{{x}}}}"
+    experiences:
+      {LONG}:
+        title: '"{{{{x}}}}" $__interval'
+        judges: {{outcome: [ok, failed]}}
+        good: {{outcome: [ok]}}
+        target: 0.05
+"""
+)
+JOURNEYS = {"shipped": SHIPPED, "small": SMALL}
+BOARDS = {f"{name}/{file}": board for name, one in JOURNEYS.items() for file, board in boards(one).items()}
+
+LEAST_STAT_WIDTH = 6
+VARIABLES = {"stage", "__rate_interval", "__url_time_range", "__value"}
+PALETTE = {
+    panels.BLUE, panels.ORANGE, panels.VERMILLION, panels.GREY, panels.PURPLE, *panels.LINES,
+}  # fmt: skip
+MADE_BY_PROMETHEUS = {"ALERTS", "up", "scrape_duration_seconds", "scrape_samples_scraped"}
+SUFFIXES = {"counter": ["_total"], "info": ["_info"], "gauge": [""], "gaugehistogram": ["_bucket", "_gsum"]}
+RECORDED = {one.record for one in recordings(SHIPPED)}
+SERIES = {
+    *(f"{one.name}{suffix}" for one in metrics.METRICS for suffix in SUFFIXES[one.kind]),
+    *RECORDED,
+    *MADE_BY_PROMETHEUS,
+}
+SERIES_LIKE = re.compile(r"[a-z]*:?touchpoint[_:][a-z_:]+|\bup\b|\bscrape_[a-z_]+|\bALERTS\w*")
+
+
+def shown(board: Json) -> list[Json]:
+    """Its panels, headings left out."""
+    return [panel for panel in board["panels"] if panel["type"] != "row"]
+
+
+def queries(board: Json) -> Iterator[str]:
+    """Every expression of a board."""
+    for panel in shown(board):
+        yield from (target["expr"] for target in panel["targets"])
+    yield from (one["expr"] for one in board["annotations"]["list"])
+
+
+def values(node: Any, key: str) -> Iterator[Any]:
+    """Every value under that key, at any depth."""
+    if isinstance(node, dict):
+        for found, value in node.items():
+            if found == key:
+                yield value
+            yield from values(value, key)
+    elif isinstance(node, list):
+        for value in node:
+            yield from values(value, key)
+
+
+def problems(board: Json) -> Iterator[str]:
+    """Everything that Grafana would refuse or a person miss."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,40}", board["uid"]):
+        yield "uid"
+    if board["schemaVersion"] not in range(37, 40) or board["editable"] or board["tags"] != ["touchpoint"]:
+        yield "frame"
+    if (board["refresh"], board["time"]["from"]) != ("10s", "now-6h"):
+        yield "time"
+    ids = [panel["id"] for panel in board["panels"]]
+    if len(set(ids)) < len(ids):
+        yield "ids"
+    if any(overlap(one, other) for one, other in combinations(board["panels"], 2)):
+        yield "overlap"
+    if any(source != panels.DATASOURCE for source in values(board, "datasource")):
+        yield "data source"
+    text = json.dumps(board)
+    if not set(re.findall(r"#\w{6}", text)) <= PALETTE or re.search(r'"(color|fixedColor)": "(?!#)', text):
+        yield "color"
+    if unknown := set(re.findall(r"\$\{?(\w+)", text)) - VARIABLES - {"5"}:
+        yield f"variable {unknown}"
+    for panel in board["panels"]:
+        place = panel["gridPos"]
+        if place["x"] < 0 or place["x"] + place["w"] > panels.WIDTH or place["h"] < 1:
+            yield "outside"
+    for panel in shown(board):
+        yield from (f"{panel['title']}: {problem}" for problem in problems_of(panel))
+
+
+def overlap(one: Json, other: Json) -> bool:
+    """Whether two panels lie on each other."""
+    a, b = one["gridPos"], other["gridPos"]
+    beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+    return not (beside or a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"])
+
+
+def problems_of(panel: Json) -> Iterator[str]:
+    """What is wrong with one panel."""
+    defaults = panel["fieldConfig"]["defaults"]
+    if not panel["title"] or len(panel["description"]) < 40 or not panel["description"].endswith("."):
+        yield "words"
+    if not re.search(r"(?i)\b(good|best|blue|0 %|meets)", panel["description"]):
+        yield "what is good"
+    if not defaults["unit"]:
+        yield "unit"
+    if "datasource" not in panel or any("datasource" not in target for target in panel["targets"]):
+        yield "data source"
+    for steps in [one["steps"] for one in values(panel, "thresholds")]:
+        bounds = [step["value"] for step in steps]
+        if bounds[0] is not None or bounds[1:] != sorted(bounds[1:]) or None in bounds[1:]:
+            yield "thresholds"
+    if panel["type"] == "stat" and panel["gridPos"]["w"] < LEAST_STAT_WIDTH:
+        yield "narrow"
+    if panel["type"] in ("stat", "state-timeline", "table", "bargauge") and not defaults["mappings"]:
+        yield "colour without a word"
+    if panel["type"] == "state-timeline" and defaults["color"]["mode"] == "thresholds":
+        yield "numbers instead of words"
+    refs = [target["refId"] for target in panel["targets"]]
+    if not refs or len(set(refs)) < len(refs):
+        yield "refIds"
+    for target in panel["targets"]:
+        if target["instant"] == target["range"]:
+            yield "instant or range"
+        if target["format"] == "table" and panel["type"] != "table":
+            yield "format"
+    if panel["type"] == "heatmap" and panel["targets"][0]["format"] != "heatmap":
+        yield "format"
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_boards_have_no_problems(name: str) -> None:
+    """A board is valid, whatever the journey is called."""
+    assert list(problems(BOARDS[name])) == []
+
+
+def _panel(board: Json, kind: str = "stat") -> Json:
+    found: Json = next(panel for panel in board["panels"] if panel["type"] == kind)
+    return found
+
+
+def _defaults(board: Json, kind: str = "stat") -> Json:
+    found: Json = _panel(board, kind)["fieldConfig"]["defaults"]
+    return found
+
+
+PLANTED: list[tuple[str, Callable[[Json], Any]]] = [
+    ("uid", lambda board: board.update(uid="a" * 41)),
+    ("frame", lambda board: board.update(schemaVersion=40)),
+    ("frame", lambda board: board.update(editable=True)),
+    ("time", lambda board: board.update(refresh="1s")),
+    ("ids", lambda board: board["panels"][1].update(id=1)),
+    ("overlap", lambda board: board["panels"][1]["gridPos"].update(x=5)),
+    ("outside", lambda board: board["panels"][3]["gridPos"].update(x=19)),
+    ("data source", lambda board: board["panels"][0].update(datasource=None)),
+    ("data source", lambda board: board["annotations"]["list"][0].update(datasource="default")),
+    ("data source", lambda board: _panel(board)["targets"][0].pop("datasource")),
+    ("color", lambda board: board["annotations"]["list"][0].update(iconColor="#00FF00")),
+    ("color", lambda board: _defaults(board)["thresholds"]["steps"][0].update(color="red")),
+    ("variable", lambda board: _panel(board).update(title="What $segment does")),
+    ("words", lambda board: _panel(board).update(title="")),
+    ("words", lambda board: _panel(board).update(description="Good.")),
+    ("what is good", lambda board: _panel(board).update(description="x" * 50 + ".")),
+    ("unit", lambda board: _defaults(board).update(unit="")),
+    ("thresholds", lambda board: _defaults(board)["thresholds"]["steps"].reverse()),
+    ("narrow", lambda board: _panel(board)["gridPos"].update(w=5)),
+    ("colour without a word", lambda board: _defaults(board).update(mappings=[])),
+    ("refIds", lambda board: _panel(board, "state-timeline")["targets"][1].update(refId="A")),
+    ("refIds", lambda board: _panel(board).update(targets=[])),
+    ("numbers instead", lambda board: _defaults(board, "state-timeline")["color"].update(mode="thresholds")),
+    ("instant or range", lambda board: _panel(board)["targets"][0].update(instant=True, range=True)),
+    ("format", lambda board: _panel(board)["targets"][0].update(format="table")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("problem", "plant"), PLANTED)
+def test_planted_problems_are_found(problem: str, plant: Callable[[Json], Any]) -> None:
+    """Each check is seen failing."""
+    board = copy.deepcopy(BOARDS["shipped/journey.json"])
+    plant(board)
+    assert any(problem in found for found in problems(board))
+
+
+def test_the_same_journey_gives_the_same_boards() -> None:
+    """Byte for byte, in the same order, and as JSON that reads back."""
+    text = json.dumps(boards(SHIPPED), allow_nan=False)
+    assert json.dumps(boards(SHIPPED)) == text
+    assert json.loads(text) == boards(SHIPPED)
+    assert list(boards(SHIPPED)) == ["journey.json", "stage.json", "voice.json", "monitor.json"]
+    assert len({board["uid"] for board in boards(SHIPPED).values()}) == 4
+
+
+def test_every_experience_has_its_exact_target() -> None:
+    """On the stage's board blue begins at the target, vermillion where a fast page does."""
+    panel = next(
+        one for one in shown(BOARDS["shipped/stage.json"]) if one["title"] == "Share of good encounters now"
+    )
+    overrides = {one["matcher"]["options"]: one["properties"] for one in panel["fieldConfig"]["overrides"]}
+    for stage in SHIPPED.stages:
+        for experience in stage.experiences:
+            found = {one["id"]: one["value"] for one in overrides.pop(f"{stage.name}/{experience.name}")}
+            fast = fast_limits(experience.target)[-1].bad_ratio
+            bounds = [step["value"] for step in found["thresholds"]["steps"]]
+            assert bounds == [None, float(1 - fast), float(experience.target)]
+            assert found["displayName"] == experience.title
+    assert overrides == {}
+    assert panels.against(Decimal("0.95"))["steps"][-1] == {"color": panels.BLUE, "value": 0.95}
+
+
+def test_the_journey_board_shows_stages_in_order_and_leads_to_each() -> None:
+    """Stage panels and the timeline follow the journey; a click opens that stage."""
+    board = BOARDS["shipped/journey.json"]
+    titles = [stage.title for stage in SHIPPED.stages]
+    found = [panel for panel in shown(board) if panel["title"] in titles]
+    assert [panel["title"] for panel in found] == titles
+    for panel, stage in zip(found, SHIPPED.stages, strict=True):
+        assert panel["fieldConfig"]["defaults"]["links"][0]["url"].startswith(
+            f"/d/touchpoint-stage?var-stage={stage.name}&"
+        )
+    timeline = _panel(board, "state-timeline")
+    assert [target["legendFormat"] for target in timeline["targets"]] == [s.name for s in SHIPPED.stages]
+
+
+def test_the_stage_is_chosen_by_title() -> None:
+    """Grafana's own reading of the list (9.4, custom variable) gives the options, even for odd titles."""
+    for journey in JOURNEYS.values():
+        [variable] = boards(journey)["stage.json"]["templating"]["list"]
+        read = []
+        for text in re.findall(r"(?:\\,|[^,])+", variable["query"]):
+            found = re.fullmatch(r"(.+)\s:\s(.+)", text.replace("\\,", ","))
+            assert found
+            read.append({"text": found[1].strip(), "value": found[2].strip()})
+        assert read == [{"text": o["text"], "value": o["value"]} for o in variable["options"]]
+        assert [one["value"] for one in read] == [stage.name for stage in journey.stages]
+        assert variable["current"]["value"] == journey.stages[0].name
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_queries_ask_for_what_exists(name: str) -> None:
+    """No series is made up, rates have the interval Grafana knows, brackets close."""
+    for expr in queries(BOARDS[name]):
+        bare = re.sub(r'"[^"]*"', '""', expr)
+        assert set(SERIES_LIKE.findall(bare)) <= SERIES, expr
+        assert set(re.findall(r"(?:rate|increase)\([^\[]*\[([^\]]*)\]", expr)) <= {"$__rate_interval"}, expr
+        assert all(bare.count(a) == bare.count(b) for a, b in ("()", "{}", "[]")), expr
+
+
+def test_marks_stand_where_changes_happened() -> None:
+    """Deploys and incidents are on every board, at the time their value says; on a stage's board its own."""
+    for name, board in BOARDS.items():
+        deploys, incidents = board["annotations"]["list"]
+        assert deploys["iconColor"] != incidents["iconColor"]
+        for one in (deploys, incidents):
+            assert one["useValueForTime"]
+            assert one["expr"].endswith("* 1000")
+            assert metrics.LAST_CHANGE.name in one["expr"]
+            assert ("$stage|all" in one["expr"]) == name.endswith("stage.json")
+
+
+def test_voice_shows_what_is_judged_by_scores_only() -> None:
+    """The shipped journey asks customers and staff; a journey that asks nobody says so."""
+    headings = [panel["title"] for panel in BOARDS["shipped/voice.json"]["panels"] if panel["type"] == "row"]
+    assert [title.split(":")[0] for title in headings] == ["Feedback", "Staff pulse"]
+    assert [panel["title"] for panel in BOARDS["small/voice.json"]["panels"]] == ["Scores"]
+
+
+# -- with Prometheus -------------------------------------------------------------------------------------
+
+
+def filled_in(expr: str, journey: Journey) -> str:
+    """An expression as Grafana sends it."""
+    expr = expr.replace("$stage", journey.stages[0].name).replace("$__rate_interval", "1m")
+    assert "$" not in expr
+    return expr
+
+
+def promtool(*arguments: str | Path) -> str:
+    """What promtool says; it must agree."""
+    done = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def rules(expressions: dict[str, str], labels: dict[str, str] | None = None) -> Json:
+    """A rule file that records each expression under its name."""
+    found = [{"record": name, "expr": expr, "labels": labels or {}} for name, expr in expressions.items()]
+    return {"groups": [{"name": "boards", "rules": found}]}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", BOARDS)
+def test_prometheus_reads_every_query(name: str, tmp_path: Path) -> None:
+    """Each is an expression to Prometheus's own parser, types included."""
+    journey = JOURNEYS[name.split("/")[0]]
+    found = {f"q:{index}": filled_in(expr, journey) for index, expr in enumerate(queries(BOARDS[name]))}
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(rules(found)))
+    assert f"{len(found)} rules found" in promtool("check", "rules", file)
+    file.write_text(json.dumps(rules({"q:0": "sum(up) by"})))
+    with pytest.raises(AssertionError, match="parse error"):
+        promtool("check", "rules", file)
+
+
+def panel_query(file: str, title: str, index: int = 0) -> str:
+    """A query of the shipped boards, as sent for the web checkout."""
+    panel = next(one for one in shown(BOARDS[f"shipped/{file}"]) if one["title"] == title)
+    return filled_in(panel["targets"][index]["expr"], SHIPPED)
+
+
+CHECKOUT = 'stage="web_checkout",experience="checkout_completed",segment="all"'
+FAST = CHECKOUT.replace("completed", "fast")
+TARGETS = {f"{metrics.TARGET.name}{{{CHECKOUT}}}": 0.95}
+
+
+def held(n: float, bad: float, window: str, about: str = CHECKOUT, target: float = 0.95) -> dict[str, float]:
+    """Recorded series of one window."""
+    where = f'{{{about},window="{window}"}}'
+    return {
+        f"{metrics.EVENTS_SUM}{where}": n,
+        f"{metrics.BAD_SUM}{where}": bad,
+        f"{metrics.BAD_RATIO}{where}": bad / n,
+        f"{metrics.ATTAINMENT}{where}": (1 - bad / n) / target,
+    }
+
+
+def wilson(bound: float, window: str) -> dict[str, float]:
+    """The recorded lower bound of one window."""
+    return {f'{metrics.BAD_WILSON}{{{CHECKOUT},window="{window}"}}': bound}
+
+
+STATE, WEAKEST = state(SHIPPED, "web_checkout"), weakest(stage="web_checkout")
+DEGRADED = f'{metrics.DEGRADED}{{{CHECKOUT},severity="page",window="1m"}}'
+LONG_BAD = wilson(0.01, "1m") | wilson(0.15, "5m") | wilson(0.15, "1h")
+GOOD_NOW = held(40, 1, "1m") | held(200, 40, "5m") | held(2000, 400, "1h") | LONG_BAD
+BELOW_NOW = held(20, 0, "1m") | held(200, 40, "5m") | wilson(0.15, "5m") | held(2000, 0, "1h")
+NEW = CHECKOUT.replace('"all"', '"new"')
+ANSWERS = 'stage="feedback",experience="would_recommend",segment="all"'
+
+ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
+    "no monitor, no state": (STATE, {}, {}),
+    "no events": (STATE, TARGETS, {'{stage="web_checkout"}': 0}),
+    "good in the last minute, bad before": (STATE, TARGETS | GOOD_NOW, {'{stage="web_checkout"}': 1}),
+    "few in the last minute: 5 minutes count": (STATE, TARGETS | BELOW_NOW, {'{stage="web_checkout"}': 2}),
+    "not certainly below": (STATE, TARGETS | BELOW_NOW | wilson(0.04, "5m"), {'{stage="web_checkout"}': 1}),
+    "degraded": (STATE, TARGETS | BELOW_NOW | {DEGRADED: 0.2}, {'{stage="web_checkout"}': 3}),
+    "slow burns are not degraded": (
+        STATE, TARGETS | GOOD_NOW | {DEGRADED.replace("1m", "6h"): 0.3}, {'{stage="web_checkout"}': 1},
+    ),
+    "blind": (
+        STATE,
+        TARGETS | {DEGRADED: 0.2, f'{metrics.BLIND}{{cause="lag",stage="web_checkout"}}': 1},
+        {'{stage="web_checkout"}': -1},
+    ),
+    "another stage's lag": (
+        STATE,
+        TARGETS | {f'{metrics.BLIND}{{cause="lag",stage="store"}}': 1},
+        {'{stage="web_checkout"}': 0},
+    ),
+    "attainment of the headline window": (
+        WEAKEST, GOOD_NOW, {'{stage="web_checkout"}': (1 - 1 / 40) / 0.95},
+    ),
+    "weakest stage": (
+        panel_query("journey.json", "Weakest stage now"),
+        GOOD_NOW | held(100, 50, "1h", 'stage="store",experience="store_wait",segment="all"', 0.9),
+        {'{stage="store"}': 0.5 / 0.9},
+    ),
+    "customers hit": (
+        panel_query("journey.json", "Customers hit, last 5 minutes"),
+        held(200, 40, "5m")
+        | held(200, 7, "5m", FAST)
+        | held(9, 2, "5m", 'stage="store",experience="store_wait",segment="all"')
+        | held(9, 9, "5m", 'stage="warehouse",experience="order_packed",segment="all"'),
+        {"{}": 42},
+    ),
+    "budget left": (
+        panel_query("journey.json", "Budget left, last 7 days"),
+        TARGETS | held(1000, 20, "7d")
+        | {f"{metrics.TARGET.name}{{{FAST}}}": 0.9} | held(1000, 10, "7d", FAST),
+        {'{stage="web_checkout"}': 1 - 0.02 / 0.05},
+    ),
+    "budget overspent": (
+        panel_query("journey.json", "Budget left, last 7 days"),
+        TARGETS | held(1000, 100, "7d"), {'{stage="web_checkout"}': -1},
+    ),
+    "worst served segment": (
+        panel_query("journey.json", "Worst served segment of each stage"),
+        held(100, 30, "1h", NEW) | held(100, 5, "1h", NEW.replace("new", "business"))
+        | held(9, 9, "1h", NEW.replace("new", "returning"))
+        | held(100, 90, "1h", NEW.replace("new", "other")),
+        {f"{{{NEW}}}": 0.25 / 0.95},
+    ),
+    "all served alike": (
+        panel_query("journey.json", "Worst served segment of each stage"),
+        held(100, 5, "1h", NEW) | held(100, 5, "1h", NEW.replace("new", "business")), {},
+    ),
+    "alerts: none while the heartbeat beats": (
+        panel_query("journey.json", "Alerts firing"),
+        {'ALERTS{alertname="Watchdog",alertstate="firing",severity="heartbeat"}': 1}, {"{}": 0},
+    ),
+    "alerts: nothing known without": (panel_query("journey.json", "Alerts firing"), {}, {}),
+    "alerts: a page": (
+        panel_query("journey.json", "Alerts firing"),
+        {'ALERTS{alertstate="firing",severity="page"}': 1, 'ALERTS{alertstate="pending",severity="page"}': 1},
+        {"{}": 1},
+    ),
+    "a window too small to say, beside one that says": (
+        "count(({0}) != ({0}))".format(panel_query("stage.json", "By experience, segment and time span")),
+        held(9, 9, "20s") | held(95, 0, "7d"), {"{}": 1},
+    ),
+    "partners: the weakest experience": (
+        panel_query("stage.json", "Partners, weakest first"),
+        TARGETS | {f"{metrics.TARGET.name}{{{FAST}}}": 0.9} | {
+            f'{metric}{{stage="web_checkout",experience="checkout_{experience}",segment="{segment}",'
+            f'partner="klarna",window="1h"}}': n
+            for experience, segment, judged, good in (
+                ("completed", "new", 50, 30), ("completed", "business", 50, 46), ("fast", "new", 50, 50),
+            )
+            for metric, n in ((metrics.WINDOW_EVENTS.name, judged), (metrics.WINDOW_GOOD.name, good))
+        },
+        {'{partner="klarna"}': 0.76 / 0.95},
+    ),
+    "at least so many good answers": (
+        panel_query("voice.json", "Between (95 % sure), last day"),
+        held(100, 20, "1d", ANSWERS), {f'{{{ANSWERS},window="1d"}}': float(wilson_lower(80, 100))},
+    ),
+    "few answers are hidden": (
+        panel_query("voice.json", "Good answers, last day"), held(9, 2, "1d", ANSWERS), {},
+    ),
+    "monitor blind": (
+        panel_query("monitor.json", "Can these boards be trusted?"),
+        {f'{metrics.BLIND}{{cause="lag",stage="store"}}': 2} | held(9, 2, "1d"), {"{}": 1},
+    ),
+    "monitor sees": (
+        panel_query("monitor.json", "Can these boards be trusted?"), held(9, 2, "1d"), {"{}": 0},
+    ),
+    "no rules, no opinion": (panel_query("monitor.json", "Can these boards be trusted?"), {}, {}),
+}  # fmt: skip
+
+
+@pytest.mark.full
+def test_prometheus_answers_what_panels_promise(tmp_path: Path) -> None:
+    """The engine's own answers, for what panels say about states, budgets, gaps and missing numbers."""
+    (tmp_path / "none.json").write_text(json.dumps({"groups": []}))
+    cases = [
+        {
+            "name": name,
+            "interval": "1m",
+            "input_series": [{"series": series, "values": f"{value}"} for series, value in given.items()],
+            "promql_expr_test": [
+                {
+                    "expr": rounded(expr),
+                    "eval_time": "0m",
+                    "exp_samples": [
+                        {"labels": labels, "value": round(value, 6)} for labels, value in answer.items()
+                    ],
+                }
+            ],
+        }
+        for name, (expr, given, answer) in ANSWERED.items()
+    ]
+    file = tmp_path / "tests.yaml"
+    for test in cases:
+        file.write_text(json.dumps({"rule_files": ["none.json"], "tests": [test]}))
+        promtool("test", "rules", file)
+    file.write_text(
+        file.read_text().replace('"exp_samples": []', '"exp_samples": [{"labels": "{}", "value": 1}]')
+    )
+    with pytest.raises(AssertionError, match="FAILED"):
+        promtool("test", "rules", file)
+
+
+def rounded(expr: str) -> str:
+    """To a millionth: this test is about meaning, not the last bit."""
+    return f"round({expr}, 0.000001)"

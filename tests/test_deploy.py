@@ -1,0 +1,98 @@
+"""What is shipped for deployment is whole: Compose and Dockerfile pass their tools, mounted paths exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from monitor.rendered import rendered
+from streams.command import read_journey
+from streams.settings import SHIPPED_JOURNEY
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+COMPOSE = DEPLOY / "compose.yaml"
+BIN = Path(sys.executable).parent
+
+PINNED = re.compile(r".+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
+
+
+def services() -> dict[str, Any]:
+    """The services of the Compose file."""
+    found: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["docker-compose", "--file", str(COMPOSE), "config", "--quiet"],
+        ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)],
+        ["hadolint", str(DEPLOY / "Dockerfile")],
+    ],
+    ids=lambda command: str(command[0]),
+)
+def test_its_own_tools_find_no_fault(command: list[str]) -> None:
+    """Compose's `config`, the Compose schema, a Dockerfile linter."""
+    program, *arguments = command
+    done = subprocess.run([str(BIN / program), *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", services())
+def test_images_are_pinned_and_health_is_known(name: str) -> None:
+    """An exact tag; a health check, its own or the image's, or a reason for none."""
+    service = services()[name]
+    assert PINNED.fullmatch(service["image"]), service["image"]
+    if "build" in service:
+        assert "HEALTHCHECK" in (DEPLOY / "Dockerfile").read_text()
+    else:
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", services())
+def test_mounted_paths_exist(name: str) -> None:
+    """Every path of the repository that a container sees is there, as is every build context."""
+    service = services()[name]
+    for volume in service.get("volumes", ()):
+        source = volume.split(":")[0]
+        if source.startswith("."):
+            assert (DEPLOY / source).exists(), source
+    if "build" in service:
+        assert (DEPLOY / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+
+
+def test_everything_the_dockerfile_copies_exists() -> None:
+    """COPY from the build context names files of the repository."""
+    for line in (DEPLOY / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                assert (ROOT / source).exists(), source
+
+
+def test_ports_are_bound_to_this_machine() -> None:
+    """The stack has no passwords, so nobody else may reach it."""
+    for service in services().values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+
+
+def test_generated_files_are_what_the_journey_file_gives() -> None:
+    """Whoever changes the journey or a generator commits what it gives: `touchpoint render ... --out .`."""
+    for path, text in rendered(read_journey(SHIPPED_JOURNEY)).items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, path
+
+
+def test_no_generated_file_is_left_over() -> None:
+    """What is no longer generated is no longer there."""
+    made = set(rendered(read_journey(SHIPPED_JOURNEY)))
+    there = {
+        file.relative_to(ROOT).as_posix()
+        for directory in ("grafana", "deploy/schema", "deploy/alertmanager")
+        for file in (ROOT / directory).rglob("*")
+        if file.is_file()
+    }
+    assert there == {path for path in made if not path.startswith("deploy/prometheus/")}

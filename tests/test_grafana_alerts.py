@@ -1,0 +1,92 @@
+"""Grafana's alert files keep to the format of 9.4 to 13, and ask what the Prometheus rules ask."""
+
+import re
+from typing import Any
+
+import pytest
+
+from monitor import grafana_alerts
+from monitor.alerts import alerts
+from monitor.boards import boards
+from monitor.journey import Journey
+from monitor.journey_file import parse
+from monitor.routing import ROUTES, receiver
+from streams.settings import SHIPPED_JOURNEY
+
+SHIPPED = SHIPPED_JOURNEY.read_text()
+JOURNEY = parse(SHIPPED)
+
+UID = re.compile(r"[A-Za-z0-9_-]{1,40}")
+NAMED = re.compile(r'index \$values "(\w+)"')
+
+
+def rules(journey: Journey = JOURNEY) -> list[dict[str, Any]]:
+    """Every rule of every group."""
+    return [rule for group in grafana_alerts.rule_groups(journey)["groups"] for rule in group["rules"]]
+
+
+def test_every_alert_is_a_rule() -> None:
+    """One rule for each alert, of the same expression."""
+    asked = {rule["uid"]: rule["data"][0]["model"]["expr"] for rule in rules()}
+    assert asked == {alert.uid: alert.expr for alert in alerts(JOURNEY)}
+
+
+def test_groups() -> None:
+    """Intervals are multiples of 10 s, or Grafana exits; names and folder are given."""
+    for group in grafana_alerts.rule_groups(JOURNEY)["groups"]:
+        number, unit = int(group["interval"][:-1]), group["interval"][-1]
+        assert number * {"s": 1, "m": 60}[unit] % 10 == 0
+        assert group["name"]
+        assert group["folder"]
+        assert group["orgId"] == 1
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["title"].replace(" ", "-"))
+def test_rule(rule: dict[str, Any]) -> None:
+    """A query, its last value, whether that is above 0; facts beside it; every name a text uses exists."""
+    assert UID.fullmatch(rule["uid"])
+    assert re.fullmatch(r"\d+s", rule["for"])
+    assert (rule["noDataState"], rule["execErrState"]) == ("OK", "Error")
+    refs = [one["refId"] for one in rule["data"]]
+    assert refs[:3] == ["A", "B", "C"]
+    assert rule["condition"] == "C"
+    assert len(set(refs)) == len(refs)
+    for one in rule["data"]:
+        assert one["refId"] == one["model"]["refId"]
+        assert one["datasourceUid"] == one["model"]["datasource"]["uid"]
+        if one["datasourceUid"] == "__expr__":
+            assert one["model"]["type"] in ("reduce", "threshold")
+            assert one["model"]["expression"] in refs
+        else:
+            assert one["model"]["instant"] is True
+            assert one["relativeTimeRange"]["from"] > one["relativeTimeRange"]["to"] == 0
+    for text in rule["annotations"].values():
+        assert set(NAMED.findall(text)) <= set(refs)
+        assert text.count("{{") == text.count("}}")
+        assert not re.search(r"(?<!\{)\{\w+\}(?!\})", text), "a fact that was not put in"
+
+
+def test_rules_lead_to_panels_that_exist() -> None:
+    """A rule names a board and one of its panels, both or Grafana refuses it."""
+    panels = {board["uid"]: {panel["id"] for panel in board["panels"]} for board in boards(JOURNEY).values()}
+    for rule in rules():
+        assert rule["panelId"] in panels[rule["dashboardUid"]], rule["title"]
+
+
+def test_dollars_of_the_journey_file_are_not_taken_for_the_environment() -> None:
+    """Grafana expands `$` in labels; a doubled one stays a dollar."""
+    journey = parse(SHIPPED.replace("owner: web-team", "owner: $HOME {{ .x }}"))
+    rule = next(one for one in rules(journey) if one["labels"].get("stage") == "web_checkout")
+    assert rule["labels"]["owner"] == '$$HOME {{ "{{" }} .x }}'
+
+
+def test_every_severity_has_a_route_and_a_contact_point() -> None:
+    """What a policy names exists; every severity that a rule has goes somewhere."""
+    points = {one["name"] for one in grafana_alerts.contact_points(JOURNEY)["contactPoints"]}
+    mutes = {one["name"] for one in grafana_alerts.mute_times()["muteTimes"]}
+    (policy,) = grafana_alerts.policies()["policies"]
+    assert {policy["receiver"], *(route["receiver"] for route in policy["routes"])} <= points
+    assert {route["object_matchers"][0][2] for route in policy["routes"]} == set(ROUTES)
+    assert {alert.labels["severity"] for alert in alerts(JOURNEY)} <= set(ROUTES)
+    assert {name for route in policy["routes"] for name in route.get("mute_time_intervals", ())} <= mutes
+    assert points == {receiver(severity) for severity in ROUTES}

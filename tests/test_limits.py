@@ -1,0 +1,95 @@
+"""Limits are crossed beyond chance and not before, at exactly the line they name."""
+
+from decimal import Decimal
+
+import pytest
+
+from monitor.limits import State, fast_limits, state
+from monitor.measures import Share
+
+QUIET = Share(0, 0)
+
+
+def shares(**windows: tuple[int, int]) -> dict[str, Share]:
+    """Good and bad by window label (`w1m` for 1m); nothing elsewhere."""
+    empty = dict.fromkeys(("20s", "1m", "5m", "30m", "1h"), QUIET)
+    return empty | {label[1:]: Share(*share) for label, share in windows.items()}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "target", "fires"),
+    [
+        (0, 30, "0.98", True),  # everything fails
+        (0, 29, "0.98", False),  # too few events
+        (21, 9, "0.98", False),  # too few bad ones
+        (18, 12, "0.98", True),  # 40 %, surely (12.7 %) above 12 %
+        (68, 32, "0.98", True),  # exactly 32 %
+        (681, 319, "0.98", False),  # 31.9 %
+        (500, 500, "0.80", True),  # exactly 50 %, surely (43 %) above 30 %
+        (50, 50, "0.80", False),  # by chance perhaps (29 %)
+        (51, 49, "0.80", False),
+        (32, 28, "0.85", False),  # 47 %, by chance perhaps (21.8 %) not above 25 %
+        (17, 13, "0.90", False),  # 43 %, by chance perhaps not above 20 %
+        (0, 0, "0.98", False),
+    ],
+)
+def test_outage_rules(good: int, bad: int, target: str, fires: bool) -> None:
+    """An outage page needs 30 events, 10 bad, 30 points over what is allowed, 10 surely."""
+    sure, outage, _ = fast_limits(Decimal(target))
+    assert sure.crossed(shares(w20s=(good, bad))) == fires
+    assert outage.crossed(shares(w1m=(good, bad))) == fires
+    assert not sure.crossed(shares(w1m=(good, bad)))
+
+
+@pytest.mark.parametrize(
+    ("five", "one", "target", "fires"),
+    [
+        ((80, 20), (16, 4), "0.98", True),
+        ((80, 20), (0, 0), "0.98", False),  # over: nothing came in the last minute
+        ((80, 20), (18, 2), "0.98", False),  # mended: 10 % of the last minute
+        ((880, 120), (44, 6), "0.98", True),  # exactly 12 % in both
+        ((881, 119), (44, 6), "0.98", False),
+        ((880, 120), (45, 6), "0.98", False),  # 11.8 % of the last minute
+        ((20, 9), (0, 5), "0.98", False),  # too few
+        ((21, 9), (0, 5), "0.98", False),  # too few bad ones
+        ((700, 300), (7, 3), "0.80", True),  # exactly 30 %, surely (24 %) above 20 %
+        ((70, 30), (7, 3), "0.80", False),  # by chance perhaps (14 %)
+        ((24, 11), (7, 4), "0.80", False),  # 31 %, by chance perhaps (9 %)
+        ((85, 15), (17, 3), "0.95", True),  # exactly 15 %
+    ],
+)
+def test_fast_rule(five: tuple[int, int], one: tuple[int, int], target: str, fires: bool) -> None:
+    """A fast page needs 5 minutes beyond chance, and the last minute as bad."""
+    assert fast_limits(Decimal(target))[2].crossed(shares(w5m=five, w1m=one)) == fires
+
+
+@pytest.mark.parametrize("target", [f"0.{n}" for n in range(50, 100)])
+def test_rules_fire_at_their_line(target: str) -> None:
+    """At exactly the points a rule names it fires, whatever the binary fractions of the target."""
+    for limit in fast_limits(Decimal(target)):
+        bad = int(limit.bad_ratio * 10_000)
+        for n_bad, fires in ((bad, True), (bad - 1, False)):
+            share = (10_000 - n_bad, n_bad)
+            known = shares(w20s=share, w1m=share, w5m=share)
+            assert limit.crossed(known) == fires
+
+
+@pytest.mark.parametrize(
+    ("known", "target", "expected"),
+    [
+        (shares(), "0.95", State.QUIET),
+        (shares(w1h=(1, 0)), "0.95", State.GOOD),
+        (shares(w1h=(0, 9)), "0.95", State.GOOD),  # nine of nine: too few to say anything
+        (shares(w1h=(0, 10)), "0.95", State.BELOW),
+        (shares(w1m=(28, 2)), "0.95", State.GOOD),  # 93 %: below target, within chance
+        (shares(w1m=(25, 5), w5m=(25, 5)), "0.90", State.GOOD),  # bound .073
+        (shares(w1m=(22, 8), w5m=(22, 8)), "0.90", State.BELOW),  # bound .142
+        (shares(w1m=(10, 20), w5m=(10, 20)), "0.90", State.DEGRADED),
+        (shares(w20s=(0, 30), w1m=(900, 30), w5m=(900, 30)), "0.90", State.DEGRADED),
+        (shares(w1m=(16, 4), w5m=(80, 20), w1h=(980, 20)), "0.98", State.DEGRADED),
+        (shares(w1m=(30, 0), w5m=(80, 20)), "0.98", State.GOOD),  # mended
+    ],
+)
+def test_state(known: dict[str, Share], target: str, expected: State) -> None:
+    """Quiet without events, degraded when a fast rule fires, below when surely below target."""
+    assert state(known, Decimal(target)) is expected

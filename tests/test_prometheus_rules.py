@@ -1,0 +1,220 @@
+"""The rules fire, stay silent, are suppressed and resolve as the list of rules says: promtool judges."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from monitor import metrics
+from monitor.alerts import alerts
+from monitor.journey import ALL
+from monitor.journey_file import parse
+from monitor.prometheus_rules import escaped, rule_file
+from monitor.promql import number
+from monitor.windows import WINDOW_LABELS
+from streams.settings import SHIPPED_JOURNEY
+from tests.promtool import Series, Verdict, firing
+
+JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+STEPS = 40
+AT_S = 60
+
+CHECKOUT, FAST = ("web_checkout", "checkout_completed"), ("web_checkout", "checkout_fast")
+PACKED = ("warehouse", "order_packed")
+STAFF = ("staff_pulse", "staff_well")
+
+FAST_WINDOWS = ("20s", "1m", "5m")
+
+OUTAGE = {"20s": (40, 40), "1m": (120, 120), "5m": (600, 120)}
+"""All bad for a minute: (n, bad) by window."""
+
+Bad = Mapping[tuple[str, str], Mapping[str, Mapping[str, tuple[int, int]]]]
+"""(stage, experience) to segment to window to n and bad."""
+
+
+class World(Series):
+    """A monitor that works and a journey where all is well, but for what a test says."""
+
+    def __init__(self, bad: Bad | None = None, silent: tuple[str, ...] = (), steps: int = STEPS) -> None:
+        super().__init__()
+        self.steps = steps
+        self.flat(metrics.READY.name, 1, instance="w")
+        self.flat("up", 1, job="touchpoint", instance="w")
+        self.flat(metrics.PARTITIONS.name, 28, instance="w")
+        self.flat(metrics.OWNED.name, 28, instance="w")
+        for stage in JOURNEY.stages:
+            self.flat(metrics.EVENT_LAG.name, 0, topic=stage.topic, partition="0")
+            for window in WINDOW_LABELS:
+                came = 0 if stage.name in silent and window in FAST_WINDOWS else 99
+                where = {"stage": stage.name, "window": window}
+                self.flat(metrics.WINDOW_OUTCOMES.name, came, outcome="ok", **where)
+                self.flat(metrics.EXPECTED.name, 99, **where)
+            for experience in stage.experiences:
+                counts = (bad or {}).get((stage.name, experience.name), {})
+                self._experience(stage.name, experience.name, counts)
+
+    def _experience(
+        self, stage: str, experience: str, bad: Mapping[str, Mapping[str, tuple[int, int]]]
+    ) -> None:
+        for segment in JOURNEY.segment_labels:
+            for window in WINDOW_LABELS:
+                n, bad_n = bad.get(segment, {}).get(window, (0, 0))
+                labels = {"stage": stage, "experience": experience, "segment": segment, "window": window}
+                self.flat(metrics.WINDOW_EVENTS.name, n, partner="none", **labels)
+                self.flat(metrics.WINDOW_GOOD.name, n - bad_n, partner="none", **labels)
+
+    def flat(self, name: str, value: float, **labels: str) -> None:
+        """The same value all the time."""
+        self.add(name, [value] * self.steps, **labels)
+
+
+def page(stage: str, experience: str, segment: str = ALL, severity: str = "page") -> tuple[str, ...]:
+    """A degraded stage, as a verdict names it."""
+    return ("StageDegraded", severity, stage, experience, segment)
+
+
+def silence(stage: str, severity: str = "page") -> tuple[str, ...]:
+    """A silent stage, as a verdict names it."""
+    return ("StageSilent", severity, stage)
+
+
+def judged(directory: Path, world: Series) -> Verdict:
+    """What fires after a minute."""
+    return firing(directory, JOURNEY, world, [AT_S])[AT_S]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("bad", "silent", "expected"),
+    [
+        ({}, (), set()),
+        ({CHECKOUT: {"new": OUTAGE}}, (), {page(*CHECKOUT)}),
+        ({CHECKOUT: {"new": {"20s": (29, 29)}}}, (), set()),
+        ({CHECKOUT: {"new": {"5m": (200, 60), "1m": (40, 12)}}}, (), {page(*CHECKOUT)}),
+        ({CHECKOUT: {"new": {"5m": (200, 60), "1m": (40, 1)}}}, (), set()),
+        # One segment of many: everybody together is well.
+        (
+            {CHECKOUT: {"new": {"1m": (40, 30)}, "returning": {"1m": (900, 9)}}},
+            (),
+            {page(*CHECKOUT, "new")},
+        ),
+        # The segment's own target is stricter: 3 of 100 are allowed.
+        (
+            {CHECKOUT: {"business": {"5m": (100, 14), "1m": (20, 3)}, "new": {"5m": (900, 9)}}},
+            (),
+            {page(*CHECKOUT, "business")},
+        ),
+        ({CHECKOUT: {"new": OUTAGE}, FAST: {"new": OUTAGE}}, (), {page(*CHECKOUT), page(*FAST)}),
+        # What checkout drags along is not told again; what does not depend on it is.
+        ({CHECKOUT: {"new": OUTAGE}, PACKED: {"new": OUTAGE}}, (), {page(*CHECKOUT)}),
+        (
+            {PACKED: {"new": OUTAGE}, ("store", "store_served"): {"new": OUTAGE}},
+            (),
+            {page(*PACKED), page("store", "store_served")},
+        ),
+        ({PACKED: {"new": OUTAGE}}, ("web_checkout",), {silence("web_checkout")}),
+        ({}, ("web_checkout", "warehouse", "delivery"), {silence("web_checkout")}),
+        ({}, ("delivery", "store"), {silence("delivery"), silence("store")}),
+        # A stage that has fallen silent is not also degraded by what came before.
+        ({CHECKOUT: {"new": {"1m": (40, 40)}}}, ("web_checkout",), {silence("web_checkout")}),
+        # Staff and feedback never wake anybody.
+        ({STAFF: {"other": OUTAGE}}, (), {page(*STAFF, severity="ticket")}),
+        ({}, ("staff_pulse",), {silence("staff_pulse", "ticket")}),
+        # A slow burn is a ticket; under a page it is not told twice.
+        ({CHECKOUT: {"new": {"3d": (9000, 700), "6h": (800, 70)}}}, (), {page(*CHECKOUT, severity="ticket")}),
+        (
+            {CHECKOUT: {"new": {**OUTAGE, "3d": (9000, 700), "6h": (800, 70)}}},
+            (),
+            {page(*CHECKOUT)},
+        ),
+        # A trickle: too few in 6 h ever, enough in a week.
+        ({CHECKOUT: {"new": {"7d": (60, 12), "3d": (20, 4)}}}, (), {page(*CHECKOUT, severity="ticket")}),
+        ({CHECKOUT: {"new": {"7d": (600, 120), "3d": (20, 4)}}}, (), set()),
+    ],
+)  # fmt: skip
+def test_verdicts(tmp_path: Path, bad: Bad, silent: tuple[str, ...], expected: set[tuple[str, ...]]) -> None:
+    """Each situation gives exactly the alerts it should."""
+    assert judged(tmp_path, World(bad, silent)) == expected
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("name", "labels", "value", "cause"),
+    [
+        ("up", {"job": "touchpoint", "instance": "v"}, 0, "scrape_failed"),
+        (metrics.READY.name, {"instance": "v"}, 0, "not_ready"),
+        (metrics.PARTITIONS.name, {"instance": "v"}, 42, "not_counted"),
+        (metrics.EVENT_LAG.name, {"topic": JOURNEY.stages[0].topic, "partition": "1"}, 61, "lag"),
+    ],
+)
+def test_a_blind_monitor_says_so_and_nothing_else(
+    tmp_path: Path, name: str, labels: dict[str, str], value: float, cause: str
+) -> None:
+    """After a minute of blindness that is the only page; until then there is none of a stage either."""
+    world = World({CHECKOUT: {"new": OUTAGE}, PACKED: {"new": OUTAGE}}, ("store",))
+    world.flat(name, value, **labels)
+    found = firing(tmp_path, JOURNEY, world, [30, 90])
+    others = {silence("store")} if cause == "lag" else set()  # one stage lags, another is judged all the same
+    assert found[30] == others
+    stage = JOURNEY.stages[0].name if cause == "lag" else ALL
+    assert found[90] == others | {("MonitorBlind", "page", stage, cause)}
+
+
+@pytest.mark.full
+def test_no_worker_at_all(tmp_path: Path) -> None:
+    """Without any series of a worker the monitor is blind; no stage is called silent."""
+    world = Series()
+    world.add("up", [1] * STEPS, job="touchpoint", instance="w")
+    assert firing(tmp_path, JOURNEY, world, [90])[90] == {("MonitorBlind", "page", ALL, "no_worker")}
+
+
+@pytest.mark.full
+def test_an_alert_resolves(tmp_path: Path) -> None:
+    """It fires as long as its windows say so, and no longer."""
+    world = World()
+    bad = [0.0] * 6 + [40.0] * 6 + [0.0] * (STEPS - 12)
+    labels = {"stage": CHECKOUT[0], "experience": CHECKOUT[1], "segment": "new", "partner": "klarna"}
+    world.add(metrics.WINDOW_EVENTS.name, [40] * STEPS, window="20s", **labels)
+    world.add(metrics.WINDOW_GOOD.name, [40 - n for n in bad], window="20s", **labels)
+    found = firing(tmp_path, JOURNEY, world, [50, 60, 110, 120])
+    assert [bool(found[at]) for at in (50, 60, 110, 120)] == [False, True, True, False]
+
+
+@pytest.mark.full
+def test_dead_letters_rising(tmp_path: Path) -> None:
+    """Ten in ten minutes, and more than one in a hundred; a single one is nobody's ticket."""
+    topic = JOURNEY.stages[0].topic
+    for per_step, read, expected in ((1, 30, True), (1, 300, False), (0.01, 0.02, False)):
+        world = World(steps=70)
+        for name, rate, labels in (
+            (f"{metrics.DEAD_LETTERS.name}_total", per_step, {"reason": "not_json"}),
+            (f"{metrics.RECORDS.name}_total", per_step, {"result": "refused"}),
+            (f"{metrics.RECORDS.name}_total", read, {"result": "counted"}),
+        ):
+            world.add(name, [rate * step for step in range(70)], topic=topic, **labels)
+        found = firing(tmp_path, JOURNEY, world, [660])[660]
+        assert found == ({("DeadLettersRising", "ticket", JOURNEY.stages[0].name)} if expected else set())
+
+
+def test_numbers_are_exact_decimals() -> None:
+    """No float noise in rules that people read."""
+    assert number(Decimal("0.05") + Decimal("0.10")) == "0.15"
+    assert number(Decimal("14.4") * Decimal("0.02")) == "0.288"
+    assert number(Decimal("1E+1")) == "10"
+    assert number(Decimal("0.000000000001")) == "0.000000000001"
+
+
+def test_every_rule_is_named_once() -> None:
+    """No two rules share a name and labels, no two alerts a title or uid; uids fit Grafana."""
+    rules = rule_file(JOURNEY)["groups"][0]["rules"]
+    keys = [(rule.get("record", rule.get("alert")), str(rule.get("labels"))) for rule in rules]
+    assert len(set(keys)) == len(keys)
+    found = list(alerts(JOURNEY))
+    assert len({alert.title for alert in found}) == len({alert.uid for alert in found}) == len(found)
+    assert all(len(alert.uid) <= 40 for alert in found)
+
+
+def test_a_title_is_no_template() -> None:
+    """Braces in a title of the journey file reach people as they are, and run nothing."""
+    assert escaped("a {{ b }}") == 'a {{ "{{" }} b }}'

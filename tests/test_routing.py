@@ -1,0 +1,61 @@
+"""Alertmanager takes the configuration, sends each severity to its own receiver, inhibits what is dragged."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from monitor.journey_file import parse
+from monitor.rendered import as_yaml
+from monitor.routing import alertmanager
+from streams.settings import SHIPPED_JOURNEY
+
+JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """The rendered configuration as a file."""
+    file = tmp_path / "alertmanager.yaml"
+    file.write_text(as_yaml(alertmanager(JOURNEY)))
+    return file
+
+
+def amtool(*arguments: str) -> str:
+    """What Alertmanager's own tool answers."""
+    done = subprocess.run(["amtool", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.full
+def test_alertmanager_takes_it(config: Path) -> None:
+    """amtool finds no fault."""
+    assert "SUCCESS" in amtool("check-config", str(config))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("severity", ["page", "ticket", "heartbeat"])
+def test_each_severity_has_its_receiver(config: Path, severity: str) -> None:
+    """Pages wake somebody, tickets wait, heartbeats go to whoever misses them."""
+    route = [
+        "config",
+        "routes",
+        "test",
+        f"--config.file={config}",
+        f"--verify.receivers=touchpoint-{severity}",
+    ]
+    amtool(*route, f"severity={severity}", "alertname=StageDegraded", "stage=store")
+
+
+def test_what_depends_on_a_stage_is_inhibited_by_it() -> None:
+    """depends_on, followed to its end, becomes inhibition; a stage that depends on nothing has none."""
+    sources = {
+        rule["target_matchers"][1]: rule["source_matchers"][2]
+        for rule in alertmanager(JOURNEY)["inhibit_rules"]
+        if len(rule["source_matchers"]) == 3
+    }
+    assert sources == {
+        'stage="warehouse"': 'stage=~"web_checkout"',
+        'stage="delivery"': 'stage=~"warehouse|web_checkout"',
+    }

@@ -1,0 +1,388 @@
+"""The rules judged three ways agree: over history, by Prometheus, by the query of the Grafana rules.
+
+Counts of a seeded history go to `backtest` as they are, and to Prometheus as the windows that a worker would
+show, summed by its own code.
+"""
+
+import json
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from monitor import metrics
+from monitor.backtest import Key, alerts_of, spans_of
+from monitor.grafana_alerts import rule_groups
+from monitor.history import StageHistory
+from monitor.journey import NONE, Stage
+from monitor.journey_file import parse
+from monitor.judging import bad_name, good_name, outcome_name, reason_name
+from monitor.panes import LONG, SHORT, PaneKey
+from monitor.prometheus_rules import rule_file
+from monitor.rhythm import expected, is_open
+from monitor.rules import SILENT_WINDOWS, qualities
+from monitor.windows import WINDOWS, StageWindows
+
+pytestmark = pytest.mark.full
+
+JOURNEY = parse("""
+version: 1
+journey: three
+timezone: Europe/Helsinki
+segments: [gold, silver]
+stages:
+  shop:
+    kind: customer
+    owner: web
+    reasons: [broken]
+    expects: {per_hour: 3600}
+    experiences:
+      bought: {judges: {}, good: {outcome: [ok]}, target: 0.98, targets: {gold: 0.99}}
+  parcel:
+    kind: partner
+    owner: logistics
+    depends_on: [shop]
+    reasons: [broken]
+    expects: {per_hour: 1800}
+    experiences:
+      came: {judges: {}, good: {outcome: [ok]}, target: 0.95}
+  desk:
+    kind: customer
+    owner: desk
+    reasons: [broken]
+    hours: {mon-sun: "00:00-24:00"}
+    experiences:
+      helped: {judges: {}, good: {outcome: [ok]}, target: 0.80}
+  mood:
+    kind: staff
+    owner: people
+    reasons: [broken]
+    expects: {per_hour: 60}
+    experiences:
+      well: {judges: {}, good: {outcome: [ok]}, target: 0.75}
+""")
+
+HOUR = 3_600_000 // SHORT.ms
+DAY = 24 * HOUR
+T0 = 1_800_000_000_000 // SHORT.ms // 30 * 30
+PER_SLICE = {"shop": 10.0, "parcel": 5.0, "desk": 1.0, "mood": 0.17}
+BAD = {"shop": 0.008, "parcel": 0.02, "desk": 0.12, "mood": 0.15}
+
+Rates = Callable[[str, int, str], tuple[float, float]]
+"""Stage, slices since the history is looked at (before: negative), segment -> events a slice, share bad."""
+
+
+@dataclass
+class Situation:
+    """What happens, and how long one looks: `before` slices fill the windows."""
+
+    rates: Rates
+    before: int = 2 * DAY
+    watched: int = 150
+    step: int = 1
+    expected: set[str] = field(default_factory=set)
+
+
+def healthy(stage: str, _: int, __: str) -> tuple[float, float]:
+    """As always."""
+    return PER_SLICE[stage], BAD[stage]
+
+
+def fault(
+    stages: tuple[str, ...], share: float, start: int = 20, end: int = 90, segment: str | None = None
+) -> Rates:
+    """A share of these stages' events is bad for a while."""
+
+    def rates(stage: str, at: int, one: str) -> tuple[float, float]:
+        is_hit = stage in stages and start <= at < end and segment in (None, one)
+        return PER_SLICE[stage], share if is_hit else BAD[stage]
+
+    return rates
+
+
+def silence(stages: tuple[str, ...], start: int = 20, end: int = 90) -> Rates:
+    """No events of these stages for a while."""
+
+    def rates(stage: str, at: int, _: str) -> tuple[float, float]:
+        return (0.0 if stage in stages and start <= at < end else PER_SLICE[stage]), BAD[stage]
+
+    return rates
+
+
+def upstream_drags(stage: str, at: int, _: str) -> tuple[float, float]:
+    """The shop fails, its parcels do and fewer are sent; both recover at different times."""
+    if stage == "shop" and 20 <= at < 70:
+        return PER_SLICE[stage], 0.7
+    return (PER_SLICE[stage] / 2, 0.5) if stage == "parcel" and 30 <= at < 100 else healthy(stage, at, "")
+
+
+def trickle(stage: str, _: int, __: str) -> tuple[float, float]:
+    """One in 20 minutes, of which a third is bad."""
+    return (0.008, 0.33) if stage == "shop" else (PER_SLICE[stage], BAD[stage])
+
+
+def closed_last_week_too(stage: str, at: int, segment: str) -> tuple[float, float]:
+    """The desk, which declares no rhythm, falls silent a week after it was busy."""
+    return (
+        (0.0, 0.0) if stage == "desk" and 7 * DAY + 60 <= at < 7 * DAY + 240 else healthy(stage, at, segment)
+    )
+
+
+SITUATIONS = {
+    "healthy": Situation(healthy),
+    "outage": Situation(fault(("shop",), 1.0), expected={"StageDegraded page shop bought all"}),
+    "fifth fails": Situation(
+        fault(("shop", "desk"), 0.2, 10, 120), expected={"StageDegraded page shop bought all"}
+    ),
+    "slow burn": Situation(
+        fault(("shop", "parcel"), 0.14, -6 * HOUR, HOUR),
+        watched=3 * HOUR,
+        step=9,
+        expected={"StageDegraded page shop bought all", "StageDegraded ticket shop bought all"},
+    ),
+    "trickle": Situation(trickle, before=8 * DAY, expected={"StageDegraded ticket shop bought all"}),
+    "silence": Situation(
+        silence(("shop", "mood"), -240, 100), expected={"StageSilent page shop", "StageSilent ticket mood"}
+    ),
+    "everything silent": Situation(silence(("shop", "parcel", "desk")), expected={"StageSilent page shop"}),
+    "upstream": Situation(
+        upstream_drags,
+        expected={"StageDegraded page shop bought all", "StageDegraded page parcel came all"},
+    ),
+    "one segment": Situation(
+        fault(("shop",), 0.25, segment="gold"), expected={"StageDegraded page shop bought gold"}
+    ),
+    "mood": Situation(fault(("mood",), 0.9, -DAY), expected={"StageDegraded ticket mood well all"}),
+    "own history": Situation(
+        closed_last_week_too, before=0, watched=7 * DAY + HOUR, step=30, expected={"StageSilent page desk"}
+    ),
+    "just started": Situation(fault(("shop",), 0.5, 0, 100), before=0),
+}  # fmt: skip
+
+
+def counts(name: str, situation: Situation) -> Iterator[tuple[Stage, int, str, int, int]]:
+    """Stage, slice, segment, good and bad of a seeded history, in order of time."""
+    rng = np.random.default_rng(sum(map(ord, name)))
+    for stage in JOURNEY.stages:
+        for segment, weight in zip(JOURNEY.segment_labels, (0.2, 0.5, 0.3), strict=True):
+            n, share = np.array(
+                [
+                    situation.rates(stage.name, at, segment)
+                    for at in range(-situation.before, situation.watched)
+                ]
+            ).T
+            events = rng.poisson(n * weight)
+            bad = rng.binomial(events, share)
+            for at in np.flatnonzero(events).tolist():
+                yield stage, T0 + at - situation.before, segment, int(events[at] - bad[at]), int(bad[at])
+
+
+@dataclass
+class Told:
+    """A history as either side reads it."""
+
+    histories: dict[str, StageHistory]
+    windows: dict[str, list[tuple[int, PaneKey, dict[str, int]]]]
+
+
+def told(name: str, situation: Situation) -> Told:
+    """The same counts, for `backtest` and as panes of a worker."""
+    found = Told({}, {})
+    start, length = T0 - situation.before, situation.before + situation.watched
+    tables: dict[str, Any] = {}
+    for stage in JOURNEY.stages:
+        found.histories[stage.name] = held = StageHistory(JOURNEY, stage)
+        tables[stage.name] = held.table(start, start + length)
+        found.windows[stage.name] = []
+    for stage, at, segment, good, bad in counts(name, situation):
+        held, experience = found.histories[stage.name], stage.experiences[0].name
+        column = tables[stage.name][:, at - start]
+        column[held.good[experience, segment]] += good
+        column[held.bad[experience, segment]] += bad
+        column[held.events] += good + bad
+        column[held.reasons["broken"]] += bad
+        cell = (experience, segment, NONE)
+        pane = {good_name(*cell): good, bad_name(*cell): bad, outcome_name("ok"): good}
+        pane |= {outcome_name("failed"): bad, reason_name("broken"): bad}
+        for grain in (SHORT, LONG):
+            key = PaneKey(grain.ms, grain.start_of(at * SHORT.ms))
+            found.windows[stage.name].append((at, key, pane))
+    for stage_name, table in tables.items():
+        found.histories[stage_name].add_table(start, table)
+    return found
+
+
+def by_backtest(situation: Situation, found: Told) -> dict[int, set[str]]:
+    """Step -> alerts that fire, as `backtest` says."""
+    spans = spans_of(JOURNEY, tuple(qualities(JOURNEY)), found.histories, T0, T0 + situation.watched)
+    alerting = dict(alerts_of(JOURNEY, spans))
+    return {
+        at: {_name(key) for key, mask in alerting.items() if mask[at]}
+        for at in range(0, situation.watched, situation.step)
+    }
+
+
+def _name(key: Key) -> str:
+    return " ".join(filter(None, key))
+
+
+def series(situation: Situation, found: Told) -> list[dict[str, str]]:
+    """What a worker's /metrics would have shown at the end of each slice."""
+    shown: dict[str, list[float]] = {}
+
+    def show(metric: metrics.Metric, value: float, *labels: str) -> None:
+        pairs = ", ".join(f'{name}="{label}"' for name, label in zip(metric.labels, labels, strict=True))
+        shown.setdefault(f"{metric.name}{{{pairs}}}", []).append(value)
+
+    held = {stage.name: StageWindows(_names(stage)) for stage in JOURNEY.stages}
+    queues = {name: sorted(panes, key=lambda pane: pane[0]) for name, panes in found.windows.items()}
+    done = dict.fromkeys(queues, 0)
+    for at in range(T0, T0 + situation.watched, situation.step):
+        end_ms = (at + 1) * SHORT.ms
+        for metric, value in ((metrics.READY, 1), (metrics.PARTITIONS, 4), (metrics.OWNED, 4)):
+            show(metric, value)
+        for stage in JOURNEY.stages:
+            queue, windows = queues[stage.name], held[stage.name]
+            while done[stage.name] < len(queue) and queue[done[stage.name]][0] <= at:
+                _, key, pane = queue[done[stage.name]]
+                windows.add(key, pane)
+                done[stage.name] += 1
+            sums = windows.sums(end_ms - 1)
+            show(metrics.OPEN, is_open(JOURNEY, stage, end_ms - 1), stage.name)
+            experience = stage.experiences[0]
+            for segment in JOURNEY.segment_labels:
+                target = float(experience.target_for(segment))
+                show(metrics.TARGET, target, stage.name, experience.name, segment)
+            for window in WINDOWS:
+                row = dict(zip(windows.names, sums[window.label], strict=True))
+                for segment in JOURNEY.segment_labels:
+                    cell = (experience.name, segment, NONE)
+                    good, bad = row[good_name(*cell)], row[bad_name(*cell)]
+                    show(metrics.WINDOW_EVENTS, good + bad, stage.name, *cell, window.label)
+                    show(metrics.WINDOW_GOOD, good, stage.name, *cell, window.label)
+                for outcome in ("ok", "failed"):
+                    show(
+                        metrics.WINDOW_OUTCOMES, row[outcome_name(outcome)], stage.name, outcome, window.label
+                    )
+                show(metrics.WINDOW_REASONS, row[reason_name("broken")], stage.name, "broken", window.label)
+                if stage.per_hour is not None and window.label in SILENT_WINDOWS:
+                    from_ms = window.grain.start_of(end_ms - 1) + window.grain.ms - window.ms
+                    n = expected(JOURNEY, stage, from_ms, end_ms)
+                    show(metrics.EXPECTED, n, stage.name, window.label)
+    return [
+        {"series": name, "values": " ".join(f"{value:.17g}" for value in values)}
+        for name, values in shown.items()
+    ]
+
+
+def _names(stage: Stage) -> list[str]:
+    cells = [(stage.experiences[0].name, segment, NONE) for segment in JOURNEY.segment_labels]
+    return [
+        *(name(*cell) for cell in cells for name in (good_name, bad_name)),
+        outcome_name("ok"), outcome_name("failed"), reason_name("broken"),
+    ]  # fmt: skip
+
+
+FIRING = (
+    "count by (alertname, severity, stage, experience, segment) "
+    '(ALERTS{alertname=~"StageDegraded|StageSilent", alertstate="firing"})'
+)
+
+
+def grafana() -> str:
+    """One query for all of Grafana's rules: the query of each, its last value, above its threshold."""
+    asked = []
+    for group in rule_groups(JOURNEY)["groups"]:
+        for rule in group["rules"]:
+            if rule["labels"]["touchpoint"] not in ("StageDegraded", "StageSilent"):
+                continue
+            by_ref = {one["refId"]: one["model"] for one in rule["data"]}
+            threshold = by_ref[rule["condition"]]
+            reduce = by_ref[threshold["expression"]]
+            assert (reduce["type"], reduce["reducer"], threshold["type"]) == ("reduce", "last", "threshold")
+            evaluator = threshold["conditions"][0]["evaluator"]
+            assert evaluator["type"] == "gt"
+            query = by_ref[reduce["expression"]]
+            assert (query["instant"], query["range"]) == (True, False)
+            expr = f"(({query['expr']}) > {evaluator['params'][0]})"
+            for label, name in (("alertname", "touchpoint"), *((one, one) for one in rule["labels"])):
+                expr = f'label_replace({expr}, "{label}", "{rule["labels"][name]}", "", "")'
+            asked.append(f"count by (alertname, severity, stage, experience, segment) ({expr})")
+    return "\nor\n".join(asked)
+
+
+Asked = tuple[str, dict[int, set[str]]]
+"""A query, and by step the alerts it should give."""
+
+
+def promtool(
+    path: Path, situation: Situation, inputs: list[dict[str, str]], *asked: Asked
+) -> subprocess.CompletedProcess[str]:
+    """Ask Prometheus' own rule evaluation whether just these alerts fire at each step."""
+    interval_s = situation.step * SHORT.ms // 1000
+    rules = rule_file(JOURNEY)
+    for rule in rules["groups"][0]["rules"]:
+        rule.pop("annotations", None)  # each is a query, and they are not what is compared
+    (path / "rules.yml").write_text(json.dumps(rules))
+    test = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": f"{interval_s}s",
+        "tests": [
+            {
+                "interval": f"{interval_s}s",
+                "input_series": inputs,
+                "promql_expr_test": [
+                    {
+                        "expr": expr,
+                        "eval_time": f"{at // situation.step * interval_s}s",
+                        "exp_samples": [{"labels": _labels(name), "value": 1} for name in sorted(names)],
+                    }
+                    for expr, firing in asked
+                    for at, names in firing.items()
+                ],
+            }
+        ],
+    }
+    (path / "test.yml").write_text(json.dumps(test))
+    return subprocess.run(
+        ["promtool", "test", "rules", "test.yml"], cwd=path, capture_output=True, text=True, check=False
+    )
+
+
+def _labels(name: str) -> str:
+    fields = ("alertname", "severity", "stage", "experience", "segment")
+    return "{" + ", ".join(f'{k}="{v}"' for k, v in zip(fields, name.split(), strict=False)) + "}"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_three_ways_agree(name: str, tmp_path: Path) -> None:
+    """At every step the same alerts fire, whoever judges; those the situation is about are among them."""
+    situation = SITUATIONS[name]
+    found = told(name, situation)
+    firing = by_backtest(situation, found)
+    fired = set().union(*firing.values())
+    assert situation.expected <= fired, fired
+    assert fired or name in ("healthy", "just started")
+    edges = [at for at in firing if at and firing[at] != firing.get(at - situation.step)]
+    near = {at + d * situation.step for at in edges for d in (-1, 0, 1)}
+    some = near | set(random.Random(7).sample(sorted(firing), min(30, len(firing))))
+    asked = {at: names for at, names in firing.items() if at in some}
+    inputs = series(situation, found)
+    answered = promtool(tmp_path, situation, inputs, (FIRING, firing), (grafana(), asked))
+    assert answered.returncode == 0, (answered.stdout + answered.stderr)[-3000:]
+
+
+def test_a_difference_is_seen(tmp_path: Path) -> None:
+    """One alert more or less than Prometheus has, at one step, fails."""
+    situation = SITUATIONS["outage"]
+    found = told("outage", situation)
+    firing, inputs = by_backtest(situation, found), series(situation, found)
+    at = next(at for at, names in firing.items() if names)
+    for wrong in (set(), firing[at] | {"StageSilent page desk"}):
+        assert promtool(tmp_path, situation, inputs, (FIRING, {at: wrong})).returncode != 0
