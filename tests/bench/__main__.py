@@ -61,6 +61,10 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "tests.bench.scrape"], env=os.environ | ONE_BLAS_THREAD, check=True)
     subprocess.run([sys.executable, "-m", "tests.bench.alert_quality"], check=True)
     subprocess.run([sys.executable, "-m", "tests.bench.dedupe"], check=True)
+    if shutil.which("prometheus") and shutil.which("prometheus-alertmanager"):
+        subprocess.run([sys.executable, "-m", "tests.bench.paging"], check=True)
+    else:
+        print("paging: not measured, it needs Prometheus and Alertmanager")
     if arguments.kafka or shutil.which("java"):
         on = ["--kafka", arguments.kafka] if arguments.kafka else []
         subprocess.run([sys.executable, "-m", "tests.bench.recovery", *on], check=True)
