@@ -24,6 +24,9 @@ MIN_N = 30
 
 SLOW_MIN_BAD = 5
 FAST_MIN_BAD = 10
+FAST_LONG_MIN_BAD = 15
+"""In five minutes of a small segment ten bad ones are chance about once a month: the bound is too sure of
+itself where few are bad."""
 
 FAST_Z = Decimal("4.5")
 """Fast limits are asked every few seconds, of every segment of every experience: at 1.96, wrong once in 40
@@ -100,7 +103,7 @@ def fast_limits(target: Decimal) -> tuple[Limit, ...]:
     return (
         Limit(("20s",), outage, sure, FAST_MIN_BAD, FAST_Z),
         Limit(("1m",), outage, sure, FAST_MIN_BAD, FAST_Z),
-        Limit(("5m", "1m"), allowed + FAST_POINTS, allowed, FAST_MIN_BAD, FAST_Z),
+        Limit(("5m", "1m"), allowed + FAST_POINTS, allowed, FAST_LONG_MIN_BAD, FAST_Z),
     )
 
 
