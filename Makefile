@@ -6,7 +6,7 @@ ARGS ?=
 MINUTES ?= 30
 INPUTS ?= 10000000
 
-.PHONY: install demo pages render test test-all lint bench soak fuzz lock
+.PHONY: install demo pages render test test-all test-full lint bench soak fuzz lock
 
 install: $(VENV)/.installed
 
@@ -39,7 +39,9 @@ test: lint
 	$(BIN)/pytest -m "not full" $(ARGS)
 
 # Adds Apache Kafka, Prometheus, Alertmanager, Chromium and ../shared/data, and installs those (Debian, root).
-test-all: test
+test-all: test test-full
+
+test-full: install
 	deploy/install-test-programs
 	$(BIN)/pytest -m full $(ARGS)
 
