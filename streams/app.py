@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
 import faust
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
@@ -18,7 +19,7 @@ from streams.outgoing import Outgoing
 from streams.processor import FLUSH_S, StageProcessor
 from streams.read_back import ReadBack
 from streams.recovery import Progress
-from streams.security import broker_credentials
+from streams.security import broker_credentials, kafka_options
 from streams.settings import Settings
 from streams.sightings import Sightings
 from streams.tables import PaneTable, TableManager
@@ -233,13 +234,34 @@ class App(faust.App):
         """Ask Kafka for its metadata every `PULSE_S`: without traffic, nothing else tells that it is gone."""
         loop = asyncio.get_running_loop()
         while True:
-            try:
-                async with asyncio.timeout(PULSE_S):
-                    await self.producer._producer.client.fetch_all_metadata()
+            if await self._asked() or await self._knocked():
                 self._pulse_s = loop.time()
-            except (KafkaError, TimeoutError, AttributeError):  # the last while the producer starts or stops
+            else:
                 log.info("Kafka does not answer")
             await asyncio.sleep(PULSE_S)
+
+    async def _asked(self) -> bool:
+        """Whether Kafka answers on the connection that there is."""
+        try:
+            async with asyncio.timeout(PULSE_S):
+                await self.producer._producer.client.fetch_all_metadata()
+        except (KafkaError, OSError, AttributeError):  # the last while the producer starts or stops
+            return False
+        return True
+
+    async def _knocked(self) -> bool:
+        """Whether Kafka answers on a new one: the old one may wait for an answer lost with a broker."""
+        client = AIOKafkaClient(
+            bootstrap_servers=self._settings.kafka.split(","), **kafka_options(self._settings)
+        )
+        try:
+            async with asyncio.timeout(PULSE_S):
+                await client.bootstrap()
+        except (KafkaError, OSError):
+            return False
+        finally:
+            await client.close()
+        return True
 
     @property
     def hears_kafka(self) -> bool:

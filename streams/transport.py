@@ -7,7 +7,7 @@ is as fast as reading. What stock Faust keeps per offset (gaps, lists of acknowl
 past an unacknowledged batch; here acknowledgements come strictly in order and only the highest one matters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -37,6 +37,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
         return consumer
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit what is still ours; of nothing Faust would make an error that ends the worker."""
+        if not offsets.keys() & self.assignment():
+            return False
+        return bool(await super()._commit(offsets))
 
     def unread(self, tp: TP) -> int:
         """Records that can be read and have not been; markers of transactions are none."""
@@ -106,12 +112,7 @@ class Consumer(driver.Consumer):
         kafka = self._thread._ensure_consumer()
         source = driver.ensure_aiokafka_TP(min(sources))
         committed = await self._thread.call_thread(kafka.committed, source)
-        try:
-            confirmed = await self._commit({min(sources): committed or 0})
-        except (
-            ValueError
-        ):  # nothing of it is ours any more, and to Kafka's client committing nothing is an error
-            return False
+        confirmed = await self._commit({min(sources): committed or 0})
         return bool(confirmed and generation == self.app.consumer_generation_id)
 
     async def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[TopicPartition, int]:
