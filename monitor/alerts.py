@@ -104,7 +104,8 @@ def _degraded(journey: Journey, quality: Quality) -> Alert:
         {
             "summary": _fill(DEGRADED_SUMMARY, title=stage.title, measured=experience.title),
             "description": (
-                "Most frequent reason: {reason}. Hit most: segment {hits}. Last change: {change} ({age} ago)."
+                "Most frequent reason at this stage: {reason}. Most bad events: segment {hits}. "
+                "Last change: {change} ({age} ago)."
             ),
             "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
             "reason": "{reason}", "hits": "{hits}", "change": "{change}",

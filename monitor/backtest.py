@@ -222,15 +222,17 @@ class _Teller:
 
 
 def _worst_window(quality: Quality, key: Key, span: StageSpan, at: int) -> str:
-    """Of the windows whose limit was crossed lately, the one with the highest bad ratio while it was."""
-    windows = {window for limit in quality.limits for window in limit.windows}
+    """Of the windows whose limit is crossed, or else was lately, the one with the highest bad ratio."""
+    lately = {window for limit in quality.limits for window in limit.windows}
     ratios: dict[str, float] = {}
-    for moment in range(at - HOLD + 1, at + 1):
-        shares = {window: span.share(key.experience, key.segment, window, moment) for window in windows}
+    for moment in range(at, at - HOLD, -1):
+        shares = {window: span.share(key.experience, key.segment, window, moment) for window in lately}
         for limit in quality.limits:
             if limit.crossed(shares):
                 share = shares[limit.window]
                 ratios[limit.window] = max(ratios.get(limit.window, 0.0), share.bad / share.n)
+        if moment == at and ratios:
+            break
     return max(sorted(ratios), key=lambda window: ratios[window])
 
 

@@ -11,9 +11,8 @@ from monitor.journey import ALL, Journey, Stage
 from monitor.limits import Limit
 from monitor.measures import Share
 from monitor.panes import SHORT
-from monitor.promql import HOLD_S
 from monitor.rhythm import MINUTE_MS, expected, is_open
-from monitor.rules import SILENT_EXPECTED, SILENT_WINDOWS, Quality, Severity
+from monitor.rules import HOLD_S, SILENT_EXPECTED, SILENT_WINDOWS, Quality, Severity
 from monitor.windows import WINDOWS
 
 HOLD = HOLD_S * 1000 // SHORT.ms + 1

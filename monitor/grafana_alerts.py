@@ -4,14 +4,16 @@ The rules ask the series that Prometheus records (`prometheus_rules`). Each aler
 and whether that is above 0; each fact of its texts is a query and its last value, found by its labels.
 """
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from monitor.alerts import EACH, Alert, Fact, alerts
 from monitor.journey import Journey
+from monitor.journey_file import zone
+from monitor.panels import DATASOURCE_UID
 from monitor.prometheus_rules import escaped, filled
 from monitor.routing import GROUP_BY, HEARTBEAT_EVERY, NIGHTS_AND_WEEKENDS, REPEAT, ROUTES, WAIT, receiver
 
-DATASOURCE_UID = "touchpoint-prometheus"
 FOLDER = "Touchpoint"
 STAGE_BOARD, MONITOR_BOARD = "touchpoint-stage", "touchpoint-monitor"
 
@@ -21,6 +23,9 @@ PAGES_EVERY = "10s"
 TICKETS_EVERY = "1m"
 
 RANGE_S = 600
+
+WINTER = datetime(2026, 1, 15)
+EVENING, MORNING = 20, 8
 
 
 def rule_groups(journey: Journey) -> dict[str, Any]:
@@ -88,17 +93,15 @@ def policies() -> dict[str, Any]:
     }
 
 
-def mute_times() -> dict[str, Any]:
-    """`alerting/mute-times.yaml`: when tickets wait, in UTC: Grafana 9 knows no other zone here."""
-    intervals = [
-        {
-            "times": [
-                {"start_time": "00:00", "end_time": "06:00"},
-                {"start_time": "18:00", "end_time": "24:00"},
-            ]
-        },
-        {"weekdays": ["saturday", "sunday"]},
-    ]
+def mute_times(journey: Journey) -> dict[str, Any]:
+    """`alerting/mute-times.yaml`: when tickets wait. Grafana 9 knows only UTC here, so the hours are those of
+    the journey's zone in winter."""
+    offset = zone(journey).utcoffset(WINTER) or timedelta()
+    off = offset // timedelta(hours=1)
+    begins, ends = (EVENING - off) % 24, (MORNING - off) % 24
+    nights = [(begins, ends)] if begins < ends else [(0, ends), (begins, 24)]
+    times = [{"start_time": f"{a:02}:00", "end_time": f"{b:02}:00"} for a, b in nights if a != b]
+    intervals = [{"times": times}, {"weekdays": ["saturday", "sunday"]}]
     return {
         "apiVersion": 1,
         "muteTimes": [{"orgId": 1, "name": NIGHTS_AND_WEEKENDS, "time_intervals": intervals}],

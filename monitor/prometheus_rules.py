@@ -55,5 +55,5 @@ def _template(fact: Fact) -> str:
     shown = SHOWN.get(fact.shows, f'| first | label "{fact.label}"')
     asked = f"query `{fact.expr}`"
     if EACH in fact.expr:
-        asked = f"printf `{fact.expr.replace(EACH, '%s')}` $labels.segment | query"
+        asked = f"printf `{fact.expr.replace(EACH, '%[1]s')}` $labels.segment | query"
     return f"{{{{ with {asked} }}}}{{{{ . {shown} }}}}{{{{ else }}}}unknown{{{{ end }}}}"

@@ -12,11 +12,7 @@ from monitor import metrics
 from monitor.journey import ALL, Journey, Stage
 from monitor.limits import FAST_Z, Limit
 from monitor.measures import Z
-from monitor.rules import LAG_S, SILENT_EXPECTED, SILENT_WINDOWS, Quality, qualities, silence_severity
-
-HOLD_S = 299
-"""An alert goes on for this long after its last reason, or it would end and begin anew all the time. Five
-minutes but for a second: a sample just on the edge counts for Prometheus 2 and does not for 3."""
+from monitor.rules import HOLD_S, LAG_S, SILENT_EXPECTED, SILENT_WINDOWS, Quality, qualities, silence_severity
 
 JOB = "touchpoint"
 """The scrape job of the workers."""
@@ -129,7 +125,9 @@ def _crossed(quality: Quality, limit: Limit) -> str:
 def _facts(journey: Journey) -> Iterator[Recording]:
     """What is to be said of each experience that is degraded, of the window in which it is worst."""
     one = "stage, experience, segment"
-    yield Recording(metrics.WORST, f"topk by ({one}, severity) (1, {held(metrics.DEGRADED)})")
+    now = f"topk by ({one}, severity) (1, {metrics.DEGRADED})"
+    lately = f"topk by ({one}, severity) (1, {held(metrics.DEGRADED)})"
+    yield Recording(metrics.WORST, f"{now}\nor on ({one}, severity) {lately}")
     each = f"({metrics.WORST} * 0 + 1) * on"
     for record, counts in ((metrics.WORST_EVENTS, metrics.EVENTS_SUM), (metrics.WORST_BAD, metrics.BAD_SUM)):
         yield Recording(record, f"{each} ({one}, window) group_left () {counts}")
@@ -186,11 +184,12 @@ def held(selector: str) -> str:
 
 def _blind(journey: Journey) -> Iterator[Recording]:
     ready = metrics.READY.name
+    counted = f"sum({metrics.OWNED.name} and on (instance, job) {ready} == 1)"
     causes = {
         "no_worker": f"absent({ready})",
         "scrape_failed": f'count(up{{job="{JOB}"}} == 0)',
         "not_ready": f"count({ready} == 0)",
-        "not_counted": f"max({metrics.PARTITIONS.name}) - sum({metrics.OWNED.name}) > 0",
+        "not_counted": f"max({metrics.PARTITIONS.name}) - ({counted} or vector(0)) > 0",
     }
     for cause, expr in causes.items():
         yield Recording(metrics.BLIND, expr, {"cause": cause, "stage": ALL})
@@ -202,7 +201,12 @@ def _blind(journey: Journey) -> Iterator[Recording]:
 # -- what alerts ask -------------------------------------------------------------------------------------
 
 
+UNJUDGED = ("no_worker", "not_counted", "lag")
+"""Causes of blindness that leave windows short. A spare worker that is down is told of, but hides nothing:
+what it counted others count now."""
+
+
 def unless_explained(expr: str, stage: Stage, upstream: tuple[str, ...]) -> str:
     """The expression, silent while the monitor is blind or a stage before this one is in trouble."""
-    expr = f"{expr}\nunless on () {select(metrics.BLIND, stage=(ALL, stage.name))}"
+    expr = f"{expr}\nunless on () {select(metrics.BLIND, cause=UNJUDGED, stage=(ALL, stage.name))}"
     return f"{expr}\nunless on () {select(metrics.TROUBLE, stage=upstream)}" if upstream else expr

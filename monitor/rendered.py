@@ -22,7 +22,7 @@ def rendered(journey: Journey) -> dict[str, str]:
         f"{alerting}/rules.yaml": grafana_alerts.rule_groups(journey),
         f"{alerting}/contact-points.yaml": grafana_alerts.contact_points(journey),
         f"{alerting}/policies.yaml": grafana_alerts.policies(),
-        f"{alerting}/mute-times.yaml": grafana_alerts.mute_times(),
+        f"{alerting}/mute-times.yaml": grafana_alerts.mute_times(journey),
         f"{provisioning}/datasources/touchpoint.yaml": grafana_alerts.data_sources(),
         f"{provisioning}/dashboards/touchpoint.yaml": grafana_alerts.folders(),
         "deploy/schema/asyncapi.yaml": schemas.asyncapi(journey),

@@ -7,6 +7,7 @@ along. The same suppression stands in the expressions (`promql`), because Grafan
 from typing import Any
 
 from monitor.journey import ALL, Journey
+from monitor.promql import UNJUDGED
 from monitor.rules import upstream
 
 ROUTES = ("page", "ticket", "heartbeat")
@@ -17,7 +18,9 @@ WAIT = {"group_wait": "1s", "group_interval": "30s"}
 """A page may not wait for company; what joins its group later is told within half a minute."""
 
 REPEAT = {"repeat_interval": "4h"}
-HEARTBEAT_EVERY = "1m"
+HEARTBEAT_EVERY = "50s"
+"""Alertmanager looks once in a group interval, a minute, and would skip one that is not quite due."""
+
 NIGHTS_AND_WEEKENDS = "touchpoint-nights-and-weekends"
 
 
@@ -53,7 +56,7 @@ def _route(severity: str) -> dict[str, Any]:
     if severity == "ticket":
         route["mute_time_intervals"] = [NIGHTS_AND_WEEKENDS]
     if severity == "heartbeat":
-        route |= {"group_interval": HEARTBEAT_EVERY, "repeat_interval": HEARTBEAT_EVERY}
+        route |= {"group_interval": "1m", "repeat_interval": HEARTBEAT_EVERY}
     return route
 
 
@@ -66,16 +69,18 @@ def _nights_and_weekends(journey: Journey) -> list[dict[str, Any]]:
 def _inhibitions(journey: Journey) -> list[dict[str, Any]]:
     """From the widest to the narrowest: the monitor, the stage before, the stage itself, everybody in it."""
     stages = 'alertname=~"StageDegraded|StageSilent"'
+    unjudged = f'alertname="MonitorBlind", cause=~"{"|".join(UNJUDGED)}"'
     blind = (
-        _inhibit(f'alertname="MonitorBlind", stage="{ALL}"', stages),
-        _inhibit(f'alertname="MonitorBlind", stage!="{ALL}"', stages, "stage"),
+        _inhibit(f'{unjudged}, stage="{ALL}"', stages),
+        _inhibit(f'{unjudged}, stage!="{ALL}"', stages, "stage"),
     )
     before = [
         _inhibit(
-            f'{stages}, severity="page", stage=~"{"|".join(earlier)}"', f'{stages}, stage="{stage.name}"'
+            f'{source}, severity="page", stage=~"{"|".join(earlier)}"', f'{stages}, stage="{stage.name}"'
         )
         for stage in journey.stages
         if (earlier := upstream(journey, stage))
+        for source in ('alertname="StageSilent"', f'alertname="StageDegraded", segment="{ALL}"')
     ]
     return [
         *blind,

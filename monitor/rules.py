@@ -21,10 +21,14 @@ had hundreds of false silences, at 14 still some, at 20 none (`tests/bench/alert
 
 SILENT_WINDOWS = ("1m", "5m", "30m", "1h", "2h", "6h", "1d")
 
+HOLD_S = 299
+"""An alert goes on for this long after its last reason, or it would end and begin anew all the time. Five
+minutes but for a second: a sample just on the edge counts for Prometheus 2 and does not for 3."""
+
 LAG_S = 60
 """Windows lag when the consumer does: beyond this a stage is not judged, and the monitor says so instead."""
 
-BOARDS_ONLY = ("feedback", "staff")
+TICKETS_ONLY = ("feedback", "staff")
 """Kinds of stages that never wake anybody: opinions and moods change in days, not in minutes."""
 
 
@@ -49,7 +53,7 @@ def qualities(journey: Journey) -> Iterator[Quality]:
         for experience in stage.experiences:
             for target, segments in _by_target(journey, experience).items():
                 pages, tickets = page_limits(target), ticket_limits(target)
-                if stage.kind in BOARDS_ONLY:
+                if stage.kind in TICKETS_ONLY:
                     pages, tickets = (), (*pages, *tickets)
                 if pages:
                     yield Quality(stage, experience, "page", target, segments, pages)
@@ -66,7 +70,7 @@ def _by_target(journey: Journey, experience: Experience) -> dict[Decimal, tuple[
 
 def silence_severity(stage: Stage) -> Severity:
     """How loud the silence of a stage is."""
-    return "ticket" if stage.kind in BOARDS_ONLY else "page"
+    return "ticket" if stage.kind in TICKETS_ONLY else "page"
 
 
 def upstream(journey: Journey, stage: Stage) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ DEAD_LETTER_HEADERS = ("reason", "error", "topic", "partition", "offset", "times
 
 
 def topic_list(journey: Journey) -> dict[str, Any]:
-    """The topics by name, with what Kafka needs to know; `touchpoint topics` creates the same."""
+    """The topics of services: events in, dead letters out. `touchpoint topics` creates them and our own."""
     return {"topics": [one for stage in journey.stages for one in _topics(stage)]}
 
 

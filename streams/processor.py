@@ -169,12 +169,14 @@ class StageProcessor:
             self._has_room.set()
             self.last_read_s = {p: at_s for p, at_s in self.last_read_s.items() if p in partitions}
             windows = StageWindows(self._counter_names)
-            for panes in self._partitions.values():
+            for panes in list(self._partitions.values()):
                 panes.own(generation)
                 for number, (key, counts) in enumerate(panes.panes()):
                     windows.add(key, counts)
                     if number % REBUILD_SLICE == 0:
                         await asyncio.sleep(0)
+                        if not is_current():
+                            return  # the next recovery is already changing what is added up here
             if is_current():
                 self.windows = windows
                 self.owned = partitions

@@ -52,16 +52,27 @@ def firing(directory: Path, journey: Journey, series: Series, at_s: Iterable[int
     times = list(at_s)
     expr = 'ALERTS{alertstate="firing", alertname!="Watchdog"} or vector(1)'
     checks: list[dict[str, Any]] = [{"expr": expr, "eval_time": f"{at}s"} for at in times]
+    said = _said(directory, journey, series, {"promql_expr_test": checks})
+    told = [line for line in said.splitlines() if line.strip().startswith("got:")]
+    assert len(told) == len(times), said
+    return {at: frozenset(_alerts(line)) for at, line in zip(times, told, strict=True)}
+
+
+def told_by(directory: Path, journey: Journey, series: Series, at_s: int, name: str) -> str:
+    """Labels and texts of the alerts of that name that fire, as promtool prints what it did not expect."""
+    check = {"eval_time": f"{at_s}s", "alertname": name, "exp_alerts": []}
+    return _said(directory, journey, series, {"alert_rule_test": [check]})
+
+
+def _said(directory: Path, journey: Journey, series: Series, checks: dict[str, Any]) -> str:
     (directory / "rules.yaml").write_text(as_yaml(rule_file(journey)))
-    test = {"interval": f"{STEP_S}s", "input_series": series.as_input(), "promql_expr_test": checks}
+    test = {"interval": f"{STEP_S}s", "input_series": series.as_input(), **checks}
     content = {"rule_files": ["rules.yaml"], "evaluation_interval": f"{STEP_S}s", "tests": [test]}
     (directory / "test.yaml").write_text(as_yaml(content))
     done = subprocess.run(
         ["promtool", "test", "rules", "test.yaml"], cwd=directory, capture_output=True, text=True, check=False
     )
-    told = [line for line in (done.stdout + done.stderr).splitlines() if line.strip().startswith("got:")]
-    assert len(told) == len(times), done.stdout + done.stderr
-    return {at: frozenset(_alerts(line)) for at, line in zip(times, told, strict=True)}
+    return done.stdout + done.stderr
 
 
 def _alerts(line: str) -> Iterable[tuple[str, ...]]:

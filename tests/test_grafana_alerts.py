@@ -83,7 +83,7 @@ def test_dollars_of_the_journey_file_are_not_taken_for_the_environment() -> None
 def test_every_severity_has_a_route_and_a_contact_point() -> None:
     """What a policy names exists; every severity that a rule has goes somewhere."""
     points = {one["name"] for one in grafana_alerts.contact_points(JOURNEY)["contactPoints"]}
-    mutes = {one["name"] for one in grafana_alerts.mute_times()["muteTimes"]}
+    mutes = {one["name"] for one in grafana_alerts.mute_times(JOURNEY)["muteTimes"]}
     (policy,) = grafana_alerts.policies()["policies"]
     assert {policy["receiver"], *(route["receiver"] for route in policy["routes"])} <= points
     assert {route["object_matchers"][0][2] for route in policy["routes"]} == set(ROUTES)

@@ -1,4 +1,4 @@
-"""What is rendered is the same for the same journey, says where it comes from, and is told apart when changed."""
+"""What is rendered is the same for the same journey, says where it comes from; a changed file is told."""
 
 import json
 from pathlib import Path
@@ -42,11 +42,14 @@ def test_no_float_noise() -> None:
 
 
 def test_render_and_check(tmp_path: Path) -> None:
-    """Written files pass the check; a changed, a missing and a binary one are named, and nothing is written."""
+    """Written files pass the check; a missing and a spoilt one are named, and nothing is written."""
     journey, out = str(SHIPPED_JOURNEY), str(tmp_path)
     assert touchpoint("render", journey, "--out", out).returncode == 0
     assert touchpoint("render", journey, "--out", out, "--check").returncode == 0
-    board, rules = tmp_path / "grafana/boards/stage.json", tmp_path / "deploy/prometheus/touchpoint.rules.yaml"
+    board, rules = (
+        tmp_path / "grafana/boards/stage.json",
+        tmp_path / "deploy/prometheus/touchpoint.rules.yaml",
+    )
     board.unlink()
     rules.write_bytes(b"\xff")
     done = touchpoint("render", journey, "--out", out, "--check")
