@@ -90,30 +90,34 @@ class Worker:
         self.app = app
         stop_flushing = asyncio.Event()
         flushing: list[asyncio.Task[None]] = []
-        pulse: asyncio.Task[None] | None = None
-        reading = asyncio.create_task(self._changes.run())
+        beside = [asyncio.create_task(self._changes.run()), asyncio.create_task(app.feel_pulse())]
         failing = asyncio.create_task(app.wait_for_failure())
+        starting = asyncio.create_task(self._start(app, flushing, stop_flushing))
         try:
-            await app.start()
-            rest_collector()
-            flushing = [asyncio.create_task(app.flush_until(one, stop_flushing)) for one in app.processors]
-            pulse = asyncio.create_task(app.feel_pulse())
             if await _first(failing, stop):
                 raise WorkerFailedError(failing.result())
         finally:
-            failing.cancel()
-            reading.cancel()
-            if pulse is not None:
-                pulse.cancel()
+            for task in (starting, failing, *beside):
+                task.cancel()
             stop_flushing.set()
             await self._stop(app, flushing)
-            await asyncio.wait({reading}, timeout=STOP_S)
+            await asyncio.wait(beside, timeout=STOP_S)
+
+    async def _start(self, app: App, flushing: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
+        """Start Faust, which takes until all is recovered and as long as Kafka keeps it waiting."""
+        try:
+            await app.start()
+        except Exception as error:
+            app.fail("the worker cannot start", error)
+            return
+        rest_collector()
+        flushing += [asyncio.create_task(app.flush_until(one, stop)) for one in app.processors]
 
     async def _stop(self, app: App, flushing: list[asyncio.Task[None]]) -> None:
         """Write and commit what is folded, then leave the group. If Kafka is gone, leave without."""
         try:
             async with asyncio.timeout(STOP_S):
-                if app.failure is None:
+                if app.failure is None and flushing:
                     await asyncio.gather(*flushing)
                     await app.consumer.commit()
                 await app.stop()

@@ -365,3 +365,31 @@ def test_a_worker_whose_broker_is_gone_says_so_and_ends() -> None:
         assert code == 1
         assert "touchpoint: Kafka has not answered for" in said
         assert "Traceback" not in said
+
+
+def starting(worker: WorkerProcess) -> bool:
+    """Whether it has found Kafka and waits for its partitions or their counts."""
+    return worker.json("/api/stages")["problems"] == ["waiting for partitions, or recovering their counts"]
+
+
+def test_a_worker_whose_broker_dies_while_it_starts_ends_too() -> None:
+    """Faust's start waits for the recovery for ever; the worker does not."""
+    node = TansuNode()
+    with running(node), WorkerProcess(KAFKA=node.bootstrap, WATCHDOG_S="4") as worker:
+        until(lambda: starting(worker), "worker starting")
+        node.kill()
+        code, said = worker.ended(60)
+        assert code == 1
+        assert "touchpoint: Kafka has not answered for" in said
+        assert "Traceback" not in said
+
+
+def test_a_worker_can_be_stopped_while_it_starts() -> None:
+    """SIGTERM is heeded before the counts are recovered, even if they never will be."""
+    node = TansuNode()
+    with running(node), WorkerProcess(KAFKA=node.bootstrap) as worker:
+        until(lambda: starting(worker), "worker starting")
+        node.kill()
+        code, said = worker.end()
+        assert code == 0, said
+        assert "Traceback" not in said
