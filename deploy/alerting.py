@@ -46,11 +46,21 @@ class Alerting:
     def __enter__(self) -> "Alerting":
         self._render()
         try:
-            for program, url, options in (
-                ("prometheus-alertmanager", self.alertmanager, self._alertmanager_options()),
-                ("prometheus", self.prometheus, self._prometheus_options()),
-            ):
-                self._start(program, url, options)
+            self._start(
+                "prometheus-alertmanager",
+                self.alertmanager,
+                "deploy/alertmanager/alertmanager.yaml",
+                f"--storage.path={self.directory / 'alertmanager'}",
+                "--cluster.listen-address=",
+            )
+            self._start(
+                "prometheus",
+                self.prometheus,
+                "prometheus.yaml",
+                f"--storage.tsdb.path={self.directory / 'prometheus'}",
+                "--web.enable-lifecycle",
+                "--rules.alert.resend-delay=5s",  # an alert that Alertmanager did not take is sent again soon
+            )
         except BaseException:
             self.stop()
             raise
@@ -98,32 +108,18 @@ class Alerting:
         config["scrape_configs"][0]["static_configs"][0]["targets"] = self._workers
         (self.directory / "prometheus.yaml").write_text(yaml.safe_dump(config))
 
-    def _prometheus_options(self) -> list[str]:
-        return [
-            f"--config.file={self.directory / 'prometheus.yaml'}",
-            f"--storage.tsdb.path={self.directory / 'prometheus'}",
-            f"--web.listen-address={self.prometheus.removeprefix('http://')}",
-            "--web.enable-lifecycle",
-            "--rules.alert.resend-delay=5s",  # an alert that Alertmanager did not take is sent again soon
+    def _start(self, program: str, url: str, config: str, *more: str) -> None:
+        options = (
+            f"--config.file={self.directory / config}",
+            f"--web.listen-address={url.removeprefix('http://')}",
             "--log.level=warn",
-        ]
-
-    def _alertmanager_options(self) -> list[str]:
-        return [
-            f"--config.file={self.directory / 'deploy/alertmanager/alertmanager.yaml'}",
-            f"--storage.path={self.directory / 'alertmanager'}",
-            f"--web.listen-address={self.alertmanager.removeprefix('http://')}",
-            "--cluster.listen-address=",
-            "--log.level=warn",
-        ]
-
-    def _start(self, program: str, url: str, options: list[str]) -> None:
+        )
         path = shutil.which(program) or shutil.which(program.removeprefix("prometheus-"))
         if path is None:
             raise AlertingError(f"{program} is not installed; on Debian: apt-get install {program}")
         log = self.directory / f"{program}.log"
         with log.open("wb") as out:
-            process = subprocess.Popen([path, *options], stdout=out, stderr=out)  # noqa: S603 - found above
+            process = subprocess.Popen([path, *options, *more], stdout=out, stderr=out)  # noqa: S603 - found above
         self._running.append(process)
         ends = time.monotonic() + START_S
         while not _is_ready(url):
@@ -140,18 +136,44 @@ def _is_ready(url: str) -> bool:
         return False
 
 
+def _worker(text: str) -> str:
+    """HOST:PORT, also of the address that a worker prints when it starts."""
+    address = text.removeprefix("http://").rstrip("/")
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"`{text}` must be HOST:PORT")
+    return address
+
+
+def scraped(workers: Sequence[str]) -> str:
+    """What is said at the start: a worker that is not scraped counts partitions that nobody sees."""
+    host, _, port = workers[-1].rpartition(":")
+    named = " ".join(f"--worker {worker}" for worker in [*workers, f"{host}:{int(port) + 1}"])
+    return (
+        f"scraping {', '.join(workers)}\n"
+        "One more worker must be scraped too, or MonitorBlind holds back every other alert: end this and "
+        f'name all, as in make pages ARGS="{named}"'
+    )
+
+
 def main() -> int:
     """`make pages`: until interrupted."""
     parser = argparse.ArgumentParser(prog="deploy.alerting", description=__doc__)
     parser.add_argument("--journey", type=Path, default=HERE.parent / "monitor" / "journey.yaml")
-    parser.add_argument("--worker", action="append", help="HOST:PORT of a worker, repeatable; 127.0.0.1:8080")
+    parser.add_argument(
+        "--worker",
+        action="append",
+        type=_worker,
+        help=f"HOST:PORT of a worker, once for each that runs; {HOST}:8080 unless given",
+    )
     arguments = parser.parse_args()
     address = f"{HOST}:{free_port()}"
     workers = arguments.worker or [f"{HOST}:8080"]
     with tempfile.TemporaryDirectory(prefix="touchpoint-alerting-") as directory:
         try:
             with Alerting(Path(directory), arguments.journey, workers, f"http://{address}") as alerting:
-                print(f"Prometheus {alerting.prometheus}  Alertmanager {alerting.alertmanager}", flush=True)
+                print(f"Prometheus {alerting.prometheus}  Alertmanager {alerting.alertmanager}")
+                print(scraped(workers), flush=True)
                 return subprocess.run([str(TOUCHPOINT), "pages", "--http", address], check=False).returncode  # noqa: S603
         except AlertingError as error:
             print(f"pages: {error}", file=sys.stderr)

@@ -5,14 +5,15 @@ it in its own way, and `backtest` fills it from history.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
-from monitor import metrics, promql
-from monitor.journey import ALL, Journey, Stage
-from monitor.promql import select
-from monitor.rules import LAG_S, Quality, Severity, qualities, silence_severity, upstream
+from monitor import links, metrics
+from monitor.journey import Experience, Journey, Stage
+from monitor.promql import UNJUDGED, Values, held, number, select
+from monitor.rules import LAG_S, Severity, severities, silence_severity
 
 Name = Literal["StageDegraded", "StageSilent", "MonitorBlind", "DeadLettersRising", "Watchdog"]
 
@@ -25,20 +26,46 @@ LETTERS_SHARE = "0.01"
 """A service that sends one bad record in a hundred, and more than a handful."""
 
 
-EACH = "EACH"
-"""In the expression of a fact: the segment of the alert that the fact is told of."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a query of one series for each alert gives: `text`, in which `{value}` is its value, shown as a
+    count, share or age, and `{label}` its label of that name. Without a series it is `otherwise`."""
+
+    expr: str
+    value: Literal["count", "share", "age"] = "count"
+    label: str = ""
+    text: str = "{value}"
+    otherwise: str = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
-    """A number, share, age or label value that a text names; `expr` gives one series for each alert.
+class Own:
+    """One of the alert's labels."""
 
-    An `own label` is one of the alert's and needs no expression.
-    """
+    label: str
 
-    expr: str
-    shows: Literal["count", "share", "age", "label", "own label"]
-    label: str = ""
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A text by the alert's labels: the first of `texts` all of whose pairs of label and value are so."""
+
+    texts: tuple[tuple[Mapping[str, str], str], ...]
+
+    def of(self, labels: Mapping[str, str]) -> str:
+        """The text for an alert with these labels."""
+        return next(text for pairs, text in self.texts if pairs.items() <= labels.items())
+
+
+Fact = Asked | Own | Chosen
+
+Facts = Callable[[Values], dict[str, Fact]]
+"""What texts name, of these stages: a template that is filled for each alert asks for its stage alone, a
+query made once for all alerts of a rule asks for any."""
+
+
+def _of_its_stage(facts: Mapping[str, Fact]) -> Facts:
+    """Facts of an alert that has one stage, or none."""
+    return lambda _stage: dict(facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +76,7 @@ class Alert:
     expr: str
     labels: dict[str, str]
     annotations: dict[str, str]
-    facts: dict[str, Fact] = field(default_factory=dict)
+    facts: Facts = field(default=_of_its_stage({}))
     for_s: int = 0
 
     @property
@@ -68,13 +95,35 @@ def alerts(journey: Journey) -> Iterator[Alert]:
     """Every alert of the journey: the monitor's own, then stage by stage in the order of the journey."""
     yield _watchdog(journey)
     yield _monitor_blind(journey)
-    severities = {(one.stage.name, one.experience.name, one.severity): one for one in qualities(journey)}
     for stage in journey.stages:
         yield _silent(journey, stage)
         yield _dead_letters(journey, stage)
-        for quality in severities.values():
-            if quality.stage is stage:
-                yield _degraded(journey, quality)
+        for severity in severities(stage):
+            if severity == "page":
+                yield _degraded(journey, stage, severity, stage.experiences)
+            else:
+                for experience in stage.experiences:
+                    yield _degraded(journey, stage, severity, (experience,))
+
+
+@dataclass(frozen=True, slots=True)
+class Inhibitor:
+    """An alert that nobody is told of: while it fires, Alertmanager holds others back. Unlike those that
+    people are told of it is not held, so that it hides nothing for longer than the expressions do."""
+
+    expr: str
+    because: Literal["blind", "silent", "trouble"]
+
+
+INHIBITOR, NOBODY = "Inhibitor", "none"
+"""Name and severity of all of them."""
+
+
+def inhibitors() -> Iterator[Inhibitor]:
+    """Each has a series for each stage, or for `all`, that holds back others."""
+    yield Inhibitor(f"max by (stage) ({select(metrics.BLIND, cause=UNJUDGED)})", "blind")
+    yield Inhibitor(f"max by (stage) ({metrics.SILENT})", "silent")
+    yield Inhibitor(metrics.TROUBLE, "trouble")
 
 
 DEGRADED_SUMMARY = (
@@ -84,64 +133,87 @@ DEGRADED_SUMMARY = (
 SILENT_SUMMARY = "{title}: no event in {window}, {expected} were expected."
 
 
-def _degraded(journey: Journey, quality: Quality) -> Alert:
-    """One alert for each segment that suffers beside others, or for everybody."""
-    stage, experience, severity = quality.stage, quality.experience, quality.severity
-    about = {"stage": stage.name, "experience": experience.name}
-    everybody = select(metrics.WORST, **about, segment=ALL, severity=severity)
-    some = select(metrics.WORST, **about, severity=severity)
-    expr = f"max by (stage, experience, segment) ({everybody} or ({some} unless on () {everybody}))"
-    expr = promql.unless_explained(expr, stage, upstream(journey, stage))
-    expr += f"\nunless on () {select(metrics.SILENT, stage=stage.name)}"
+def _degraded(
+    journey: Journey, stage: Stage, severity: Severity, experiences: tuple[Experience, ...]
+) -> Alert:
+    """One alert for what is worst of these experiences."""
+    about = {"stage": stage.name, "severity": severity}
     if severity == "ticket":
-        paging = select(metrics.WORST, **about, severity="page")
-        expr += f"\nunless on (segment) {paging}"
-        expr += f"\nunless on () {select(metrics.WORST, **about, segment=ALL, severity='page')}"
+        about["experience"] = experiences[0].name
+    worst = f"max by (stage, experience, segment) ({select(metrics.WORST, **about)})"
+    labels = _labels(stage, severity)
     return Alert(
         "StageDegraded",
-        expr,
-        _labels(stage, severity) | {"experience": experience.name},
+        worst,
+        labels if severity == "page" else labels | {"experience": experiences[0].name},
         {
-            "summary": _fill(DEGRADED_SUMMARY, title=stage.title, measured=experience.title),
+            "summary": _fill(DEGRADED_SUMMARY, title=stage.title),
             "description": (
-                "Most frequent reason at this stage: {reason}. Most bad events: segment {hits}. "
-                "Last change: {change} ({age} ago)."
+                "Most frequent reason at this stage: {reason}. Most bad events: segment {hits}. {changed}"
             ),
             "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
-            "reason": "{reason}", "hits": "{hits}", "change": "{change}",
+            "target": "{target}", "reason": "{reason}", "hits": "{hits}", "change": "{change}",
             **_links(journey, stage, "StageDegraded"),
         },
-        _degraded_facts(about, severity),
+        _of_its_stage(_degraded_facts(journey, about, experiences)),
     )  # fmt: skip
 
 
+def literal(text: str) -> str:
+    """Text of the journey file within a text that names facts."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def _fill(text: str, **words: str) -> str:
-    """Put in what is known now, leave the facts. Braces in titles become parentheses: they would be facts."""
+    """Put in what is known now, leave the facts."""
     for name, word in words.items():
-        text = text.replace(f"{{{name}}}", word.replace("{", "(").replace("}", ")"))
+        text = text.replace(f"{{{name}}}", literal(word))
     return text
 
 
-def _degraded_facts(about: dict[str, str], severity: Severity) -> dict[str, Fact]:
+def _degraded_facts(
+    journey: Journey, about: dict[str, str], experiences: tuple[Experience, ...]
+) -> dict[str, Fact]:
     def worst(series: str) -> str:
-        return select(series, **about, segment=EACH, severity=severity)
+        return select(series, **about)
 
-    target = select(metrics.TARGET.name, **about, segment=EACH)
+    targets = tuple(_by_target(journey, experiences))
     return {
-        "segment": Fact("", "own label", "segment"),
-        "share": Fact(f"{worst(metrics.WORST_BAD)} / {worst(metrics.WORST_EVENTS)}", "share"),
-        "window": Fact(worst(metrics.WORST), "label", "window"),
-        "n": Fact(worst(metrics.WORST_EVENTS), "count"),
-        "bad": Fact(worst(metrics.WORST_BAD), "count"),
-        "allowed": Fact(f"1 - max by (stage, experience, segment) ({target})", "share"),
-        "reason": Fact(worst(metrics.WORST_REASON), "label", "reason"),
-        "hits": Fact(worst(metrics.WORST_SEGMENT), "label", "hits"),
+        "segment": Own("segment"),
+        "share": Asked(worst(metrics.WORST), "share"),
+        "window": Asked(worst(metrics.WORST), label="window", text="{label}"),
+        "n": Asked(worst(metrics.WORST_EVENTS)),
+        "bad": Asked(worst(metrics.WORST_BAD)),
+        "allowed": Chosen(tuple((labels, _percent(1 - target)) for labels, target in targets)),
+        "target": Chosen(tuple((labels, _percent(target)) for labels, target in targets)),
+        "measured": Chosen(tuple(({"experience": one.name}, one.title) for one in experiences)),
+        "reason": Asked(worst(metrics.WORST_REASON), label="reason", text="{label}"),
+        "hits": Asked(worst(metrics.WORST_SEGMENT), label="hits", text="{label}"),
         **_change_facts(worst(metrics.WORST_CHANGE)),
     }
 
 
+def _by_target(
+    journey: Journey, experiences: Iterable[Experience]
+) -> Iterator[tuple[dict[str, str], Decimal]]:
+    """Labels and the target for them, the special ones first."""
+    for one in experiences:
+        for segment in journey.segments:
+            if one.target_for(segment) != one.target:
+                yield {"experience": one.name, "segment": segment}, one.target_for(segment)
+        yield {"experience": one.name}, one.target
+
+
+def _percent(share: Decimal) -> str:
+    return f"{number(share * 100)}%"
+
+
 def _change_facts(changed: str) -> dict[str, Fact]:
-    return {"change": Fact(changed, "label", "title"), "age": Fact(f"time() - {changed}", "age")}
+    told = "Last change: {label} ({value} ago)."
+    return {
+        "change": Asked(changed, label="title", text="{label}", otherwise="none known"),
+        "changed": Asked(f"time() - {changed}", "age", "title", told, "No change known."),
+    }
 
 
 def _of_stage(expr: str, stage: Stage) -> str:
@@ -150,27 +222,31 @@ def _of_stage(expr: str, stage: Stage) -> str:
 
 
 def _silent(journey: Journey, stage: Stage) -> Alert:
-    quiet = select(metrics.SILENT, stage=stage.name)
+    severity = silence_severity(stage)
+    quiet = held(select(metrics.SILENT_REASON, stage=stage.name), severity)
     shortest = f"topk(1, -{quiet})"
     about = {"stage": stage.name}
     last = f"max by (stage) ({select(metrics.LAST_EVENT.name, **about)})"
     return Alert(
         "StageSilent",
-        promql.unless_explained(f"max by (stage) ({quiet})", stage, upstream(journey, stage)),
-        _labels(stage, silence_severity(stage)),
+        f"max by (stage) ({quiet})",
+        _labels(stage, severity),
         {
             "summary": _fill(SILENT_SUMMARY, title=stage.title),
-            "description": "Last event {last} ago. Last change: {change} ({age} ago).",
+            "description": "Last event {last} ago. {changed}",
             "n": "0", "expected": "{expected}", "window": "{window}", "change": "{change}",
             **_links(journey, stage, "StageSilent"),
         },
-        {
-            "expected": Fact(f"-{shortest}", "count"),
-            "window": Fact(shortest, "label", "window"),
-            "last": Fact(f"time() - {last}", "age"),
+        _of_its_stage({
+            "expected": Asked(f"-{shortest}"),
+            "window": Asked(shortest, label="window", text="{label}"),
+            "last": Asked(f"time() - {last}", "age"),
             **_change_facts(select(metrics.CHANGED, **about)),
-        },
+        }),
     )  # fmt: skip
+
+
+LETTERS_SUMMARY = f"{{title}}: {{n}} events refused in {LETTERS_WINDOW}, of {{read}} read."
 
 
 def _dead_letters(journey: Journey, stage: Stage) -> Alert:
@@ -185,7 +261,7 @@ def _dead_letters(journey: Journey, stage: Stage) -> Alert:
         _of_stage(f"({letters} >= {LETTERS_LEAST} and {letters} > {LETTERS_SHARE} * {records})", stage),
         _labels(stage, "ticket"),
         {
-            "summary": f"{stage.title}: {{n}} events refused in {LETTERS_WINDOW}, of {{read}} read.",
+            "summary": _fill(LETTERS_SUMMARY, title=stage.title),
             "description": (
                 f"Most frequent reason: {{reason}}. `touchpoint dead-letters list --stage {stage.name}` "
                 "shows them; mended ones can be sent back, each once."
@@ -193,11 +269,11 @@ def _dead_letters(journey: Journey, stage: Stage) -> Alert:
             "n": "{n}", "reason": "{reason}",
             **_links(journey, stage, "DeadLettersRising"),
         },
-        {
-            "n": Fact(_of_stage(letters, stage), "count"),
-            "read": Fact(_of_stage(records, stage), "count"),
-            "reason": Fact(_of_stage(f"topk(1, {reasons} > 0)", stage), "label", "reason"),
-        },
+        _of_its_stage({
+            "n": Asked(_of_stage(letters, stage)),
+            "read": Asked(_of_stage(records, stage)),
+            "reason": Asked(_of_stage(f"topk(1, {reasons} > 0)", stage), label="reason", text="{label}"),
+        }),
     )  # fmt: skip
 
 
@@ -205,28 +281,42 @@ READ = ("counted", "duplicate", "refused")
 """Results of records that add up to all that were read; `late` ones are counted too."""
 
 CAUSES = {
-    "no_worker": "no worker answers",
-    "scrape_failed": "a worker cannot be scraped",
-    "not_ready": "a worker is not ready: not assigned, not recovered, or not committing",
-    "not_counted": "partitions that no worker counts",
-    "lag": f"a worker is more than {LAG_S} s behind its events",
+    "no_worker": "No worker answers",
+    "scrape_failed": "A worker cannot be scraped",
+    "not_ready": "A worker is not ready: not assigned, not recovered, or not committing",
+    "not_counted": "Partitions that no worker counts",
+    "lag": f"A worker is more than {LAG_S} s behind its events",
 }
 
 
 def _monitor_blind(journey: Journey) -> Alert:
+    causes = "".join(f"{{{cause}}}" for cause in CAUSES)
     return Alert(
         "MonitorBlind",
-        f"max by (cause, stage) ({metrics.BLIND})",
+        f"max by (stage) ({metrics.BLIND})",
         {"severity": "page", "owner": "touchpoint-monitor"},
         {
-            "summary": "The monitor cannot judge (stage {stage}): {cause}. Its other alerts are held back.",
-            "description": "; ".join(f"{cause}: {text}" for cause, text in CAUSES.items()) + ".",
-            "dashboard_url": f"{journey.links.grafana}/d/touchpoint-monitor",
-            "runbook_url": _runbook(journey, "MonitorBlind"),
+            "summary": f"The monitor cannot judge (stage {{stage}}):{causes} {{held_back}}",
+            "cause": causes,
+            "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.MONITOR_BOARD)}"),
+            "runbook_url": literal(links.runbook(journey, "MonitorBlind")),
         },
-        {"cause": Fact("", "own label", "cause"), "stage": Fact("", "own label", "stage")},
+        _blind_facts,
         BLIND_FOR_S,
     )
+
+
+def _blind_facts(stage: Values) -> dict[str, Fact]:
+    def blind(*causes: str) -> str:
+        return f"max by (stage) ({select(metrics.BLIND, cause=causes, stage=stage)})"
+
+    told = {
+        cause: Asked(blind(cause), text=f" {text} ({cause}).", otherwise="") for cause, text in CAUSES.items()
+    }
+    held_back = Asked(
+        blind(*UNJUDGED), text="Alerts on stages are held back.", otherwise="Stages are judged all the same."
+    )
+    return {"stage": Own("stage"), "held_back": held_back, **told}
 
 
 def _watchdog(journey: Journey) -> Alert:
@@ -236,7 +326,7 @@ def _watchdog(journey: Journey) -> Alert:
         {"severity": "heartbeat", "owner": "touchpoint-monitor"},
         {
             "summary": "Always firing: whoever stops hearing it knows that alerting itself is broken.",
-            "runbook_url": _runbook(journey, "Watchdog"),
+            "runbook_url": literal(links.runbook(journey, "Watchdog")),
         },
     )
 
@@ -246,13 +336,10 @@ def _labels(stage: Stage, severity: Severity) -> dict[str, str]:
 
 
 def _links(journey: Journey, stage: Stage, name: Name) -> dict[str, str]:
-    return {
-        "dashboard_url": f"{journey.links.grafana}/d/touchpoint-stage?var-stage={stage.name}",
-        "failures_url": f"{journey.links.monitor}/api/stages/{stage.name}/failures",
-        "runbook_url": stage.runbook or _runbook(journey, name),
-        "alert_runbook_url": _runbook(journey, name),
+    found = {
+        "dashboard_url": f"{journey.links.grafana}{links.stage_board(stage.name)}",
+        "failures_url": links.failures(journey, stage.name),
+        "runbook_url": stage.runbook or links.runbook(journey, name),
+        "alert_runbook_url": links.runbook(journey, name),
     }
-
-
-def _runbook(journey: Journey, name: Name) -> str:
-    return f"{journey.links.monitor}/runbooks/{name}"
+    return {name: literal(url) for name, url in found.items()}

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monitor.alerts import Name, alerts
-from monitor.backtest_span import HOLD, MINUTE, Mask, StageSpan, end_ms
+from monitor.alerts import Chosen, Name, alerts
+from monitor.backtest_span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
 from monitor.history import History, StageHistory
 from monitor.journey import ALL, Journey
 from monitor.panes import SHORT
-from monitor.rules import Quality, Severity, qualities, silence_severity, upstream
+from monitor.rules import Quality, Severity, qualities, severities, silence_severity, upstream
 
 NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "DeadLettersRising")
 
@@ -27,7 +27,8 @@ CHUNK = 31 * 86_400_000 // SHORT.ms
 
 
 class Key(NamedTuple):
-    """What an alert is about. The silence of a stage has no experience and no segment."""
+    """What an alert is about. The silence of a stage has no experience and no segment; the page of a degraded
+    one has them once it has begun, and a ticket its segment: those that were worst then."""
 
     name: Name
     severity: Severity
@@ -117,13 +118,13 @@ def backtest(journey: Journey, history: History) -> Backtest:
     heard, rules = history.heard(), tuple(qualities(journey))
     first, last = history.span()
     end = last + 1
-    tell = _Teller(journey)
+    tell = _Teller(journey, rules)
     fired: list[Fired] = []
     latest: dict[Key, int] = {}
     totals = {name: Totals() for name in heard}
     for start in range(first, end, CHUNK):
         stop = min(start + CHUNK, end)
-        spans = spans_of(journey, rules, heard, start, stop)
+        spans = spans_of(journey, rules, heard, start, stop, since=first)
         alerting = dict(alerts_of(journey, spans))
         for key, mask in alerting.items():
             was = key in latest and fired[latest[key]].resolved_ms is None
@@ -146,11 +147,18 @@ def backtest(journey: Journey, history: History) -> Backtest:
 
 
 def spans_of(
-    journey: Journey, rules: Sequence[Quality], heard: Mapping[str, StageHistory], start: int, end: int
+    journey: Journey,
+    rules: Sequence[Quality],
+    heard: Mapping[str, StageHistory],
+    start: int,
+    end: int,
+    *,
+    since: int,
 ) -> dict[str, StageSpan]:
-    """Every stage that has events, from slice `start` up to `end`."""
+    """Stages that have events, from slice `start` up to `end`, seen by a monitor that began at `since`."""
     return {
-        name: StageSpan(journey, journey.stage(name), rules, held, start, end) for name, held in heard.items()
+        name: StageSpan(journey, journey.stage(name), rules, held, start, end, since)
+        for name, held in heard.items()
     }
 
 
@@ -163,16 +171,44 @@ def alerts_of(journey: Journey, spans: Mapping[str, StageSpan]) -> Iterator[tupl
         explained = np.zeros_like(span.silent)
         for before in upstream(journey, span.stage):
             explained = explained | troubles.get(before, False)
-        yield Key("StageSilent", silence_severity(span.stage), name), span.silent & ~explained
-        explained = explained | span.silent
-        for (experience, severity, segment), crossed in span.crossed.items():
-            excused = explained
-            if segment != ALL:
-                excused = excused | span.crossed[experience, severity, ALL]
-            if severity == "ticket":
-                for paging in (ALL, segment):
-                    excused = excused | span.crossed.get((experience, "page", paging), False)
-            yield Key("StageDegraded", severity, name, experience, segment), crossed & ~excused
+        loud = silence_severity(span.stage)
+        yield Key("StageSilent", loud, name), held_on(span.silent & ~explained, HOLD[loud])[BEFORE:]
+        explained |= span.silent
+        for severity in severities(span.stage):
+            if severity == "page":
+                paging = held_on(span.degraded("page") & ~explained, HOLD["page"])
+                yield Key("StageDegraded", "page", name), paging[BEFORE:]
+                explained |= paging  # a ticket waits for the page
+                continue
+            for one in span.stage.experiences:
+                reason = span.degraded("ticket", experience=one.name) & ~explained
+                yield Key("StageDegraded", "ticket", name, one.name), held_on(reason, HOLD["ticket"])[BEFORE:]
+
+
+def worst(rules: Sequence[Quality], key: Key, span: StageSpan, at: int) -> tuple[Key, str]:
+    """What an alert on a degraded stage that begins at the end of slice `at` names, and in which window it is
+    worst: everybody before the segments, of equals the experience that the journey file names first."""
+    ratios: dict[tuple[str, str], tuple[float, str]] = {}
+    for rule in rules:
+        if (rule.stage, rule.severity) != (span.stage, key.severity) or key.experience not in (
+            "",
+            rule.experience.name,
+        ):
+            continue
+        labels = {window for limit in rule.limits for window in limit.windows}
+        for segment in rule.segments:
+            shares = {window: span.share(rule.experience.name, segment, window, at) for window in labels}
+            crossed = [
+                (shares[limit.window].bad / shares[limit.window].n, limit.window)
+                for limit in rule.limits
+                if limit.crossed(shares)
+            ]
+            if crossed:
+                ratios[rule.experience.name, segment] = max(crossed)
+    named = [one for one in ratios if one[1] == ALL]
+    named += [one for one in ratios if (one[0], ALL) not in ratios]
+    experience, segment = max(named, key=lambda one: ratios[one][0])
+    return key._replace(experience=experience, segment=segment), ratios[experience, segment][1]
 
 
 def _minutes(alerting: Mapping[Key, Mask], stage: str, severity: Severity) -> float:
@@ -183,57 +219,34 @@ def _minutes(alerting: Mapping[Key, Mask], stage: str, severity: Severity) -> fl
 class _Teller:
     """Fills the texts of `alerts` with the facts of a moment."""
 
-    def __init__(self, journey: Journey) -> None:
-        self._summaries = {
-            (alert.name, *(alert.labels.get(name, "") for name in ("severity", "stage", "experience"))): (
-                alert.annotations["summary"]
-            )
+    def __init__(self, journey: Journey, rules: Sequence[Quality]) -> None:
+        self._rules = rules
+        self._alerts = {
+            (alert.name, *(alert.labels.get(name, "") for name in ("severity", "stage", "experience"))): alert
             for alert in alerts(journey)
-        }
-        self._limits = {
-            (quality.severity, quality.stage.name, quality.experience.name, segment): quality
-            for quality in qualities(journey)
-            for segment in quality.segments
         }
 
     def __call__(self, key: Key, span: StageSpan, at: int) -> Fired:
         """The alert that begins at the end of slice `at`."""
-        summary = self._summaries[key[:4]]
-        noticed_ms = end_ms(at)
-        if not key.experience:
+        alert, noticed_ms = self._alerts[key[:4]], end_ms(at)
+        summary = alert.annotations["summary"]
+        if key.name == "StageSilent":
             missed, window = span.quiet(at)
             text = summary.format(window=window, expected=f"{missed:.0f}")
             return Fired(key, noticed_ms, None, window, 0, 0, round(missed, 1), None, None, text)
-        quality = self._limits[key[1:]]
-        window = _worst_window(quality, key, span, at)
+        key, window = worst(self._rules, key, span, at)
         share = span.share(key.experience, key.segment, window, at)
         n, bad = share.n, share.bad
+        labels = {"experience": key.experience, "segment": key.segment}
+        chosen = {
+            name: fact.of(labels) for name, fact in alert.facts(key.stage).items() if isinstance(fact, Chosen)
+        }
         text = summary.format(
-            segment=key.segment,
-            window=window,
-            n=n,
-            bad=bad,
-            share=_percent(bad / n) if n else "NaN%",
-            allowed=_percent(1 - float(quality.target)),
+            segment=key.segment, window=window, n=n, bad=bad, share=_percent(bad / n), **chosen
         )
         reason = span.top_reason(window, at)
-        hits = span.hit_most(key.experience, window, at)
+        hits = span.hit_most(key.experience, window, at) if key.segment == ALL else key.segment
         return Fired(key, noticed_ms, None, window, n, bad, None, reason, hits, text)
-
-
-def _worst_window(quality: Quality, key: Key, span: StageSpan, at: int) -> str:
-    """Of the windows whose limit is crossed, or else was lately, the one with the highest bad ratio."""
-    lately = {window for limit in quality.limits for window in limit.windows}
-    ratios: dict[str, float] = {}
-    for moment in range(at, at - HOLD, -1):
-        shares = {window: span.share(key.experience, key.segment, window, moment) for window in lately}
-        for limit in quality.limits:
-            if limit.crossed(shares):
-                share = shares[limit.window]
-                ratios[limit.window] = max(ratios.get(limit.window, 0.0), share.bad / share.n)
-        if moment == at and ratios:
-            break
-    return max(sorted(ratios), key=lambda window: ratios[window])
 
 
 def _percent(share: float) -> str:

@@ -12,14 +12,21 @@ from monitor.limits import Limit
 from monitor.measures import Share
 from monitor.panes import SHORT
 from monitor.rhythm import MINUTE_MS, expected, is_open
-from monitor.rules import HOLD_S, SILENT_EXPECTED, SILENT_WINDOWS, Quality, Severity
+from monitor.rules import EXPLAINS_S, HOLD_S, SETTLE_S, SILENT_EXPECTED, SILENT_WINDOWS, Quality, Severity
 from monitor.windows import WINDOWS
 
-HOLD = HOLD_S * 1000 // SHORT.ms + 1
-"""Slices, the present one among them, in which a limit crossed keeps an alert going."""
+HOLD: dict[Severity, int] = {severity: seconds * 1000 // SHORT.ms + 1 for severity, seconds in HOLD_S.items()}
+"""Slices, the present one among them, in which a reason keeps an alert going."""
+
+EXPLAINS = EXPLAINS_S * 1000 // SHORT.ms + 1
+"""Slices, the present one among them, in which a stage in trouble explains others."""
+
+BEFORE = HOLD["ticket"] + HOLD["page"] + EXPLAINS
+"""Slices before a moment that decide about it: a ticket's reason is none under a page, which is held, and has
+no reason itself while another stage explains it."""
 
 WEEK = 7 * 86_400_000 // SHORT.ms
-LOOKBACK = WEEK + 86_400_000 // SHORT.ms + HOLD
+LOOKBACK = WEEK + 86_400_000 // SHORT.ms + BEFORE
 """Slices before a moment that a rule may look at: a day's window, a week ago, while an alert goes on."""
 
 MINUTE = MINUTE_MS // SHORT.ms
@@ -43,14 +50,15 @@ def reach(label: str, at: Any) -> tuple[Any, Any]:
     return at - at % grain + grain - window.ms // SHORT.ms, at + 1
 
 
-def held_on(mask: Mask) -> Mask:
-    """True where the mask was within the last `HOLD` slices; the first HOLD - 1 of it are looked at only."""
-    counts = np.concatenate(([0], np.cumsum(mask)))
-    return np.asarray(counts[HOLD:] > counts[:-HOLD])
+def held_on(mask: Mask, slices: int) -> Mask:
+    """True where the mask is, or was within so many slices, the present one among them."""
+    counts = np.concatenate(([0] * slices, np.cumsum(mask)))
+    return np.asarray(counts[slices:] > counts[:-slices])
 
 
 class StageSpan:
-    """Whether limits are crossed, and the stage silent, at the end of each slice from `start` up to `end`."""
+    """Whether limits are crossed, and the stage silent, at the end of each slice from `BEFORE` slices before
+    `start` up to `end`. What was before slice `since` nobody saw: that is no silence."""
 
     def __init__(
         self,
@@ -60,26 +68,32 @@ class StageSpan:
         held: StageHistory,
         start: int,
         end: int,
+        since: int,
     ) -> None:
         self.stage = stage
+        self._since = since
         self._journey = journey
         self._held = held
         self._from = start - LOOKBACK
-        self._at = np.arange(start - HOLD + 1, end)
+        self._at = np.arange(start - BEFORE, end)
         self._sums = held.running_sums(self._from, end)
         self._expected: NDArray[np.float64] | None = None
         self.crossed: dict[tuple[str, Severity, str], Mask] = {}
         self._judge([rule for rule in rules if rule.stage is stage])
-        silent = self._silent()
-        self.silent = silent[HOLD - 1 :]
-        self._lately_silent = held_on(silent)
+        self.silent = self._silent()
 
     def trouble(self) -> Mask:
         """Whether the stage explains the trouble of those that depend on it."""
-        found = self._lately_silent
-        for (_, severity, segment), crossed in self.crossed.items():
-            if severity == "page" and segment == ALL:
-                found = found | crossed
+        return held_on(self.silent | self.degraded("page", segment=ALL), EXPLAINS)
+
+    def degraded(
+        self, severity: Severity, *, experience: str | None = None, segment: str | None = None
+    ) -> Mask:
+        """Whether a limit of this severity is crossed, of one or any experience, of one or any segment."""
+        found = np.zeros(len(self._at), dtype=bool)
+        for (one, loud, who), crossed in self.crossed.items():
+            if loud == severity and experience in (None, one) and segment in (None, who):
+                found |= crossed
         return found
 
     def share(self, experience: str, segment: str, label: str, at: int) -> Share:
@@ -100,10 +114,11 @@ class StageSpan:
         return _most({segment: self.count(row, label, at) for (of, segment), row in rows if of == experience})
 
     def quiet(self, at: int) -> tuple[float, str]:
-        """Of the silent windows at the end of slice `at` the one that expected least, and how much."""
+        """Of the silent windows at the end of slice `at` the one that expected least, and how much: the
+        narrowest, for each lies within the next."""
         here = np.array([at])
         missed = ((float(self._missed(label, here)[0]), label) for label in SILENT_WINDOWS)
-        return min(one for one in missed if one[0] >= float(SILENT_EXPECTED))
+        return next(one for one in missed if one[0] >= float(SILENT_EXPECTED))
 
     def count(self, row: int, label: str, at: int) -> int:
         """A counter's sum over a window at the end of slice `at`."""
@@ -125,7 +140,7 @@ class StageSpan:
                     at = np.flatnonzero(shares[limit.window].bad >= limit.min_bad)
                     here = {w: _at(shares[w], at) for w in limit.windows}
                     crossed[at] |= limit.crossed(here)
-                self.crossed[experience, severity, segment] = held_on(crossed)
+                self.crossed[experience, severity, segment] = crossed
 
     def _shares(self, experience: str, segment: str, windows: set[str]) -> dict[str, Share]:
         """Good and bad by window; nothing when nothing was bad."""
@@ -162,7 +177,8 @@ class StageSpan:
             for i in np.flatnonzero(missed >= float(SILENT_EXPECTED)) if self.stage.hours else ():
                 if not is_open(self._journey, self.stage, end_ms(int(at[i])) - 1):
                     missed[i] = 0.0
-        found: NDArray[np.float64] = np.where(self._window(came, label, at) == 0, missed, 0.0)
+        is_seen = (at - self._since + 1) * SHORT.ms >= WINDOW[label].ms + SETTLE_S * 1000
+        found: NDArray[np.float64] = np.where(is_seen & (self._window(came, label, at) == 0), missed, 0.0)
         return found
 
     def _rhythm(self) -> NDArray[np.float64]:

@@ -11,12 +11,13 @@ from monitor.board_parts import (
     STATES,
     STATES_MEAN,
     TARGET,
+    alerts_firing,
     alerts_table,
+    bad_encounters,
     cells,
-    firing,
-    hit,
     stage_titles,
     state,
+    state_and_weakest,
     to_stage,
     trusted,
     weakest,
@@ -59,58 +60,39 @@ GAP_ORANGE = 0.05
 def panels(journey: Journey) -> Iterator[Json]:
     """From across the room first, then stage by stage, then the rest."""
     stages = journey.stages
+    titles = [override(one.name, displayName=plain(one.title), links=[to_stage(one.name)]) for one in stages]
     yield stat(
         "Weakest stage now",
         "The stage whose weakest experience is furthest from its target, and how far: the journey is as good "
         f"as this. {ATTAINMENT_MEANS}",
         now(f"bottomk(1, {weakest()})", "{{stage}}"),
         unit="percentunit", size=(6, 5), steps=ATTAINMENT, textMode="value_and_name",
-        overrides=[override(s.name, displayName=plain(s.title), links=[to_stage(s.name)]) for s in stages],
+        overrides=titles,
         field={"decimals": 1},
     )  # fmt: skip
     facing = tuple(one.name for one in stages if one.kind in FACING) or tuple(one.name for one in stages)
-    yield stat(
+    yield bad_encounters(
         "Customers hit, last 5 minutes",
         "Bad encounters at stages that customers meet: per stage those of the experience with most, added "
         "up. Who is hit at two stages counts twice, who is hit twice by one stage too. 0 is best; what the "
         "targets allow is never quite 0.",
-        query(hit(stage=facing), "customers"),
-        unit="short", size=(6, 5), graphMode="area", colorMode="value",
-        field={"decimals": 0},
+        "customers", facing,
     )  # fmt: skip
-    yield stat(
-        "Alerts firing",
-        "How many pages (somebody is woken up) and tickets (mended in working hours) fire. None is good.",
-        query(firing("page"), "pages"), query(firing("ticket"), "tickets"),
-        unit="short", size=(6, 5),
-        mappings=words({"0": ("none", BLUE)}),
-        overrides=[
-            override("pages", thresholds=high_is_bad(1, 1)),
-            override("tickets", thresholds=thresholds((None, BLUE), (1, ORANGE))),
-        ],
-        nothing="nothing known",
-    )  # fmt: skip
+    yield alerts_firing(
+        "How many pages (somebody is woken up) and tickets (mended in working hours) fire. None is good."
+    )
     yield trusted((6, 5))
     yield heading("Each stage against its targets")
     width = WIDTH // min(4, len(stages))
     for stage in stages:
-        yield stat(
-            stage.title,
-            f"State of the stage and its weakest experience against target. {STATES_MEAN} {ATTAINMENT_MEANS}",
-            query(state(journey, stage.name), "state"),
-            query(weakest(stage=stage.name), "against target"),
-            unit="percentunit", size=(width, 4), steps=ATTAINMENT, textMode="value_and_name",
-            overrides=[override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit="short")],
-            links=[to_stage(stage.name)],
-            field={"decimals": 1},
-        )  # fmt: skip
+        yield state_and_weakest(journey, stage.name, stage.title, (width, 4), links=[to_stage(stage.name)])
     yield heading("Since when, who, and what is left")
     yield timeline(
         "Stages in the order of the journey",
         f"Each stage over time, judged by its weakest experience. {STATES_MEAN}",
         *(query(state(journey, stage.name), stage.name) for stage in stages),
         unit="short", size=(WIDTH, 3 + len(stages)), steps=STATE_STEPS, mappings=words(STATES),
-        overrides=[override(s.name, displayName=plain(s.title), links=[to_stage(s.name)]) for s in stages],
+        overrides=titles,
     )  # fmt: skip
     yield alerts_table(journey, (WIDTH, 8))
     yield _budget(journey)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from monitor import metrics
 from monitor.alerts import CAUSES, LETTERS_SHARE
-from monitor.board_parts import alerts_table, stage_titles, trusted
+from monitor.board_parts import alerts_table, blind, stage_titles, trusted
 from monitor.event import Reason
 from monitor.journey import Journey
 from monitor.panels import (
@@ -31,7 +31,7 @@ from monitor.panels import (
     titled,
     words,
 )
-from monitor.promql import JOB, select
+from monitor.promql import JOB
 from monitor.rules import LAG_S
 
 RATE = "$__rate_interval"
@@ -80,13 +80,7 @@ def panels(journey: Journey) -> Iterator[Json]:
         "What makes the monitor blind",
         "Each cause over time. Good is fine everywhere; while one is blind, alerts of stages stay silent "
         "and this is alerted on instead.",
-        *(
-            query(
-                f"0 * count({select(metrics.BLIND, cause=cause)}) + 1 or 0 * count({metrics.EVENTS_SUM})",
-                cause,
-            )
-            for cause in CAUSES
-        ),
+        *(query(blind(cause=cause), cause) for cause in CAUSES),
         unit="short", size=(WIDTH, 8), steps=high_is_bad(1, 1), nothing="nothing known",
         mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}), overrides=titled(CAUSES),
     )  # fmt: skip

@@ -1,6 +1,8 @@
 """What several boards ask and show alike: state, attainment, alerts, whether the monitor can be trusted."""
 
-from monitor import metrics
+from typing import Any
+
+from monitor import links, metrics
 from monitor.alerts import CAUSES
 from monitor.journey import ALL, OTHER, Journey
 from monitor.limits import BELOW_MIN_N, State, fast_limits
@@ -31,11 +33,6 @@ from monitor.panels import (
 from monitor.promql import select
 from monitor.snapshot import MIN_SEGMENT_EVENTS, SEVERITY
 from monitor.windows import WINDOW_LABELS
-
-JOURNEY, STAGE, VOICE, MONITOR = (
-    "touchpoint-journey", "touchpoint-stage", "touchpoint-voice", "touchpoint-monitor",
-)  # fmt: skip
-"""Uids, which links are made of: never to be changed."""
 
 CHOSEN = "$stage"
 """The stage chosen on its board."""
@@ -113,14 +110,9 @@ def firing(severity: str, **about: str | tuple[str, ...]) -> str:
     return f"count({found}) or 0 * count({heartbeat})"
 
 
-def runbook(journey: Journey, alert: str) -> str:
-    """Where people read what to do about an alert."""
-    return f"{journey.links.monitor}/runbooks/{alert}"
-
-
 def to_stage(stage: str = "${__value.raw}") -> Json:
     """The way down to a stage; unless named, to the one in the table cell."""
-    return link("Open the stage", f"/d/{STAGE}?var-stage={stage}&${{__url_time_range}}")
+    return link("Open the stage", f"{links.stage_board(stage)}&${{__url_time_range}}")
 
 
 def stage_titles(journey: Journey) -> dict[str, str]:
@@ -170,11 +162,54 @@ def alerts_table(journey: Journey, size: tuple[int, int], **about: str | tuple[s
                 "severity", **COLORED,
                 mappings=words({"page": ("page", VERMILLION), "ticket": ("ticket", ORANGE)}),
             ),
-            override("alertname", links=[link("What to do", runbook(journey, "${__value.raw}"))]),
+            override("alertname", links=[link("What to do", links.runbook(journey, "${__value.raw}"))]),
             override("cause", mappings=names(CAUSES)),
         ],
         nothing="none",
     )  # fmt: skip
+
+
+def state_and_weakest(journey: Journey, stage: str, title: str, size: tuple[int, int], **more: Any) -> Json:
+    """How a stage stands: its state in words, and its weakest experience against target."""
+    return stat(
+        title,
+        f"State of the stage and its weakest experience against target. {STATES_MEAN} {ATTAINMENT_MEANS}",
+        query(state(journey, stage), "state"),
+        query(weakest(stage=stage), "against target"),
+        unit="percentunit", size=size, steps=ATTAINMENT, textMode="value_and_name",
+        overrides=[override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit="short")],
+        field={"decimals": 1}, **more,
+    )  # fmt: skip
+
+
+def alerts_firing(description: str, **about: str) -> Json:
+    """How many pages and tickets fire; known only while the heartbeat does."""
+    return stat(
+        "Alerts firing",
+        description,
+        query(firing("page", **about), "pages"), query(firing("ticket", **about), "tickets"),
+        unit="short", size=(6, 5), mappings=words({"0": ("none", BLUE)}), nothing="nothing known",
+        overrides=[
+            override("pages", thresholds=high_is_bad(1, 1)),
+            override("tickets", thresholds=thresholds((None, BLUE), (1, ORANGE))),
+        ],
+    )  # fmt: skip
+
+
+def bad_encounters(title: str, description: str, series: str, stages: str | tuple[str, ...]) -> Json:
+    """How many encounters were bad in the last minutes, and how that number came about."""
+    return stat(
+        title,
+        description,
+        query(hit(stage=stages), series),
+        unit="short", size=(6, 5), graphMode="area", colorMode="value", field={"decimals": 0},
+    )  # fmt: skip
+
+
+def blind(**about: str) -> str:
+    """1 while the monitor is blind; 0 only while recorded series prove that rules are evaluated."""
+    causes = select(metrics.BLIND, **about) if about else metrics.BLIND
+    return f"0 * count({causes}) + 1 or 0 * count({metrics.EVENTS_SUM})"
 
 
 def trusted(size: tuple[int, int]) -> Json:
@@ -184,10 +219,10 @@ def trusted(size: tuple[int, int]) -> Json:
         "Whether every event is counted in time, which is good. Blind: a worker is missing, not ready, "
         "cannot be reached or is behind; the board Monitor says which. Until then no other figure is to be "
         "trusted.",
-        query(f"0 * count({metrics.BLIND}) + 1 or 0 * count({metrics.EVENTS_SUM})", "monitor"),
+        query(blind(), "monitor"),
         unit="short", size=size, steps=high_is_bad(1, 1),
         mappings=words({"0": ("sees everything", BLUE), "1": ("blind", VERMILLION)}),
-        links=[link("Open the monitor's board", f"/d/{MONITOR}?${{__url_time_range}}")],
+        links=[link("Open the monitor's board", f"{links.board(links.MONITOR_BOARD)}?${{__url_time_range}}")],
         nothing="nothing known",
     )  # fmt: skip
 

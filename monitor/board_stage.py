@@ -2,31 +2,25 @@
 
 from collections.abc import Iterator
 
-from monitor import metrics
+from monitor import links, metrics
 from monitor.board_parts import (
     ATTAINMENT_MEANS,
     CHOSEN,
     LABELS,
-    STATE_STEPS,
-    STATES,
-    STATES_MEAN,
+    alerts_firing,
     alerts_table,
+    bad_encounters,
     cells,
-    firing,
     headline,
-    hit,
-    state,
-    weakest,
+    state_and_weakest,
     windows_table,
 )
 from monitor.journey import ALL, NONE, OTHER, Experience, Journey, Stage
 from monitor.judging import reason_labels
 from monitor.panels import (
     ATTAINMENT,
-    BLUE,
     DASHED,
     LINES,
-    ORANGE,
     SOLID,
     WIDTH,
     Json,
@@ -36,7 +30,6 @@ from monitor.panels import (
     fixed,
     heading,
     heatmap,
-    high_is_bad,
     link,
     now,
     override,
@@ -45,9 +38,7 @@ from monitor.panels import (
     rows,
     stat,
     table,
-    thresholds,
     titled,
-    words,
 )
 from monitor.promql import select
 from monitor.snapshot import MIN_SEGMENT_EVENTS
@@ -63,32 +54,14 @@ ONE = "{{stage}}/{{experience}}"
 
 def panels(journey: Journey) -> Iterator[Json]:
     """How it stands first, then each experience, then causes."""
-    yield stat(
-        "The stage now",
-        f"State of the stage and its weakest experience against target. {STATES_MEAN} {ATTAINMENT_MEANS}",
-        query(state(journey, CHOSEN), "state"),
-        query(weakest(stage=CHOSEN), "against target"),
-        unit="percentunit", size=(12, 5), steps=ATTAINMENT, textMode="value_and_name",
-        overrides=[override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit="short")],
-        field={"decimals": 1},
-    )  # fmt: skip
-    yield stat(
+    yield state_and_weakest(journey, CHOSEN, "The stage now", (12, 5))
+    yield bad_encounters(
         "Bad encounters, last 5 minutes",
         "How many encounters of the last 5 minutes were bad, by the experience with most. 0 is best; what "
         "the target allows is never quite 0.",
-        query(hit(stage=CHOSEN), "bad"),
-        unit="short", size=(6, 5), graphMode="area", colorMode="value", field={"decimals": 0},
+        "bad", CHOSEN,
     )  # fmt: skip
-    yield stat(
-        "Alerts firing",
-        "How many pages and tickets fire about this stage. None is good.",
-        query(firing("page", stage=CHOSEN), "pages"), query(firing("ticket", stage=CHOSEN), "tickets"),
-        unit="short", size=(6, 5), mappings=words({"0": ("none", BLUE)}), nothing="nothing known",
-        overrides=[
-            override("pages", thresholds=high_is_bad(1, 1)),
-            override("tickets", thresholds=thresholds((None, BLUE), (1, ORANGE))),
-        ],
-    )  # fmt: skip
+    yield alerts_firing("How many pages and tickets fire about this stage. None is good.", stage=CHOSEN)
     yield heading("Each experience against its exact target")
     yield stat(
         "Share of good encounters now",
@@ -225,9 +198,7 @@ def _failures(journey: Journey) -> Json:
     events, good = (select(one.name, **about) for one in (metrics.WINDOW_EVENTS, metrics.WINDOW_GOOD))
     bad = f"sum by (experience, segment, partner) ({events} - {good})"
     labels = {name: LABELS[name] for name in ("experience", "segment")}
-    one_by_one = link(
-        "The latest failing encounters, one by one", f"{journey.links.monitor}/api/stages/${{stage}}/failures"
-    )
+    one_by_one = link("The latest failing encounters, one by one", links.failures(journey, "${stage}"))
     return table(
         "Where encounters fail",
         "Bad encounters of the last hour by experience, segment and partner, most first. A click on a "

@@ -1,135 +1,381 @@
 """The board of the voice of the customer: what people answer when asked, with how sure the numbers are.
 
-Scores themselves are not counted yet, so nothing here is an NPS, CSAT or CES figure: it is the share of
-answers that the journey file calls good.
+Beside it stands what customers feel before anybody asks them: whether channels and places are alike, how
+much of their time tools take, and how often they meet more than they were promised.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from monitor import metrics
-from monitor.board_parts import windows_table
-from monitor.journey import ALL, Experience, Journey, Stage
+from monitor.board_parts import LABELS, cells, segment_titles, windows_table
+from monitor.journey import ALL, NONE, OTHER, Experience, Journey, Stage
+from monitor.judging import (
+    ANSWER_CLASSES,
+    ASKED,
+    BY_CHANNEL,
+    BY_LOCATION,
+    FOLLOWED_UP,
+    counts_answers,
+    spread_cells,
+)
 from monitor.measures import Z
 from monitor.panels import (
     BLUE,
+    COLORED,
     GREY,
     LINES,
+    NEUTRAL,
     ORANGE,
     WIDTH,
     Json,
     against,
+    bars,
     chart,
     fixed,
     heading,
+    high_is_bad,
+    names,
+    now,
     override,
     query,
+    rows,
     stat,
+    table,
     thresholds,
+    titled,
     words,
 )
-from monitor.promql import number, select, wilson_lower
-from monitor.snapshot import MIN_SEGMENT_EVENTS
+from monitor.promql import Values, number, select, wilson_lower
+from monitor.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
 
 WINDOW = "1d"
 """Opinions change in days, and answers are few."""
 
 SURE_N = 100
-"""With as many answers, the share is known to some ten points either way."""
+"""With as many answers, a share is known to some ten points either way."""
+
+KINDS = {
+    "nps": (
+        "NPS",
+        "Net Promoter Score: the share of answers 9-10 less that of 0-6, from -100 to 100. Above 0 is good.",
+    ),
+    "csat": (
+        "CSAT",
+        "Customer satisfaction: the share of answers 4 or 5 on 1 to 5. 100 % is best.",
+    ),
+    "ces": ("CES", "Customer effort: the share of answers 5 or more on 1 to 7, easy. 100 % is best."),
+}
+"""What each kind of score is called, and what its figure is."""
+
+MORE_PROMOTERS = thresholds((None, ORANGE), (0, BLUE))
+TOO_FEW = "too few answers"
 
 
 def panels(journey: Journey) -> Iterator[Json]:
-    """For each experience that is judged by scores: share, certainty, answers, segments."""
-    found = [(stage, one) for stage in journey.stages for one in stage.experiences if _kinds(one) is not None]
-    if not found:
+    """What customers answer, what staff answer, then what shows without asking."""
+    asking = [stage for stage in journey.stages if counts_answers(stage)]
+    if not asking:
         yield stat(
             "Scores",
-            "No experience of the journey file is judged by a score, so there is nothing to show. An "
-            "experience that judges `score.kind` or `score.value` appears here, and asking is good.",
+            "No stage of the journey file is of kind `feedback` or `staff` or judges by a score, so there is "
+            "nothing to show. A stage that does appears here, and asking is good.",
             query(f"count({metrics.TARGET.name}) * 0", "scores"),
             unit="short", size=(WIDTH, 5), mappings=words({"0": ("nobody is asked", GREY)}),
         )  # fmt: skip
-    for stage, experience in found:
-        yield heading(f"{stage.title}: {experience.title}")
-        yield from _asked(journey, stage, experience)
+    for stage in asking:
+        yield heading(stage.title)
+        if stage.kind == "staff":
+            for kind in _kinds(stage):
+                yield from _pulse(stage, kind)
+            continue
+        if ASKED in stage.outcomes:
+            yield _asked(stage)
+        for kind in _kinds(stage):
+            yield from _figure(journey, stage, kind)
+        for experience in stage.experiences:
+            if _is_scored(experience):
+                yield from _against_target(journey, stage, experience)
+    yield from _spread(journey)
+    yield heading("Time lost to tools, everyday and wow")
+    yield _tools(journey)
+    met = tuple(stage.name for stage in journey.stages if stage.kind not in ("feedback", "staff"))
+    if met:
+        yield _everyday(journey, met)
 
 
-def _kinds(experience: Experience) -> tuple[str, ...] | None:
-    """The kinds of score it is judged by, none for any; None when it is not judged by scores."""
-    conditions = [one for one in (*experience.judges, *experience.good) if one.field.startswith("score.")]
-    if not conditions:
-        return None
-    return tuple(sorted(kind for one in conditions if one.field == "score.kind" for kind in one.one_of or ()))
+def _is_scored(experience: Experience) -> bool:
+    return any(one.field.startswith("score.") for one in (*experience.judges, *experience.good))
 
 
-def _shown(experience: Experience) -> str:
-    """What exactly is counted, for descriptions."""
-    limits = [one for one in experience.good if one.field == "score.value"]
-    least = [f"{one.at_least:g} or more" for one in limits if one.at_least is not None]
-    most = [f"{one.at_most:g} or less" for one in limits if one.at_most is not None]
-    kinds = ", ".join(kind.upper() for kind in _kinds(experience) or ()) or "any kind"
-    good = " and ".join([*least, *most]) or "as the journey file says"
-    return (
-        f"Answers of {kinds}; good is a score of {good}; the target is {number(experience.target * 100)} %. "
-        "This is a share of answers, not an NPS, CSAT or CES figure: scores themselves are not counted yet."
+def _kinds(stage: Stage) -> tuple[str, ...]:
+    """The kinds of score its experiences name; all when they name none."""
+    named = {
+        kind
+        for experience in stage.experiences
+        for one in experience.judges
+        if one.field == "score.kind"
+        for kind in one.one_of or ()
+    }
+    return tuple(kind for kind in KINDS if kind in named or not named)
+
+
+# -- figures of answers ----------------------------------------------------------------------------------
+
+
+def answers(by: str, stage: str, kind: Values = "", answer: Values = "") -> str:
+    """How many answers the last day brought, of a kind and class if given."""
+    given = {"kind": kind, "class": answer}
+    about = {"stage": stage, **{name: value for name, value in given.items() if value}, "window": WINDOW}
+    return f"sum by ({by}) ({select(metrics.WINDOW_ANSWERS.name, **about)})"
+
+
+def nps(by: str, stage: str, least: int = MIN_SEGMENT_EVENTS) -> tuple[str, str]:
+    """`measures.nps` by some labels: the score, and its margin to either side."""
+    promoters, detractors = (answers(by, stage, "nps", one) for one in ("promoter", "detractor"))
+    n = f"({answers(by, stage, 'nps')} >= {least})"
+    mean = f"({promoters} - {detractors}) / {n}"
+    variance = f"clamp_min(({promoters} + {detractors}) / {n} - ({mean}) ^ 2, 0)"
+    return f"100 * {mean}", f"{number(100 * Z)} * sqrt({variance} / {n})"
+
+
+def share(by: str, stage: str, kind: str, least: int = MIN_SEGMENT_EVENTS) -> tuple[str, str, str]:
+    """The share of good answers by some labels, and the ends of its 95 % interval (Wilson)."""
+    n = f"({answers(by, stage, kind)} >= {least})"
+    good = f"({answers(by, stage, kind, ANSWER_CLASSES[kind][0][0])} / {n})"
+    return good, wilson_lower(good, n, Z), f"1 - {wilson_lower(f'(1 - {good})', n, Z)}"
+
+
+def _ends(by: str, stage: str, kind: str, least: int = MIN_SEGMENT_EVENTS) -> tuple[str, str, str]:
+    """Figure, lower and upper end of any kind."""
+    if kind != "nps":
+        return share(by, stage, kind, least)
+    score, margin = nps(by, stage, least)
+    return score, f"{score} - {margin}", f"{score} + {margin}"
+
+
+def _looks(kind: str) -> dict[str, Any]:
+    """Unit and decimals of a kind's figure."""
+    return {"unit": "short", "field": {"decimals": 0}} if kind == "nps" else {
+        "unit": "percentunit", "field": {"decimals": 1, "max": 1}
+    }  # fmt: skip
+
+
+def _figure(journey: Journey, stage: Stage, kind: str) -> Iterator[Json]:
+    title, means = KINDS[kind]
+    small = f"Hidden below {MIN_SEGMENT_EVENTS} answers."
+    steps = MORE_PROMOTERS if kind == "nps" else NEUTRAL
+    figure, lower, upper = _ends("stage", stage.name, kind)
+    look = _looks(kind)
+    yield stat(
+        f"{title}, last day",
+        f"{means} With so many people asked, the true figure lies between the two ends (95 % sure). {small}",
+        query(figure, title), query(lower, "at least"), query(upper, "at most"),
+        size=(12, 5), steps=steps, textMode="value_and_name", nothing=TOO_FEW,
+        **look,
+    )  # fmt: skip
+    yield stat(
+        f"{title}: answers, last day",
+        f"How many answers the figures beside rest on; {SURE_N} or more are good enough to tell ten points "
+        "apart.",
+        query(answers("stage", stage.name, kind), "answers"),
+        unit="short", size=(12, 5), nothing="nobody answered", field={"decimals": 0},
+        steps=thresholds((None, GREY), (MIN_SEGMENT_EVENTS, ORANGE), (SURE_N, BLUE)),
+    )  # fmt: skip
+    yield chart(
+        f"{title} over time",
+        f"{means} Each moment looks back a day; the band is what it lies in (95 % sure). {small}",
+        query(upper, "at most"), query(figure, title), query(lower, "at least"),
+        size=(12, 9), steps=steps, overrides=_band(title),
+        **look,
+    )  # fmt: skip
+    for by, heads in (
+        ("segment", segment_titles(journey)),
+        ("channel", {**{one: one for one in journey.channels}, NONE: "not told", OTHER: "other"}),
+    ):
+        figure, lower, upper = _ends(by, stage.name, kind)
+        yield table(
+            f"{title} by {by}",
+            f"{means} Where the ends of two rows overlap, chance may be all that is between them. {small}",
+            {by: by.capitalize(), "Value #A": title, "Value #B": "At least", "Value #C": "At most",
+             "Value #D": "Answers"},
+            rows(figure), rows(lower), rows(upper),
+            rows(f"{answers(by, stage.name, kind)} >= {MIN_SEGMENT_EVENTS}"),
+            size=(6, 9), steps=steps, nothing=TOO_FEW,
+            overrides=[
+                override(by, mappings=names(heads)),
+                override("Value #A", **COLORED),
+                override("Value #D", unit="short", decimals=0),
+            ],
+            **look,
+        )  # fmt: skip
+
+
+def _band(title: str) -> list[Json]:
+    """A line within its two ends."""
+    end = fixed(LINES[-1])
+    return [
+        override(title, color=fixed(LINES[0])),
+        override("at least", color=end, custom_lineWidth=1),
+        override(
+            "at most", color=end, custom_lineWidth=1, custom_fillBelowTo="at least", custom_fillOpacity=20
+        ),
+    ]
+
+
+def _asked(stage: Stage) -> Json:
+    """Whether anybody was asked, whether it was worth asking, whether anybody cared."""
+    about = {"stage": stage.name, "window": WINDOW}
+    asked, followed_up = (
+        f"sum by (stage) ({select(metrics.WINDOW_OUTCOMES.name, outcome=one, **about)})"
+        for one in (ASKED, FOLLOWED_UP)
     )
+    worst = tuple(dict.fromkeys(classes[-1][0] for classes in ANSWER_CLASSES.values()))
+    unhappy = answers("stage", stage.name, answer=worst)
+    shares = [query(f"{answers('stage', stage.name)} / ({asked} > 0)", "answered")]
+    told = ""
+    if FOLLOWED_UP in stage.outcomes:
+        shares.append(query(f"{followed_up} / ({unhappy} > 0)", "unhappy contacted"))
+        told = " and to how many unhappy answers somebody was in touch again (100 % is best)"
+    return stat(
+        "Asked, answered, followed up, last day",
+        f"How many customers were asked, how many of them answered{told}. Asking at all is good. Answers "
+        "and contacts follow days later, so shares of a day may pass 100 %.",
+        query(asked, "asked"), *shares,
+        unit="percentunit", size=(WIDTH, 5), textMode="value_and_name", field={"decimals": 0},
+        overrides=[
+            override("asked", unit="short", thresholds=thresholds((None, ORANGE), (1, BLUE))),
+            override("answered", thresholds=NEUTRAL),
+            override("unhappy contacted", thresholds=thresholds((None, ORANGE), (0.8, BLUE))),
+        ],
+        nothing="nobody was asked",
+    )  # fmt: skip
 
 
-def _asked(journey: Journey, stage: Stage, experience: Experience) -> Iterator[Json]:
+def _against_target(journey: Journey, stage: Stage, experience: Experience) -> Iterator[Json]:
     about = {"stage": stage.name, "experience": experience.name}
     everybody = about | {"segment": ALL, "window": WINDOW}
     n = f"({select(metrics.EVENTS_SUM, **everybody)} >= {MIN_SEGMENT_EVENTS})"
     good = f"(1 - {select(metrics.BAD_RATIO, **everybody)})"
-    lower, share, upper = (
-        wilson_lower(good, n, Z),
-        f"{good} and {n}",
-        f"1 - {select(metrics.BAD_WILSON, **everybody)} and {n}",
-    )
-    small = f"Hidden below {MIN_SEGMENT_EVENTS} answers."
+    target = f"{number(experience.target * 100)} %"
     yield stat(
-        "Good answers, last day",
-        f"{_shown(experience)} {small}",
-        query(share, "share"),
-        unit="percentunit", size=(8, 5), steps=against(experience.target), graphMode="area",
-        field={"decimals": 1}, nothing="too few answers",
-    )  # fmt: skip
-    yield stat(
-        "Between (95 % sure), last day",
-        "Lower and upper end of the 95 % interval (Wilson): with so few people asked, the true share lies "
-        f"between. Good is both at or above the target of {number(experience.target * 100)} %. {small}",
-        query(lower, "at least"), query(upper, "at most"),
-        unit="percentunit", size=(8, 5), steps=against(experience.target), textMode="value_and_name",
-        field={"decimals": 1}, nothing="too few answers",
-    )  # fmt: skip
-    yield stat(
-        "Answers, last day",
-        f"How many answers the figures beside rest on; {SURE_N} or more make them good to about ten points. "
-        f"{small}",
-        query(n, "answers"),
-        unit="short", size=(8, 5),
-        steps=thresholds((None, GREY), (MIN_SEGMENT_EVENTS, ORANGE), (SURE_N, BLUE)),
-        field={"decimals": 0}, nothing="too few answers",
-    )  # fmt: skip
-    yield chart(
-        "Good answers over time",
-        f"{_shown(experience)} Each moment looks back a day; the band is the 95 % interval (Wilson), the "
-        f"horizontal line the target. {small}",
-        query(upper, "at most"), query(share, "share"), query(lower, "at least"),
-        unit="percentunit", size=(12, 9), steps=against(experience.target),
-        custom={"thresholdsStyle": {"mode": "line"}},
-        overrides=[
-            override("share", color=fixed(LINES[0])),
-            override("at least", color=fixed(LINES[-1]), custom_lineWidth=1),
-            override(
-                "at most", color=fixed(LINES[-1]), custom_lineWidth=1, custom_fillBelowTo="at least",
-                custom_fillOpacity=20,
-            ),
-        ],
-        field={"max": 1},
+        "Answers that keep the target, last day",
+        f"{experience.title}: the share that is good, and the two ends it lies between (95 % sure). The "
+        f"target is {target}; all three in blue meet it surely. Hidden below {MIN_SEGMENT_EVENTS} answers.",
+        query(f"{good} and {n}", "share"), query(wilson_lower(good, n, Z), "at least"),
+        query(f"1 - {select(metrics.BAD_WILSON, **everybody)} and {n}", "at most"),
+        unit="percentunit", size=(12, 9), steps=against(experience.target), textMode="value_and_name",
+        field={"decimals": 1}, nothing=TOO_FEW,
     )  # fmt: skip
     yield windows_table(
         journey,
-        "By segment and time span",
-        f"{_shown(experience)} Each segment against its own target.",
+        "Answers against target, by segment and time span",
+        f"{experience.title}; the target is {target}. Each segment against its own target.",
         (12, 9),
         **about,
     )
+
+
+def _pulse(stage: Stage, kind: str) -> Iterator[Json]:
+    """Staff: the future of customers. Of a small group nothing is shown, of a larger one sums only."""
+    title, _ = KINDS[kind]
+    figure, lower, upper = _ends("stage", stage.name, kind, MIN_GROUP)
+    look = _looks(kind)
+    hidden = f"Hidden below {MIN_GROUP} answers, so that nobody is known by theirs."
+    leads = "What staff say today, customers say tomorrow; higher is good."
+    yield stat(
+        f"{title}, last day",
+        f"{leads} The figure, and the two ends it lies between (95 % sure). {hidden}",
+        query(figure, title), query(lower, "at least"), query(upper, "at most"),
+        size=(12, 7), textMode="value_and_name", nothing="too few to show",
+        **look,
+    )  # fmt: skip
+    yield chart(
+        f"{title} over time",
+        f"{leads} Each moment looks back a day; the band is what it lies in (95 % sure). {hidden}",
+        query(upper, "at most"), query(figure, title), query(lower, "at least"),
+        size=(12, 7), overrides=_band(title),
+        **look,
+    )  # fmt: skip
+
+
+# -- what shows without asking ---------------------------------------------------------------------------
+
+
+def _spread(journey: Journey) -> Iterator[Json]:
+    """Even encounters, whatever the channel and the place."""
+    if not any(True for stage in journey.stages for _ in spread_cells(journey, stage)):
+        return
+    yield heading("Evenness: channels and locations")
+    named = "stage, experience, by, name"
+    events, good = (
+        f'sum by ({named}) ({metric.name}{{name!="{OTHER}", window="{WINDOW}"}})'
+        for metric in (metrics.WINDOW_SPREAD_EVENTS, metrics.WINDOW_SPREAD_GOOD)
+    )
+    shares = f"{good} / ({events} >= {MIN_SEGMENT_EVENTS})"
+    by = "by (stage, experience, by)"
+    several = f"count {by} ({shares}) > 1"
+    labels = {"stage": LABELS["stage"], "experience": LABELS["experience"], "by": "Between"}
+    kinds = {BY_CHANNEL: "channels", BY_LOCATION: "locations"}
+    gap = f"max {by} ({shares}) - min {by} ({shares}) and {several}"
+    yield table(
+        "Best to worst, last day",
+        "How far the best and the worst channel or location of each experience lie apart, in shares of good "
+        f"encounters. 0 % is best: the same wherever one goes. {MIN_SEGMENT_EVENTS} encounters each, at "
+        "least.",
+        labels | {"Value #A": "Gap", "Value #B": "Best", "Value #C": "Worst"},
+        rows(f"sort_desc({gap})"),
+        rows(f"max {by} ({shares}) and {several}"), rows(f"min {by} ({shares}) and {several}"),
+        unit="percentunit", size=(14, 10), nothing="nothing to compare",
+        overrides=[
+            *cells(journey),
+            override("by", mappings=names(kinds)),
+            override("Value #A", **COLORED, thresholds=high_is_bad(0.05, 0.1)),
+        ],
+        field={"decimals": 1},
+    )  # fmt: skip
+    yield table(
+        "The weakest channel or location, last day",
+        "Which channel or location has the lowest share of good encounters of each experience. A gap of 0 % "
+        "beside it is good: then being last means little.",
+        labels | {"name": "Weakest", "Value": "Good"},
+        rows(f"bottomk {by} (1, {shares}) and on (stage, experience, by) {several}"),
+        unit="percentunit", size=(10, 10), nothing="nothing to compare",
+        overrides=[*cells(journey), override("by", mappings=names(kinds))],
+        field={"decimals": 1},
+    )  # fmt: skip
+
+
+def _tools(journey: Journey) -> Json:
+    tool, of = (
+        f"sum by (stage) ({select(metric.name, window=WINDOW)})"
+        for metric in (metrics.WINDOW_TOOL, metrics.WINDOW_TOOL_OF)
+    )
+    return bars(
+        "Time lost to tools, last day",
+        "The share of an encounter in which customer and employee wait for the system, of encounters that "
+        "tell both times. 0 % is best: nobody likes to watch the person serving them struggle with a screen.",
+        now(f"sort_desc({tool} / ({of} > 0))", "{{stage}}"),
+        unit="percentunit", size=(12, 9), steps=high_is_bad(0.2, 0.4), nothing="not measured",
+        overrides=titled({stage.name: stage.title for stage in journey.stages}),
+        field={"decimals": 1, "min": 0, "max": 1},
+    )  # fmt: skip
+
+
+def _everyday(journey: Journey, met: tuple[str, ...]) -> Json:
+    """Doing what was agreed is called everyday; good is something unexpected."""
+
+    def outcomes(*chosen: str) -> str:
+        series = select(metrics.WINDOW_OUTCOMES.name, stage=met, outcome=chosen, window=WINDOW)
+        return f"sum by (stage) ({series})"
+
+    bad, everyday, wow = ("failed", "abandoned"), ("ok",), ("wow",)
+    n = f"({outcomes(*bad, *everyday, *wow)} >= {MIN_SEGMENT_EVENTS})"
+    return table(
+        "Bad, everyday and wow, last day",
+        "Of all encounters, how many failed or were given up, how many went as agreed, which is everyday, "
+        "and how many surprised the customer for the better. Much wow and little bad is good.",
+        {"stage": LABELS["stage"], "Value #A": "Bad", "Value #B": "Everyday", "Value #C": "Wow"},
+        *(rows(f"{outcomes(*one)} / {n}") for one in (bad, everyday, wow)),
+        unit="percentunit", size=(12, 9), overrides=cells(journey)[:1], field={"decimals": 1},
+    )  # fmt: skip

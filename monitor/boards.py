@@ -1,4 +1,4 @@
-"""The four Grafana boards of a journey: journey, stage, voice of the customer, monitor.
+"""The Grafana boards of a journey: journey, stage, customers, voice of the customer, monitor.
 
 `boards` is a pure function: the same journey file gives the same boards. Each board's panels stand in a file
 of its own, in PromQL on the recorded series of `promql`; how Grafana draws them is the business of `panels`.
@@ -6,9 +6,10 @@ of its own, in PromQL on the recorded series of `promql`; how Grafana draws them
 
 from collections.abc import Iterator
 
-from monitor import board_journey, board_monitor, board_stage, board_voice, metrics
-from monitor.board_parts import CHOSEN, JOURNEY, MONITOR, STAGE, VOICE, runbook
+from monitor import board_customers, board_journey, board_monitor, board_stage, board_voice, metrics
+from monitor.board_parts import CHOSEN
 from monitor.journey import ALL, Journey
+from monitor.links import CUSTOMERS_BOARD, JOURNEY_BOARD, MONITOR_BOARD, STAGE_BOARD, VOICE_BOARD, runbook
 from monitor.panels import BLUE, DATASOURCE, VERMILLION, Json, arranged, plain
 
 SCHEMA_VERSION = 39
@@ -19,23 +20,37 @@ def boards(journey: Journey) -> dict[str, Json]:
     """The boards by file name."""
     return {
         "journey.json": _board(
-            journey, JOURNEY, "Journey",
+            journey, JOURNEY_BOARD, "Journey",
             "Every stage against its targets, right now: which is weakest, who is hit, what is being done.",
             board_journey.panels(journey),
         ),
         "stage.json": _board(
-            journey, STAGE, "Stage", "One stage: how good, for whom, since when, and why.",
+            journey, STAGE_BOARD, "Stage", "One stage: how good, for whom, since when, and why.",
             board_stage.panels(journey), _chooser(journey),
         ),
+        **_customers(journey),
         "voice.json": _board(
-            journey, VOICE, "Voice of the customer",
+            journey, VOICE_BOARD, "Voice of the customer",
             "What customers and staff say when asked, with how sure the numbers are.",
             board_voice.panels(journey),
         ),
         "monitor.json": _board(
-            journey, MONITOR, "Monitor", "Whether the other boards can be trusted.",
+            journey, MONITOR_BOARD, "Monitor", "Whether the other boards can be trusted.",
             board_monitor.panels(journey),
         ),
+    }  # fmt: skip
+
+
+def _customers(journey: Journey) -> dict[str, Json]:
+    """The board of whole journeys, of a file that says what one is."""
+    if journey.journeys is None:
+        return {}
+    return {
+        "customers.json": _board(
+            journey, CUSTOMERS_BOARD, "Customers' journeys",
+            "What customers live through from end to end: goals, weakest encounters, promises.",
+            board_customers.panels(journey),
+        )
     }  # fmt: skip
 
 
@@ -79,7 +94,7 @@ def _link(title: str, url: str, tooltip: str) -> Json:
 
 def _annotations(uid: str) -> Iterator[Json]:
     """Deploys and incidents where they happened: the value of the series is the time of the mark."""
-    about = f'stage=~"{CHOSEN}|{ALL}", ' if uid == STAGE else ""
+    about = f'stage=~"{CHOSEN}|{ALL}", ' if uid == STAGE_BOARD else ""
     for name, matcher, color in (
         ("Deploys and other changes", f'{about}kind!="incident"', BLUE),
         ("Incidents", f'{about}kind="incident"', VERMILLION),

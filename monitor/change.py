@@ -26,7 +26,9 @@ Kind = Literal["deploy", "incident", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-class _Record(Struct, omit_defaults=True):
+class Record(Struct, omit_defaults=True):
+    """A change as it is published; what `read` asks beyond this cannot be said by types."""
+
     id: Id
     time: Time
     kind: Kind
@@ -36,7 +38,7 @@ class _Record(Struct, omit_defaults=True):
 
 def written(id_: str, time: datetime, kind: Kind, title: str, stage: str | None) -> bytes:
     """The record of a change; without a stage it is about every stage. Whether it is one says `read`."""
-    return msgspec.json.encode(_Record(id_, time, kind, title, stage))
+    return msgspec.json.encode(Record(id_, time, kind, title, stage))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,7 +52,7 @@ class Change:
     title: str
 
 
-_decode = msgspec.json.Decoder(_Record).decode
+_decode = msgspec.json.Decoder(Record).decode
 
 
 def read(value: bytes | None, journey: Journey, written_ms: int) -> Change | str:

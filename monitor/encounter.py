@@ -14,6 +14,7 @@ from typing import Any
 from monitor.faults import Effect
 from monitor.journey import Condition, Journey, Stage
 from monitor.journey_file import BOOLEAN_FIELDS, NUMBER_FIELDS
+from monitor.judging import ASKED, FOLLOWED_UP
 
 SECONDS_FIELDS = tuple(name for name in NUMBER_FIELDS if name != "score.value")
 MAX_SECONDS = 1e9
@@ -48,6 +49,9 @@ PLACES = {
     "staff_pulse": (("end_of_shift",), ()),
 }
 """Stage -> touchpoints and channels."""
+ANSWERED = 0.35
+"""The share of those asked who answer: a short survey soon after a delivery finds a third."""
+
 SCALES = {"csat": range(1, 6), "ces": range(1, 8), "nps": range(11)}
 
 Draw = Callable[[], float]
@@ -99,6 +103,9 @@ class Shape:
         }
         touchpoints, channels = PLACES.get(stage.name, ((), journey.channels))
         self.touchpoints = touchpoints
+        self.asks = stage.kind == "feedback" and ASKED in stage.outcomes
+        self.follows_up = self.asks and FOLLOWED_UP in stage.outcomes
+        self.events_each = 1 + ANSWERED if self.asks else 1.0
         self.channels = [c for c in channels if c in journey.channels and stage.kind != "staff"]
 
     def share(self, name: str, segment: str | None, effect: Effect | None) -> float:
@@ -215,9 +222,10 @@ def _outcomes(
     judged = {o for c in asked if c.field == "outcome" for o in c.one_of or ()}
     fine = [c.one_of or frozenset() for c in good if c.field == "outcome"]
     both = frozenset.intersection(*fine) or fine[0] if fine else frozenset(judged or ("ok",))
-    chosen = [o for o in stage.outcomes if o in both]
+    met = [o for o in stage.outcomes if stage.kind != "feedback" or o not in (ASKED, FOLLOWED_UP)]
+    chosen = [o for o in met if o in both]
     usual = {"ok": 90, "wow": 2}  # the rest: failed where it counts as good, and own outcomes
-    bad = tuple(o for o in stage.outcomes if o not in both and (not judged or o in judged))
+    bad = tuple(o for o in met if o not in both and (not judged or o in judged))
     return tuple(o for o in chosen for _ in range(usual.get(o, 3))), bad or tuple(chosen)
 
 

@@ -1,7 +1,8 @@
 """A snapshot as Prometheus text or OpenMetrics. Nothing is kept between scrapes, so nothing goes stale."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 from prometheus_client.core import (
@@ -16,20 +17,26 @@ from prometheus_client.registry import Collector
 
 from monitor import metrics
 from monitor.event import Reason
-from monitor.journey import ALL, Stage
+from monitor.journey import ALL, Journey, Stage
+from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
 from monitor.judging import (
     BUCKETS,
+    answer_cells,
+    answer_name,
     bad_name,
     bucket_names,
     good_name,
     outcome_name,
     reason_labels,
     reason_name,
+    spread_bad_name,
+    spread_cells,
+    spread_good_name,
 )
 from monitor.metrics import Metric
 from monitor.rhythm import expected, is_open
 from monitor.rules import SILENT_WINDOWS
-from monitor.snapshot import Snapshot, StageSnapshot
+from monitor.snapshot import MIN_GROUP, Snapshot, StageSnapshot
 from monitor.windows import WINDOW_LABELS, WINDOWS
 
 
@@ -46,11 +53,13 @@ class _Collected(Collector):
     def collect(self) -> Iterator[Family]:
         snapshot = self._snapshot
         if snapshot.ready:
-            yield from _windows(snapshot.stages)
+            yield from _windows(snapshot.journey, snapshot.stages)
             yield _expected(snapshot)
+            if snapshot.journeys is not None:
+                yield from _journeys(snapshot.journeys)
         yield from _targets(snapshot)
         yield _open(snapshot)
-        yield from _flow(snapshot.stages)
+        yield from _flow(snapshot)
         yield from _partitions(snapshot)
         yield _changes(snapshot)
         ready = _family(metrics.READY)
@@ -73,7 +82,7 @@ def _family(metric: Metric) -> Any:
     return FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
 
 
-def _windows(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
+def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
     events, good = _family(metrics.WINDOW_EVENTS), _family(metrics.WINDOW_GOOD)
     for held in stages:
         stage, column = held.stage, held.column
@@ -85,14 +94,58 @@ def _windows(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
             for window in WINDOW_LABELS:
                 row = held.sums[window]
                 labels = (stage.name, *cell, window)
+                n = row[good_column] + row[bad_column]
+                if _tells_on_staff(stage, n):
+                    continue
                 good.add_metric(labels, row[good_column])
-                events.add_metric(labels, row[good_column] + row[bad_column])
+                events.add_metric(labels, n)
     yield events
     yield good
     yield _by_name(metrics.WINDOW_OUTCOMES, stages, lambda stage: stage.outcomes, outcome_name)
     yield _by_name(metrics.WINDOW_REASONS, stages, reason_labels, reason_name)
     yield _histogram(metrics.WINDOW_DURATION, "duration", stages)
     yield _histogram(metrics.WINDOW_WAIT, "wait", stages)
+    yield _answers(journey, stages)
+    yield from _spread(journey, stages)
+    for metric, counter in ((metrics.WINDOW_TOOL, "tool_ms"), (metrics.WINDOW_TOOL_OF, "tool_of_ms")):
+        family = _family(metric)
+        for held in stages:
+            for window in WINDOW_LABELS:
+                family.add_metric((held.stage.name, window), held.count(counter, window) / 1000)
+        yield family
+
+
+def _tells_on_staff(stage: Stage, n: float) -> bool:
+    """Whether so few of the staff answered that what they said must not be shown; that nobody did, may."""
+    return stage.kind == "staff" and 0 < n < MIN_GROUP
+
+
+def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
+    """By kind, in which a small group of staff is left out whole: one class of it would tell the others."""
+    family = _family(metrics.WINDOW_ANSWERS)
+    for held in stages:
+        for kind, of_kind in itertools.groupby(answer_cells(journey, held.stage), key=itemgetter(0)):
+            cells = list(of_kind)
+            for window in SLOW_WINDOWS:
+                counts = [held.count(answer_name(*cell), window) for cell in cells]
+                if held.stage.kind == "staff" and sum(counts) < MIN_GROUP:
+                    continue
+                for (_, *labels), n in zip(cells, counts, strict=True):
+                    family.add_metric((held.stage.name, kind, *labels, window), n)
+    return family
+
+
+def _spread(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
+    events, good = _family(metrics.WINDOW_SPREAD_EVENTS), _family(metrics.WINDOW_SPREAD_GOOD)
+    for held in stages:
+        for cell in spread_cells(journey, held.stage):
+            for window in SLOW_WINDOWS:
+                labels = (held.stage.name, *cell, window)
+                n = held.count(spread_good_name(*cell), window)
+                good.add_metric(labels, n)
+                events.add_metric(labels, n + held.count(spread_bad_name(*cell), window))
+    yield events
+    yield good
 
 
 def _by_name(
@@ -106,7 +159,10 @@ def _by_name(
         for name in names(held.stage):
             column = held.column[counter(name)]
             for window in WINDOW_LABELS:
-                family.add_metric((held.stage.name, name, window), held.sums[window][column])
+                n = held.sums[window][column]
+                if metric is metrics.WINDOW_REASONS and _tells_on_staff(held.stage, n):
+                    continue
+                family.add_metric((held.stage.name, name, window), n)
     return family
 
 
@@ -166,20 +222,65 @@ def _changes(snapshot: Snapshot) -> Any:
     return family
 
 
-def _flow(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
+JOURNEY_FAMILIES = {
+    "hit": metrics.WINDOW_HIT,
+    "closed": metrics.WINDOW_JOURNEYS,
+    "score": metrics.WINDOW_SCORES,
+    "weakest": metrics.WINDOW_WEAKEST,
+    "promise": metrics.WINDOW_PROMISES,
+    "handoff": metrics.WINDOW_HANDOFFS,
+    "contact": metrics.WINDOW_CONTACTS,
+    "moved": metrics.WINDOW_MOVES,
+    "labyrinth": metrics.WINDOW_LABYRINTHS,
+    "lost": metrics.WINDOW_LOST,
+    "noticed": metrics.WINDOW_NOTICED,
+    "critical": metrics.WINDOW_CRITICAL,
+    "gap": metrics.WINDOW_GAP,
+}
+"""By the first part of a counter's name (`journey_counters`); the others are the labels."""
+
+FAST_FAMILIES = ("hit", "closed")
+SLOW_WINDOWS = ("1h", "1d", "7d")
+"""What becomes of journeys, opinions and evenness show in hours; only what alerts look at is shown in every
+window."""
+
+
+def _journeys(journeys: JourneysSnapshot) -> Iterator[Family]:
+    families = {first: _family(metric) for first, metric in JOURNEY_FAMILIES.items()}
+    for name, column in journeys.column.items():
+        first, *labels = name.split("/")
+        for window in WINDOW_LABELS if first in FAST_FAMILIES else SLOW_WINDOWS:
+            families[first].add_metric((*labels, window), journeys.sums[window][column])
+    yield from families.values()
+    open_journeys, overdue = _family(metrics.OPEN_JOURNEYS), _family(metrics.OVERDUE)
+    open_journeys.add_metric((), journeys.open_journeys)
+    for labels_and_age, n in journeys.overdue.items():
+        overdue.add_metric(labels_and_age, n)
+    yield from (open_journeys, overdue)
+
+
+def _flow(snapshot: Snapshot) -> Iterator[Family]:
     last, records = _family(metrics.LAST_EVENT), _family(metrics.RECORDS)
     dead_letters = _family(metrics.DEAD_LETTERS)
     event_lag, consumer_lag = _family(metrics.EVENT_LAG), _family(metrics.CONSUMER_LAG)
-    for held in stages:
+    for held in snapshot.stages:
         stage = held.stage
         for partner, at_ms in held.last_event_ms.items():
             last.add_metric((stage.name, partner), at_ms / 1000)
-        for result, n in held.results.items():
-            records.add_metric((stage.topic, result), n)
         for reason in Reason:
             dead_letters.add_metric((stage.topic, reason), held.refusals.get(reason, 0))
-        for lag in held.lags:
-            labels = (stage.topic, str(lag.partition))
-            event_lag.add_metric(labels, lag.seconds)
-            consumer_lag.add_metric(labels, lag.records)
+    for topic, results, lags in _topics(snapshot):
+        for result, n in results.items():
+            records.add_metric((topic, result), n)
+        for lag in lags:
+            event_lag.add_metric((topic, str(lag.partition)), lag.seconds)
+            consumer_lag.add_metric((topic, str(lag.partition)), lag.records)
     yield from (last, records, dead_letters, event_lag, consumer_lag)
+
+
+def _topics(snapshot: Snapshot) -> Iterator[tuple[str, Mapping[str, int], tuple[PartitionLag, ...]]]:
+    """Topic, results and lags of all that is read."""
+    for held in snapshot.stages:
+        yield held.stage.topic, held.results, held.lags
+    if snapshot.journeys is not None:
+        yield snapshot.journeys.topic, snapshot.journeys.results, snapshot.journeys.lags

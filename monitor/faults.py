@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from monitor.journey import Journey
-from monitor.journey_file import nearest
+from monitor.yaml_reader import nearest
 
 BAD_EVENTS = "bad-events"
 STAGE_SILENT = "stage-silent"

@@ -4,18 +4,26 @@ The rules ask the series that Prometheus records (`prometheus_rules`). Each aler
 and whether that is above 0; each fact of its texts is a query and its last value, found by its labels.
 """
 
-from datetime import datetime, timedelta
 from typing import Any
 
-from monitor.alerts import EACH, Alert, Fact, alerts
+from monitor.alerts import Alert, Asked, Chosen, Fact, Own, alerts
 from monitor.journey import Journey
-from monitor.journey_file import zone
-from monitor.panels import DATASOURCE_UID
-from monitor.prometheus_rules import escaped, filled
-from monitor.routing import GROUP_BY, HEARTBEAT_EVERY, NIGHTS_AND_WEEKENDS, REPEAT, ROUTES, WAIT, receiver
+from monitor.links import MONITOR_BOARD, STAGE_BOARD, webhook
+from monitor.panels import DATASOURCE, DATASOURCE_UID
+from monitor.prometheus_rules import chosen, escaped, filled, otherwise, own
+from monitor.promql import ANY
+from monitor.routing import (
+    GROUP_BY,
+    HEARTBEAT_EVERY,
+    NIGHTS_AND_WEEKENDS,
+    REPEAT,
+    ROUTES,
+    WAIT,
+    nights_and_weekends,
+    receiver,
+)
 
 FOLDER = "Touchpoint"
-STAGE_BOARD, MONITOR_BOARD = "touchpoint-stage", "touchpoint-monitor"
 
 PAGES_EVERY = "10s"
 """Grafana's shortest interval, and it exits on one that is no multiple of it."""
@@ -23,9 +31,6 @@ PAGES_EVERY = "10s"
 TICKETS_EVERY = "1m"
 
 RANGE_S = 600
-
-WINTER = datetime(2026, 1, 15)
-EVENING, MORNING = 20, 8
 
 
 def rule_groups(journey: Journey) -> dict[str, Any]:
@@ -55,7 +60,10 @@ def contact_points(journey: Journey) -> dict[str, Any]:
                     {
                         "uid": receiver(severity),
                         "type": "webhook",
-                        "settings": {"url": f"{journey.links.webhook}/{severity}", "httpMethod": "POST"},
+                        "settings": {
+                            "url": webhook(journey, severity).replace("$", "$$"),  # or Grafana expands it
+                            "httpMethod": "POST",
+                        },
                         "disableResolveMessage": False,
                     }
                 ],
@@ -94,14 +102,9 @@ def policies() -> dict[str, Any]:
 
 
 def mute_times(journey: Journey) -> dict[str, Any]:
-    """`alerting/mute-times.yaml`: when tickets wait. Grafana 9 knows only UTC here, so the hours are those of
-    the journey's zone in winter."""
-    offset = zone(journey).utcoffset(WINTER) or timedelta()
-    off = offset // timedelta(hours=1)
-    begins, ends = (EVENING - off) % 24, (MORNING - off) % 24
-    nights = [(begins, ends)] if begins < ends else [(0, ends), (begins, 24)]
-    times = [{"start_time": f"{a:02}:00", "end_time": f"{b:02}:00"} for a, b in nights if a != b]
-    intervals = [{"times": times}, {"weekdays": ["saturday", "sunday"]}]
+    """`alerting/mute-times.yaml`: when tickets wait, in the journey's zone, which Grafana takes since 9.3.9
+    (https://github.com/grafana/terraform-provider-grafana/pull/1217)."""
+    intervals = nights_and_weekends(journey)
     return {
         "apiVersion": 1,
         "muteTimes": [{"orgId": 1, "name": NIGHTS_AND_WEEKENDS, "time_intervals": intervals}],
@@ -147,11 +150,12 @@ def folders() -> dict[str, Any]:
 
 
 def _rule(alert: Alert) -> dict[str, Any]:
-    asked = {name: fact for name, fact in alert.facts.items() if fact.expr}
+    facts = alert.facts(ANY)  # one query for all alerts of the rule: Grafana finds each one's by its labels
     data = [_query("A", alert.expr), _last("B", "A"), _above_zero("C", "B")]
-    for name, fact in asked.items():
-        data += [_query(f"ask_{name}", fact.expr.replace(f'="{EACH}"', '=~".+"')), _last(name, f"ask_{name}")]
-    facts = {name: _template(name, fact) for name, fact in alert.facts.items()}
+    for name, fact in facts.items():
+        if isinstance(fact, Asked):
+            data += [_query(f"ask_{name}", fact.expr), _last(name, f"ask_{name}")]
+    templates = {name: _template(name, fact) for name, fact in facts.items()}
     board = STAGE_BOARD if "stage" in alert.labels else MONITOR_BOARD
     return {
         "uid": alert.uid,
@@ -164,7 +168,7 @@ def _rule(alert: Alert) -> dict[str, Any]:
         "execErrState": "Error",
         "for": f"{alert.for_s}s",
         "labels": {name: escaped(value).replace("$", "$$") for name, value in _labels(alert).items()},
-        "annotations": {name: filled(text, facts) for name, text in alert.annotations.items()},
+        "annotations": {name: filled(text, templates) for name, text in alert.annotations.items()},
         "isPaused": False,
     }
 
@@ -176,20 +180,22 @@ def _labels(alert: Alert) -> dict[str, str]:
 
 def _template(name: str, fact: Fact) -> str:
     """An absent value is a value without labels here; a plain `$values.name` would be an error then."""
-    if fact.shows == "own label":
-        return f"{{{{ $labels.{fact.label} }}}}"
-    value = f'(index $values "{name}")'
-    shown = {
-        "count": f'printf "%.0f" {value}.Value',
-        "share": f"humanizePercentage {value}.Value",
-        "age": f"humanizeDuration {value}.Value",
-    }.get(fact.shows, f"index {value}.Labels {fact.label!r}".replace("'", '"'))
-    return f"{{{{ if {value}.Labels }}}}{{{{ {shown} }}}}{{{{ else }}}}unknown{{{{ end }}}}"
+    if isinstance(fact, Own):
+        return own(fact)
+    if isinstance(fact, Chosen):
+        return chosen(fact)
+    found = f'(index $values "{name}")'
+    value = {
+        "count": f'{{{{ printf "%.0f" {found}.Value }}}}',
+        "share": f"{{{{ humanizePercentage {found}.Value }}}}",
+        "age": f"{{{{ humanizeDuration {found}.Value }}}}",
+    }[fact.value]
+    told = fact.text.format(value=value, label=f'{{{{ index {found}.Labels "{fact.label}" }}}}')
+    return f"{{{{ if {found}.Labels }}}}{told}{otherwise(fact)}"
 
 
 def _query(ref: str, expr: str) -> dict[str, Any]:
-    source = {"type": "prometheus", "uid": DATASOURCE_UID}
-    model = {"refId": ref, "datasource": source, "expr": expr, "instant": True, "range": False}
+    model = {"refId": ref, "datasource": DATASOURCE, "expr": expr, "instant": True, "range": False}
     return _data(ref, DATASOURCE_UID, RANGE_S, {**model, "intervalMs": 1000, "maxDataPoints": 43200})
 
 

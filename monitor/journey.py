@@ -22,6 +22,9 @@ OUTCOMES = ("ok", "wow", "failed", "abandoned")
 
 Kind = Literal["customer", "background", "partner", "feedback", "staff"]
 
+FOLLOW_UP = "follow_up"
+"""The kind of promise that an unhappy customer's answer makes."""
+
 CHANGES_TOPIC = "touchpoint.changes.v1"
 """Where deploys and incidents are published, unless the journey file says another."""
 
@@ -44,8 +47,9 @@ class Condition:
 class Experience:
     """What is judged, what is good, and the exact share that must be good.
 
-    An event is judged when every `judges` condition holds, not every `ignores` condition does, and the
-    fields that `good` needs are there. It is good when every `good` condition holds.
+    An event is considered when every `judges` condition holds and not every `ignores` condition does. It is
+    bad when one `good` condition fails, whatever fields it lacks; good when all hold; else, where some cannot
+    be told for want of their field, not judged.
     """
 
     name: str
@@ -107,6 +111,58 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True)
+class Match:
+    """Steps whose fields have one of these values, all of them; e.g. (("stage", {"delivery"}),)."""
+
+    fields: tuple[tuple[str, frozenset[str]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A hand-over between two stages: what `sender` hands over, `receiver` has to receive within a time."""
+
+    sender: str
+    receiver: str
+    within_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PromiseKind:
+    """A kind of promise to a customer, and the stage that has to keep it."""
+
+    name: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """The promise that every answer of an unhappy customer makes: `match` follows it within a time."""
+
+    match: Match
+    within_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Journeys:
+    """How the events of one customer make up a journey.
+
+    It begins with its first event and is over with an event that matches `ends`, or when nothing has been
+    heard for `quiet_ms`; not before every promise is kept or due, but always `limit_ms` after its beginning.
+    A journey with an event that matches `starts` should meet its goal; any other is a visit.
+    """
+
+    starts: Match
+    goal: Match
+    ends: Match | None
+    quiet_ms: int
+    limit_ms: int
+    promises: tuple[PromiseKind, ...] = ()
+    follow_up: FollowUp | None = None
+    contacts: tuple[str, ...] = ()
+    edges: tuple[Edge, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Journey:
     """The whole journey file."""
 
@@ -120,6 +176,7 @@ class Journey:
     links: Links
     changes_topic: str
     stages: tuple[Stage, ...]
+    journeys: Journeys | None = None
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; KeyError when there is none."""

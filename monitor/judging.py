@@ -10,17 +10,21 @@ A pane is a sum of named counters; this is the only place that says what those n
     reason/<reason>                          every event that is bad for some experience
     duration/<bucket>, duration_ms           histogram of `duration_s` and its sum
     wait/<bucket>, wait_ms                   histogram of `wait_s` and its sum
+    tool_ms, tool_of_ms                      sums of `system_wait_s` and `duration_s` where both are given
+    answer/<kind>/<class>/<channel>/<segment>      what was answered, where answers are asked for
+    spread_good/<experience>/<by>/<name>     judged and good, by `channel` and by `location`
+    spread_bad/<experience>/<by>/<name>      judged and not good, likewise
 
 Names, not positions, so that records written under another journey file can still be read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 from monitor.event import Event
-from monitor.journey import NONE, OTHER, Condition, Experience, Journey, Stage
+from monitor.journey import ALL, NONE, OTHER, Condition, Experience, Journey, Stage
 from monitor.rhythm import MINUTE_MS, is_open
 
 BOUNDS_S = (
@@ -31,6 +35,21 @@ BOUNDS_S = (
 times people speak of."""
 
 BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
+
+ASKED, FOLLOWED_UP = "asked", "followed_up"
+"""Outcomes a feedback stage may declare further: somebody was asked, somebody who was unhappy was contacted.
+Neither carries a score, so a stage that judges scores judges neither; what is answered is counted itself."""
+
+ANSWER_CLASSES: dict[str, tuple[tuple[str, float, float], ...]] = {
+    "nps": (("promoter", 9, 10), ("passive", 7, 9), ("detractor", 0, 7)),
+    "csat": (("good", 4, 5), ("other", 1, 4)),
+    "ces": (("easy", 5, 7), ("other", 1, 5)),
+}
+"""Kind of score -> class, from which value on, up to which; a value off the scale is no answer. Where two
+classes meet, the higher one has the value (`MEASURES.md`: NPS, CSAT on 1-5, CES on 1-7)."""
+
+BY_CHANNEL, BY_LOCATION = "channel", "location"
+"""What experiences are compared by: evenness whatever the channel, whatever the place."""
 
 NO_REASON = "unspecified"
 """Counted as the reason of a bad event that gives none."""
@@ -61,6 +80,77 @@ def bucket_names(kind: str) -> tuple[str, ...]:
     return tuple(f"{kind}/{bucket}" for bucket in BUCKETS)
 
 
+def answer_name(kind: str, answer: str, channel: str, segment: str) -> str:
+    """Counter of answers of a class."""
+    return f"answer/{kind}/{answer}/{channel}/{segment}"
+
+
+def spread_good_name(experience: str, by: str, name: str) -> str:
+    """Counter of events judged good in one channel or location."""
+    return f"spread_good/{experience}/{by}/{name}"
+
+
+def spread_bad_name(experience: str, by: str, name: str) -> str:
+    """Counter of events judged bad in one channel or location."""
+    return f"spread_bad/{experience}/{by}/{name}"
+
+
+def answer_class(kind: str, value: float) -> str | None:
+    """What an answer counts as; None when its value is off the scale of its kind."""
+    _, _, highest = ANSWER_CLASSES[kind][0]
+    if value <= highest:
+        for name, low, _ in ANSWER_CLASSES[kind]:
+            if value >= low:
+                return name
+    return None
+
+
+def is_unhappy(kind: str, value: float) -> bool:
+    """Whether somebody who answers so should be contacted."""
+    return answer_class(kind, value) == ANSWER_CLASSES[kind][-1][0]
+
+
+def counts_answers(stage: Stage) -> bool:
+    """Whether answers are asked for at the stage: it is there for that, or judges by scores."""
+    return stage.kind in ("feedback", "staff") or any(
+        condition.field.startswith("score.")
+        for experience in stage.experiences
+        for condition in (*experience.judges, *experience.ignores, *experience.good)
+    )
+
+
+def answer_places(journey: Journey, stage: Stage) -> tuple[tuple[str, str], ...]:
+    """The channels and segments that answers are counted by.
+
+    Of staff neither is kept: a few colleagues at one desk would be known by their answers.
+    """
+    if stage.kind == "staff":
+        return ((ALL, ALL),)
+    channels = (NONE, *journey.channels, OTHER)
+    return tuple((channel, segment) for channel in channels for segment in journey.segment_labels)
+
+
+def answer_cells(journey: Journey, stage: Stage) -> Iterator[tuple[str, str, str, str]]:
+    """Kind, class, channel and segment of every counter of answers of the stage."""
+    if counts_answers(stage):
+        for kind, classes in ANSWER_CLASSES.items():
+            for name, _, _ in classes:
+                for channel, segment in answer_places(journey, stage):
+                    yield kind, name, channel, segment
+
+
+def spread_cells(journey: Journey, stage: Stage) -> Iterator[tuple[str, str, str]]:
+    """Experience, what it is compared by, and name of every counter of spread of the stage.
+
+    None of staff, nor of channels or locations where the file names none.
+    """
+    named = {BY_CHANNEL: journey.channels, BY_LOCATION: stage.locations}
+    for experience in stage.experiences if stage.kind != "staff" else ():
+        for by, names in named.items():
+            for name in (*names, OTHER) if names else ():
+                yield experience.name, by, name
+
+
 def reason_labels(stage: Stage) -> tuple[str, ...]:
     """Every reason a bad event of the stage can be counted under."""
     return (*stage.reasons, OTHER, NO_REASON)
@@ -83,14 +173,25 @@ def counter_names(journey: Journey, stage: Stage) -> tuple[str, ...]:
         "duration_ms",
         *bucket_names("wait"),
         "wait_ms",
+        "tool_ms",
+        "tool_of_ms",
+        *(answer_name(*cell) for cell in answer_cells(journey, stage)),
+        *(spread_good_name(*cell) for cell in spread_cells(journey, stage)),
+        *(spread_bad_name(*cell) for cell in spread_cells(journey, stage)),
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """What an event adds 1 to, and the experiences it was bad for."""
+    """What an event adds 1 to, how many experiences judged it, and those it was bad for.
+
+    `spread` are the counters by channel and location. A verdict equals itself only: what is remembered is
+    the same each time, and is told from others at no cost.
+    """
 
     counters: tuple[str, ...]
+    spread: tuple[str, ...]
+    judged: int
     bad_for: tuple[str, ...]
 
 
@@ -104,45 +205,88 @@ class Judge:
         self._segments = _labels(journey.segments, absent=OTHER)
         self._partners = _labels(stage.partners, absent=NONE)
         self._reasons = _labels(stage.reasons, absent=NO_REASON)
+        self._channels = _labels(journey.channels, absent=NONE)
         self._rules = {experience.name: _rule(experience) for experience in stage.experiences}
         self._is_open = _opening(journey, stage)
         self._tests = tuple(_test(condition) for condition in _beyond_the_key(stage))
         if stage.hours:
             self._tests = (self._is_open, *self._tests)
+        self._answers = {cell: answer_name(*cell) for cell in answer_cells(journey, stage)}
+        self._classes = {
+            (kind, n): answer_class(kind, n) for kind in ANSWER_CLASSES for n in map(float, range(11))
+        }
+        self._is_staff = stage.kind == "staff"
+        compared = {by: None for _, by, _ in spread_cells(journey, stage)}
+        self._places = {
+            by: _labels(journey.channels if by == BY_CHANNEL else stage.locations, absent=NONE)
+            for by in compared
+        }
+        self._read = attrgetter("outcome", "segment", "partner", "reason", *self._places)
         self._memo: dict[tuple[object, ...], Verdict] = {}
 
     def judge(self, event: Event) -> Verdict:
         """Counters of the closed key space only: unknown names count as `other`."""
-        key = (event.outcome, event.segment, event.partner, event.reason, *[t(event) for t in self._tests])
+        key: tuple[object, ...] = self._read(event)
+        for test in self._tests:
+            key += (test(event),)
         verdict = self._memo.get(key)
         return verdict if verdict is not None else self._remember(key, event)
+
+    def answer(self, event: Event) -> str | None:
+        """The counter of the event's answer; None without one, or where answers are not counted."""
+        score = event.score
+        if score is None or not self._answers:
+            return None
+        answer = self._classes.get((score.kind, score.value)) or answer_class(score.kind, score.value)
+        if answer is None:
+            return None
+        if self._is_staff:
+            return self._answers[score.kind, answer, ALL, ALL]
+        channel = self._channels.get(event.channel, OTHER)
+        return self._answers[score.kind, answer, channel, self._segments.get(event.segment, OTHER)]
 
     def partner_label(self, partner: str | None) -> str:
         """The `partner` label that an event of this partner counts under."""
         return self._partners.get(partner, OTHER)
 
     def _remember(self, key: tuple[object, ...], event: Event) -> Verdict:
+        """Judge anew. Names the file does not know are endless, so they stay out of the memo."""
+        places = {by: getattr(event, by) for by in self._places}
+        strange = [by for by, name in places.items() if name not in self._places[by]]
+        if strange:  # it counts as any other strange channel or location: only its label is remembered
+            others = [OTHER if by in strange else name for by, name in places.items()]
+            key = (*key[:4], *others, *key[4 + len(others) :])
+            if (verdict := self._memo.get(key)) is not None:
+                return verdict
         segment = self._segments.get(event.segment, OTHER)
         partner = self.partner_label(event.partner)
         reason = self._reasons.get(event.reason, OTHER)
         counters = [outcome_name(event.outcome)]
+        spread = []
+        judged = 0
         bad_for = []
         for experience, rule in self._rules.items() if self._is_open(event) else ():
             good = rule(event)
             if good is None:
                 continue
-            name = good_name if good else bad_name
+            judged += 1
+            name, spread_name = (good_name, spread_good_name) if good else (bad_name, spread_bad_name)
             counters.append(name(experience, segment, partner))
+            spread += [
+                spread_name(experience, by, self._places[by].get(place, OTHER))
+                for by, place in places.items()
+                if place is not None
+            ]
             if not good:
                 bad_for.append(experience)
         if bad_for:
             counters.append(reason_name(reason))
-        verdict = Verdict(tuple(counters), tuple(bad_for))
+        verdict = Verdict(tuple(counters), tuple(spread), judged, tuple(bad_for))
         if (
             event.segment in self._segments
             and event.partner in self._partners
             and event.reason in self._reasons
-        ):  # unknown names are endless, so they stay out of the memo
+        ):
             self._memo[key] = verdict
         return verdict
 
@@ -223,6 +367,14 @@ def _test(condition: Condition) -> Rule:
             return None if value is None else value is wanted
 
         return is_wanted
+    if condition.at_least is None and (most := condition.at_most) is not None:
+
+        def is_at_most(event: Event) -> bool | None:
+            """The most usual condition, asked of every event."""
+            value = read(event)
+            return None if value is None else value <= most
+
+        return is_at_most
     low = float("-inf") if condition.at_least is None else condition.at_least
     high = float("inf") if condition.at_most is None else condition.at_most
 

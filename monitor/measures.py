@@ -3,6 +3,7 @@
 Formulas: Google SRE workbook "Implementing SLOs" (good / valid events); Wilson 1927 (score interval).
 """
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -43,6 +44,20 @@ def wilson_lower(bad: Any, n: Any, z: Decimal = Z) -> Any:
     zz, half, quarter = float(z * z), float(z * z / 2), float(z * z / 4)
     spread = float(z) * np.sqrt(p * (1 - p) / some + quarter / some**2)
     return np.where(bad == 0, 0.0, (p + half / some - spread) / (1 + zz / some))[()]
+
+
+def nps(promoters: int, passives: int, detractors: int) -> tuple[float, float] | None:
+    """The Net Promoter Score, -100 to 100, and how far the true one may lie to either side (95 %).
+
+    Promoters count 1, passives 0, detractors -1: the score is the mean of those, the margin `Z` standard
+    errors of that mean, both times 100. Few answers that all agree have a margin of 0: ask for more of them.
+    """
+    n = promoters + passives + detractors
+    if not n:
+        return None
+    mean = (promoters - detractors) / n
+    variance = max((promoters + detractors) / n - mean**2, 0.0)
+    return 100 * mean, float(100 * Z) * math.sqrt(variance / n)
 
 
 HEADLINE_WINDOWS = ("1m", "5m", "1h")

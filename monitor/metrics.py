@@ -32,6 +32,27 @@ WINDOW_REASONS = Metric(
     "touchpoint_window_reasons", "gauge", ("stage", "reason", "window"),
     "Events of the window that were bad for some experience, by the reason they give.",
 )  # fmt: skip
+WINDOW_ANSWERS = Metric(
+    "touchpoint_window_answers", "gauge", ("stage", "kind", "class", "channel", "segment", "window"),
+    "Answers of the window: NPS promoter 9-10, passive 7-8, detractor 0-6; CSAT good 4-5 of 5, other; CES "
+    "easy 5-7 of 7, other. Of staff only sums of 5 or more are shown.",
+)  # fmt: skip
+WINDOW_SPREAD_EVENTS = Metric(
+    "touchpoint_window_spread_events", "gauge", ("stage", "experience", "by", "name", "window"),
+    "Events judged for the experience in the window, by channel and by location.",
+)  # fmt: skip
+WINDOW_SPREAD_GOOD = Metric(
+    "touchpoint_window_spread_good", "gauge", ("stage", "experience", "by", "name", "window"),
+    "Events judged good for the experience in the window, by channel and by location.",
+)  # fmt: skip
+WINDOW_TOOL = Metric(
+    "touchpoint_window_tool_seconds", "gauge", ("stage", "window"),
+    "Time that encounters of the window waited for the tools of whoever served, where both times are known.",
+)  # fmt: skip
+WINDOW_TOOL_OF = Metric(
+    "touchpoint_window_tool_of_seconds", "gauge", ("stage", "window"),
+    "How long those encounters took in all, the wait for tools included.",
+)  # fmt: skip
 EXPECTED = Metric(
     "touchpoint_window_expected_events", "gauge", ("stage", "window"),
     "Events the window should hold by the declared rhythm and opening hours; the same on every worker.",
@@ -80,6 +101,67 @@ OWNED = Metric(
     "touchpoint_partitions_owned", "gauge", (),
     "Partitions this worker counts; over all workers that is every one, or something is not counted.",
 )  # fmt: skip
+WINDOW_HIT = Metric(
+    "touchpoint_window_journeys_hit", "gauge", ("stage", "segment", "window"),
+    "Journeys whose first bad encounter with the stage was in the window.",
+)  # fmt: skip
+WINDOW_JOURNEYS = Metric(
+    "touchpoint_window_journeys", "gauge", ("result", "segment", "window"),
+    "Journeys over in the window: they met or missed their goal, or were a visit, which has none.",
+)  # fmt: skip
+WINDOW_SCORES = Metric(
+    "touchpoint_window_journey_scores", "gauge", ("score", "segment", "window"),
+    "Journeys over in the window by score, that of their weakest encounter: at most this; 1 is all good.",
+)  # fmt: skip
+WINDOW_WEAKEST = Metric(
+    "touchpoint_window_weakest", "gauge", ("stage", "segment", "window"),
+    "Journeys over in the window whose weakest encounter was at the stage; none of those where all was good.",
+)  # fmt: skip
+WINDOW_PROMISES = Metric(
+    "touchpoint_window_promises", "gauge", ("kind", "partner", "result", "window"),
+    "Promises that fell due in the window, of these kept; and those of which it turned out that they were "
+    "late or missed.",
+)  # fmt: skip
+WINDOW_HANDOFFS = Metric(
+    "touchpoint_window_handoffs", "gauge", ("sender", "receiver", "partner", "result", "window"),
+    "What was handed over between two stages: sent; received; lost, not received in time; late, after that.",
+)  # fmt: skip
+WINDOW_CONTACTS = Metric(
+    "touchpoint_window_contacts", "gauge", ("stage", "contact", "window"),
+    "Contacts of journeys over in the window: first, or repeat within 7 days.",
+)  # fmt: skip
+WINDOW_MOVES = Metric(
+    "touchpoint_window_channel_moves", "gauge", ("from_channel", "to_channel", "window"),
+    "Changes of channel in journeys over in the window.",
+)  # fmt: skip
+WINDOW_LABYRINTHS = Metric(
+    "touchpoint_window_labyrinths", "gauge", ("segment", "window"),
+    "Journeys over in the window that went astray: back to a channel left, or 3 changes, and not solved.",
+)  # fmt: skip
+WINDOW_LOST = Metric(
+    "touchpoint_window_lost_between", "gauge", ("from_channel", "to_channel", "window"),
+    "The last change of channel of the journeys that went astray.",
+)  # fmt: skip
+WINDOW_NOTICED = Metric(
+    "touchpoint_window_noticed", "gauge", ("by", "window"),
+    "Journeys over in the window in which something went wrong, by who spoke first after that.",
+)  # fmt: skip
+WINDOW_CRITICAL = Metric(
+    "touchpoint_window_critical", "gauge", ("stage", "cell", "window"),
+    "Answered journeys over in the window: bad or ok at the stage, detractor or other.",
+)  # fmt: skip
+WINDOW_GAP = Metric(
+    "touchpoint_window_gap", "gauge", ("stage", "cell", "window"),
+    "Answered journeys over in the window: what the stage says of itself inside, what the customer outside.",
+)  # fmt: skip
+OPEN_JOURNEYS = Metric(
+    "touchpoint_open_journeys", "gauge", (),
+    "Journeys under way.",
+)  # fmt: skip
+OVERDUE = Metric(
+    "touchpoint_overdue", "gauge", ("what", "partner", "age"),
+    "Promises and hand-overs of journeys under way that are past their time, by for how long at most.",
+)  # fmt: skip
 LAST_CHANGE = Metric(
     "touchpoint_last_change_timestamp_seconds", "gauge", ("stage", "kind", "title"),
     "When the latest change (deploy, incident) of the stage was; the same on every worker.",
@@ -92,26 +174,60 @@ BUILD = Metric("touchpoint_build", "info", (), "Version of the monitor and name 
 
 METRICS = (
     WINDOW_EVENTS, WINDOW_GOOD, WINDOW_OUTCOMES, WINDOW_REASONS, EXPECTED, OPEN, WINDOW_DURATION, WINDOW_WAIT,
+    WINDOW_ANSWERS, WINDOW_SPREAD_EVENTS, WINDOW_SPREAD_GOOD, WINDOW_TOOL, WINDOW_TOOL_OF,
+    WINDOW_HIT, WINDOW_JOURNEYS, WINDOW_SCORES, WINDOW_WEAKEST, WINDOW_PROMISES, WINDOW_HANDOFFS,
+    WINDOW_CONTACTS, WINDOW_MOVES, WINDOW_LABYRINTHS, WINDOW_LOST, WINDOW_NOTICED, WINDOW_CRITICAL,
+    WINDOW_GAP, OPEN_JOURNEYS, OVERDUE,
     TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS, EVENT_LAG, CONSUMER_LAG, PARTITIONS, OWNED, LAST_CHANGE, READY,
     BUILD,
 )  # fmt: skip
 
-# Series that Prometheus records from these (`promql.recordings`), additive no more.
+# Series that Prometheus records from these (`promql.recordings`), additive no more. Each with what it is,
+# its labels, and its unit where it is no count. Segment `all` is everybody.
+
 EVENTS_SUM = "stage:touchpoint_window_events:sum"
+"""Events judged; stage, experience, segment, window."""
 BAD_SUM = "stage:touchpoint_window_bad:sum"
+"""Of those, bad; stage, experience, segment, window."""
 BAD_RATIO = "stage:touchpoint_window_bad:ratio"
+"""Share of the judged that was bad, none without events; stage, experience, segment, window; 0 to 1."""
 BAD_WILSON = "stage:touchpoint_window_bad:wilson_lower"
+"""At least this is bad, to the degree of `measures.Z`; stage, experience, segment, window; 0 to 1."""
 BAD_WILSON_FAST = "stage:touchpoint_window_bad:wilson_lower_fast"
+"""The same to the degree of `limits.FAST_Z`, for what is asked every few seconds."""
 OUTCOMES_SUM = "stage:touchpoint_window_outcomes:sum"
+"""All events, judged or not; stage, window."""
 ATTAINMENT = "stage:touchpoint_attainment:ratio"
+"""Share that was good, divided by its target; stage, experience, segment, window; 1 meets the target."""
 DEGRADED = "stage:touchpoint_degraded:ratio"
+"""The bad ratio where a limit is crossed, asked only while the monitor is not blind; stage, experience,
+segment, window, severity, target; 0 to 1."""
+REASON = "stage:touchpoint_degraded:unexplained_ratio"
+"""Of DEGRADED what nothing else explains, a reason to alert; its labels; 0 to 1."""
 WORST = "stage:touchpoint_degraded:worst_ratio"
+"""The one experience and segment that an alert names from its beginning to its end, in its worst window when
+its limit was last crossed; labels of DEGRADED; 0 to 1."""
 WORST_EVENTS = "stage:touchpoint_degraded:events"
+"""Events judged in WORST's window when its limit was last crossed; labels of WORST."""
 WORST_BAD = "stage:touchpoint_degraded:bad"
+"""Of those, bad; labels of WORST."""
 WORST_REASON = "stage:touchpoint_degraded:reason"
+"""Events of the stage's most frequent reason then; labels of WORST, reason."""
 WORST_SEGMENT = "stage:touchpoint_degraded:segment"
+"""Bad events of the segment with most of them then; labels of WORST, hits (that segment)."""
 WORST_CHANGE = "stage:touchpoint_degraded:last_change_timestamp_seconds"
+"""CHANGED of the stage; labels of WORST, title; Unix time in seconds."""
 CHANGED = "stage:touchpoint_last_change:timestamp_seconds"
+"""When the latest change was, of the stage or of all stages; stage, kind, title; Unix time in seconds."""
 SILENT = "stage:touchpoint_silent:expected"
+"""Events that were expected where none came, else no series; stage, window."""
+SILENT_REASON = "stage:touchpoint_silent:unexplained_expected"
+"""Of SILENT what nothing else explains, a reason to alert; its labels."""
 TROUBLE = "stage:touchpoint_trouble:count"
+"""What the stage would page for now or did up to `rules.EXPLAINS_S` ago, suppressed or not, else no series;
+stage."""
 BLIND = "touchpoint:blind:count"
+"""What hides events from the monitor, else no series; cause (`alerts.CAUSES`), stage."""
+BLIND_LATELY = "touchpoint:blind_lately:count"
+"""How often BLIND hid a stage's events within the window and `rules.SETTLE_S` before it, else no series;
+stage, window."""

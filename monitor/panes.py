@@ -5,12 +5,13 @@ ones. A late event lands in the pane it belongs to. Windows are sums of panes (`
 """
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from monitor.event import Event
-from monitor.judging import BOUNDS_S, Judge, bucket_names
+from monitor.judging import BOUNDS_S, Judge, Verdict, bucket_names
 
 Counts = dict[str, int]
 """Counter name to count; an absent name is 0. Sums of times are whole ms, so that adding is exact."""
@@ -76,8 +77,17 @@ def is_expired(key: PaneKey, event_clock_ms: int, horizon_ms: int) -> bool:
     return key.start_ms + grain.ms <= event_clock_ms - keep_ms(grain, horizon_ms)
 
 
-_DURATION = tuple((name,) for name in bucket_names("duration"))
-_WAIT = tuple((name,) for name in bucket_names("wait"))
+_DURATION = bucket_names("duration")
+_WAIT = bucket_names("wait")
+_SHORT_MS = SHORT.ms
+
+
+@dataclass(slots=True)
+class _Slice:
+    """Events of one slice by verdict, and what is counted of each event by itself."""
+
+    verdicts: defaultdict[Verdict, int] = field(default_factory=lambda: defaultdict(int))
+    counts: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
 
 
 class Tally:
@@ -85,34 +95,40 @@ class Tally:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
-        self._slices: dict[int, dict[tuple[str, ...], int]] = {}
+        self._slices: dict[int, _Slice] = {}
 
     def add(self, event: Event, at_ms: int) -> tuple[str, ...]:
         """Count one event; returns the experiences it was bad for."""
-        start = SHORT.start_of(at_ms)
-        counted = self._slices.get(start)
-        if counted is None:
-            counted = self._slices[start] = {}
+        start = at_ms - at_ms % _SHORT_MS  # as `SHORT.start_of` says, without the call
+        held = self._slices.get(start)
+        if held is None:
+            held = self._slices[start] = _Slice()
         verdict = self._judge.judge(event)
-        names = verdict.counters
-        counted[names] = counted.get(names, 0) + 1
-        if event.duration_s is not None:
-            names = _DURATION[bisect_left(BOUNDS_S, event.duration_s)]
-            counted[names] = counted.get(names, 0) + 1
-            counted[("duration_ms",)] = counted.get(("duration_ms",), 0) + round(event.duration_s * 1000)
-        if event.wait_s is not None:
-            names = _WAIT[bisect_left(BOUNDS_S, event.wait_s)]
-            counted[names] = counted.get(names, 0) + 1
-            counted[("wait_ms",)] = counted.get(("wait_ms",), 0) + round(event.wait_s * 1000)
+        held.verdicts[verdict] += 1
+        counts = held.counts
+        duration_s, wait_s = event.duration_s, event.wait_s
+        if duration_s is not None:
+            counts[_DURATION[bisect_left(BOUNDS_S, duration_s)]] += 1
+            counts["duration_ms"] += (ms := round(duration_s * 1000))
+            if event.system_wait_s is not None:
+                counts["tool_of_ms"] += ms
+                counts["tool_ms"] += round(event.system_wait_s * 1000)
+        if wait_s is not None:
+            counts[_WAIT[bisect_left(BOUNDS_S, wait_s)]] += 1
+            counts["wait_ms"] += round(wait_s * 1000)
+        if event.score is not None and (answer := self._judge.answer(event)) is not None:
+            counts[answer] += 1
         return verdict.bad_for
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """The counts by pane of either grain."""
         long: dict[int, Counts] = {}
-        for start, counted in self._slices.items():
-            counts: Counts = {}
-            for names, n in counted.items():
-                for name in names:
+        for start, held in self._slices.items():
+            counts: Counts = dict(held.counts)
+            for verdict, n in held.verdicts.items():
+                for name in verdict.counters:
+                    counts[name] = counts.get(name, 0) + n
+                for name in verdict.spread:
                     counts[name] = counts.get(name, 0) + n
             yield PaneKey(SHORT.ms, start), counts
             merge_into(long.setdefault(LONG.start_of(start), {}), counts)

@@ -1,17 +1,21 @@
 """The rules as a Prometheus rule file: one group, for only within one are rules evaluated in order."""
 
 from collections.abc import Mapping
+from string import Formatter
 from typing import Any
 
-from monitor.alerts import EACH, Alert, Fact, alerts
+from monitor.alerts import INHIBITOR, NOBODY, Alert, Asked, Chosen, Fact, Inhibitor, Own, alerts, inhibitors
 from monitor.journey import Journey
 from monitor.promql import recordings
 
 SHOWN = {
-    "count": '| first | value | printf "%.0f"',
-    "share": "| first | value | humanizePercentage",
-    "age": "| first | value | humanizeDuration",
+    "count": '{{ . | first | value | printf "%.0f" }}',
+    "share": "{{ . | first | value | humanizePercentage }}",
+    "age": "{{ . | first | value | humanizeDuration }}",
 }
+
+OWN_STAGE = "%[1]s"
+"""The first value that the template's `printf` is given: the stage of the alert whose text is filled."""
 
 
 def rule_file(journey: Journey) -> dict[str, Any]:
@@ -20,12 +24,17 @@ def rule_file(journey: Journey) -> dict[str, Any]:
     for recording in recordings(journey):
         labels = {"labels": recording.labels} if recording.labels else {}
         rules.append({"record": recording.record, "expr": recording.expr, **labels})
+    rules.extend(_inhibitor(one) for one in inhibitors())
     rules.extend(_alert(alert) for alert in alerts(journey))
     return {"groups": [{"name": f"touchpoint-{journey.name}", "rules": rules}]}
 
 
+def _inhibitor(one: Inhibitor) -> dict[str, Any]:
+    return {"alert": INHIBITOR, "expr": one.expr, "labels": {"severity": NOBODY, "because": one.because}}
+
+
 def _alert(alert: Alert) -> dict[str, Any]:
-    facts = {name: _template(fact) for name, fact in alert.facts.items()}
+    facts = {name: _template(fact) for name, fact in alert.facts(OWN_STAGE).items()}
     wait = {"for": f"{alert.for_s}s"} if alert.for_s else {}
     return {
         "alert": alert.name,
@@ -38,10 +47,13 @@ def _alert(alert: Alert) -> dict[str, Any]:
 
 def filled(text: str, facts: Mapping[str, str]) -> str:
     """The text with its facts put in, and whatever else it holds left as it is."""
-    text = escaped(text)
-    for name, template in facts.items():
-        text = text.replace(f"{{{name}}}", template)
-    return text
+    done, plain = "", ""
+    for part, name, _, _ in Formatter().parse(text):
+        plain += part  # a doubled brace ends a part, and what must be escaped may lie on both sides of it
+        if name is not None:
+            done += escaped(plain) + facts[name]
+            plain = ""
+    return done + escaped(plain)
 
 
 def escaped(text: str) -> str:
@@ -50,10 +62,33 @@ def escaped(text: str) -> str:
 
 
 def _template(fact: Fact) -> str:
-    if fact.shows == "own label":
-        return f"{{{{ $labels.{fact.label} }}}}"
-    shown = SHOWN.get(fact.shows, f'| first | label "{fact.label}"')
+    if isinstance(fact, Own):
+        return own(fact)
+    if isinstance(fact, Chosen):
+        return chosen(fact)
     asked = f"query `{fact.expr}`"
-    if EACH in fact.expr:
-        asked = f"printf `{fact.expr.replace(EACH, '%[1]s')}` $labels.segment | query"
-    return f"{{{{ with {asked} }}}}{{{{ . {shown} }}}}{{{{ else }}}}unknown{{{{ end }}}}"
+    if OWN_STAGE in fact.expr:
+        asked = f"printf `{fact.expr}` $labels.stage | query"
+    told = fact.text.format(value=SHOWN[fact.value], label=f'{{{{ . | first | label "{fact.label}" }}}}')
+    return f"{{{{ with {asked} }}}}{told}{otherwise(fact)}"
+
+
+def otherwise(fact: Asked) -> str:
+    """How a template ends that may find nothing."""
+    return f"{{{{ else }}}}{fact.otherwise}{{{{ end }}}}" if fact.otherwise else "{{ end }}"
+
+
+def own(fact: Own) -> str:
+    """One of the alert's labels."""
+    return f"{{{{ $labels.{fact.label} }}}}"
+
+
+def chosen(fact: Chosen) -> str:
+    """The first text whose labels the alert has; the last, if it has none of them."""
+    *some, (_, last) = fact.texts
+    found = ""
+    for pairs, text in some:
+        tests = [f'eq $labels.{label} "{value}"' for label, value in pairs.items()]
+        test = tests[0] if len(tests) == 1 else "and " + " ".join(f"({one})" for one in tests)
+        found += f"{{{{ {'else if' if found else 'if'} {test} }}}}{escaped(text)}"
+    return f"{found}{{{{ else }}}}{escaped(last)}{{{{ end }}}}" if found else escaped(last)

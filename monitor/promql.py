@@ -1,4 +1,4 @@
-"""The rules as PromQL: recorded series step by step, each from the one before, and what alerts ask of them.
+"""The rules as PromQL: recorded series step by step, each from the one before; alerts ask the last of them.
 
 Recorded series have the labels stage, experience, segment (`all` is everybody), window. Numbers are written
 as exact decimals. Formulas are those of `measures` and `limits`, operation by operation.
@@ -12,7 +12,21 @@ from monitor import metrics
 from monitor.journey import ALL, Journey, Stage
 from monitor.limits import FAST_Z, Limit
 from monitor.measures import Z
-from monitor.rules import HOLD_S, LAG_S, SILENT_EXPECTED, SILENT_WINDOWS, Quality, qualities, silence_severity
+from monitor.rules import (
+    EXPLAINS_S,
+    HOLD_S,
+    LAG_S,
+    SETTLE_S,
+    SILENT_EXPECTED,
+    SILENT_WINDOWS,
+    Quality,
+    Severity,
+    qualities,
+    severities,
+    silence_severity,
+    upstream,
+)
+from monitor.windows import WINDOWS
 
 JOB = "touchpoint"
 """The scrape job of the workers."""
@@ -32,32 +46,46 @@ def number(value: Decimal) -> str:
     return f"{value.normalize():f}"
 
 
-def select(series: str, **labels: str | tuple[str, ...]) -> str:
+Values = str | tuple[str, ...]
+"""The value that a label must have, or several that it may have."""
+
+ANY = ".+"
+"""Whatever value a label has, if it has one. No name of a journey file is written so."""
+
+
+def select(series: str, **labels: Values) -> str:
     """A selector; several values of a label are alternatives."""
-    matchers = [
-        f'{label}="{value}"' if isinstance(value, str) else f'{label}=~"{"|".join(value)}"'
-        for label, value in ((key, _single(value)) for key, value in labels.items())
-    ]
-    return f"{series}{{{', '.join(matchers)}}}"
+    return f"{series}{{{', '.join(_matcher(label, values) for label, values in labels.items())}}}"
 
 
-def _single(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+def _matcher(label: str, values: Values) -> str:
+    alternatives = (values,) if isinstance(values, str) else values
+    if len(alternatives) == 1 and values != ANY:
+        return f'{label}="{alternatives[0]}"'
+    return f'{label}=~"{"|".join(alternatives)}"'
 
 
 def recordings(journey: Journey) -> Iterator[Recording]:
     """Every recorded series, each after those it needs."""
     yield from _sums()
     yield from _ratios()
+    yield from _blind(journey)
     for quality in qualities(journey):
         labels = {"severity": quality.severity, "experience": quality.experience.name}
         labels |= {"stage": quality.stage.name, "target": number(quality.target)}
         yield Recording(metrics.DEGRADED, degraded(quality), labels)
-    yield from _facts(journey)
     for stage in journey.stages:
         yield Recording(metrics.SILENT, silent(stage), {"stage": stage.name})
     yield from _troubles(journey)
-    yield from _blind(journey)
+    for stage in journey.stages:
+        explained = _unless_in_trouble(upstream(journey, stage))
+        silence = select(metrics.SILENT, stage=stage.name) + explained
+        yield Recording(metrics.SILENT_REASON, silence, {"stage": stage.name})
+        for severity in severities(stage):  # a ticket waits for the page, so the page comes first
+            about = {"stage": stage.name, "severity": severity}
+            yield Recording(metrics.REASON, _reason(stage, severity) + explained, about)
+            yield Recording(metrics.WORST, _worst(stage, severity), about)
+    yield from _told(journey)
 
 
 def _sums() -> Iterator[Recording]:
@@ -93,8 +121,10 @@ def wilson_lower(p: str, n: str, z: Decimal) -> str:
 
 
 def degraded(quality: Quality) -> str:
-    """The bad ratio in each window whose limit is crossed, by segment."""
-    return "\nor\n".join(_crossed(quality, limit) for limit in quality.limits)
+    """The bad ratio in each window whose limit is crossed, by segment, while the monitor is not blind."""
+    crossed = "\nor\n".join(_crossed(quality, limit) for limit in quality.limits)
+    blind = select(metrics.BLIND, cause=UNJUDGED, stage=(ALL, quality.stage.name))
+    return f"(\n{crossed}\n)\nunless on () {blind}"
 
 
 def _crossed(quality: Quality, limit: Limit) -> str:
@@ -122,34 +152,85 @@ def _crossed(quality: Quality, limit: Limit) -> str:
     return f"({crossed})"
 
 
-def _facts(journey: Journey) -> Iterator[Recording]:
-    """What is to be said of each experience that is degraded, of the window in which it is worst."""
-    one = "stage, experience, segment"
-    now = f"topk by ({one}, severity) (1, {metrics.DEGRADED})"
-    lately = f"topk by ({one}, severity) (1, {held(metrics.DEGRADED)})"
-    yield Recording(metrics.WORST, f"{now}\nor on ({one}, severity) {lately}")
-    each = f"({metrics.WORST} * 0 + 1) * on"
+def _reason(stage: Stage, severity: Severity) -> str:
+    """What is degraded and not explained by the stage's own silence; of a ticket, not by its page either."""
+    reason = select(metrics.DEGRADED, stage=stage.name, severity=severity)
+    reason += f"\nunless on () {select(metrics.SILENT, stage=stage.name)}"
+    if severity == "ticket":
+        reason += f"\nunless on () {select(metrics.WORST, stage=stage.name, severity='page')}"
+    return reason
+
+
+def apart(severity: Severity) -> str:
+    """The labels by which alerts on degraded stages are told apart: a page for each stage, a ticket for each
+    experience."""
+    return "stage" if severity == "page" else "stage, experience"
+
+
+def _worst(stage: Stage, severity: Severity) -> str:
+    """What the alert names: as long as anything that it stands for is degraded, and `HOLD_S` longer, that
+    which was worst when it began.
+
+    A series here means what was recorded at the evaluation before. So: what is named, if it is crossed now;
+    or else what was told of it, while anything is held; or else what begins, everybody together before the
+    segments, and of two that are equally bad the experience that the journey file names first.
+    """
+    about = {"stage": stage.name, "severity": severity}
+    some, before, by = select(metrics.REASON, **about), select(metrics.WORST, **about), apart(severity)
+    everybody = "\n  or ".join(
+        select(metrics.REASON, **about, experience=experience.name, segment=ALL)
+        for experience in stage.experiences
+    )
+    of_all = select(metrics.REASON, **about, segment=ALL)
+    return (
+        f"topk by ({by}) (1, {some} and on (experience, segment) {before})\n"
+        f"or on ({by}) ({before} and on ({by}) {held(some, severity)})\n"
+        f"or on ({by}) topk by ({by}) (1, {everybody}\n  or ({some} unless on (experience) {of_all}))"
+    )
+
+
+ONE = "stage, experience, segment, severity"
+
+
+def _told(journey: Journey) -> Iterator[Recording]:
+    """What is to be said of the worst, as it was when its limit was last crossed."""
     for record, counts in ((metrics.WORST_EVENTS, metrics.EVENTS_SUM), (metrics.WORST_BAD, metrics.BAD_SUM)):
-        yield Recording(record, f"{each} ({one}, window) group_left () {counts}")
+        yield Recording(record, _when_crossed(record, counts, by="stage, experience, segment, window"))
     reasons = f"sum by (stage, reason, window) ({metrics.WINDOW_REASONS.name}) > 0"
+    most = f"topk by (stage, window) (1, {reasons})"
     yield Recording(
         metrics.WORST_REASON,
-        f"{each} (stage, window) group_left (reason) topk by (stage, window) (1, {reasons})",
+        _when_crossed(metrics.WORST_REASON, most, by="stage, window", brings="reason"),
     )
     segments = f'label_replace({metrics.BAD_SUM}{{segment!="{ALL}"}} > 0, "hits", "$1", "segment", "(.*)")'
-    yield Recording(
-        metrics.WORST_SEGMENT,
-        f"{each} (stage, experience, window) group_left (hits)"
-        f" topk by (stage, experience, window) (1, {segments})",
-    )
+    most = f"topk by (stage, experience, window) (1, {segments})"
+    itself = f'label_replace({metrics.WORST_BAD}{{segment!="{ALL}"}}, "hits", "$1", "segment", "(.*)")'
+    others = _when_crossed(metrics.WORST_SEGMENT, most, by="stage, experience, window", brings="hits")
+    yield Recording(metrics.WORST_SEGMENT, f"{itself}\nor on ({ONE}) {others}")
     for stage in journey.stages:
         changes = select(metrics.LAST_CHANGE.name, stage=(stage.name, ALL))
         yield Recording(metrics.CHANGED, f"topk(1, max by (kind, title) ({changes}))", {"stage": stage.name})
-    yield Recording(metrics.WORST_CHANGE, f"{each} (stage) group_left (title) {metrics.CHANGED}")
+    changed = _of_each(metrics.WORST, metrics.CHANGED, by="stage", brings="title")
+    yield Recording(metrics.WORST_CHANGE, changed)
+
+
+def _when_crossed(record: str, expr: str, *, by: str, brings: str = "") -> str:
+    """The value of `expr` for each worst window that is crossed now, or else what was recorded before."""
+    now = _of_each(f"({metrics.WORST} and {metrics.REASON})", expr, by=by, brings=brings)
+    return f"{now}\nor on ({ONE}) ({record} and on ({ONE}, window) {metrics.WORST})"
+
+
+def _of_each(worst: str, expr: str, *, by: str, brings: str) -> str:
+    """The value of `expr` for each of the worst, with its labels and the label that `expr` brings.
+
+    PromQL joins labels only by calculating with both values, so one must be made neutral: `* 0 + 1` turns
+    every worst ratio into a 1, which leaves the value of the other side as it is.
+    """
+    return f"({worst} * 0 + 1) * on ({by}) group_left ({brings}) {expr}"
 
 
 def silent(stage: Stage) -> str:
-    """How many events were expected in each window that has none.
+    """How many events were expected in each window that has none, if the monitor has seen all of it.
 
     By the declared rhythm; without one, by what came a week ago, in opening hours.
     """
@@ -163,7 +244,8 @@ def silent(stage: Stage) -> str:
     waiting = select(metrics.CONSUMER_LAG.name, topic=stage.topic)
     return (
         f"{expected} >= {number(SILENT_EXPECTED)}\n  and {came} == 0\n"
-        f"unless on () sum({waiting}) > 0"  # what waits to be read was not silent
+        f"unless on () sum({waiting}) > 0\n"  # what waits to be read was not silent
+        f"unless on (window) {select(metrics.BLIND_LATELY, stage=(ALL, stage.name))}"
     )
 
 
@@ -172,14 +254,19 @@ def _troubles(journey: Journey) -> Iterator[Recording]:
     for stage in journey.stages:
         if silence_severity(stage) != "page":
             continue
-        bad = select(metrics.WORST, stage=stage.name, segment=ALL, severity="page")
-        quiet = held(select(metrics.SILENT, stage=stage.name))
+        bad = lately(select(metrics.DEGRADED, stage=stage.name, segment=ALL, severity="page"), EXPLAINS_S)
+        quiet = lately(select(metrics.SILENT, stage=stage.name), EXPLAINS_S)
         yield Recording(metrics.TROUBLE, f"count by (stage) ({bad} or {quiet})", {"stage": stage.name})
 
 
-def held(selector: str) -> str:
-    """The series as it was at its highest within `HOLD_S`."""
-    return f"max_over_time({selector}[{HOLD_S}s])"
+def lately(selector: str, seconds: int) -> str:
+    """Each series as it was last within this time, also one that has ended since."""
+    return f"last_over_time({selector}[{seconds}s])"
+
+
+def held(selector: str, severity: Severity) -> str:
+    """Each reason for as long as it keeps an alert going."""
+    return lately(selector, HOLD_S[severity])
 
 
 def _blind(journey: Journey) -> Iterator[Recording]:
@@ -196,9 +283,11 @@ def _blind(journey: Journey) -> Iterator[Recording]:
     for stage in journey.stages:
         lag = select(metrics.EVENT_LAG.name, topic=stage.topic)
         yield Recording(metrics.BLIND, f"count({lag} > {LAG_S})", {"cause": "lag", "stage": stage.name})
-
-
-# -- what alerts ask -------------------------------------------------------------------------------------
+    for window in WINDOWS:
+        if window.label in SILENT_WINDOWS:
+            blind = f"{select(metrics.BLIND, cause=UNJUDGED)}[{window.ms // 1000 + SETTLE_S}s]"
+            counted = f"sum by (stage) (count_over_time({blind}))"
+            yield Recording(metrics.BLIND_LATELY, counted, {"window": window.label})
 
 
 UNJUDGED = ("no_worker", "not_counted", "lag")
@@ -206,7 +295,6 @@ UNJUDGED = ("no_worker", "not_counted", "lag")
 what it counted others count now."""
 
 
-def unless_explained(expr: str, stage: Stage, upstream: tuple[str, ...]) -> str:
-    """The expression, silent while the monitor is blind or a stage before this one is in trouble."""
-    expr = f"{expr}\nunless on () {select(metrics.BLIND, cause=UNJUDGED, stage=(ALL, stage.name))}"
-    return f"{expr}\nunless on () {select(metrics.TROUBLE, stage=upstream)}" if upstream else expr
+def _unless_in_trouble(stages: tuple[str, ...]) -> str:
+    """What these stages explain is no reason to alert."""
+    return f"\nunless on () {select(metrics.TROUBLE, stage=stages)}" if stages else ""

@@ -1,13 +1,15 @@
 """Where alerts go, when, and which silence which: Alertmanager's configuration, and the names Grafana shares.
 
 `depends_on` in the journey file becomes inhibition: who is paged for a stage is not paged for what it drags
-along. The same suppression stands in the expressions (`promql`), because Grafana's alerts cannot inhibit.
+along. The same suppression stands in the expressions (`promql`), because Grafana's alerts cannot inhibit;
+there it keeps new alerts from beginning, here it also keeps quiet about those that are held.
 """
 
 from typing import Any
 
+from monitor.alerts import INHIBITOR, NOBODY
 from monitor.journey import ALL, Journey
-from monitor.promql import UNJUDGED
+from monitor.links import webhook
 from monitor.rules import upstream
 
 ROUTES = ("page", "ticket", "heartbeat")
@@ -37,16 +39,22 @@ def alertmanager(journey: Journey) -> dict[str, Any]:
             "group_by": GROUP_BY,
             **WAIT,
             **REPEAT,
-            "routes": [_route(severity) for severity in ROUTES],
+            "routes": [
+                {"matchers": [f'severity="{NOBODY}"'], "receiver": receiver(NOBODY)},
+                *(_route(severity) for severity in ROUTES),
+            ],
         },
-        "time_intervals": [{"name": NIGHTS_AND_WEEKENDS, "time_intervals": _nights_and_weekends(journey)}],
+        "time_intervals": [{"name": NIGHTS_AND_WEEKENDS, "time_intervals": nights_and_weekends(journey)}],
         "inhibit_rules": _inhibitions(journey),
         "receivers": [
-            {
-                "name": receiver(severity),
-                "webhook_configs": [{"url": f"{journey.links.webhook}/{severity}", "send_resolved": True}],
-            }
-            for severity in ROUTES
+            {"name": receiver(NOBODY)},
+            *(
+                {
+                    "name": receiver(severity),
+                    "webhook_configs": [{"url": webhook(journey, severity), "send_resolved": True}],
+                }
+                for severity in ROUTES
+            ),
         ],
     }
 
@@ -60,38 +68,31 @@ def _route(severity: str) -> dict[str, Any]:
     return route
 
 
-def _nights_and_weekends(journey: Journey) -> list[dict[str, Any]]:
+def nights_and_weekends(journey: Journey) -> list[dict[str, Any]]:
+    """When tickets wait, as Alertmanager and Grafana read it."""
     place = {"location": journey.timezone}
     night = [{"start_time": "00:00", "end_time": "08:00"}, {"start_time": "20:00", "end_time": "24:00"}]
     return [{"times": night, **place}, {"weekdays": ["saturday", "sunday"], **place}]
 
 
 def _inhibitions(journey: Journey) -> list[dict[str, Any]]:
-    """From the widest to the narrowest: the monitor, the stage before, the stage itself, everybody in it."""
+    """From the widest to the narrowest: the monitor, the stage before, the stage itself, its page."""
     stages = 'alertname=~"StageDegraded|StageSilent"'
-    unjudged = f'alertname="MonitorBlind", cause=~"{"|".join(UNJUDGED)}"'
-    blind = (
-        _inhibit(f'{unjudged}, stage="{ALL}"', stages),
-        _inhibit(f'{unjudged}, stage!="{ALL}"', stages, "stage"),
-    )
+
+    def inhibitor(because: str, stage: str) -> str:
+        return f'alertname="{INHIBITOR}", because="{because}", {stage}'
+
     before = [
-        _inhibit(
-            f'{source}, severity="page", stage=~"{"|".join(earlier)}"', f'{stages}, stage="{stage.name}"'
-        )
+        _inhibit(inhibitor("trouble", f'stage=~"{"|".join(earlier)}"'), f'{stages}, stage="{stage.name}"')
         for stage in journey.stages
         if (earlier := upstream(journey, stage))
-        for source in ('alertname="StageSilent"', f'alertname="StageDegraded", segment="{ALL}"')
     ]
     return [
-        *blind,
+        _inhibit(inhibitor("blind", f'stage="{ALL}"'), stages),
+        _inhibit(inhibitor("blind", f'stage!="{ALL}"'), stages, "stage"),
         *before,
-        _inhibit('alertname="StageSilent"', 'alertname="StageDegraded"', "stage"),
-        _inhibit(
-            f'alertname="StageDegraded", segment="{ALL}"',
-            f'alertname="StageDegraded", segment!="{ALL}"',
-            *("stage", "experience", "severity"),
-        ),
-        _inhibit('severity="page"', 'severity="ticket"', "alertname", "stage", "experience", "segment"),
+        _inhibit(inhibitor("silent", 'stage!=""'), 'alertname="StageDegraded"', "stage"),
+        _inhibit('severity="page"', 'severity="ticket"', "alertname", "stage"),
     ]
 
 

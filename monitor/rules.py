@@ -21,9 +21,18 @@ had hundreds of false silences, at 14 still some, at 20 none (`tests/bench/alert
 
 SILENT_WINDOWS = ("1m", "5m", "30m", "1h", "2h", "6h", "1d")
 
-HOLD_S = 299
+HOLD_S: dict[Severity, int] = {"page": 299, "ticket": 3599}
 """An alert goes on for this long after its last reason, or it would end and begin anew all the time. Five
-minutes but for a second: a sample just on the edge counts for Prometheus 2 and does not for 3."""
+minutes; a ticket an hour, for its windows are hours and days long and linger around the limit: held like a
+page, one fault was 23 tickets. A second less: a sample just on the edge counts for Prometheus 2 only."""
+
+EXPLAINS_S = 59
+"""A stage in trouble explains what it drags along for a minute more, for that recovers a little later; any
+longer, and the page for what stays bad would come late."""
+
+SETTLE_S = 59
+"""After the monitor was blind older events still arrive for a while: a window is not called silent before all
+of it, and so much before it, was seen."""
 
 LAG_S = 60
 """Windows lag when the consumer does: beyond this a stage is not judged, and the monitor says so instead."""
@@ -66,6 +75,11 @@ def _by_target(journey: Journey, experience: Experience) -> dict[Decimal, tuple[
         target = experience.target_for(segment)
         found[target] = (*found.get(target, ()), segment)
     return found
+
+
+def severities(stage: Stage) -> tuple[Severity, ...]:
+    """How loud its degradation may be."""
+    return ("ticket",) if stage.kind in TICKETS_ONLY else ("page", "ticket")
 
 
 def silence_severity(stage: Stage) -> Severity:

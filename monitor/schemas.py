@@ -1,14 +1,21 @@
-"""What services need to know: JSON Schema of events, AsyncAPI of the topics, list of the topics."""
+"""What services and Kafka's operators must know: JSON Schema of events, AsyncAPI and list of the topics."""
 
 from typing import Any
 
 import msgspec
 
+from monitor import change
 from monitor.event import Event
 from monitor.journey import Journey, Stage
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 REQUIRED = ["id", "time", "stage", "outcome"]
+
+GROUP = "touchpoint-monitor"
+"""Prefix of changelogs: the group of workers unless their settings name another."""
+
+DEAD_LETTER_BYTES = 16 * 1024 * 1024
+"""A dead letter holds what its source topic took, and why it was refused; Kafka's own limit is 1 MiB."""
 
 
 def event_schema(journey: Journey) -> dict[str, Any]:
@@ -47,6 +54,15 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return next(one for one in kinds if one.get("type") != "null")
 
 
+def change_schema(journey: Journey) -> dict[str, Any]:
+    """JSON Schema of a change; without a stage it is about all of them."""
+    schema = msgspec.json.schema_components([change.Record])[1]["Record"]
+    schema["properties"]["stage"] = {"enum": [*(stage.name for stage in journey.stages), None]}
+    return {"title": f"Touchpoint change: {journey.title}"} | {
+        key: schema[key] for key in ("type", "required", "properties")
+    }
+
+
 def asyncapi(journey: Journey) -> dict[str, Any]:
     """AsyncAPI 3 of every topic a service may write to, and of the dead letters it may read."""
     channels: dict[str, Any] = {}
@@ -68,6 +84,12 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
             "action": "send",
             "channel": {"$ref": f"#/channels/{name}_dead_letters"},
         }
+    channels[CHANGES] = {
+        "address": journey.changes_topic,
+        "title": "Deploys, incidents and other changes",
+        "messages": {"change": {"$ref": "#/components/messages/change"}},
+    }
+    operations["read_changes"] = {"action": "receive", "channel": {"$ref": f"#/channels/{CHANGES}"}}
     event = {key: value for key, value in event_schema(journey).items() if key not in ("$schema", "$id")}
     headers = {f"dlq.{name}": {"type": "string"} for name in DEAD_LETTER_HEADERS}
     return {
@@ -82,6 +104,10 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
                     "title": "Touchpoint event",
                     "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": event},
                 },
+                "change": {
+                    "title": "Something changed",
+                    "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": change_schema(journey)},
+                },
                 "dead_letter": {
                     "title": "Refused record, byte for byte",
                     "headers": {"type": "object", "properties": headers},
@@ -92,19 +118,49 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
     }
 
 
+CHANGES = "journey-changes"
+"""A channel of all stages: no stage's name has a hyphen."""
+
 SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 
 DEAD_LETTER_HEADERS = ("reason", "error", "topic", "partition", "offset", "timestamp", "attempt")
 
 
 def topic_list(journey: Journey) -> dict[str, Any]:
-    """The topics of services: events in, dead letters out. `touchpoint topics` creates them and our own."""
-    return {"topics": [one for stage in journey.stages for one in _topics(stage)]}
+    """Every topic, for who creates them by hand; `touchpoint topics` and workers create the same.
+
+    Where no number of partitions is given, any will do; `partitions_as` names the topic that has the same.
+    """
+    found = [one for stage in journey.stages for one in _topics(stage)]
+    if journey.journeys is not None:
+        found += _topics_of_journeys()
+    return {"topics": [*found, {"name": journey.changes_topic, "holds": "changes", "partitions": 1}]}
+
+
+def _topics_of_journeys() -> list[dict[str, Any]]:
+    steps = f"{GROUP}-journey-steps"
+    return [
+        {"name": steps, "holds": "steps of journeys, written by workers only"},
+        {
+            "name": f"{GROUP}-journeys-kept-changelog",
+            "holds": "journeys, written by workers only",
+            "partitions_as": steps,
+            "config": {"cleanup.policy": "compact"},
+        },
+    ]
 
 
 def _topics(stage: Stage) -> list[dict[str, Any]]:
     partitions = {} if stage.partitions is None else {"partitions": stage.partitions}
+    limit = {"max.message.bytes": str(DEAD_LETTER_BYTES)}
     return [
         {"name": stage.topic, "stage": stage.name, "holds": "events", **partitions},
-        {"name": stage.dead_letter_topic, "stage": stage.name, "holds": "dead letters"},
+        {"name": stage.dead_letter_topic, "stage": stage.name, "holds": "dead letters", "config": limit},
+        {
+            "name": f"{GROUP}-{stage.name}-changelog",
+            "stage": stage.name,
+            "holds": "counts, written by workers only",
+            "partitions_as": stage.topic,
+            "config": {"cleanup.policy": "compact"},
+        },
     ]

@@ -15,10 +15,11 @@ from typing import Any
 
 import orjson
 
-from monitor.encounter import Shape, pick, time_text
+from monitor.encounter import ANSWERED, Shape, pick, time_text
 from monitor.faults import BAD_EVENTS, EFFECTS, MALFORMED, STAGE_SILENT, Effect, Fault
 from monitor.journey import Journey, Stage
 from monitor.journey_file import zone
+from monitor.judging import ASKED, FOLLOWED_UP, is_unhappy
 
 HOUR_MS = 3_600_000
 END_MS = 10 * 365 * 24 * HOUR_MS
@@ -40,6 +41,7 @@ CHAIN = ("web_checkout", "warehouse", "delivery", "feedback")
 ORDERS_AFTER_VISIT = 0.05  # share of store visits that end in a web order
 CALLS_OF_ORDERS = 1 / 3  # share of calls that belong to an order; the others come on their own
 SCRATCHES = 0.015  # share of packed orders the seller rings about
+CONTACTED = 0.8  # share of unhappy answers that somebody follows up within two days
 CALLS_AHEAD = 0.2  # share of deliveries with a call half an hour ahead promised
 
 Act = Callable[[float], "SimulatedEvent | None"]
@@ -127,7 +129,8 @@ class Simulator:
             self._plan(per_hour)
         for name, arrivals in per_hour.items():
             if name not in CHAIN or not self._share:
-                self._expect(self._shapes[name], arrivals, self._single, float(start_ms))
+                shape = self._shapes[name]
+                self._expect(shape, arrivals / shape.events_each, self._single, float(start_ms))
             elif name == CHAIN[0]:
                 self._expect(self._shapes[name], arrivals, self._checkout, float(start_ms))
 
@@ -141,7 +144,8 @@ class Simulator:
     def _plan(self, per_hour: dict[str, float]) -> None:
         """Choose the shares that move on such that every stage gets about what it expects."""
         flow = per_hour["web_checkout"]
-        for upstream, name, events in zip(CHAIN, CHAIN[1:], (1, 1 + CALLS_AHEAD, 1), strict=False):
+        each = (1, 1 + CALLS_AHEAD, self._shapes["feedback"].events_each)
+        for upstream, name, events in zip(CHAIN, CHAIN[1:], each, strict=False):
             bad = self._shapes[upstream].share_bad.get("outcome", {}).get(None, 0.0)
             flow *= 1.0 if upstream == "delivery" else 1 - bad
             self._share[name] = min(1.0, per_hour[name] / events / flow)
@@ -214,6 +218,8 @@ class Simulator:
 
     def _single(self, shape: Shape, who: _Customer, at: float) -> SimulatedEvent | None:
         """An encounter nothing has to come before."""
+        if shape.asks:
+            return self._ask(shape, who, at)
         event = self._encounter(shape, who, at)
         if shape.stage.name == "store" and self._chance("order"):
             checkout = partial(self._checkout, self._shapes["web_checkout"], who)
@@ -299,14 +305,33 @@ class Simulator:
             who.trouble = True
             shape.blame(event, "late")
         if self._chance("feedback"):
-            self._push(self._later(at, 20, 30), partial(self._feedback, who))
+            survey = self._shapes["feedback"]
+            comes = self._ask if survey.asks else self._feedback
+            self._push(self._later(at, 20, 30), partial(comes, survey, who))
         return self._send(shape, event, at, f"h-{who.journey_id}")
 
-    def _feedback(self, who: _Customer, at: float) -> SimulatedEvent | None:
+    def _ask(self, shape: Shape, who: _Customer, at: float) -> SimulatedEvent | None:
+        """Most of those asked say nothing."""
+        event = self._base(shape, who, at) | {"outcome": ASKED}
+        shape.tell(event, self._rng.random, who.partner)
+        if self._rng.random() < ANSWERED:
+            self._push(self._later(at, 0.1, 24), partial(self._feedback, shape, who))
+        return self._send(shape, event, at, who.ref)
+
+    def _feedback(self, shape: Shape, who: _Customer, at: float) -> SimulatedEvent | None:
         """About one journey in nine meets trouble, so detractors stay as frequent as is healthy."""
         mood = 0.1 if who.wow else 5.0 if who.trouble else 0.5
-        shape = self._shapes["feedback"]
-        return self._send(shape, self._encounter(shape, who, at, mood), at, who.ref)
+        event = self._encounter(shape, who, at, mood)
+        score = event.get("score")
+        if shape.follows_up and score and is_unhappy(**score) and self._rng.random() < CONTACTED:
+            self._push(self._later(at, 2, 44), partial(self._follow_up, shape, who))
+        return self._send(shape, event, at, who.ref)
+
+    def _follow_up(self, shape: Shape, who: _Customer, at: float) -> SimulatedEvent | None:
+        """Somebody who was unhappy hears from the company, by whatever way it has."""
+        event = self._base(shape, who, at) | {"outcome": FOLLOWED_UP, "initiator": "company"}
+        shape.tell(event, self._rng.random, who.partner)
+        return self._send(shape, event, at, who.ref)
 
     def _handoff(self, who: _Customer) -> dict[str, str]:
         return {"id": f"h-{who.journey_id}", "from": "warehouse", "to": who.partner or "delivery"}

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from monitor.change import Change
 from monitor.journey import OTHER, Experience, Journey, Stage
+from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
 from monitor.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.limits import State, state
 from monitor.measures import Share, headline_window
@@ -14,6 +15,9 @@ from monitor.windows import WINDOW_LABELS, Numbers, StageWindows
 MIN_SEGMENT_EVENTS = 10
 """Below this a segment is not called the worst served; three failures of four say little."""
 
+MIN_GROUP = 5
+"""What staff answer is shown only of this many or more together: in a smaller group people are known by
+their answers. The least that surveys of employees usually name."""
 
 SEVERITY = {State.QUIET: 0, State.GOOD: 1, State.BELOW: 2, State.DEGRADED: 3}
 
@@ -32,15 +36,6 @@ class Headline:
         """Quality against target; infinite without events, so that silence is never the weakest."""
         attainment = self.share.attainment(self.experience.target)
         return float("inf") if attainment is None else attainment
-
-
-@dataclass(frozen=True, slots=True)
-class PartitionLag:
-    """How far one partition is behind."""
-
-    partition: int
-    records: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -141,6 +136,7 @@ class Snapshot:
     worker: str = ""
     changes: tuple[Change, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    journeys: JourneysSnapshot | None = None
 
 
 def stage_snapshot(

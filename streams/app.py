@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Mapping
+from functools import partial
 from typing import Any
 
 import faust
@@ -12,20 +13,24 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from monitor.event import AHEAD_MS, Codec
-from monitor.journey import Journey
-from monitor.snapshot import PartitionLag
+from monitor.journey import Journey, Stage
+from monitor.journeys_snapshot import PartitionLag
 from streams.clock import SteadyClock
+from streams.journey_processor import JourneyProcessor
+from streams.kafka_errors import in_words
 from streams.outgoing import Outgoing
-from streams.processor import FLUSH_S, StageProcessor
+from streams.processor import FLUSH_S, Processor
 from streams.read_back import ReadBack
 from streams.recovery import Progress
 from streams.security import broker_credentials, kafka_options
-from streams.settings import Settings
+from streams.settings import MAX_SESSION_S, Settings
 from streams.sightings import Sightings
+from streams.stage_processor import StageProcessor
+from streams.step_sender import StepSender
 from streams.tables import PaneTable, TableManager
-from streams.topics import MAX_RECORD_BYTES, changelog_topic
-from streams.transport import BatchSchema, Transport
-from streams.watchdog import Watchdog
+from streams.topics import JOURNEYS, MAX_RECORD_BYTES, changelog_topic, steps_topic
+from streams.transport import FAUST_LOG, BatchSchema, Transport
+from streams.watchdog import CHECK_S, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +43,21 @@ PULSE_S = 4.0
 STALLED_S = 15.0
 """A worker that has committed nothing of its work for so long is not ready; a commit comes every second."""
 
+REBALANCE_S = 60.0
+"""How long the group waits for its slowest member, which first writes what it has folded."""
+
+JOIN_S = 2 * REBALANCE_S
+"""How long joining the group may take: until its slowest member is there, and again until its leader has
+assigned the partitions. Only after that does the watchdog's patience begin."""
+
 BUFFERED_BATCHES = 8
 """Batches waiting for an agent; together with POLL_RECORDS this bounds the memory of a backlog."""
 
 
 class App(faust.App):
     """The worker's Faust app. `failure` is set once, by whatever makes the worker unable to go on."""
+
+    logger = FAUST_LOG
 
     def __init__(
         self,
@@ -68,7 +82,8 @@ class App(faust.App):
             stream_buffer_maxsize=BUFFERED_BATCHES,
             broker_session_timeout=settings.session_timeout_s,
             broker_heartbeat_interval=settings.session_timeout_s / 10,
-            broker_rebalance_timeout=60,
+            broker_request_timeout=MAX_SESSION_S,
+            broker_rebalance_timeout=REBALANCE_S,
             broker_max_poll_records=POLL_RECORDS,
             broker_commit_interval=1.0,
             consumer_auto_offset_reset="earliest",
@@ -83,26 +98,42 @@ class App(faust.App):
         self._clock = SteadyClock()
         self._pulse_s = asyncio.get_running_loop().time()
         self._watchdog = Watchdog(self._work_state, settings.watchdog_s)
+        self._join_watchdog = Watchdog(self._join_state, JOIN_S + settings.watchdog_s)
         self.recovery_progress = Progress()
         self.partition_total = sum(counts.values())
         self.failure: str | None = None
         self._failed = asyncio.Event()
-        self.processors = [
-            StageProcessor(
-                journey,
-                stage,
-                changelog_topic(settings.group, stage.name),
-                self._produce,
-                Codec(journey, stage, refuse_personal_data=settings.refuse_personal_data),
-            )
-            for stage in journey.stages
-        ]
+        self.stages = [self._stage(journey, stage, counts) for stage in journey.stages]
+        self.journeys = self._journeys(journey, counts) if journey.journeys is not None else None
+        self.processors: list[Processor[Any]] = [*self.stages, *([self.journeys] if self.journeys else [])]
         for processor in self.processors:
-            self._declare(processor, counts[processor.stage.topic])
+            self._declare(processor, counts[processor.topic])
 
-    def _declare(self, processor: StageProcessor, partitions: int) -> None:
+    def _stage(self, journey: Journey, stage: Stage, counts: Mapping[str, int]) -> StageProcessor:
+        topic = steps_topic(self._settings.group)
+        is_read_up = partial(self._is_read_up, stage.topic)
+        return StageProcessor(
+            journey,
+            stage,
+            changelog_topic(self._settings.group, stage.name),
+            self._produce,
+            Codec(journey, stage, refuse_personal_data=self._settings.refuse_personal_data),
+            StepSender(stage.name, topic, counts[topic], is_read_up) if journey.journeys else None,
+        )
+
+    def _journeys(self, journey: Journey, counts: Mapping[str, int]) -> JourneyProcessor:
+        group = self._settings.group
+        sources = ((stage.name, p) for stage in journey.stages for p in range(counts[stage.topic]))
+        return JourneyProcessor(
+            journey, steps_topic(group), changelog_topic(group, JOURNEYS), self._produce, frozenset(sources)
+        )
+
+    def _is_read_up(self, topic: str, partition: int, folded: int | None) -> bool:
+        return bool(self.consumer.is_read_up(TP(topic, partition), folded))
+
+    def _declare(self, processor: Processor[Any], partitions: int) -> None:
         self.tables.add(PaneTable(self, processor, partitions))
-        topic = self.topic(processor.stage.topic, schema=BatchSchema(), partitions=partitions)
+        topic = self.topic(processor.topic, schema=BatchSchema(), partitions=partitions)
 
         async def fold(stream: Any) -> None:
             try:
@@ -112,19 +143,19 @@ class App(faust.App):
                     if is_owned and self.is_current(event.message):
                         processor.fold(event.message, self._clock.now_ms())
             except Exception as error:
-                self.fail(f"stage {processor.stage.name} cannot be folded", error)
+                self.fail(f"{processor.topic} cannot be folded", error)
                 raise
 
-        self.agent(topic, name=f"fold-{processor.stage.name}")(fold)
+        self.agent(topic, name=f"fold-{processor.name}")(fold)
 
     async def recall(
-        self, processor: StageProcessor, partitions: frozenset[int], is_current: Callable[[], bool]
+        self, processor: Processor[Any], partitions: frozenset[int], is_current: Callable[[], bool]
     ) -> dict[int, Sightings]:
         """The ids of a stage with `dedupe_s`, read back where they are not known up to what is committed."""
-        dedupe_ms = processor.stage.dedupe_ms
-        if not dedupe_ms:
+        dedupe_ms = processor.dedupe_ms
+        if not dedupe_ms or not isinstance(processor, StageProcessor):
             return {}
-        committed = await self.consumer.committed_offsets(processor.stage.topic, partitions)
+        committed = await self.consumer.committed_offsets(processor.topic, partitions)
         ends = {tp: at for tp, at in committed.items() if not processor.knows_ids_before(tp.partition, at)}
         found = {tp.partition: Sightings(dedupe_ms) for tp in ends}
         if not any(ends.values()):
@@ -140,13 +171,14 @@ class App(faust.App):
             found[tp.partition].continue_at(at)
         took_s = asyncio.get_running_loop().time() - started_s
         ids = sum(map(len, found.values()))
-        log.info("stage %s: %s ids read back in %.1f s", processor.stage.name, f"{ids:,}", took_s)
+        log.info("stage %s: %s ids read back in %.1f s", processor.name, f"{ids:,}", took_s)
         return found
 
-    def fail(self, what: str, error: Exception) -> None:
+    def fail(self, what: str, error: BaseException) -> None:
         """Report that the worker cannot go on; the first report is the one that counts."""
-        log.error("%s: %r", what, error, exc_info=error)
-        self.failure = self.failure or f"{what}: {type(error).__name__}: {error}"
+        level = logging.INFO if isinstance(error, KafkaError) else logging.ERROR
+        log.log(level, "%s: %r", what, error, exc_info=error)
+        self.failure = self.failure or f"{what}: {in_words(error, self._settings)}"
         self._failed.set()
 
     def tell_recovering(self, records: int) -> None:
@@ -183,17 +215,17 @@ class App(faust.App):
         sent: Awaitable[Any] = await self.producer.send(topic, key, value, partition, None, headers)
         return sent
 
-    async def flush_until(self, processor: StageProcessor, stop: asyncio.Event) -> None:
-        """Write the stage's counts every `FLUSH_S`, and once more at the end; an error ends the worker."""
+    async def flush_until(self, processor: Processor[Any], stop: asyncio.Event) -> None:
+        """Write the counts every `FLUSH_S`, and once more at the end; an error ends the worker."""
         try:
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
                 await processor.flush(self.acknowledge)
         except Exception as error:
-            self.fail(f"stage {processor.stage.name} cannot write", error)
+            self.fail(f"counts of {processor.name} cannot be written", error)
 
-    def lags(self, processor: StageProcessor, now_s: float) -> tuple[PartitionLag, ...]:
+    def lags(self, processor: Processor[Any], now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""
         found = []
         for partition, waiting in self._waiting(processor).items():
@@ -201,10 +233,9 @@ class App(faust.App):
             found.append(PartitionLag(partition, waiting, max(behind_s, 0) if waiting else 0))
         return tuple(found)
 
-    def _waiting(self, processor: StageProcessor) -> dict[int, int]:
+    def _waiting(self, processor: Processor[Any]) -> dict[int, int]:
         """Records not yet read, by partition."""
-        topic = processor.stage.topic
-        return {p: self.consumer.unread(TP(topic, p)) for p in sorted(processor.owned or ())}
+        return {p: self.consumer.unread(TP(processor.topic, p)) for p in sorted(processor.owned or ())}
 
     @property
     def is_ready(self) -> bool:
@@ -222,13 +253,17 @@ class App(faust.App):
         if any(processor.owned is None for processor in self.processors):
             recovery = self.tables.recovery
             if not recovery.in_recovery:
-                return None  # joining the group takes as long as its slowest member
+                return None  # joining the group has a patience of its own
             return (self.consumer_generation_id, frozenset(recovery.active_offsets.items()))
         if not any(
             processor.unwritten or sum(self._waiting(processor).values()) for processor in self.processors
         ):
             return None
         return (self.consumer_generation_id, self.consumer.committed())
+
+    def _join_state(self) -> Hashable | None:
+        """The generation that this worker was last in; None unless it waits for a new one."""
+        return self.consumer_generation_id if self.hears_kafka and self.consumer.is_joining else None
 
     async def feel_pulse(self) -> None:
         """Ask Kafka for its metadata every `PULSE_S`: without traffic, nothing else tells that it is gone."""
@@ -271,23 +306,34 @@ class App(faust.App):
     async def wait_for_failure(self) -> str:
         """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
         barking = asyncio.ensure_future(self._watchdog.bark())
+        joining = asyncio.ensure_future(self._join_watchdog.bark())
         waiting = {asyncio.ensure_future(event.wait()) for event in (self._failed, self._crashed)}
+        waiting |= {barking, joining, asyncio.ensure_future(self._hear_refusal())}
         try:
-            await asyncio.wait({barking, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()
-            barking.cancel()
         if barking.done() and not self.hears_kafka:
             silent_s = asyncio.get_running_loop().time() - self._pulse_s
             return f"Kafka has not answered for {silent_s:.0f} s"
         if barking.done():
             return f"no progress for {barking.result():.0f} s: nothing more is recovered, read or committed"
-        return self.failure or f"Faust stopped: {self.crash_reason!r}"
+        if joining.done():
+            return f"the group {self._settings.group} has assigned no partitions for {joining.result():.0f} s"
+        return self.failure or f"Faust stopped: {in_words(self.crash_reason, self._settings)}"
+
+    async def _hear_refusal(self) -> None:
+        """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""
+        while True:
+            if error := self.consumer.refusal:
+                self.fail("the worker cannot join its group", error)
+            await asyncio.sleep(CHECK_S)
 
     def on_rebalance_start(self) -> None:
         """Answer for no partition any more, at the first word of a rebalance."""
         super().on_rebalance_start()
+        self.consumer.forget_handed()
         for processor in self.processors:
             processor.suspend()
 

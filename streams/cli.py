@@ -38,6 +38,8 @@ from streams.settings import Settings
 if TYPE_CHECKING:
     from streams.traffic import Report
 
+HTTP = "TOUCHPOINT_HTTP"
+
 SETTINGS_HELP = "Settings (environment):\n\n" + "\n\n".join(
     f"{name} ({default}): {meaning}" for name, default, meaning in settings_reader.describe()
 )
@@ -91,8 +93,8 @@ def demo(
     from streams import demo as demo_run
 
     settings = read_settings()
-    if http:
-        settings = _replace("TOUCHPOINT_HTTP", http)
+    if http is not None:
+        settings = _with_http(http)
     journey = read_journey(settings.journey)
     faults = _faults(fault or (), journey)
     summary = run(
@@ -110,11 +112,12 @@ def _faults(texts: Sequence[str], journey: Journey) -> list[Fault]:
         raise failed(str(error)) from None
 
 
-def _replace(name: str, value: str) -> Settings:
+def _with_http(address: str) -> Settings:
+    """The settings with `--http`, which is named where it is wrong."""
     try:
-        return settings_reader.read({**os.environ, name: value})
+        return settings_reader.read({**os.environ, HTTP: address})
     except UserError as error:
-        raise failed(str(error)) from None
+        raise failed(str(error).replace(f"{HTTP}: ", "--http: ")) from None
 
 
 @app.command()
@@ -145,7 +148,7 @@ def pages(
     """
     from streams.pages import Pages
 
-    address = _replace("TOUCHPOINT_HTTP", http).http
+    address = _with_http(http).http
     printer = Pages(typer.echo)
     run(lambda stop: printer.serve(address, stop))
 

@@ -1,7 +1,7 @@
 """The command `touchpoint backtest`."""
 
 import gzip
-import itertools
+import heapq
 import json
 import sys
 import zlib
@@ -19,13 +19,18 @@ from streams.command import failed, read_journey, read_settings
 from streams.terminal import Row, progress, say, show_table
 
 if TYPE_CHECKING:
-    from monitor.backtest import Backtest
+    from monitor.backtest import Backtest, Fired
+    from monitor.event import Refused
     from monitor.history import History
 
 GZIP_MAGIC = b"\x1f\x8b"
 
 PROBLEMS_SHOWN = 20
 """Refused lines that are shown; they are counted all."""
+
+ALERTS_SHOWN = 50
+"""Rows of the table: what somebody reads through. A bad month has thousands; to lay out a table of ten
+thousand takes half a minute."""
 
 TELL_EVERY = 5_000
 """Lines between two redraws of the progress."""
@@ -55,8 +60,11 @@ def backtest(
     settings = read_settings()
     read = read_journey(journey or settings.journey)
     history = History(read, refuse_personal_data=settings.refuse_personal_data)
+    refusals = _Refusals()
     try:
-        problems = list(_read(file, history))
+        _read(file, history, refusals)
+        if not history.counted and history.refused:
+            raise failed(f"{file}: there is no event to judge: {refusals.most_frequent(history)}")
         found = judge(read, history)
         if picture is not None:
             picture.write_text(draw(read, history.heard(), found), encoding="utf-8")
@@ -66,7 +74,7 @@ def backtest(
         raise failed(f"{file}: is cut short or no gzip file") from None
     except OSError as error:
         raise failed(f"{error.filename or file}: {error.strerror or error}") from None
-    for problem in problems:
+    for problem in refusals.shown:
         typer.echo(f"touchpoint: {problem}", err=True)
     counts = {"counted": history.counted, "refused": dict(sorted(history.refused.items()))}
     if as_json:
@@ -75,9 +83,28 @@ def backtest(
         _show(read, history, found)
 
 
-def _read(file: str, history: "History") -> Iterator[str]:
-    """Fill the history; yields what was wrong with the first refused lines."""
-    shown = 0
+class _Refusals:
+    """What is told of refused lines: the first of all, and the first of each reason."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+        self._first: dict[str, str] = {}
+
+    def add(self, number: int, refused: "Refused") -> None:
+        """Remember the line if it is to be told."""
+        if len(self.shown) < PROBLEMS_SHOWN:
+            self.shown.append(f"line {number}: {refused.reason}: {refused.error}")
+        self._first.setdefault(refused.reason, f"line {number}: {refused.error}")
+
+    def most_frequent(self, history: "History") -> str:
+        """How many were refused, most often why, and where that was first."""
+        (reason, n), *others = history.refused.most_common()
+        lines = f"{history.refused.total():,} lines refused"
+        return f"{lines}, {f'{n:,} of them' if others else 'all'} as {reason} ({self._first[reason]})"
+
+
+def _read(file: str, history: "History", refusals: _Refusals) -> None:
+    """Fill the history."""
     with progress(None) as bar:
         task = bar.add_task("read")
         for number, line in enumerate(_lines(file), 1):
@@ -86,9 +113,8 @@ def _read(file: str, history: "History") -> Iterator[str]:
             if not (text := line.strip()):
                 continue
             refused = history.add_line(text)
-            if refused is not None and shown < PROBLEMS_SHOWN:
-                shown += 1
-                yield f"line {number}: {refused.reason}: {refused.error}"
+            if refused is not None:
+                refusals.add(number, refused)
 
 
 def _lines(file: str) -> Iterator[bytes]:
@@ -105,6 +131,17 @@ def _unpacked(stream: IO[bytes]) -> Iterator[bytes]:
     return iter(gzip.open(stream) if packed else stream)
 
 
+def _worst(found: "Backtest") -> list["Fired"]:
+    """What the table shows: pages before tickets, the longest of them, in the order of time."""
+
+    def badness(one: "Fired") -> tuple[bool, int]:
+        ended_ms = found.to_ms if one.resolved_ms is None else one.resolved_ms
+        return one.key.severity == "page", ended_ms - one.noticed_ms
+
+    worst = heapq.nlargest(ALERTS_SHOWN, found.fired, key=badness)
+    return sorted(worst, key=lambda one: (one.noticed_ms, one.key))
+
+
 def _show(journey: Journey, history: "History", found: "Backtest") -> None:
     zone = ZoneInfo(journey.timezone)
 
@@ -113,7 +150,7 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
             return "not yet"
         return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
 
-    rows = (
+    rows = [
         Row(
             (
                 local(one.noticed_ms), local(one.resolved_ms), one.key.severity, one.summary,
@@ -121,8 +158,8 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
             ),
             is_loud=one.key.severity == "page",
         )
-        for one in found.fired
-    )  # fmt: skip
+        for one in _worst(found)
+    ]  # fmt: skip
     headings = (
         f"Noticed ({journey.timezone})",
         "Resolved",
@@ -131,9 +168,10 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
         "Reason",
         "Hits most",
     )
-    first = next(rows, None)
-    if first is not None:
-        show_table(headings, itertools.chain([first], rows))
+    if rows:
+        show_table(headings, rows)
+    if (more := len(found.fired) - len(rows)) > 0:
+        say(f"and {more:,} more: these are the longest, pages before tickets; --json has all")
     totals = [
         Row(
             (

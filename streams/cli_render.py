@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from monitor.links import is_address
 from streams.command import failed, read_journey
 
 
@@ -28,6 +29,8 @@ def render(
 
     journey = read_journey(file)
     if webhook is not None:
+        if not is_address(webhook):
+            raise failed(f"--webhook: `{webhook}` must be an http or https address")
         journey = dataclasses.replace(journey, links=dataclasses.replace(journey.links, webhook=webhook))
     texts = rendered(journey)
     if check:

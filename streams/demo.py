@@ -120,7 +120,11 @@ class _Demo:
         kafka, url = self._settings.kafka, self._worker.url
         self._announced.set()
         self._view.say(f"live page   {url}/     metrics   {url}/metrics")
-        self._view.say(f"one more    TOUCHPOINT_KAFKA={kafka} TOUCHPOINT_HTTP=127.0.0.1:0 touchpoint worker")
+        first = self._worker.address
+        host, _, port = first.rpartition(":")
+        second = f"{host}:{int(port) + 1}"
+        self._view.say(f"one more    TOUCHPOINT_KAFKA={kafka} TOUCHPOINT_HTTP={second} touchpoint worker")
+        self._view.say(f'then        make pages ARGS="--worker {first} --worker {second}" scrapes both')
 
     async def _publish(self) -> None:
         live_ms = round(self._began * 1000)
@@ -151,12 +155,12 @@ class _Demo:
             await asyncio.sleep(0.5)
 
     def _results(self, name: str) -> int:
-        processors = self._worker.app.processors if self._worker.app else []
+        processors = self._worker.app.stages if self._worker.app else []
         return sum(processor.results[name] for processor in processors)
 
     def _counted(self) -> dict[str, int]:
         """Events counted by stage; complete when this worker owns every partition."""
-        processors = self._worker.app.processors if self._worker.app else []
+        processors = self._worker.app.stages if self._worker.app else []
         return {processor.stage.name: processor.counted_ever() for processor in processors}
 
     async def _drain(self, working: asyncio.Task[None]) -> None:

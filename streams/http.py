@@ -14,8 +14,8 @@ from aiohttp import web
 from monitor.errors import UserError
 from monitor.exposition import render
 from monitor.snapshot import Snapshot, StageSnapshot
-from streams.processor import Failure
 from streams.security import Guard
+from streams.stage_processor import Failure
 
 PAGE = {
     "/": ("index.html", "text/html"),
@@ -123,7 +123,9 @@ class HttpServer:
         failures = self._failures(stage)
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
-        return _json({"stage": stage, "failures": [_failure(failure) for failure in failures]})
+        snapshot = await self._snapshot()
+        found = [_failure(failure) for failure in failures]
+        return _json({"stage": stage, **_seen(snapshot, "lists failures of"), "failures": found})
 
     async def _runbook(self, request: web.Request) -> web.Response:
         text = self._runbooks.get(request.match_info["name"])
@@ -159,9 +161,20 @@ def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
         "ready": snapshot.ready,
         "at": _rfc3339(snapshot.at_ms),
         "worker": snapshot.worker,
-        "partitions": {"owned": snapshot.owned, "of": snapshot.partitions},
+        **_seen(snapshot, "counts"),
         "problems": snapshot.problems,
         "stages": [_stage(snapshot, held) for held in snapshot.stages],
+    }
+
+
+def _seen(snapshot: Snapshot, does: str) -> dict[str, Any]:
+    """How much of the whole this worker sees, and what to do about the rest; nothing when it sees all."""
+    owned, total = snapshot.owned, snapshot.partitions
+    part = f"this worker {does} {owned} of {total} partitions; "
+    rest = "Grafana or Prometheus adds all workers up" if does == "counts" else "ask every worker"
+    return {
+        "partitions": {"owned": owned, "of": total},
+        "only_part": part + rest if snapshot.ready and owned < total else None,
     }
 
 
@@ -183,14 +196,14 @@ def _stage(snapshot: Snapshot, held: StageSnapshot) -> dict[str, Any]:
         "weakest": {
             "experience": weakest.experience.name,
             "title": weakest.experience.title,
-            "segment": held.worst_segment(weakest),
+            "segment": held.worst_segment(weakest) if share.bad else None,
         }
         if share.n
         else None,
         "n": share.n,
         "bad": share.bad,
         "events_per_minute": held.events("5m") / 5,
-        "top_reason": held.top_reason(weakest.window),
+        "top_reason": held.top_reason(weakest.window) if share.bad else None,
         "trend": [[first_s + 60 * i, quality] for i, quality in enumerate(held.trend(weakest.experience))],
     }
 

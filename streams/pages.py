@@ -1,11 +1,13 @@
-"""A webhook receiver that prints every alert in one line, and says when the heartbeat stops.
+"""A webhook receiver that prints each change of an alert once, and says when the heartbeat stops.
 
 For trying out, and for whoever has no pager yet: Alertmanager and Grafana post the same JSON. `/page` and
-`/ticket` are printed; `/heartbeat` is the alert that always fires, so its absence is what is told.
+`/ticket` are printed; `/heartbeat` is the alert that always fires, so its absence is what is told. Both post
+an alert again with every change of its group, and as a reminder after hours: that is no change.
 """
 
 import asyncio
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +20,24 @@ HEARTBEAT_S = 180.0
 
 MAX_BYTES = 4 * 1024 * 1024
 
+REMEMBERED = 10_000
+"""Alerts whose state is known; a journey has some hundred. One forgotten would be printed once more."""
+
+LINKS = {
+    "board": "dashboard_url",
+    "failures": "failures_url",
+    "runbook": "runbook_url",
+    "and": "alert_runbook_url",
+}
+"""What is printed below an alert, and the annotation that holds it."""
+
 
 class Pages:
-    """The receiver; `tell` gets one line for each alert."""
+    """The receiver; `tell` gets a text of some lines for each change of an alert."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
+        self._known: OrderedDict[tuple[object, ...], tuple[str, object]] = OrderedDict()
         self._beat = asyncio.Event()
 
     async def serve(self, address: str, stop: asyncio.Event) -> None:
@@ -49,15 +63,27 @@ class Pages:
     async def _receive(self, request: web.Request) -> web.Response:
         severity = request.match_info["severity"]
         try:
-            alerts = [said(severity, alert) for alert in (await request.json())["alerts"]]
+            alerts = [(alert, said(severity, alert)) for alert in (await request.json())["alerts"]]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
             return web.Response(status=400, text="not an alert of Alertmanager or Grafana\n")
         if severity == "heartbeat":
             self._beat.set()
         else:
-            for line in alerts:
-                self._tell(line)
+            for alert, text in alerts:
+                if self.is_news(severity, alert):
+                    self._tell(text)
         return web.Response()
+
+    def is_news(self, severity: str, alert: dict[str, Any]) -> bool:
+        """Whether the alert fires anew or has just ended, as far as is known."""
+        key = (severity, *sorted((name, str(value)) for name, value in alert["labels"].items()))
+        state = alert["status"], alert.get("startsAt")
+        known = self._known.get(key)
+        self._known[key] = state
+        self._known.move_to_end(key)
+        if len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return known is None or known[0] != state[0] or (state[0] == "firing" and known != state)
 
     async def _watch(self) -> None:
         """Say once that the heartbeat has stopped, and once that it is back; nothing before the first."""
@@ -73,9 +99,20 @@ class Pages:
 
 
 def said(severity: str, alert: dict[str, Any]) -> str:
-    """An alert in one line: severity, state, name, what it says, what to do."""
+    """Severity, state, name and what it says; below, while it fires, why, whose it is and where to look."""
     labels, annotations = alert["labels"], alert["annotations"]
-    name = labels.get("touchpoint") or labels["alertname"]
-    parts = [f"{severity.upper()} {alert['status']} {name}: {annotations.get('summary', '')}"]
-    parts += [annotations[key] for key in ("description", "runbook_url") if annotations.get(key)]
-    return " | ".join(part.replace("\n", " ") for part in parts)
+    status, name = alert["status"], labels.get("touchpoint") or labels["alertname"]
+    head = f"{severity.upper()} {status} {name}: {annotations.get('summary', '')}"
+    if status != "firing":
+        return _one_line(head)
+    facts = {"why": annotations.get("description"), "owner": labels.get("owner")}
+    facts |= {word: annotations.get(key) for word, key in LINKS.items()}
+    if facts["and"] == facts["runbook"]:
+        del facts["and"]
+    below = (f"    {word:8}  {_one_line(text)}" for word, text in facts.items() if text)
+    return "\n".join([_one_line(head), *below])
+
+
+def _one_line(text: str) -> str:
+    """What comes from elsewhere can neither break the line nor steer the terminal."""
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -12,16 +12,15 @@ counts as MessagePack in an LZ4 block, which the many like names shrink to less 
 value deletes that key.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import groupby
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from cramjam import lz4
 
-from monitor.event import Event
-from monitor.judging import Judge
-from monitor.panes import LONG, SHORT, Counts, Pane, PaneKey, Tally, is_expired
+from monitor.panes import LONG, SHORT, Counts, Pane, PaneKey, is_expired
 
 EXPIRE_EVERY_MS = 60_000
 """Event time between two sweeps for expired panes; a sweep looks at every pane, some 3,000."""
@@ -37,11 +36,22 @@ _decode_counts = msgspec.msgpack.Decoder(Counts).decode
 
 
 class Positioned(NamedTuple):
-    """An accepted event and the offset it was read at."""
+    """What is to be counted, an accepted event for one, and the offset it was read at."""
 
     offset: int
     at_ms: int
-    event: Event
+    event: Any
+
+
+class PaneTally(Protocol):
+    """Counts a run of what is positioned; `add` returns the experiences it was bad for."""
+
+    def add(self, event: Any, at_ms: int, /) -> tuple[str, ...]: ...
+
+    def panes(self) -> Iterator[tuple[PaneKey, Counts]]: ...
+
+
+NewTally = Callable[[], PaneTally]
 
 
 class PaneRecord(NamedTuple):
@@ -59,7 +69,7 @@ class Folded:
     late: int = 0
     duplicate: int = 0
     added: list[tuple[PaneKey, Counts]] = field(default_factory=list)
-    bad: list[tuple[Event, tuple[str, ...]]] = field(default_factory=list)
+    bad: list[tuple[Any, tuple[str, ...]]] = field(default_factory=list)
 
 
 def next_epoch(highest: int, generation: int) -> int:
@@ -133,6 +143,10 @@ class Partition:
     def _is_owned(self) -> bool:
         return self._generation >= 0
 
+    def hear_of(self, epoch: int) -> None:
+        """Note the epoch of a record that is no pane's: ours will be above it."""
+        self._highest_epoch = max(self._highest_epoch, epoch)
+
     def own(self, generation: int) -> None:
         """Become the owner, once the changelog has been read; again in the same generation is no change."""
         if generation != self._generation:
@@ -153,7 +167,7 @@ class Partition:
 
     # -- folding -------------------------------------------------------------------------------------
 
-    def fold(self, events: Iterable[Positioned], judge: Judge, now_ms: int) -> Folded:
+    def fold(self, events: Iterable[Positioned], new_tally: NewTally, now_ms: int) -> Folded:
         """Count events, given in the order of their offsets; how they are cut into runs changes nothing.
 
         Raises once a later owner's record has been read: its panes may lack events read before.
@@ -162,17 +176,16 @@ class Partition:
             raise RuntimeError(f"epoch {self._highest_epoch} has taken over from {self.epoch}")
         folded = Folded()
         fresh: list[Positioned] = []
+        replayed: list[Positioned] = []
         for positioned in events:
-            if positioned.offset > self._highest_watermark:
-                fresh.append(positioned)
-            else:  # a replay: some panes may hold this event, others not yet
-                self._fold_run([positioned], judge, now_ms, folded)
+            (fresh if positioned.offset > self._highest_watermark else replayed).append(positioned)
+        for _, run in groupby(replayed, lambda one: one.offset):  # some panes may hold it, others not yet
+            self._fold_run(list(run), new_tally(), now_ms, folded)
         if fresh:
-            self._fold_run(fresh, judge, now_ms, folded)
+            self._fold_run(fresh, new_tally(), now_ms, folded)
         return folded
 
-    def _fold_run(self, run: list[Positioned], judge: Judge, now_ms: int, folded: Folded) -> None:
-        tally = Tally(judge)
+    def _fold_run(self, run: list[Positioned], tally: PaneTally, now_ms: int, folded: Folded) -> None:
         bad = []
         for _, at_ms, event in run:
             bad_for = tally.add(event, at_ms)

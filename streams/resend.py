@@ -227,6 +227,13 @@ async def _sender(box: Box, *, is_dry: bool) -> AsyncIterator[_Sender]:
         sender.sent = await box.sent()
         yield sender
     except ProducerFenced:
+        asyncio.get_running_loop().set_exception_handler(_tell_unless_fenced)
         raise LettersError("another replay has taken over; this one has stopped") from None
     finally:
         await producer.stop()
+
+
+def _tell_unless_fenced(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Leave out what has been told: a fenced producer fails each letter under way, and futures of its own."""
+    if not isinstance(context.get("exception"), ProducerFenced):
+        loop.default_exception_handler(context)

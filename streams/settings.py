@@ -33,6 +33,10 @@ TOKEN = re.compile(r"[\x21-\x7e]+")
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
+MIN_SESSION_S, MAX_SESSION_S = 1, 90
+"""Below, heartbeats come ten times a second and more, and a busy loop misses them. Above, the partitions of a
+worker that hangs wait longer than Kafka's client waits for any answer, which Faust refuses."""
+
 PLAINTEXT, SSL, SASL_SSL, SASL_PLAINTEXT = "plaintext", "ssl", "sasl_ssl", "sasl_plaintext"
 KAFKA_SECURITY = (PLAINTEXT, SSL, SASL_SSL, SASL_PLAINTEXT)
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -84,6 +88,13 @@ def _seconds(text: str) -> float:
     value = float(text) if text.replace(".", "", 1).isdigit() else 0.0
     if not 0 < value < 86_400:
         raise ValueError("must be a number of seconds above 0")
+    return value
+
+
+def _session_seconds(text: str) -> float:
+    value = _seconds(text)
+    if not MIN_SESSION_S <= value <= MAX_SESSION_S:
+        raise ValueError(f"must be a number of seconds from {MIN_SESSION_S} to {MAX_SESSION_S}")
     return value
 
 
@@ -187,7 +198,12 @@ class Settings:
     create_topics: bool = _setting(True, _truth, "whether missing topics are created")
     topic_partitions: int = _setting(4, _count, "partitions of a created topic whose stage names no count")
     replication_factor: int = _setting(1, _count, "copies of a created topic; 3 in production")
-    session_timeout_s: float = _setting(30.0, _seconds, "Kafka takes a silent worker for dead after this")
+    session_timeout_s: float = _setting(
+        30.0,
+        _session_seconds,
+        f"Kafka takes a silent worker for dead after this; {MIN_SESSION_S} to {MAX_SESSION_S}, of which Kafka"
+        " takes 6 and more unless its brokers say otherwise",
+    )
     kafka_timeout_s: float = _setting(20.0, _seconds, "how long an unreachable broker is retried at start")
     watchdog_s: float = _setting(
         60.0, _seconds, "a worker that gets nowhere for so long, with work waiting, ends with exit code 1"
@@ -247,10 +263,10 @@ def read(environment: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     errors = []
     for name, text in environment.items():
-        if not name.startswith(PREFIX) or name.startswith(IGNORED_PREFIXES):
+        if not name.upper().startswith(PREFIX) or name.startswith(IGNORED_PREFIXES):
             continue
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+            close = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             errors.append(f"{name}: unknown setting{hint}")
             continue

@@ -17,9 +17,9 @@ from faust.tables.table import Table
 from faust.types import TP
 from mode.utils.queues import ThrowableQueue
 
-from streams.processor import StageProcessor
+from streams.processor import Processor
 from streams.recovery import compacted
-from streams.transport import BatchSchema
+from streams.transport import FAUST_LOG, BatchSchema
 
 if TYPE_CHECKING:
     from streams.app import App
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 class PaneTable(Table):
     """A table whose store is its stage: Faust brings the changelog, recovery and who owns what."""
 
-    def __init__(self, app: "App", processor: StageProcessor, partitions: int) -> None:
+    logger = FAUST_LOG
+
+    def __init__(self, app: "App", processor: Processor[Any], partitions: int) -> None:
         super().__init__(
             app,
-            name=processor.stage.name,
+            name=processor.name,
             partitions=partitions,
             schema=BatchSchema(key_serializer="raw", value_serializer="raw", allow_empty=True),
             recovery_buffer_size=2,  # at 1, Faust reads a changelog on for ever, our own writes included
@@ -53,7 +55,7 @@ class PaneTable(Table):
                 self._processor.restore(message.partition, compacted(message.value))
                 self.app.tell_recovering(len(message.value))
         except Exception as error:
-            self.app.fail(f"changelog of stage {self._processor.stage.name} cannot be read", error)
+            self.app.fail(f"changelog of stage {self._processor.name} cannot be read", error)
             raise
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
@@ -72,12 +74,14 @@ class PaneTable(Table):
             await self._processor.own(partitions, generation, is_current, sightings)
             self.app.tell_recovered()
         except Exception as error:
-            self.app.fail(f"stage {self._processor.stage.name} cannot take over its partitions", error)
+            self.app.fail(f"stage {self._processor.name} cannot take over its partitions", error)
             raise
 
 
 class Recovery(recovery.Recovery):
     """Faust's recovery, which says of which generation it is."""
+
+    logger = FAUST_LOG
 
     completed_generation = -1
 
@@ -111,6 +115,8 @@ class ChangelogQueue(ThrowableQueue):
 
 class TableManager(faust.tables.TableManager):
     """Faust's table manager with the recovery and the queue above."""
+
+    logger = FAUST_LOG
 
     _changelog_queue: Any
     _recovery: Any

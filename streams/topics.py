@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from monitor.errors import UserError
 from monitor.journey import Journey
 from streams.embedded import CLUSTER_ID
+from streams.kafka_errors import in_words
 from streams.security import kafka_options, kafka_refusal
 from streams.settings import Settings
 
@@ -44,9 +45,18 @@ class Topic:
     config: dict[str, str] = field(default_factory=dict)
 
 
-def changelog_topic(group: str, stage: str) -> str:
-    """The changelog of a stage's pane table, as Faust names it."""
-    return f"{group}-{stage}-changelog"
+JOURNEYS = "journeys-kept"
+"""The table of journeys; with a hyphen, as no stage is named."""
+
+
+def changelog_topic(group: str, table: str) -> str:
+    """The changelog of a table, as Faust names it; a stage's table has the stage's name."""
+    return f"{group}-{table}-changelog"
+
+
+def steps_topic(group: str) -> str:
+    """Where steps go to the partition of their journey."""
+    return f"{group}-journey-steps"
 
 
 @asynccontextmanager
@@ -59,7 +69,7 @@ async def connected(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
     try:
         yield admin
     except KafkaError as error:
-        raise TopicError(f"Kafka at {settings.kafka}: {type(error).__name__}: {error}") from None
+        raise TopicError(in_words(error, settings)) from None
     finally:
         await admin.close()
 
@@ -126,9 +136,18 @@ def source_topics(journey: Journey) -> list[Topic]:
     return [Topic(stage.topic, stage.partitions) for stage in journey.stages]
 
 
+def read_topics(journey: Journey, group: str) -> list[Topic]:
+    """What workers read: the stages' topics, and the steps that they themselves pass on."""
+    steps = [Topic(steps_topic(group), None)] if journey.journeys is not None else []
+    return [*source_topics(journey), *steps]
+
+
 def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Topic]:
     """What else the monitor needs: a changelog with its source's partition count, dead letters, changes."""
     topics = []
+    if journey.journeys is not None:
+        changelog = changelog_topic(group, JOURNEYS)
+        topics.append(Topic(changelog, counts[steps_topic(group)], {"cleanup.policy": "compact"}))
     for stage in journey.stages:
         changelog = changelog_topic(group, stage.name)
         topics.append(Topic(changelog, counts[stage.topic], {"cleanup.policy": "compact"}))
@@ -142,11 +161,11 @@ def changes_topic(journey: Journey) -> Topic:
 
 
 async def ensure(admin: AIOKafkaAdminClient, journey: Journey, settings: Settings) -> dict[str, int]:
-    """Create what is missing, compare what is there; the partition counts of the stages' topics.
+    """Create what is missing, compare what is there; the partition counts of what workers read.
 
     TopicError names every topic that is missing (and may not be created) or has another count.
     """
-    counts = await _ensure(admin, source_topics(journey), settings)
+    counts = await _ensure(admin, read_topics(journey, settings.group), settings)
     await _ensure(admin, own_topics(journey, settings.group, counts), settings)
     return counts
 

@@ -7,13 +7,19 @@ is as fast as reading. What stock Faust keeps per offset (gaps, lists of acknowl
 past an unacknowledged batch; here acknowledgements come strictly in order and only the highest one matters.
 """
 
+import contextlib
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaConnectionError
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+
+FAUST_LOG = logging.getLogger("faust.touchpoint")
+"""For all that derives from Faust's services, which would log under our modules' names otherwise."""
 
 IDLE_S = 0.02
 """How often a consumer that may not read yet looks whether it may."""
@@ -33,6 +39,12 @@ class BatchSchema(Schema):
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, blind to records of transactions that did not commit."""
 
+    logger = FAUST_LOG
+
+    def on_crash(self, msg: str, *fmt: Any, **_: Any) -> None:
+        """Faust writes to standard error here; what ends the worker is told by what starts it."""
+        FAUST_LOG.error("%s", msg.format(*fmt))
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
@@ -44,18 +56,56 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return False
         return bool(await super()._commit(offsets))
 
-    def unread(self, tp: TP) -> int:
-        """Records that can be read and have not been; markers of transactions are none."""
+    def is_joining(self) -> bool:
+        """Whether the group has not assigned anything yet, or is about to do so anew."""
+        return self._consumer is None or bool(self._consumer._subscription.reassignment_in_progress)
+
+    def refusal(self) -> BaseException | None:
+        """What the client would raise at the next fetch, and waits for until then."""
+        coordinator = self._consumer._coordinator if self._consumer else None
+        if coordinator is None:
+            return None
+        error: BaseException | None = coordinator._pending_exception
+        if isinstance(error, KafkaConnectionError) and self.is_joining():  # Kafka is away, and may come back
+            self.thread_loop.call_soon_threadsafe(_go_on, coordinator)
+            return None
+        routine = coordinator._coordination_task
+        if routine.done() and not routine.cancelled():
+            error = error or routine.exception()
+        return error
+
+    def _state(self, tp: TP) -> Any:
+        """What Kafka's client knows of an assigned partition; None until it has fetched from it."""
         subscription = self._ensure_consumer()._subscription.subscription
         assignment = subscription.assignment if subscription else None
         state = assignment.state_value(driver.ensure_aiokafka_TP(tp)) if assignment else None
-        if state is None or state.lso is None or not state.has_valid_position:
-            return 0
-        return max(int(state.lso - state.position), 0)
+        return None if state is None or state.lso is None or not state.has_valid_position else state
+
+    def unread(self, tp: TP) -> int:
+        """Records that can be read and have not been; markers of transactions are none."""
+        state = self._state(tp)
+        return 0 if state is None else max(int(state.lso - state.position), 0)
+
+    def is_at_end(self, tp: TP) -> bool:
+        """Whether all that can be read is known to have been, as of the last fetch."""
+        state = self._state(tp)
+        return state is not None and bool(state.position >= state.lso)
+
+
+def _go_on(coordinator: Any) -> None:
+    """Take the client's error from it, so that it tries again."""
+    with contextlib.suppress(KafkaConnectionError):
+        coordinator.check_errors()
 
 
 class Consumer(driver.Consumer):
     """Faust's consumer, a batch at a time."""
+
+    logger = FAUST_LOG
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._handed: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -74,6 +124,7 @@ class Consumer(driver.Consumer):
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         last = record[-1]
+        self._handed[tp] = last.offset
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -121,9 +172,30 @@ class Consumer(driver.Consumer):
         tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
         return {tp: await self._thread.call_thread(kafka.committed, tp) or 0 for tp in tps}
 
+    @property
+    def is_joining(self) -> bool:
+        """Whether the group has yet to say which partitions are this worker's."""
+        return bool(self._thread.is_joining())
+
+    @property
+    def refusal(self) -> BaseException | None:
+        """Why the group does not take this worker; without partitions there is no fetch that tells."""
+        error: BaseException | None = self._thread.refusal()
+        return error
+
     def unread(self, tp: TP) -> int:
         """Records of an owned partition that have not been read yet, as of its last fetch."""
         return int(self._thread.unread(tp))
+
+    def forget_handed(self) -> None:
+        """At a rebalance: what has been handed over by then is folded, or dropped and read again."""
+        self._handed.clear()
+
+    def is_read_up(self, tp: TP, folded: int | None) -> bool:
+        """Whether nothing of the partition is known to lie beyond that offset."""
+        handed = self._handed.get(tp)
+        is_folded = handed is None or (folded is not None and handed <= folded)
+        return is_folded and bool(self._thread.is_at_end(tp))
 
     def committed(self) -> frozenset[tuple[TP, int]]:
         """The offset committed last, for each partition that has one."""

@@ -17,9 +17,9 @@ from streams.changes import ChangesReader
 from streams.clock import now_ms
 from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.http import HttpServer
-from streams.processor import Failure
 from streams.security import Guard, exposure, http_ssl
 from streams.settings import Settings
+from streams.stage_processor import Failure
 from streams.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -144,10 +144,14 @@ class Worker:
             stages = [unknown_stage(self._journey, stage) for stage in self._journey.stages]
         else:
             stages = []
-            for processor in app.processors:
+            for processor in app.stages:
                 stages.append(processor.snapshot(at_ms, app.lags(processor, at_ms / 1000)))
                 await asyncio.sleep(0)
+        journeys = None
+        if app is not None and app.journeys is not None:
+            journeys = app.journeys.snapshot(at_ms, app.lags(app.journeys, at_ms / 1000))
         ready = app is not None and app.is_ready and all(stage.sums for stage in stages)
+        ready = ready and (journeys is None or bool(journeys.sums))
         return Snapshot(
             journey=self._journey,
             at_ms=at_ms,
@@ -159,6 +163,7 @@ class Worker:
             worker=self._name,
             changes=self._changes.since(at_ms),
             problems=() if ready else (self._problem(app),),
+            journeys=journeys,
         )
 
     def _problem(self, app: App | None) -> str:
@@ -172,7 +177,7 @@ class Worker:
         """The latest failing encounters of a stage, newest first; None when there is no such stage."""
         if stage not in {known.name for known in self._journey.stages}:
             return None
-        held = [one for one in (self.app.processors if self.app else ()) if one.stage.name == stage]
+        held = [one for one in (self.app.stages if self.app else ()) if one.stage.name == stage]
         return sorted(held[0].failures, key=lambda one: one.event.at_ms, reverse=True) if held else []
 
 

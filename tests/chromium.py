@@ -57,11 +57,11 @@ def find() -> str | None:
     return None
 
 
-async def dump_dom(url: str, directory: Path, *, virtual_ms: int = 4000) -> Seen:
-    """The page's DOM as HTML after `virtual_ms` of its own time."""
+async def dump_dom(url: str, directory: Path, *, virtual_ms: int = 4000, width: int = 800) -> Seen:
+    """The page's DOM as HTML after `virtual_ms` of its own time, in a window that wide."""
     net_log = directory / "net.json"
     options = ("--dump-dom", f"--virtual-time-budget={virtual_ms}", f"--log-net-log={net_log}")
-    dom, log = await _run(url, directory, *options)
+    dom, log = await _run(url, directory, f"--window-size={width},1000", *options)
     console = tuple(line for line in log.splitlines() if ":CONSOLE" in line)
     return Seen(dom, console, _asked(json.loads(await asyncio.to_thread(net_log.read_text))))
 

@@ -101,10 +101,14 @@ class Pager:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append((time.monotonic(), line.rstrip()))
+            if line.startswith(" "):  # belongs to the one before
+                at, before = self.lines[-1]
+                self.lines[-1] = at, f"{before}\n{line.rstrip()}"
+            else:
+                self.lines.append((time.monotonic(), line.rstrip()))
 
     def said(self, start: str) -> tuple[float, str] | None:
-        """When a line that starts so was printed last, and the line."""
+        """When a line that starts so was printed last, and it with what has come below it so far."""
         found = [(at, line) for at, line in self.lines if line.startswith(start)]
         return found[-1] if found else None
 
@@ -126,9 +130,14 @@ class Rig:
     alerting: Alerting
     pager: Pager
 
-    def page(self, start: str, deadline_s: float = 240) -> tuple[float, str]:
-        """Wait for a line of the pager; when it came, and the line."""
-        until(lambda: self.pager.said(start), f"a line `{start}`", deadline_s)
+    def page(self, start: str, deadline_s: float = 240, with_line: str = "") -> tuple[float, str]:
+        """Wait for a line of the pager, and one below it that starts so; when it came, and all of it."""
+
+        def has_come() -> bool:
+            found = self.pager.said(start)
+            return found is not None and (not with_line or f"\n    {with_line} " in found[1])
+
+        until(has_come, f"a line `{start}`", deadline_s)
         found = self.pager.said(start)
         assert found is not None
         return found

@@ -48,9 +48,9 @@ def _short(values: Sequence[float]) -> str:
 
 
 def firing(directory: Path, journey: Journey, series: Series, at_s: Iterable[int]) -> dict[int, Verdict]:
-    """What fires at each time, but for the watchdog; promtool tells it by the difference to a wrong guess."""
+    """What people are told at each time; promtool tells it by the difference to a wrong guess."""
     times = list(at_s)
-    expr = 'ALERTS{alertstate="firing", alertname!="Watchdog"} or vector(1)'
+    expr = 'ALERTS{alertstate="firing", alertname!~"Watchdog|Inhibitor"} or vector(1)'
     checks: list[dict[str, Any]] = [{"expr": expr, "eval_time": f"{at}s"} for at in times]
     said = _said(directory, journey, series, {"promql_expr_test": checks})
     told = [line for line in said.splitlines() if line.strip().startswith("got:")]

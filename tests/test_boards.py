@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from monitor import metrics, panels
+from monitor import measures, metrics, panels
 from monitor.board_parts import state, weakest
 from monitor.boards import boards
 from monitor.journey import Journey
@@ -20,6 +20,7 @@ from monitor.journey_file import parse
 from monitor.limits import fast_limits
 from monitor.measures import wilson_lower
 from monitor.promql import recordings
+from monitor.snapshot import MIN_GROUP
 
 Json = dict[str, Any]
 
@@ -216,8 +217,9 @@ def test_the_same_journey_gives_the_same_boards() -> None:
     text = json.dumps(boards(SHIPPED), allow_nan=False)
     assert json.dumps(boards(SHIPPED)) == text
     assert json.loads(text) == boards(SHIPPED)
-    assert list(boards(SHIPPED)) == ["journey.json", "stage.json", "voice.json", "monitor.json"]
-    assert len({board["uid"] for board in boards(SHIPPED).values()}) == 4
+    names = ["journey.json", "stage.json", "customers.json", "voice.json", "monitor.json"]
+    assert list(boards(SHIPPED)) == names
+    assert len({board["uid"] for board in boards(SHIPPED).values()}) == len(names)
 
 
 def test_every_experience_has_its_exact_target() -> None:
@@ -287,11 +289,24 @@ def test_marks_stand_where_changes_happened() -> None:
             assert ("$stage|all" in one["expr"]) == name.endswith("stage.json")
 
 
-def test_voice_shows_what_is_judged_by_scores_only() -> None:
+def test_voice_shows_what_is_asked() -> None:
     """The shipped journey asks customers and staff; a journey that asks nobody says so."""
     headings = [panel["title"] for panel in BOARDS["shipped/voice.json"]["panels"] if panel["type"] == "row"]
-    assert [title.split(":")[0] for title in headings] == ["Feedback", "Staff pulse"]
-    assert [panel["title"] for panel in BOARDS["small/voice.json"]["panels"]] == ["Scores"]
+    assert headings == [
+        "Feedback", "Staff pulse", "Evenness: channels and locations", "Time lost to tools, everyday and wow",
+    ]  # fmt: skip
+    assert [panel["title"] for panel in shown(BOARDS["small/voice.json"])] == [
+        "Scores", "Time lost to tools, last day", "Bad, everyday and wow, last day",
+    ]  # fmt: skip
+
+
+def test_voice_asks_for_staff_answers_in_sums_only() -> None:
+    """No query of the board tells staff apart by segment or channel, or asks how the stage was judged."""
+    for expr in queries(BOARDS["shipped/voice.json"]):
+        if "staff_pulse" in expr:
+            assert metrics.WINDOW_ANSWERS.name in expr
+            assert set(re.findall(r"by \((.*?)\)", expr)) == {"stage"}
+            assert f">= {MIN_GROUP})" in expr
 
 
 # -- with Prometheus -------------------------------------------------------------------------------------
@@ -353,6 +368,13 @@ def held(n: float, bad: float, window: str, about: str = CHECKOUT, target: float
     }
 
 
+def nps(*counts: int) -> tuple[float, float]:
+    """What `measures` says of promoters, passives and detractors."""
+    found = measures.nps(*counts)
+    assert found is not None
+    return found
+
+
 def wilson(bound: float, window: str) -> dict[str, float]:
     """The recorded lower bound of one window."""
     return {f'{metrics.BAD_WILSON}{{{CHECKOUT},window="{window}"}}': bound}
@@ -365,6 +387,44 @@ GOOD_NOW = held(40, 1, "1m") | held(200, 40, "5m") | held(2000, 400, "1h") | LON
 BELOW_NOW = held(20, 0, "1m") | held(200, 40, "5m") | wilson(0.15, "5m") | held(2000, 0, "1h")
 NEW = CHECKOUT.replace('"all"', '"new"')
 ANSWERS = 'stage="feedback",experience="would_recommend",segment="all"'
+
+STAFF = 'stage="staff_pulse",kind="csat",channel="all",segment="all",window="1d"'
+
+
+def answered(*segments: tuple[int, int, int]) -> dict[str, float]:
+    """Promoters, passives and detractors of segments, half of each by another worker and channel."""
+    return {
+        f'{metrics.WINDOW_ANSWERS.name}{{stage="feedback",kind="nps",class="{one}",channel="{channel}",'
+        f'segment="{segment}",window="1d",instance="{channel}"}}': n / 2
+        for segment, counts in zip(("new", "business"), segments, strict=False)
+        for one, n in zip(("promoter", "passive", "detractor"), counts, strict=True)
+        for channel in ("web", "email")
+    }
+
+
+def pulse(good: int, other: int) -> dict[str, float]:
+    """Answers of staff."""
+    name = metrics.WINDOW_ANSWERS.name
+    return {f'{name}{{{STAFF},class="good"}}': good, f'{name}{{{STAFF},class="other"}}': other}
+
+
+def outcomes(stage: str, **counts: int) -> dict[str, float]:
+    """Events of the day by outcome."""
+    name = metrics.WINDOW_OUTCOMES.name
+    return {f'{name}{{stage="{stage}",outcome="{one}",window="1d"}}': n for one, n in counts.items()}
+
+
+def spread(**locations: tuple[int, int]) -> dict[str, float]:
+    """Judged and good by location."""
+    about = 'stage="store",experience="store_wait",by="location",window="1d"'
+    return {
+        f'{metric.name}{{{about},name="{name}"}}': n
+        for name, counts in locations.items()
+        for metric, n in zip((metrics.WINDOW_SPREAD_EVENTS, metrics.WINDOW_SPREAD_GOOD), counts, strict=True)
+    }
+
+
+STORES = spread(helsinki=(100, 90), tampere=(10, 8), oulu=(50, 30), vaasa=(9, 0), other=(50, 0))
 
 ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     "no monitor, no state": (STATE, {}, {}),
@@ -449,12 +509,70 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
         },
         {'{partner="klarna"}': 0.76 / 0.95},
     ),
-    "at least so many good answers": (
-        panel_query("voice.json", "Between (95 % sure), last day"),
+    "at least so many keep the target": (
+        panel_query("voice.json", "Answers that keep the target, last day", 1),
         held(100, 20, "1d", ANSWERS), {f'{{{ANSWERS},window="1d"}}': float(wilson_lower(80, 100))},
     ),
     "few answers are hidden": (
-        panel_query("voice.json", "Good answers, last day"), held(9, 2, "1d", ANSWERS), {},
+        panel_query("voice.json", "Answers that keep the target, last day"), held(9, 2, "1d", ANSWERS), {},
+    ),
+    "NPS of two segments on two workers, each in two channels": (
+        panel_query("voice.json", "NPS, last day"), answered((60, 30, 10), (10, 0, 40)),
+        {'{stage="feedback"}': nps(70, 30, 50)[0]},
+    ),
+    "NPS is at least": (
+        panel_query("voice.json", "NPS, last day", 1), answered((60, 30, 10)),
+        {'{stage="feedback"}': nps(60, 30, 10)[0] - nps(60, 30, 10)[1]},
+    ),
+    "NPS is at most": (
+        panel_query("voice.json", "NPS, last day", 2), answered((60, 30, 10)),
+        {'{stage="feedback"}': nps(60, 30, 10)[0] + nps(60, 30, 10)[1]},
+    ),
+    "NPS of few answers is hidden": (panel_query("voice.json", "NPS, last day"), answered((9, 0, 0)), {}),
+    "NPS by segment": (
+        panel_query("voice.json", "NPS by segment"), answered((60, 30, 10), (3, 0, 0)),
+        {'{segment="new"}': 50.0},
+    ),
+    "asked and answered": (
+        panel_query("voice.json", "Asked, answered, followed up, last day", 1),
+        answered((20, 5, 5)) | outcomes("feedback", asked=100, ok=30), {'{stage="feedback"}': 0.3},
+    ),
+    "unhappy and contacted": (
+        panel_query("voice.json", "Asked, answered, followed up, last day", 2),
+        answered((20, 5, 5)) | outcomes("feedback", followed_up=4), {'{stage="feedback"}': 0.8},
+    ),
+    "nobody asked, no share": (
+        panel_query("voice.json", "Asked, answered, followed up, last day", 1),
+        answered((20, 5, 5)) | outcomes("feedback", asked=0), {},
+    ),
+    "staff": (
+        panel_query("voice.json", "CSAT, last day"), pulse(4, 1), {'{stage="staff_pulse"}': 0.8},
+    ),
+    "staff: a small group is hidden": (panel_query("voice.json", "CSAT, last day"), pulse(3, 1), {}),
+    "the gap between locations, small ones and others left out": (
+        panel_query("voice.json", "Best to worst, last day"), STORES,
+        {'{stage="store",experience="store_wait",by="location"}': 0.9 - 0.6},
+    ),
+    "the weakest location": (
+        panel_query("voice.json", "The weakest channel or location, last day"), STORES,
+        {'{stage="store",experience="store_wait",by="location",name="oulu"}': 0.6},
+    ),
+    "one location is no gap": (
+        panel_query("voice.json", "Best to worst, last day"), spread(helsinki=(100, 90)), {},
+    ),
+    "time lost to tools": (
+        panel_query("voice.json", "Time lost to tools, last day"),
+        {
+            f'{metric.name}{{stage="{stage}",window="1d"}}': seconds
+            for stage, tool, of in (("store", 30, 120), ("warehouse", 0, 0))
+            for metric, seconds in ((metrics.WINDOW_TOOL, tool), (metrics.WINDOW_TOOL_OF, of))
+        },
+        {'{stage="store"}': 0.25},
+    ),
+    "wow": (
+        panel_query("voice.json", "Bad, everyday and wow, last day", 2),
+        outcomes("store", ok=90, wow=5, failed=3, abandoned=2) | outcomes("feedback", ok=9, wow=9),
+        {'{stage="store"}': 0.05},
     ),
     "monitor blind": (
         panel_query("monitor.json", "Can these boards be trusted?"),

@@ -21,8 +21,8 @@ from monitor.judging import counter_names
 from monitor.panes import LONG, Counts, merge_into
 from streams.outgoing import Outgoing
 from streams.partition import PaneRecord, Partition
-from streams.processor import FAILURES_KEPT, StageProcessor
 from streams.settings import SHIPPED_JOURNEY
+from streams.stage_processor import FAILURES_KEPT, StageProcessor
 from streams.topics import MAX_RECORD_BYTES
 from tests.brokers import Node, TansuNode, running
 from tests.polling import until

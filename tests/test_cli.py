@@ -64,6 +64,13 @@ def test_a_fault_degrades_its_stage_and_no_other() -> None:
     assert [alert["stage"] for alert in summary["alerts"]] == ["web_checkout"]
 
 
+@pytest.mark.parametrize("command", ["demo", "pages"])
+def test_a_wrong_address_names_the_option(command: str) -> None:
+    """What the user gave is named, not the variable that it stands for."""
+    done = touchpoint(command, "--http", "nonsense")
+    assert (done.returncode, done.stderr) == (1, "touchpoint: --http: must be HOST:PORT\n")
+
+
 def test_a_misspelled_fault_names_the_nearest() -> None:
     """A wrong fault is one line, not a traceback."""
     done = touchpoint("demo", "--for", "5", "--fault", "checkout-payment-failur@1")

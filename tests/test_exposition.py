@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -12,15 +13,17 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor import metrics
+from monitor import journey_counters, metrics
 from monitor.change import Change
-from monitor.event import Event, Reason
-from monitor.exposition import render
+from monitor.event import Event, Reason, Score
+from monitor.exposition import SLOW_WINDOWS, render
+from monitor.journey_counters import CounterTally
 from monitor.journey_file import parse
+from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, journeys_snapshot
 from monitor.judging import BUCKETS, Judge, counter_names, reason_labels
 from monitor.panes import Tally
 from monitor.rules import SILENT_WINDOWS
-from monitor.snapshot import PartitionLag, Snapshot, stage_snapshot, unknown_stage
+from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from monitor.windows import WINDOW_LABELS, StageWindows
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
@@ -48,13 +51,17 @@ CHANGES = (
 )
 
 
-def snapshot(ready: bool = True) -> Snapshot:
-    """A worker that has counted the events above a second ago."""
+Many = list[tuple[int, Event]]
+"""How many of which event."""
+
+
+def snapshot(ready: bool = True, **more: Many) -> Snapshot:
+    """A worker that has counted the events above, and more by stage, a second ago."""
     stages = []
     for stage in CHAIR.stages:
         windows = StageWindows(counter_names(CHAIR, stage))
         tally = Tally(Judge(CHAIR, stage))
-        for n, event in EVENTS.get(stage.name, []):
+        for n, event in [*EVENTS.get(stage.name, []), *more.get(stage.name, [])]:
             for _ in range(n):
                 tally.add(event, NOW - 1_000)
         for key, counts in tally.panes():
@@ -72,7 +79,32 @@ def snapshot(ready: bool = True) -> Snapshot:
             )
         )
     return Snapshot(
-        CHAIR, NOW, ready, tuple(stages), version='1.2"3', partitions=28, owned=14, changes=CHANGES
+        CHAIR, NOW, ready, tuple(stages), version='1.2"3', partitions=28, owned=14, changes=CHANGES,
+        journeys=journeys(ready),
+    )  # fmt: skip
+
+
+def journeys(ready: bool) -> JourneysSnapshot:
+    """Three journeys are over, one of them missed its goal and went through checkout and store badly."""
+    windows = StageWindows(journey_counters.counter_names(CHAIR))
+    tally = CounterTally()
+    tally.add(("closed/met/new", "closed/met/new", "closed/missed/business"), NOW - 1_000)
+    tally.add(("hit/web_checkout/business", "hit/store/business", "weakest/store/business"), NOW - 1_000)
+    tally.add(("promise/delivery_window/postnord/due",), NOW - 1_000)
+    for key, counts in tally.panes():
+        windows.add(key, counts)
+    return journeys_snapshot(
+        windows if ready else None,
+        NOW,
+        topic="monitor-journey-steps",
+        results={"counted": 9, "late": 1, "duplicate": 2, "refused": 0},
+        open_journeys=17,
+        overdue=[
+            ("promise/delivery_window", "postnord", NOW - 7_200_000),
+            ("promise/delivery_window", "postnord", NOW - 7_100_000),
+            ("handoff/warehouse/delivery", "", NOW - 60_000),
+        ],
+        lags=(PartitionLag(1, 3, 0.5),),
     )
 
 
@@ -108,7 +140,7 @@ def text_samples(taken: Snapshot) -> Samples:
     return samples(families)
 
 
-def value(found: Samples, name: str, **labels: str) -> float:
+def value(found: Samples, name: str, /, **labels: str) -> float:
     """One value."""
     return found[name, tuple(sorted(labels.items()))]
 
@@ -213,6 +245,109 @@ def test_every_cell_is_there_from_the_start() -> None:
     assert sum(name == "touchpoint_window_events" for name, _ in found) == expected
 
 
+def answer(
+    kind: Literal["nps", "csat", "ces"], score: float, stage: str = "feedback", **fields: Any
+) -> Event:
+    """Somebody's answer."""
+    return Event(stage=stage, outcome="ok", score=Score(kind=kind, value=score), **fields)
+
+
+def test_answers_by_class_channel_and_segment() -> None:
+    """Each answer stands once in each window that opinions need; where nobody is asked there are none."""
+    feedback = [
+        (3, answer("nps", 9, channel="app", segment="new")),
+        (2, answer("nps", 3, channel="fax")),
+        (1, answer("ces", 7, channel="app", segment="new")),
+    ]
+    found = text_samples(snapshot(feedback=feedback))
+    name = metrics.WINDOW_ANSWERS.name
+    for window in SLOW_WINDOWS:
+        about = {"stage": "feedback", "window": window}
+        new = about | {"channel": "app", "segment": "new"}
+        assert value(found, name, **new, kind="nps", **{"class": "promoter"}) == 3
+        assert value(found, name, **new, kind="ces", **{"class": "easy"}) == 1
+        other = about | {"channel": "other", "segment": "other"}
+        assert value(found, name, **other, kind="nps", **{"class": "detractor"}) == 2
+        asked = {
+            labels: n for (one, labels), n in found.items() if one == name and ("window", window) in labels
+        }
+        assert sum(asked.values()) == 6
+        assert {dict(labels)["stage"] for labels in asked} == {"feedback"}
+        assert len(asked) == 7 * (len(CHAIR.channels) + 2) * len(CHAIR.segment_labels)
+    windows = {dict(labels)["window"] for one, labels in found if one == name}
+    assert windows == set(SLOW_WINDOWS)
+
+
+@pytest.mark.parametrize("n", [1, MIN_GROUP - 1, MIN_GROUP])
+def test_of_a_small_group_of_staff_nothing_is_shown(n: int) -> None:
+    """Below the least group neither an answer nor how it was judged is there; above it only sums are."""
+    colleagues = [
+        (n - 1, answer("csat", 5, "staff_pulse", segment="new", channel="email")),
+        (1, answer("csat", 1, "staff_pulse", segment="new", channel="chat", location="oulu")),
+        (1, answer("nps", 1, "staff_pulse")),
+    ]
+    families = openmetrics_families(snapshot(staff_pulse=colleagues)).values()
+    told = {
+        (name, labels): held
+        for (name, labels), held in samples(families).items()
+        if held and ("stage", "staff_pulse") in labels and "window" in dict(labels)
+    }
+    answers = {
+        (dict(key[1])["class"], dict(key[1])["window"]): n
+        for key, n in told.items()
+        if "class" in dict(key[1])
+    }
+    judged = [held for (name, _), held in told.items() if name == metrics.WINDOW_EVENTS.name]
+    if n < MIN_GROUP:
+        assert (answers, judged) == ({}, [])
+        assert {name for name, _ in told} == {metrics.WINDOW_OUTCOMES.name, metrics.EXPECTED.name}
+        return
+    assert answers == {
+        (one, window): count for window in SLOW_WINDOWS for one, count in (("good", n - 1), ("other", 1))
+    }
+    assert set(judged) == {n}
+    assert all(dict(labels).get("channel", "all") == "all" for _, labels in told)
+    assert not any("spread" in name for name, _ in told)
+
+
+def test_spread_by_channel_and_location() -> None:
+    """What is judged by channel and by location; each experience adds up to those that name a place."""
+    visits = [
+        (4, Event(stage="store", outcome="ok", channel="store", location="oulu", wait_s=10)),
+        (3, Event(stage="store", outcome="failed", channel="store", location="vaasa", wait_s=1e6)),
+        (2, Event(stage="store", outcome="ok")),
+    ]
+    found = text_samples(snapshot(store=visits))
+    events, good = metrics.WINDOW_SPREAD_EVENTS.name, metrics.WINDOW_SPREAD_GOOD.name
+    for window in SLOW_WINDOWS:
+        about = {"stage": "store", "experience": "store_wait", "window": window}
+        for by, name, judged, well in (
+            ("channel", "store", 7, 4),
+            ("channel", "web", 0, 0),
+            ("location", "oulu", 4, 4),
+            ("location", "other", 3, 0),
+        ):
+            assert value(found, events, **about, by=by, name=name) == judged
+            assert value(found, good, **about, by=by, name=name) == well
+    assert {dict(labels)["window"] for name, labels in found if name == events} == set(SLOW_WINDOWS)
+    stages = {dict(labels)["stage"] for name, labels in found if name == events}
+    assert stages == {stage.name for stage in CHAIR.stages if stage.kind != "staff"}
+
+
+def test_tools() -> None:
+    """Seconds waited for tools, and the seconds of those encounters in all."""
+    visits = [
+        (2, Event(stage="store", outcome="ok", duration_s=100.5, system_wait_s=20.25)),
+        (1, Event(stage="store", outcome="ok", duration_s=1000)),
+        (1, Event(stage="store", outcome="ok", system_wait_s=1000)),
+    ]
+    found = text_samples(snapshot(store=visits))
+    for window in WINDOW_LABELS:
+        for name, of_store in ((metrics.WINDOW_TOOL.name, 40.5), (metrics.WINDOW_TOOL_OF.name, 201)):
+            assert value(found, name, stage="store", window=window) == of_store
+            assert value(found, name, stage="warehouse", window=window) == 0
+
+
 @pytest.mark.parametrize("kind", ["duration", "wait"])
 def test_buckets_are_cumulative(kind: str) -> None:
     """Buckets never fall, the last one equals the count, and the sum is in seconds."""
@@ -246,11 +381,32 @@ def _les(found: Samples, name: str) -> list[str]:
 def test_windows_are_withheld_until_ready() -> None:
     """A worker that is not recovered shows no window family, rather than windows that look empty."""
     shown = openmetrics_families(snapshot(ready=False))
-    assert set(shown) == {metric.name for metric in metrics.METRICS} - set(WINDOW_FAMILIES)
+    withheld = {*WINDOW_FAMILIES, metrics.OPEN_JOURNEYS.name, metrics.OVERDUE.name}
+    assert set(shown) == {metric.name for metric in metrics.METRICS} - withheld
     assert shown["touchpoint_ready"].samples[0].value == 0
     ready = snapshot()
     half = replace(ready, ready=False)
     assert not set(openmetrics_families(half)) & set(WINDOW_FAMILIES)
+
+
+def test_journeys_are_shown_by_the_parts_of_their_counters() -> None:
+    """Each part of a counter's name is a label; what alerts look at is there in every window."""
+    found = text_samples(snapshot())
+    closed = {"result": "met", "segment": "new"}
+    assert value(found, "touchpoint_window_journeys", **closed, window="1m") == 2
+    assert value(found, "touchpoint_window_weakest", stage="store", segment="business", window="7d") == 1
+    hit = {"stage": "web_checkout", "segment": "business"}
+    assert value(found, "touchpoint_window_journeys_hit", **hit, window="20s") == 1
+    promise = {"kind": "delivery_window", "partner": "postnord", "result": "due"}
+    assert value(found, "touchpoint_window_promises", **promise, window="1h") == 1
+    assert value(found, "touchpoint_open_journeys") == 17
+    overdue = {"what": "promise/delivery_window", "partner": "postnord"}
+    assert value(found, "touchpoint_overdue", **overdue, age="1d") == 2
+    lost = {"what": "handoff/warehouse/delivery", "partner": "none"}
+    assert value(found, "touchpoint_overdue", **lost, age="1h") == 1
+    steps = {"topic": "monitor-journey-steps"}
+    assert value(found, "touchpoint_records_total", **steps, result="late") == 1
+    assert value(found, "touchpoint_consumer_lag_records", **steps, partition="1") == 3
 
 
 def test_renders_what_is_not_known_yet() -> None:

@@ -10,7 +10,7 @@ from monitor.alerts import alerts
 from monitor.boards import boards
 from monitor.journey import Journey
 from monitor.journey_file import parse
-from monitor.routing import ROUTES, receiver
+from monitor.routing import ROUTES, alertmanager, receiver
 from streams.settings import SHIPPED_JOURNEY
 
 SHIPPED = SHIPPED_JOURNEY.read_text()
@@ -78,6 +78,23 @@ def test_dollars_of_the_journey_file_are_not_taken_for_the_environment() -> None
     journey = parse(SHIPPED.replace("owner: web-team", "owner: $HOME {{ .x }}"))
     rule = next(one for one in rules(journey) if one["labels"].get("stage") == "web_checkout")
     assert rule["labels"]["owner"] == '$$HOME {{ "{{" }} .x }}'
+
+
+def test_tickets_wait_in_the_zone_of_the_journey() -> None:
+    """Summer and winter alike: the same hours as Alertmanager's, by the zone's name."""
+    (mute,) = grafana_alerts.mute_times(JOURNEY)["muteTimes"]
+    (there,) = alertmanager(JOURNEY)["time_intervals"]
+    assert mute["time_intervals"] == there["time_intervals"]
+    assert {one["location"] for one in mute["time_intervals"]} == {"Europe/Helsinki"}
+
+
+def test_texts_tell_of_when_it_was_bad() -> None:
+    """No query of a text asks the present windows: they are full of good events while an alert is held."""
+    for rule in rules():
+        if rule["labels"]["touchpoint"] == "StageDegraded":
+            asked = [one["model"]["expr"] for one in rule["data"] if "expr" in one["model"]]
+            assert not [expr for expr in asked if "touchpoint_window" in expr]
+            assert all("touchpoint_degraded:" in expr for expr in asked)
 
 
 def test_every_severity_has_a_route_and_a_contact_point() -> None:

@@ -18,12 +18,12 @@ from monitor.alerts import alerts
 from monitor.event import Event
 from monitor.exposition import render
 from monitor.journey_file import parse
-from monitor.judging import Judge, counter_names
+from monitor.judging import Judge, counter_names, reason_name
 from monitor.panes import Tally
 from monitor.snapshot import Snapshot, stage_snapshot, unknown_stage
 from monitor.windows import StageWindows
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
-from streams.processor import Failure
+from streams.stage_processor import Failure
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
 FILES = Path(__file__).parent.parent / "streams/page"
@@ -282,6 +282,8 @@ async def test_failures(get: Get) -> None:
     body = await (await get("/api/stages/web_checkout/failures")).json()
     assert body == {
         "stage": "web_checkout",
+        "partitions": {"owned": 4, "of": 8},
+        "only_part": "this worker lists failures of 4 of 8 partitions; ask every worker",
         "failures": [
             {
                 "id": "e1",
@@ -298,6 +300,31 @@ async def test_failures(get: Get) -> None:
         ],
     }
     assert (await (await get("/api/stages/store/failures")).json())["failures"] == []
+
+
+async def test_who_sees_a_part_says_so(get: Get, worker: Worker) -> None:
+    """One of several workers says how much it counts; one that counts all, or is not ready, says nothing."""
+    part = "this worker counts 4 of 8 partitions; Grafana or Prometheus adds all workers up"
+    assert (await (await get("/api/stages")).json())["only_part"] == part
+    for now in (replace(READY, owned=8), replace(READY, ready=False)):
+        worker.now = now
+        for path in ("/api/stages", "/api/stages/web_checkout/failures"):
+            assert (await (await get(path)).json())["only_part"] is None
+
+
+def test_nothing_bad_hits_nobody() -> None:
+    """Where nothing was bad for the weakest experience, nobody is hit and no reason is given."""
+    checkout = CHAIR.stages[0]
+    windows = StageWindows(counter_names(CHAIR, checkout))
+    tally = Tally(Judge(CHAIR, checkout))
+    for _ in range(50):
+        tally.add(Event(stage=checkout.name, outcome="ok", segment="new"), NOW)
+    for key, counts in tally.panes():
+        windows.add(key, {**counts, reason_name("unspecified"): 3})  # bad for another experience
+    held = stage_snapshot(CHAIR, checkout, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    said = stages_answer(replace(READY, stages=(held,)))["stages"][0]
+    assert (said["n"], said["bad"]) == (50, 0)
+    assert (said["weakest"]["segment"], said["top_reason"]) == (None, None)
 
 
 @pytest.mark.parametrize("stage", ["web-checkout", "%3Cscript%3E", "web_checkout%2F"])

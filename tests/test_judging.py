@@ -1,5 +1,6 @@
 """Every event adds to counters of the closed key space, and to the ones its journey file says."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 from monitor.event import Event, Promise, Score
 from monitor.journey import Stage
 from monitor.journey_file import parse
-from monitor.judging import BOUNDS_S, BUCKETS, Judge, bucket_names, counter_names
+from monitor.judging import (
+    BOUNDS_S,
+    BUCKETS,
+    Judge,
+    answer_class,
+    bucket_names,
+    counter_names,
+    is_unhappy,
+)
 from monitor.panes import Tally
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
@@ -134,6 +143,8 @@ def judged(stage: str, fields: dict[str, Any]) -> set[str]:
         ),
         ("feedback", {"outcome": "ok", "score": Score(kind="csat", value=1)}, "outcome/ok"),
         ("feedback", {"outcome": "ok"}, "outcome/ok"),
+        ("feedback", {"outcome": "asked"}, "outcome/asked"),
+        ("feedback", {"outcome": "followed_up"}, "outcome/followed_up"),
     ],
 )
 def test_counts_what_the_journey_file_says(stage: str, fields: dict[str, Any], counters: str) -> None:
@@ -171,11 +182,16 @@ def test_says_for_whom_it_was_bad() -> None:
     assert both.bad_for == ("service_level", "calls_not_abandoned")
     assert one.bad_for == ("service_level",)
     assert judge.judge(Event(stage="call_queue", outcome="ok", wait_s=3)).bad_for == ()
+    assert both.judged == one.judged == 2
+    assert judge.judge(Event(stage="call_queue", outcome="ok")).judged == 1
+    assert judge.judge(Event(stage="call_queue", outcome="abandoned", wait_s=3)).judged == 0
 
 
 NAMES = st.one_of(
     st.none(),
-    st.sampled_from(["business", "new", "klarna", "postnord", "late", "damaged", "other", "none", ""]),
+    st.sampled_from(
+        ["business", "new", "klarna", "postnord", "web", "oulu", "late", "damaged", "other", "none", ""]
+    ),
     st.text(max_size=6),
 )
 SECONDS = st.one_of(st.none(), st.sampled_from([0.0, 5.0, 20.0, 90.0, 180.0]), st.floats(0, 1e9))
@@ -198,8 +214,11 @@ def events_of(stage: Stage) -> st.SearchStrategy[Event]:
         segment=NAMES,
         partner=NAMES,
         reason=NAMES,
+        channel=NAMES,
+        location=NAMES,
         duration_s=SECONDS,
         wait_s=SECONDS,
+        system_wait_s=SECONDS,
         promise=PROMISES,
         score=SCORES,
     )
@@ -226,6 +245,95 @@ def test_each_experience_judges_once(event: Event) -> None:
         assert kinds.count(["good", experience.name]) + kinds.count(["bad", experience.name]) <= 1
 
 
+@given(EVENTS)
+def test_judged_are_those_good_and_those_bad(event: Event) -> None:
+    """As many experiences judged an event as it adds to their counters; the bad ones are among them."""
+    verdict = Judge(CHAIR, CHAIR.stage(event.stage)).judge(event)
+    kinds = Counter(name.split("/")[0] for name in verdict.counters)
+    assert (verdict.judged, len(verdict.bad_for)) == (kinds["good"] + kinds["bad"], kinds["bad"])
+
+
+@given(EVENTS)
+def test_channels_and_locations_add_up_to_the_experience(event: Event) -> None:
+    """Each place an event names has the judgement of each experience, once; staff are not compared."""
+    stage = CHAIR.stage(event.stage)
+    verdict = Judge(CHAIR, stage).judge(event)
+    named = {"channel": (event.channel, CHAIR.channels)}
+    if stage.locations:
+        named["location"] = (event.location, stage.locations)
+    expected = [
+        f"spread_{name.split('/')[0]}/{name.split('/')[1]}/{by}/{place if place in known else 'other'}"
+        for name in verdict.counters
+        if name.startswith(("good/", "bad/"))
+        for by, (place, known) in named.items()
+        if place is not None and stage.kind != "staff"
+    ]
+    assert list(verdict.spread) == expected
+
+
+def test_staff_are_not_compared() -> None:
+    """What a colleague answers is judged, but not by where and through what."""
+    event = Event(stage="staff_pulse", outcome="ok", channel="email", score=Score(kind="csat", value=2))
+    verdict = Judge(CHAIR, CHAIR.stage("staff_pulse")).judge(event)
+    assert (verdict.bad_for, verdict.spread) == (("staff_well",), ())
+
+
+def test_strange_places_are_remembered_as_other() -> None:
+    """Endless names of channels and locations neither grow the memo nor cost a judgement each."""
+    judge = Judge(CHAIR, CHAIR.stage("store"))
+    strange = [Event(stage="store", outcome="ok", channel=f"c{i}", location=f"l{i}") for i in range(100)]
+    verdicts = {judge.judge(event) for event in strange}
+    assert [len(verdicts), len(judge._memo)] == [1, 1]
+    assert judge.judge(Event(stage="store", outcome="ok", channel="web", location="l1")) not in verdicts
+    assert judge.judge(Event(stage="store", outcome="ok", channel="other")) not in verdicts
+    shop = parse(SHOP.replace("    hours:", "    # hours:"))  # names no channels or locations
+    plain = Judge(shop, shop.stages[0])
+    assert len({plain.judge(event) for event in strange}) == 1
+    assert len(plain._memo) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes"),
+    [
+        ("nps", [*["detractor"] * 7, "passive", "passive", "promoter", "promoter"]),
+        ("csat", [None, "other", "other", "other", "good", "good", *[None] * 5]),
+        ("ces", [None, *["other"] * 4, "easy", "easy", "easy", *[None] * 3]),
+    ],
+)
+def test_classes_of_answers(kind: str, classes: list[str | None]) -> None:
+    """The values 0 to 10 count as this table says; one off the scale of its kind is no answer."""
+    assert [answer_class(kind, value) for value in range(11)] == classes
+    unhappy = [one in ("detractor", "other") for one in classes]
+    assert [is_unhappy(kind, value) for value in range(11)] == unhappy
+    assert answer_class(kind, -1) is None
+    assert answer_class(kind, 10.5) is None
+
+
+def test_nothing_between_two_classes() -> None:
+    """A mean of answers counts in the class it has not left yet."""
+    assert [answer_class("nps", value) for value in (6.9, 8.9)] == ["detractor", "passive"]
+    assert answer_class("csat", 3.9) == "other"
+
+
+@pytest.mark.parametrize(
+    ("stage", "fields", "counter"),
+    [
+        ("feedback", {"channel": "email", "segment": "new"}, "answer/nps/promoter/email/new"),
+        ("feedback", {}, "answer/nps/promoter/none/other"),
+        ("feedback", {"channel": "fax", "segment": "vip"}, "answer/nps/promoter/other/other"),
+        ("feedback", {"score": Score(kind="csat", value=9)}, None),
+        ("feedback", {"score": None}, None),
+        ("feedback", {"score": Score(kind="ces", value=1)}, "answer/ces/other/none/other"),
+        ("staff_pulse", {"channel": "email", "segment": "new"}, "answer/nps/promoter/all/all"),
+        ("store", {}, None),  # nobody is asked there
+    ],
+)
+def test_answers(stage: str, fields: dict[str, Any], counter: str | None) -> None:
+    """An answer counts by channel and segment, of staff by neither, and only where people are asked."""
+    event = Event(stage=stage, outcome="ok", **{"score": Score(kind="nps", value=9), **fields})
+    assert Judge(CHAIR, CHAIR.stage(stage)).answer(event) == counter
+
+
 def judged_of(event: Event) -> tuple[str, ...]:
     """Counters of an event, in order."""
     return Judge(CHAIR, CHAIR.stage(event.stage)).judge(event).counters
@@ -238,7 +346,9 @@ def test_memory_changes_no_verdict(events: list[Event]) -> None:
         judge = Judge(CHAIR, CHAIR.stage(event.stage))
         for earlier in events:
             judge.judge(earlier)
-        assert judge.judge(event).counters == judged_of(event)
+        verdict, alone = judge.judge(event), Judge(CHAIR, CHAIR.stage(event.stage)).judge(event)
+        assert (verdict.counters, verdict.spread) == (alone.counters, alone.spread)
+        assert (verdict.judged, verdict.bad_for) == (alone.judged, alone.bad_for)
 
 
 @pytest.mark.parametrize("stage", STAGES)

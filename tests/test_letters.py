@@ -234,6 +234,23 @@ def test_killed_replays_lose_nothing_and_send_nothing_twice(
         assert set(arrived.values()) == {1}
 
 
+@pytest.mark.full
+def test_a_replay_that_another_takes_over_says_one_line(tmp_path: Path) -> None:
+    """Of two replays at once one sends all that is open; the other stops with one line and exit code 1."""
+    with running(KafkaNode(tmp_path)) as node:
+        assert touchpoint("topics", KAFKA=node.bootstrap).returncode == 0
+        send(node.bootstrap, DLQ, [dead(i) for i in range(600)])
+        command = [TOUCHPOINT, "dead-letters", "replay", "--rate", "100"]  # so that one finds the other at it
+        env = environment(KAFKA=node.bootstrap)
+        with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as first:
+            until(lambda: end_of(node, TOPIC) > 0 or first.poll() is not None, "sending")
+            replayed(node)
+            lines = [line for line in first.communicate()[1].splitlines() if line.strip()]
+        assert lines == ["touchpoint: another replay has taken over; this one has stopped"]
+        assert first.returncode == 1
+        assert len(committed_records(node, TOPIC)) == 600
+
+
 def test_an_empty_or_missing_dead_letter_topic_is_no_error(broker: Node) -> None:
     """Without dead letters, or topics for them, there is nothing to list or send; a wrong place is named."""
     assert listed(broker) == []

@@ -63,6 +63,17 @@ def test_fast_rule(five: tuple[int, int], one: tuple[int, int], target: str, fir
     assert fast_limits(Decimal(target))[2].crossed(shares(w5m=five, w1m=one)) == fires
 
 
+@pytest.mark.parametrize("target", [f"0.{n:02}" for n in range(1, 100)])
+def test_fast_limits_can_be_crossed(target: str) -> None:
+    """Half way from what is allowed to all at most, also for the loosest target; the decimals are exact."""
+    allowed = 1 - Decimal(target)
+    for limit in fast_limits(Decimal(target)):
+        assert limit.bad_ratio <= (1 + allowed) / 2
+        assert limit.crossed({window: Share(0, 100_000) for window in limit.windows})
+    assert fast_limits(Decimal("0.05"))[0].bad_ratio == Decimal("0.975")
+    assert fast_limits(Decimal("0.95"))[0].bad_ratio == Decimal("0.35")
+
+
 @pytest.mark.parametrize("target", [f"0.{n}" for n in range(50, 100)])
 def test_rules_fire_at_their_line(target: str) -> None:
     """At exactly the points a rule names it fires, whatever the binary fractions of the target."""

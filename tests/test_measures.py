@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.measures import Share, headline_window, wilson_lower
+from monitor.measures import Share, headline_window, nps, wilson_lower
 
 QUIET = Share(0, 0)
 
@@ -34,6 +34,47 @@ def test_wilson_is_a_bound(n: int, bad: int) -> None:
     bound = wilson_lower(bad, n)
     assert -1e-12 <= bound <= bad / n + 1e-12
     assert bound <= wilson_lower(100 * bad, 100 * n) + 1e-12
+
+
+@pytest.mark.parametrize(
+    ("answers", "score", "margin"),
+    [
+        ((50, 30, 20), 30.0, 15.31),  # variance 0.7 - 0.09 = 0.61 over 100
+        ((60, 0, 40), 20.0, 19.2),  # 1 - 0.04 = 0.96 over 100
+        ((0, 10, 0), 0.0, 0.0),
+        ((7, 0, 0), 100.0, 0.0),  # all agree: nothing to tell them apart by
+        ((0, 0, 7), -100.0, 0.0),
+        ((1, 0, 1), 0.0, 138.59),  # two answers say nothing
+    ],
+)
+def test_nps(answers: tuple[int, int, int], score: float, margin: float) -> None:
+    """Score and margin equal the values worked out by hand."""
+    found = nps(*answers)
+    assert found is not None
+    assert isclose(found[0], score)
+    assert round(found[1], 2) == margin
+
+
+def test_nps_of_nobody() -> None:
+    """No answers, no opinion."""
+    assert nps(0, 0, 0) is None
+
+
+ANSWERS = st.integers(0, 10**6)
+
+
+@given(ANSWERS, ANSWERS, ANSWERS)
+def test_nps_has_no_favourites(promoters: int, passives: int, detractors: int) -> None:
+    """Turned round, the score turns its sign and keeps its margin; four times the answers halve that."""
+    one, other = nps(promoters, passives, detractors), nps(detractors, passives, promoters)
+    more = nps(4 * promoters, 4 * passives, 4 * detractors)
+    if one is None or other is None or more is None:
+        assert promoters + passives + detractors == 0
+        return
+    assert -100 <= one[0] <= 100
+    assert isclose(one[0], -other[0], abs_tol=1e-9)
+    assert isclose(one[1], other[1])
+    assert isclose(more[1], one[1] / 2, abs_tol=1e-9)
 
 
 def test_no_events_no_opinion() -> None:

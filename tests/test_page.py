@@ -193,6 +193,9 @@ class Worker:
     failing: list[Answer] = field(default_factory=list)
     asked: Counter[str] = field(default_factory=Counter)
     policy: str | None = CSP
+    measuring: str = ""
+    """A script that the page runs besides its own."""
+    failures_part: str | None = None
     url: str = ""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -200,6 +203,9 @@ class Worker:
         self.asked[request.path] += 1
         if name := FILES.get(request.path):
             headers = {} if self.policy is None else {"Content-Security-Policy": self.policy}
+            if name == "page.js" and self.measuring:
+                text = (PAGE / name).read_text() + self.measuring
+                return web.Response(text=text, content_type="text/javascript", headers=headers)
             return web.FileResponse(PAGE / name, headers=headers)
         if request.path == "/api/stages":
             if self.lost_after is not None and self.asked[request.path] > self.lost_after:
@@ -209,7 +215,8 @@ class Worker:
                 return web.Response(status=self.stages)
             return web.json_response(self.stages)
         if match := re.fullmatch(r"/api/stages/(\w+)/failures", request.path):
-            return web.json_response({"stage": match[1], "failures": self.failing})
+            part = {"only_part": self.failures_part}
+            return web.json_response({"stage": match[1], **part, "failures": self.failing})
         return web.Response(status=404)
 
 
@@ -294,6 +301,63 @@ async def test_the_weakest_stage_says_whom_it_hits_and_why(evening: Worker, tmp_
     assert "<title>(1 degraded) A used saddle chair" in dom
     assert all(failure["id"] in dom for failure in evening.failing)
     assert evening.asked["/api/stages/delivery/failures"] >= 1
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_who_sees_a_part_says_so(evening: Worker, tmp_path: Path) -> None:
+    """How much of the whole is counted, and where the rest is; who sees all says nothing of it."""
+    whole = (await chromium.dump_dom(evening.url, tmp_path)).dom
+    assert "A part only" not in whole
+    assert isinstance(evening.stages, dict)
+    evening.stages["only_part"] = "this worker counts 14 of 28 partitions; Grafana adds up"
+    evening.failures_part = "this worker lists failures of 14 of 28 partitions"
+    (other := tmp_path / "other").mkdir()
+    dom = (await chromium.dump_dom(evening.url, other)).dom
+    assert ">A part only: this worker counts 14 of 28 partitions; Grafana adds up.</p>" in dom
+    assert ">A part only: this worker lists failures of 14 of 28 partitions.</p>" in dom
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_nobody_is_hit_where_nothing_is_bad(evening: Worker, tmp_path: Path) -> None:
+    """Without a bad event neither whom it hits nor a reason is shown, whatever else the API says."""
+    assert isinstance(evening.stages, dict)
+    evening.stages["stages"][2] |= {"quality": 1.0, "bad": 0, "top_reason": "unspecified"}
+    cards = Texts((await chromium.dump_dom(evening.url, tmp_path)).dom).cards
+    text = next(text for _, text in cards if "Store" in text)
+    assert "Hits \u2013 Reason \u2013" in text
+    assert "100 %" in text
+    assert "100.0" not in text
+
+
+GAPS = """
+setInterval(() => {
+  const box = (quality, part) => quality.querySelector(part).getBoundingClientRect();
+  document.body.dataset.gaps = [...document.querySelectorAll(".quality")].map((quality) => Math.min(
+    box(quality, ".against > span").left - box(quality, ".unit").right,
+    quality.getBoundingClientRect().right + 9 - box(quality, ".against").right)).join(" ");
+}, 100);
+"""
+
+
+@pytest.mark.full
+@needs_chromium
+@pytest.mark.parametrize("width", [1400, 1920])
+async def test_quality_and_target_do_not_touch(width: int, evening: Worker, tmp_path: Path) -> None:
+    """The longest figures leave room between them, and stay within the card."""
+    assert isinstance(evening.stages, dict)
+    figures = [(1.0, 0.92), (0.999, 0.9995), (0.889, 0.9995), (0.888, 0.625)]
+    for row, (quality, target) in zip(evening.stages["stages"], figures, strict=False):
+        row |= {"quality": quality, "target": target}
+    evening.measuring = GAPS
+    dom = (await chromium.dump_dom(evening.url, tmp_path, width=width)).dom
+    assert 'data-layout="map"' in dom
+    found = re.search(r'data-gaps="([^"]+)"', dom)
+    assert found is not None
+    gaps = [float(gap) for gap in found[1].split()]
+    assert len(gaps) == 7
+    assert min(gaps) >= 8, gaps
 
 
 @pytest.mark.full

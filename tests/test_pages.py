@@ -2,32 +2,95 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monitor.alerts import alerts
+from deploy.alerting import scraped
+from monitor.alerts import Asked, alerts
 from monitor.boards import boards
 from monitor.journey_file import parse
-from streams.pages import said
+from monitor.promql import ANY
+from streams.pages import Pages, said
 from streams.settings import SHIPPED_JOURNEY
 from tests.pager import Pager, Rig, rig
+from tests.polling import until
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+ROOT = Path(__file__).parent.parent
 
 
-def test_an_alert_in_one_line() -> None:
-    """Severity, state, name, what it says, what to do; nothing of it can break the line."""
-    alert = {
-        "status": "firing",
-        "labels": {"alertname": "StageDegraded"},
-        "annotations": {"summary": "Store:\n9 of 30", "runbook_url": "http://r"},
-    }
-    assert said("page", alert) == "PAGE firing StageDegraded: Store: 9 of 30 | http://r"
+ALERT: dict[str, Any] = {
+    "status": "firing",
+    "startsAt": "2026-11-21T21:00:00Z",
+    "labels": {"alertname": "StageDegraded", "stage": "store", "owner": "store-managers"},
+    "annotations": {
+        "summary": "Store:\n9 of 30\x1b[2J",
+        "description": "Most frequent reason: queue.",
+        "dashboard_url": "http://g/d/s",
+        "failures_url": "http://m/api/stages/store/failures",
+        "runbook_url": "http://r",
+        "alert_runbook_url": "http://m/runbooks/StageDegraded",
+    },
+}
+
+
+def test_an_alert_says_what_why_whose_and_where() -> None:
+    """Severity, state, name and what it says, then a line each; nothing of it can break a line."""
+    assert said("page", ALERT).splitlines() == [
+        "PAGE firing StageDegraded: Store: 9 of 30 [2J",
+        "    why       Most frequent reason: queue.",
+        "    owner     store-managers",
+        "    board     http://g/d/s",
+        "    failures  http://m/api/stages/store/failures",
+        "    runbook   http://r",
+        "    and       http://m/runbooks/StageDegraded",
+    ]
+
+
+def test_an_alert_says_no_more_than_there_is() -> None:
+    """The end of an alert is one line; one runbook is not named twice, what is missing not at all."""
+    assert said("page", ALERT | {"status": "resolved"}) == "PAGE resolved StageDegraded: Store: 9 of 30 [2J"
+    one = {"summary": "Blind", "runbook_url": "http://r", "alert_runbook_url": "http://r"}
+    alert = {"status": "firing", "labels": {"alertname": "MonitorBlind"}, "annotations": one}
+    assert said("page", alert) == "PAGE firing MonitorBlind: Blind\n    runbook   http://r"
+
+
+def test_each_change_is_news_once() -> None:
+    """An alert posted again with a change of its group is no news; another alert is, and a relapse."""
+    pages = Pages(lambda _: None)
+    ended, again = ALERT | {"status": "resolved"}, ALERT | {"startsAt": "2026-11-21T22:00:00Z"}
+    other = ALERT | {"labels": ALERT["labels"] | {"stage": "delivery"}}
+    posted = (ALERT, ALERT, other, ended, ended | {"startsAt": again["startsAt"]}, again, again, other, ended)
+    news = [pages.is_news("page", alert) for alert in posted]
+    assert news == [True, False, True, True, False, True, False, False, True]
+    assert pages.is_news("ticket", ALERT)
+
+
+def test_the_printer_prints_each_change_once() -> None:
+    """Posted twice, printed once, with its lines below."""
+    pager = Pager()
+    try:
+        for status in ("firing", "firing", "resolved", "resolved"):
+            body = json.dumps({"alerts": [ALERT | {"status": status}]}).encode()
+            request = urllib.request.Request(f"{pager.url}/page", data=body)  # noqa: S310 - loopback
+            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - loopback
+    finally:
+        pager.stop()
+    said = [line for _, line in pager.lines if line.startswith("PAGE")]
+    assert [line.split(":")[0] for line in said] == [
+        "PAGE firing StageDegraded",
+        "PAGE resolved StageDegraded",
+    ]
+    assert said[0].count("\n") == 6
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"alerts": 1}', b'{"alerts": [{}]}', b"\xff"])
@@ -63,19 +126,64 @@ def asked(parts: Rig, expr: str) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [found]
 
 
+def test_whoever_adds_a_worker_is_told_how() -> None:
+    """All workers are named, and the command that names one more."""
+    said = scraped(["127.0.0.1:8080", "127.0.0.1:8081"])
+    assert "scraping 127.0.0.1:8080, 127.0.0.1:8081\n" in said
+    assert 'ARGS="--worker 127.0.0.1:8080 --worker 127.0.0.1:8081 --worker 127.0.0.1:8082"' in said
+
+
+@pytest.mark.parametrize("worker", ["8080", ":8080", "127.0.0.1", "http://x/y:1", "127.0.0.1:99999"])
+def test_a_wrong_worker_is_told(worker: str) -> None:
+    """One line that names the option and what was given."""
+    command = [sys.executable, "-m", "deploy.alerting", "--worker", worker]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith(f"argument --worker: `{worker}` must be HOST:PORT")
+
+
+@pytest.mark.full
+def test_every_worker_named_is_scraped() -> None:
+    """`--worker` given twice, once as the address that a worker prints: Prometheus has two targets."""
+    workers = ("--worker", "127.0.0.1:1", "--worker", "http://127.0.0.1:2/")
+    command = [sys.executable, "-m", "deploy.alerting", *workers]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        url = f"{lines[0].split()[1]}/api/v1/targets"
+
+        def targets() -> set[str]:
+            with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
+                return {one["labels"]["instance"] for one in json.load(answer)["data"]["activeTargets"]}
+
+        try:
+            until(lambda: targets() == {"127.0.0.1:1", "127.0.0.1:2"}, "both are scraped", 30)
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    assert lines[1] == "scraping 127.0.0.1:1, 127.0.0.1:2\n"
+
+
 @pytest.mark.full
 @pytest.mark.timeout(600)
 def test_a_fault_pages_with_its_numbers(parts: Rig) -> None:
     """All checkouts fail: one page names stage, numbers, reason, runbook."""
     assert parts.pager.said("PAGE") is None, "healthy traffic pages nobody"
     parts.traffic.bad_every["web_checkout"] = 1
-    _, line = parts.page("PAGE firing StageDegraded: Web checkout")
+    _, line = parts.page("PAGE firing StageDegraded: Web checkout", with_line="and")
     assert re.search(r"\(segment all\): \d+ of \d+ in \w+ were bad \([\d.]+%\), at most 5% may be", line), (
         line
     )
     assert "Most frequent reason at this stage: payment_declined" in line
     assert "Customers who start the checkout finish it" in line
-    assert "https://runbooks.example.com/web-checkout" in line
+    for below in (
+        f"owner     {JOURNEY.stage('web_checkout').owner}",
+        f"board     {JOURNEY.links.grafana}/d/touchpoint-stage?var-stage=web_checkout",
+        f"failures  {JOURNEY.links.monitor}/api/stages/web_checkout/failures",
+        "runbook   https://runbooks.example.com/web-checkout",
+        f"and       {JOURNEY.links.monitor}/runbooks/StageDegraded",
+    ):
+        assert f"\n    {below}" in line
     parts.traffic.bad_every.clear()
     names = {
         line.split(": ")[1].split(" (")[0] for _, line in parts.pager.lines if line.startswith("PAGE firing")
@@ -100,9 +208,9 @@ def test_every_rule_and_every_panel_can_be_asked(parts: Rig) -> None:
     """Prometheus answers every query of every alert and board; what describes the journey has series."""
     for alert in alerts(JOURNEY):
         asked(parts, alert.expr)
-        for fact in alert.facts.values():
-            if fact.expr:
-                asked(parts, fact.expr.replace('="EACH"', '=~".+"'))
+        for fact in alert.facts(ANY).values():
+            if isinstance(fact, Asked):
+                asked(parts, fact.expr)
     empty = []
     for name, board in boards(JOURNEY).items():
         for panel in board["panels"]:
@@ -124,5 +232,6 @@ def test_a_dead_worker_blinds_the_monitor(parts: Rig) -> None:
     """Last of all: without its worker the monitor pages for itself, and for no stage."""
     parts.worker.process.kill()
     _, line = parts.page("PAGE firing MonitorBlind")
-    assert "(stage all): no_worker" in line or "(stage all): scrape_failed" in line
+    assert "(stage all): No worker answers (no_worker)." in line
+    assert "A worker cannot be scraped (scrape_failed)." in line
     assert not [line for _, line in parts.pager.lines if line.startswith("PAGE firing StageSilent: Web")]

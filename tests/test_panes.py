@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.event import Event
+from monitor.event import Event, Score
 from monitor.journey_file import parse
 from monitor.judging import Judge
 from monitor.panes import (
@@ -144,6 +145,40 @@ def test_tally_counts_once_in_each_grain(
     found = list(tally.panes())
     assert len(found) == len(dict(found))
     assert dict(found) == expected
+
+
+SECONDS = st.one_of(st.none(), st.floats(0, 1e5))
+
+
+@given(st.lists(st.tuples(SECONDS, SECONDS, st.sampled_from(CHAIR.channels)), max_size=20))
+def test_tally_counts_tools_and_places(events: list[tuple[float | None, float | None, str]]) -> None:
+    """Time of tools counts where the whole is known, beside that whole; each channel has its judgements."""
+    tally = Tally(Judge(CHAIR, STORE))
+    for duration_s, tool_s, channel in events:
+        visit = Event(stage="store", outcome="ok", channel=channel)
+        tally.add(msgspec.structs.replace(visit, duration_s=duration_s, system_wait_s=tool_s), T)
+    counts: Counts = next((counts for _, counts in tally.panes()), {})
+    both = [(tool, of) for of, tool, _ in events if tool is not None and of is not None]
+    assert counts.get("tool_ms", 0) == sum(round(tool * 1000) for tool, _ in both)
+    assert counts.get("tool_of_ms", 0) == sum(round(of * 1000) for _, of in both)
+    for name in CHAIR.channels:
+        came = sum(channel == name for *_, channel in events)
+        assert counts.get(f"spread_good/store_served/channel/{name}", 0) == came
+
+
+def test_tally_counts_answers() -> None:
+    """An answer counts once, beside the judgement of its event; one off its scale does not."""
+    tally = Tally(Judge(CHAIR, CHAIR.stage("feedback")))
+    for value in (10, 9, 6, 11):
+        score = Score(kind="nps", value=value)
+        tally.add(Event(stage="feedback", outcome="ok", segment="new", channel="app", score=score), T)
+    (_, counts), (_, long) = tally.panes()
+    assert counts == long
+    assert {name: n for name, n in counts.items() if name.startswith("answer/")} == {
+        "answer/nps/promoter/app/new": 2,
+        "answer/nps/detractor/app/new": 1,
+    }
+    assert counts["good/would_recommend/new/none"] == 3
 
 
 @pytest.mark.parametrize(

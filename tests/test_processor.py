@@ -13,9 +13,9 @@ from monitor.journey import Stage
 from monitor.journey_file import parse
 from streams import processor as processor_module
 from streams.outgoing import Outgoing
-from streams.processor import StageProcessor
 from streams.settings import SHIPPED_JOURNEY
 from streams.sightings import Sightings
+from streams.stage_processor import StageProcessor
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 MODEL = JOURNEY.stage("web_checkout")

@@ -106,7 +106,8 @@ def judged(directory: Path, world: Series) -> Verdict:
             (),
             {page(*CHECKOUT, "business")},
         ),
-        ({CHECKOUT: {"new": OUTAGE}, FAST: {"new": OUTAGE}}, (), {page(*CHECKOUT), page(*FAST)}),
+        # One page for a stage, naming the experience that is worst; of equals the first.
+        ({CHECKOUT: {"new": OUTAGE}, FAST: {"new": OUTAGE}}, (), {page(*CHECKOUT)}),
         # What checkout drags along is not told again; what does not depend on it is.
         ({CHECKOUT: {"new": OUTAGE}, PACKED: {"new": OUTAGE}}, (), {page(*CHECKOUT)}),
         (
@@ -154,10 +155,14 @@ def test_a_blind_monitor_says_so_and_nothing_else(
     world = World({CHECKOUT: {"new": OUTAGE}, PACKED: {"new": OUTAGE}}, ("store",))
     world.flat(name, value, **labels)
     found = firing(tmp_path, JOURNEY, world, [30, 90])
-    others = {silence("store")} if cause == "lag" else set()  # one stage lags, another is judged all the same
+    # One stage lags, others are judged all the same; a stage that cannot be judged explains nothing.
+    others = {silence("store"), page(*PACKED)} if cause == "lag" else set()
     assert found[30] == others
     stage = JOURNEY.stages[0].name if cause == "lag" else ALL
-    assert found[90] == others | {("MonitorBlind", "page", stage, cause)}
+    assert found[90] == others | {("MonitorBlind", "page", stage)}
+    assert f"({cause}). Alerts on stages are held back." in told_by(
+        tmp_path, JOURNEY, world, 90, "MonitorBlind"
+    )
 
 
 @pytest.mark.full
@@ -165,7 +170,21 @@ def test_no_worker_at_all(tmp_path: Path) -> None:
     """Without any series of a worker the monitor is blind; no stage is called silent."""
     world = Series()
     world.add("up", [1] * STEPS, job="touchpoint", instance="w")
-    assert firing(tmp_path, JOURNEY, world, [90])[90] == {("MonitorBlind", "page", ALL, "no_worker")}
+    assert firing(tmp_path, JOURNEY, world, [90])[90] == {("MonitorBlind", "page", ALL)}
+
+
+@pytest.mark.full
+def test_one_page_names_all_causes(tmp_path: Path) -> None:
+    """No worker, for none can be scraped: one page that says both, and no cause that does not hold."""
+    world = Series()
+    world.add("up", [0] * STEPS, job="touchpoint", instance="w")
+    assert firing(tmp_path, JOURNEY, world, [90])[90] == {("MonitorBlind", "page", ALL)}
+    told = told_by(tmp_path, JOURNEY, world, 90, "MonitorBlind")
+    assert (
+        "The monitor cannot judge (stage all): No worker answers (no_worker). A worker cannot be scraped "
+        "(scrape_failed). Alerts on stages are held back."
+    ) in told
+    assert "not_counted" not in told
 
 
 @pytest.mark.full
@@ -178,9 +197,98 @@ def test_an_alert_resolves(tmp_path: Path) -> None:
     world.add(metrics.WINDOW_EVENTS.name, [40] * steps, window="20s", **labels)
     world.add(metrics.WINDOW_GOOD.name, [40 - n for n in bad], window="20s", **labels)
     last_s = 110
-    moments = (50, 60, last_s + 290, last_s + HOLD_S + 1)
+    moments = (50, 60, last_s + 290, last_s + HOLD_S["page"] + 1)
     found = firing(tmp_path, JOURNEY, world, moments)
     assert [bool(found[at]) for at in moments] == [False, True, True, False]
+    told = told_by(tmp_path, JOURNEY, world, last_s + 290, "StageDegraded")
+    assert "40 of 40 in 20s were bad (100%), at most 5% may be" in told, "as it was when it was last bad"
+
+
+def changing(steps: int, bad: Mapping[str, range], of: tuple[str, str] = CHECKOUT, n: int = 40) -> Series:
+    """Everything of the 20 s window of some segments is bad in some steps."""
+    world = World(steps=steps)
+    for segment, when in bad.items():
+        labels = {"stage": of[0], "experience": of[1], "segment": segment, "partner": "klarna"}
+        world.add(metrics.WINDOW_EVENTS.name, [n] * steps, window="20s", **labels)
+        world.add(
+            metrics.WINDOW_GOOD.name,
+            [0 if step in when else n for step in range(steps)],
+            window="20s",
+            **labels,
+        )
+    return world
+
+
+@pytest.mark.full
+def test_one_incident_is_one_page(tmp_path: Path) -> None:
+    """From business to everybody to those who return: the page names whom it began with, to the end."""
+    world = changing(
+        80, {"business": range(6, 14), "new": range(12, 20), "returning": range(12, 60), "other": range(0)}
+    )
+    moments = range(0, 790, 10)
+    found = firing(tmp_path, JOURNEY, world, moments)
+    first, end = 60, 590 + HOLD_S["page"]
+    for at in moments:
+        assert found[at] == ({page(*CHECKOUT, "business")} if first <= at <= end else set()), at
+    told = told_by(tmp_path, JOURNEY, world, 100, "StageDegraded")
+    assert "(segment business): 40 of 40 in 20s were bad (100%), at most 3% may be" in told
+    assert "Most bad events: segment business. No change known." in told
+    assert 'target="97%"' in told
+
+
+@pytest.mark.full
+def test_a_blind_monitor_ends_no_alert_and_begins_none(tmp_path: Path) -> None:
+    """An outage, then no worker for two minutes, then all is well: one page without a gap."""
+    steps, blind = 60, range(12, 24)
+    world = changing(steps, {"new": range(6, 40)})
+    world.add(metrics.READY.name, [0 if step in blind else 1 for step in range(steps)], instance="w")
+    moments = range(60, 590, 10)
+    found = firing(tmp_path, JOURNEY, world, moments)
+    stages = {at for at in moments if page(*CHECKOUT) in found[at]}
+    assert stages == set(range(60, 590, 10))
+    assert ("MonitorBlind", "page", ALL) in found[200]
+    later = changing(steps, {"new": range(14, 20)})
+    later.add(metrics.READY.name, [0 if step in blind else 1 for step in range(steps)], instance="w")
+    found = firing(tmp_path, JOURNEY, later, moments)
+    assert not [at for at in moments if page(*CHECKOUT) in found[at]], "nothing begins while it is blind"
+
+
+@pytest.mark.full
+def test_a_stage_that_is_well_again_explains_nothing(tmp_path: Path) -> None:
+    """What depends on it and stays bad pages a minute later; what has recovered with it does not page."""
+    for packed, expected in ((range(8, 60), True), (range(8, 16), False)):
+        world = changing(60, {"new": range(6, 16)})
+        labels = {"stage": PACKED[0], "experience": PACKED[1], "segment": "new", "partner": "none"}
+        bad = [40 if step in packed else 0 for step in range(60)]
+        world.add(metrics.WINDOW_EVENTS.name, [40] * 60, window="20s", **labels)
+        world.add(metrics.WINDOW_GOOD.name, [40 - n for n in bad], window="20s", **labels)
+        found = firing(tmp_path, JOURNEY, world, range(0, 590, 10))
+        assert {at for at, one in found.items() if page(*CHECKOUT) in one} == set(range(60, 450, 10))
+        told = [at for at, one in found.items() if page(*PACKED) in one]
+        assert told == (list(range(210, 590, 10)) if expected else [])
+
+
+@pytest.mark.full
+def test_silence_is_held(tmp_path: Path) -> None:
+    """A stage with an event now and then is one page, not one for each pause."""
+    steps = 80
+    world = World(steps=steps)
+    came = [0 if 10 <= step < 20 or 30 <= step < 40 else 5 for step in range(steps)]
+    world.add(metrics.WINDOW_OUTCOMES.name, came, stage="store", outcome="ok", window="1m")
+    found = firing(tmp_path, JOURNEY, world, range(0, 790, 10))
+    assert {at for at, one in found.items() if one} == set(range(100, 390 + 300, 10))
+
+
+@pytest.mark.full
+def test_silence_is_judged_of_what_was_seen(tmp_path: Path) -> None:
+    """After no worker was there, a window is silent only when it and a minute before it were seen."""
+    steps = 60
+    world = World(silent=("store",), steps=steps)
+    world.add(metrics.READY.name, [0 if step < 10 else 1 for step in range(steps)], instance="w")
+    found = firing(tmp_path, JOURNEY, world, range(0, 590, 10))
+    told = [at for at, one in found.items() if silence("store") in one]
+    assert told
+    assert min(told) == 90 + 60 + 60
 
 
 @pytest.mark.full
@@ -190,8 +298,11 @@ def test_a_spare_worker_that_is_down_hides_nothing(tmp_path: Path) -> None:
     world.flat("up", 0, job="touchpoint", instance="v")
     assert firing(tmp_path, JOURNEY, world, [90])[90] == {
         page(*CHECKOUT),
-        ("MonitorBlind", "page", ALL, "scrape_failed"),
+        ("MonitorBlind", "page", ALL),
     }
+    assert "(scrape_failed). Stages are judged all the same." in told_by(
+        tmp_path, JOURNEY, world, 90, "MonitorBlind"
+    )
 
 
 @pytest.mark.full
@@ -249,3 +360,8 @@ def test_every_rule_is_named_once() -> None:
 def test_a_title_is_no_template() -> None:
     """Braces in a title of the journey file reach people as they are, and run nothing."""
     assert escaped("a {{ b }}") == 'a {{ "{{" }} b }}'
+    title = "Web {n} {{ b }}"
+    journey = parse(SHIPPED_JOURNEY.read_text().replace("title: Web checkout", f'title: "{title}"'))
+    for rule in rule_file(journey)["groups"][0]["rules"]:
+        if rule.get("labels", {}).get("stage") == "web_checkout" and "alert" in rule:
+            assert rule["annotations"]["summary"].startswith(escaped(title))

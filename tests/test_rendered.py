@@ -1,6 +1,7 @@
 """What is rendered is the same for the same journey, says where it comes from; a changed file is told."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import msgspec
 import pytest
 import yaml
 
+from monitor.change import Change, read
 from monitor.event import Codec, Refused
 from monitor.journey_file import parse
 from monitor.rendered import HEADER, rendered
-from monitor.schemas import event_schema
+from monitor.schemas import asyncapi, change_schema, event_schema, topic_list
 from monitor.simulator import Simulator
-from streams.settings import SHIPPED_JOURNEY
+from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.topics import Topic, own_topics, read_topics
 from tests.programs import touchpoint
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
@@ -88,3 +91,54 @@ def test_the_schema_and_the_codec_agree() -> None:
             spoilt = event | wrong
             assert list(validator.iter_errors(spoilt))
             assert isinstance(codec.decode(msgspec.json.encode(spoilt)), Refused)
+
+
+def test_the_schema_and_the_reader_of_changes_agree() -> None:
+    """A change that is read fits the schema; what the schema refuses of it is refused by the reader too."""
+    validator = jsonschema.Draft202012Validator(change_schema(JOURNEY))
+    change = {"id": "d-17", "time": "2026-11-21T21:00:00+02:00", "kind": "deploy", "title": "checkout 4.2.0"}
+    for good in (change, change | {"stage": "store"}, change | {"stage": None}):
+        assert not list(validator.iter_errors(good)), good
+        assert isinstance(read(msgspec.json.encode(good), JOURNEY, 1_800_000_000_000), Change)
+    lacking = [{key: value for key, value in change.items() if key != field} for field in change]
+    spoilt = ({"kind": "party"}, {"stage": "nowhere"}, {"title": ""}, {"title": "x" * 81}, {"id": 1})
+    for wrong in (*lacking, *(change | one for one in spoilt)):
+        assert list(validator.iter_errors(wrong)), wrong
+        assert isinstance(read(msgspec.json.encode(wrong), JOURNEY, 1_800_000_000_000), str)
+
+
+def test_the_topic_list_is_what_workers_create() -> None:
+    """Every topic with its partitions and settings, so that it can be created by hand just as well."""
+    stages = tuple(
+        replace(JOURNEY.stages[0], partitions=7) if i == 0 else s for i, s in enumerate(JOURNEY.stages)
+    )
+    journey = replace(JOURNEY, stages=stages)
+    group = Settings().group
+    counts = {topic.name: 10 + i for i, topic in enumerate(read_topics(journey, group))}
+    listed = [
+        Topic(
+            one["name"],
+            counts[one["partitions_as"]] if "partitions_as" in one else one.get("partitions"),
+            one.get("config", {}),
+        )
+        for one in topic_list(journey)["topics"]
+    ]
+    created = [*read_topics(journey, group), *own_topics(journey, group, counts)]
+    assert sorted(listed, key=str) == sorted(created, key=str)
+
+
+def test_asyncapi_names_every_topic_of_services() -> None:
+    """All but the workers' own; every reference leads somewhere."""
+    document = asyncapi(JOURNEY)
+    topics = topic_list(JOURNEY)["topics"]
+    listed = [one["name"] for one in topics if not one["holds"].endswith("written by workers only")]
+    assert sorted(one["address"] for one in document["channels"].values()) == sorted(listed)
+    for holder in (*document["channels"].values(), *document["operations"].values()):
+        for one in (
+            *holder.get("messages", {}).values(),
+            *([holder["channel"]] if "channel" in holder else []),
+        ):
+            found: Any = document
+            for key in one["$ref"].removeprefix("#/").split("/"):
+                found = found[key]
+            assert found

@@ -53,8 +53,7 @@ def test_what_depends_on_a_stage_is_inhibited_by_it() -> None:
     found: dict[str, set[str]] = {}
     for rule in alertmanager(JOURNEY)["inhibit_rules"]:
         source, target = rule["source_matchers"], rule["target_matchers"]
-        if 'severity="page"' in source and target[-1].startswith("stage="):
-            assert source[0] == 'alertname="StageSilent"' or 'segment="all"' in source
+        if 'because="trouble"' in source:
             found.setdefault(target[-1], set()).add(source[-1])
     assert found == {
         'stage="warehouse"': {'stage=~"web_checkout"'},

@@ -111,7 +111,15 @@ def test_defaults_are_readable() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["PATH", "TOUCHPOINT", "TOUCHPOINT_TEST_KAFKA", "TOUCHPOINT_TEST_", "touchpoint_http"]
+    "name",
+    [
+        "PATH",
+        "TOUCHPOINT",
+        "TOUCHPOINT_TEST_KAFKA",
+        "TOUCHPOINT_TEST_",
+        "touchpointhttp",
+        "my_touchpoint_http",
+    ],
 )
 def test_other_variables_are_ignored(name: str) -> None:
     """Other programs' variables and those of the test suite are none of ours."""
@@ -132,6 +140,8 @@ def test_other_variables_are_ignored(name: str) -> None:
             "TOUCHPOINT_TOPIC_PARTITION",
             "TOUCHPOINT_TOPIC_PARTITION: unknown setting; did you mean TOUCHPOINT_TOPIC_PARTITIONS?",
         ),
+        ("touchpoint_kafka", "touchpoint_kafka: unknown setting; did you mean TOUCHPOINT_KAFKA?"),
+        ("Touchpoint_Htpp", "Touchpoint_Htpp: unknown setting; did you mean TOUCHPOINT_HTTP?"),
     ],
 )
 def test_a_typo_is_an_error_with_the_nearest_name(name: str, line: str) -> None:
@@ -161,6 +171,8 @@ def test_a_typo_is_an_error_with_the_nearest_name(name: str, line: str) -> None:
         ("session_timeout_s", "nan"),
         ("session_timeout_s", "inf"),
         ("session_timeout_s", "30s"),
+        ("session_timeout_s", "0.9"),
+        ("session_timeout_s", "90.1"),
         ("kafka_timeout_s", "86400"),
         ("kafka", "a:9092;b:9092"),
         ("group", ""),

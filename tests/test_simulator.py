@@ -233,7 +233,13 @@ def test_journeys_pass_through_the_stages_in_order(healthy: list[SimulatedEvent]
             steps[event["journey_id"]].append(event)
     whole = 0
     for events in steps.values():
-        chain = [e["stage"] for e in events if e["stage"] in CHAIN and e.get("touchpoint") != "call_ahead"]
+        chain = [
+            e["stage"]
+            for e in events
+            if e["stage"] in CHAIN
+            and e.get("touchpoint") != "call_ahead"
+            and e["outcome"] not in ("asked", "followed_up")
+        ]
         assert tuple(chain) == CHAIN[: len(chain)]
         whole += len(chain) == len(CHAIN)
         assert len({e["customer_ref"] for e in events}) == 1
@@ -247,7 +253,7 @@ def test_journeys_pass_through_the_stages_in_order(healthy: list[SimulatedEvent]
             if e.get("touchpoint") == "doorstep":
                 assert e["promise"]["kept"] is (e["promise"]["due_from"] <= e["time"] <= e["promise"]["due"])
                 assert e["partner"] == e["handoff"]["to"]
-    assert whole > 500
+    assert whole > 300
     stages = {tuple(e["stage"] for e in events) for events in steps.values()}
     assert any("call_queue" in names and "feedback" in names for names in stages)
     assert any(names[:2] == ("store", "web_checkout") for names in stages)
@@ -274,13 +280,64 @@ def test_what_went_wrong_or_right_shows_in_the_feedback(healthy: list[SimulatedE
         if event.get("touchpoint") == "call_back":
             assert (event["initiator"], event["outcome"]) == ("company", "wow")
             called.add(event["journey_id"])
-        if event["stage"] == "feedback":
+        if "score" in event and event["stage"] == "feedback":
             journey_id = event["journey_id"]
             kind = "called" if journey_id in called else "late" if journey_id in late else "plain"
             scores[kind].append(event["score"]["value"])
     mean = {kind: sum(values) / len(values) for kind, values in scores.items()}
     assert mean["late"] < mean["plain"] - 1 < mean["called"] - 1
     assert sum(value >= 9 for value in scores["called"]) > 0.8 * len(scores["called"])
+
+
+def test_more_are_asked_than_answer_and_the_unhappy_hear_back() -> None:
+    """Who answers was asked before; a third does, most detractors are contacted, no one else is."""
+    compress = 5000
+    events = simulate(minutes=25, compress=compress)
+    whole_ms = NOON_MS + 24 * MINUTE_MS  # every answer and call to those asked by then has come
+    times: dict[str, dict[str, int]] = defaultdict(dict)
+    scores: dict[str, int] = {}
+    for record in events:
+        event = orjson.loads(record.value)
+        if event["stage"] == "feedback":
+            steps = times[event["journey_id"]]
+            assert event["outcome"] not in steps
+            assert ("score" in event) == (event["outcome"] == "ok")
+            assert event["initiator"] == "company"
+            steps[event["outcome"]] = record.at_ms
+            if "score" in event:
+                scores[event["journey_id"]] = event["score"]["value"]
+    settled = {j: steps for j, steps in times.items() if steps["asked"] < whole_ms}
+    answered = {j: steps for j, steps in settled.items() if "ok" in steps}
+    detractors = {j for j in answered if scores[j] <= 6}
+    contacted = {j for j, steps in settled.items() if "followed_up" in steps}
+    assert 0.3 < len(answered) / len(settled) < 0.4
+    assert contacted <= detractors
+    assert 0.65 < len(contacted) / len(detractors) < 0.95
+    for steps in answered.values():
+        assert steps["asked"] < steps["ok"]
+        assert steps.get("followed_up", steps["ok"]) - steps["ok"] <= 48 * 60 * MINUTE_MS / compress
+
+
+def test_a_survey_of_its_own_asks_too() -> None:
+    """Where no order leads to it, a feedback stage that declares `asked` asks; all it says decodes."""
+    journey = parse("""
+version: 1
+journey: clinic
+segments: []
+stages:
+  survey:
+    kind: feedback
+    owner: ward
+    outcomes: [asked]
+    expects: {per_hour: 3600}
+    experiences:
+      easy: {judges: {score.kind: [ces]}, good: {score.value: {at_least: 5}}, target: 0.8}
+""")
+    events = [orjson.loads(event.value) for event in simulate(journey, minutes=30)]
+    outcomes = Counter(event["outcome"] for event in events)
+    assert set(outcomes) == {"asked", "ok"}
+    assert 0.3 < outcomes["ok"] / outcomes["asked"] < 0.4
+    assert all(("score" in event) == (event["outcome"] == "ok") for event in events)
 
 
 FAULTY = {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from monitor import metrics
-from monitor.backtest import Key, alerts_of, spans_of
+from monitor.backtest import Key, alerts_of, spans_of, worst
 from monitor.grafana_alerts import rule_groups
 from monitor.history import StageHistory
 from monitor.journey import NONE, Stage
@@ -79,12 +79,16 @@ Rates = Callable[[str, int, str], tuple[float, float]]
 
 @dataclass
 class Situation:
-    """What happens, and how long one looks: `before` slices fill the windows."""
+    """What happens, and how long one looks: `before` slices fill the windows. For the first `blind` slices
+    there is no worker."""
 
     rates: Rates
     before: int = 2 * DAY
     watched: int = 150
     step: int = 1
+    blind: int = 0
+    unseen: int = 0
+    """First slices that are not compared: Prometheus knows nothing that is held from before."""
     expected: set[str] = field(default_factory=set)
 
 
@@ -126,10 +130,21 @@ def trickle(stage: str, _: int, __: str) -> tuple[float, float]:
     return (0.008, 0.33) if stage == "shop" else (PER_SLICE[stage], BAD[stage])
 
 
+def handed_on(stage: str, at: int, segment: str) -> tuple[float, float]:
+    """First gold is hit, then everybody, then silver alone."""
+    hit = {"gold": range(20, 80), "silver": range(60, 120)}.get(segment, range(60, 80))
+    return PER_SLICE[stage], 0.6 if stage == "shop" and at in hit else BAD[stage]
+
+
+def flaps(stage: str, at: int, _: str) -> tuple[float, float]:
+    """For most of an hour the shop has one event in some minutes."""
+    return (0.04 if stage == "shop" and 20 <= at < 300 else PER_SLICE[stage]), BAD[stage]
+
+
 def closed_last_week_too(stage: str, at: int, segment: str) -> tuple[float, float]:
     """The desk, which declares no rhythm, falls silent a week after it was busy."""
     return (
-        (0.0, 0.0) if stage == "desk" and 7 * DAY + 60 <= at < 7 * DAY + 240 else healthy(stage, at, segment)
+        (0.0, 0.0) if stage == "desk" and 7 * DAY + 60 <= at < 7 * DAY + 241 else healthy(stage, at, segment)
     )
 
 
@@ -145,7 +160,9 @@ SITUATIONS = {
         step=9,
         expected={"StageDegraded page shop bought all", "StageDegraded ticket shop bought all"},
     ),
-    "trickle": Situation(trickle, before=8 * DAY, expected={"StageDegraded ticket shop bought all"}),
+    "trickle": Situation(
+        trickle, before=8 * DAY, unseen=30, expected={"StageDegraded ticket shop bought all"}
+    ),
     "silence": Situation(
         silence(("shop", "mood"), -240, 100), expected={"StageSilent page shop", "StageSilent ticket mood"}
     ),
@@ -159,9 +176,22 @@ SITUATIONS = {
     ),
     "mood": Situation(fault(("mood",), 0.9, -DAY), expected={"StageDegraded ticket mood well all"}),
     "own history": Situation(
-        closed_last_week_too, before=0, watched=7 * DAY + HOUR, step=30, expected={"StageSilent page desk"}
+        closed_last_week_too,
+        before=0,
+        watched=7 * DAY + HOUR,
+        step=20,
+        blind=20,
+        expected={"StageSilent page desk"},
     ),
     "just started": Situation(fault(("shop",), 0.5, 0, 100), before=0),
+    "handed on": Situation(handed_on, expected={"StageDegraded page shop bought gold"}),
+    "flaps": Situation(flaps, watched=400, expected={"StageSilent page shop"}),
+    "recover together": Situation(
+        fault(("shop", "parcel"), 0.8), expected={"StageDegraded page shop bought all"}
+    ),
+    "started into silence": Situation(
+        silence(("shop",), 0, 60), before=0, blind=10, expected={"StageSilent page shop"}
+    ),
 }  # fmt: skip
 
 
@@ -219,12 +249,18 @@ def told(name: str, situation: Situation) -> Told:
 
 def by_backtest(situation: Situation, found: Told) -> dict[int, set[str]]:
     """Step -> alerts that fire, as `backtest` says."""
-    spans = spans_of(JOURNEY, tuple(qualities(JOURNEY)), found.histories, T0, T0 + situation.watched)
-    alerting = dict(alerts_of(JOURNEY, spans))
-    return {
-        at: {_name(key) for key, mask in alerting.items() if mask[at]}
-        for at in range(0, situation.watched, situation.step)
-    }
+    rules, end = tuple(qualities(JOURNEY)), T0 + situation.watched
+    since = T0 - situation.before + situation.blind
+    spans = spans_of(JOURNEY, rules, found.histories, T0, end, since=since)
+    firing: dict[int, set[str]] = {at: set() for at in range(0, situation.watched, situation.step)}
+    for key, mask in alerts_of(JOURNEY, spans):
+        named = key
+        for at, names in firing.items():
+            if mask[at] and key.name == "StageDegraded" and not (at and mask[at - situation.step]):
+                named, _ = worst(rules, key, spans[key.stage], T0 + at)
+            if mask[at]:
+                names.add(_name(named))
+    return {at: names for at, names in firing.items() if at >= situation.unseen}
 
 
 def _name(key: Key) -> str:
@@ -234,6 +270,7 @@ def _name(key: Key) -> str:
 def series(situation: Situation, found: Told) -> list[dict[str, str]]:
     """What a worker's /metrics would have shown at the end of each slice."""
     shown: dict[str, list[float]] = {}
+    blind = range(T0, T0 - situation.before + situation.blind, situation.step)
 
     def show(metric: metrics.Metric, value: float, *labels: str) -> None:
         pairs = ", ".join(f'{name}="{label}"' for name, label in zip(metric.labels, labels, strict=True))
@@ -242,7 +279,7 @@ def series(situation: Situation, found: Told) -> list[dict[str, str]]:
     held = {stage.name: StageWindows(_names(stage)) for stage in JOURNEY.stages}
     queues = {name: sorted(panes, key=lambda pane: pane[0]) for name, panes in found.windows.items()}
     done = dict.fromkeys(queues, 0)
-    for at in range(T0, T0 + situation.watched, situation.step):
+    for at in range(T0 + len(blind) * situation.step, T0 + situation.watched, situation.step):
         end_ms = (at + 1) * SHORT.ms
         for metric, value in ((metrics.READY, 1), (metrics.PARTITIONS, 4), (metrics.OWNED, 4)):
             show(metric, value)
@@ -275,7 +312,7 @@ def series(situation: Situation, found: Told) -> list[dict[str, str]]:
                     n = expected(JOURNEY, stage, from_ms, end_ms)
                     show(metrics.EXPECTED, n, stage.name, window.label)
     return [
-        {"series": name, "values": " ".join(f"{value:.17g}" for value in values)}
+        {"series": name, "values": " ".join(["_"] * len(blind) + [f"{value:.17g}" for value in values])}
         for name, values in shown.items()
     ]
 

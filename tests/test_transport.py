@@ -6,21 +6,31 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.protocol.group import LeaveGroupRequest
 from faust.types import TP
+from mode import Service
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file import parse
 from streams import topics
 from streams.app import App
 from streams.embedded_transport import Transport as EmbeddedTransport
+from streams.kafka_errors import in_words
 from streams.settings import Settings
 from streams.tables import ChangelogQueue
 from streams.transport import IDLE_S, Transport
+from streams.worker import Worker
 from tests.brokers import Node, TansuNode, running
 
 JOURNEY = parse(
@@ -213,3 +223,126 @@ async def test_batches_of_an_earlier_generation_are_dropped(broker: Node, tmp_pa
             queue.put_nowait(SimpleNamespace(message=SimpleNamespace(generation_id=generation)))
         found = await ChangelogQueue.get(queue)
         assert found.message.generation_id == app.consumer_generation_id
+
+
+@asynccontextmanager
+async def joining(broker: Node, state: Path, **options: Any) -> AsyncIterator[App]:
+    """A worker's app at its start, which hears Kafka."""
+    settings = Settings(kafka=broker.bootstrap, group=GROUP, state_dir=state, **options)
+    async with topics.connected(settings) as admin:
+        counts = await topics.ensure(admin, JOURNEY, settings)
+    app = App(JOURNEY, settings, counts)
+    beside = [asyncio.create_task(app.feel_pulse()), asyncio.create_task(app.start())]
+    try:
+        yield app
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.wait(beside)
+        await app.stop()
+
+
+async def failure(app: App) -> str:
+    """Why the app cannot go on."""
+    async with asyncio.timeout(DEADLINE_S):
+        return await app.wait_for_failure()
+
+
+async def test_a_broker_that_dies_before_the_start_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kafka was there for the topics and is gone when Faust starts: said once, by the line that ends all."""
+
+    async def start() -> None:
+        raise KafkaConnectionError("Unable to bootstrap from [('127.0.0.1', 9, <AddressFamily.AF_INET: 2>)]")
+
+    settings = Settings(kafka="127.0.0.1:9")
+    app = App(JOURNEY, settings, {"source": 1})
+    monkeypatch.setattr(app, "start", start)
+    await Worker(JOURNEY, settings)._start(app, [], asyncio.Event())
+    assert app.failure == "the worker cannot start: Kafka at 127.0.0.1:9 does not answer"
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+@pytest.mark.full
+async def test_a_session_timeout_that_kafka_refuses_ends_the_worker(tmp_path: Path) -> None:
+    """Kafka's client only waits after such an answer; the worker names the setting and what is allowed."""
+    with running(KafkaNode(tmp_path / "kafka")) as node:
+        async with joining(node, tmp_path, session_timeout_s=1) as app:
+            said = await failure(app)
+    assert said.startswith(
+        "the worker cannot join its group: Kafka refuses TOUCHPOINT_SESSION_TIMEOUT_S of 1;"
+    )
+    assert "allow 6 to 1800 s" in said
+
+
+@pytest.mark.full
+async def test_a_group_of_another_program_ends_the_worker(tmp_path: Path) -> None:
+    """A group whose members share work in another way takes no worker, and the worker says so."""
+    with running(KafkaNode(tmp_path / "kafka")) as node:
+        settings = Settings(kafka=node.bootstrap, group=GROUP)
+        async with topics.connected(settings) as admin:
+            await topics.ensure(admin, JOURNEY, settings)
+        other = AIOKafkaConsumer("source", bootstrap_servers=node.bootstrap, group_id=GROUP)
+        async with other, joining(node, tmp_path) as app:
+            said = await failure(app)
+    assert said == (
+        "the worker cannot join its group: the group transport belongs to another program;"
+        " TOUCHPOINT_GROUP names the group"
+    )
+
+
+@pytest.mark.full
+async def test_a_worker_that_the_group_keeps_waiting_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka answers, but another member holds the group up for longer than any rebalance may take."""
+    monkeypatch.setattr("streams.app.JOIN_S", 3.0)
+    with running(KafkaNode(tmp_path / "kafka")) as node:
+        async with worker_app(node, tmp_path / "1") as held:
+            coordinator = held.consumer._thread._ensure_consumer()._coordinator
+            await held.consumer._thread.call_thread(asleep, coordinator)
+            async with joining(node, tmp_path / "2", watchdog_s=1) as app:
+                assert await failure(app) == "the group transport has assigned no partitions for 4 s"
+                await held.stop()  # lets the other's request to join be answered, which its stop waits for
+
+
+async def asleep(coordinator: Any) -> None:
+    """From now on this member answers no call to join, but is alive to Kafka."""
+    coordinator.request_rejoin = lambda: None
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            KafkaConnectionError("Unable to bootstrap from [('h', 1, <AddressFamily.AF_INET: 2>)]"),
+            "Kafka at h:1 does not answer",
+        ),
+        (
+            GroupAuthorizationFailedError(GROUP),
+            f"Kafka does not allow the group {GROUP}: its user needs READ on the group that TOUCHPOINT_GROUP"
+            " names",
+        ),
+        (KafkaError("InvalidGroupIdError()\nmore"), "KafkaError: InvalidGroupIdError()"),
+        (UnknownTopicOrPartitionError(), "[Error 3] UnknownTopicOrPartitionError"),
+        (RuntimeError("source is read to 1 of 2"), "RuntimeError: source is read to 1 of 2"),
+        (None, "no error"),
+    ],
+)
+def test_an_error_is_one_line_without_names_of_pythons(error: Exception | None, line: str) -> None:
+    """What a person can mend is said in words; the rest is named once."""
+    assert in_words(error, Settings(kafka="h:1", group=GROUP)) == line
+
+
+def test_what_derives_from_faust_logs_as_faust() -> None:
+    """Otherwise its chatter would show under our names where Faust's own does not: at the default level."""
+
+    def derived(service: Any) -> Iterator[Any]:
+        for one in service.__subclasses__():
+            yield one
+            yield from derived(one)
+
+    ours = {one for one in derived(Service) if one.__module__.startswith("streams.")}
+    assert {App, Transport.Consumer, EmbeddedTransport.Consumer} <= ours
+    assert {one.logger.name for one in ours} == {"faust.touchpoint"}

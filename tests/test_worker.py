@@ -184,9 +184,9 @@ def test_counts_survive_scaling_out_kill_and_restart(broker: Node) -> None:
 
             def shared() -> bool:
                 owned = [worker.json("/api/stages")["partitions"] for worker in (first, second)]
-                return [one["owned"] for one in owned] == [14, 14]
+                return [one["owned"] for one in owned] == [16, 16]
 
-            until(shared, "each owns half of the 28 partitions")
+            until(shared, "each owns half of the 32 partitions")
             until(lambda: checkouts_in_hour(first.scrape(), second.scrape()) == (5000, 4500), "sums right")
             checkouts(broker.bootstrap, 5000, 6000)
             first.end(signal.SIGKILL)
@@ -247,9 +247,9 @@ def test_an_event_published_again_counts_once_whoever_owns_its_partition(
 
             def shared() -> bool:
                 owned = [worker.json("/api/stages")["partitions"]["owned"] for worker in (second, third)]
-                return owned == [14, 14]
+                return owned == [16, 16]
 
-            until(shared, "each owns half of the 28 partitions")
+            until(shared, "each owns half of the 32 partitions")
             before = results(second, third)
             publish(0, n + 30)
             until(
@@ -369,7 +369,8 @@ def test_a_worker_whose_broker_is_gone_says_so_and_ends() -> None:
 
 def starting(worker: WorkerProcess) -> bool:
     """Whether it has found Kafka and waits for its partitions or their counts."""
-    return worker.json("/api/stages")["problems"] == ["waiting for partitions, or recovering their counts"]
+    problems: list[str] = worker.json("/api/stages")["problems"]
+    return problems == ["waiting for partitions, or recovering their counts"]
 
 
 def test_a_worker_whose_broker_dies_while_it_starts_ends_too() -> None:
@@ -379,9 +380,13 @@ def test_a_worker_whose_broker_dies_while_it_starts_ends_too() -> None:
         until(lambda: starting(worker), "worker starting")
         node.kill()
         code, said = worker.ended(60)
+        line = said.splitlines()[-1]
         assert code == 1
-        assert "touchpoint: Kafka has not answered for" in said
         assert "Traceback" not in said
+        assert line.startswith("touchpoint: "), said
+        assert "Kafka has not answered for" in line or line.endswith(
+            f"Kafka at {node.bootstrap} does not answer"
+        )
 
 
 def test_a_worker_can_be_stopped_while_it_starts() -> None:
@@ -391,5 +396,5 @@ def test_a_worker_can_be_stopped_while_it_starts() -> None:
         until(lambda: starting(worker), "worker starting")
         node.kill()
         code, said = worker.end()
-        assert code == 0, said
+        assert code in (0, 1), said  # it may have found Kafka gone a moment before
         assert "Traceback" not in said

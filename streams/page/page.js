@@ -46,8 +46,8 @@ const short = new Intl.NumberFormat("en", { notation: "compact", maximumFraction
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 
-// Rounded down, so that 94.99 % never reads as the 95 % it misses, nor 99.96 % as 100 %.
-const percent = (ratio) => (Math.floor(ratio * 1000 + 1e-6) / 10).toFixed(1);
+// Rounded down, so that 94.99 % never reads as the 95 % it misses, nor 99.96 % as 100 %: that needs no decimal.
+const percent = (ratio) => ratio >= 1 ? "100" : (Math.floor(ratio * 1000 + 1e-6) / 10).toFixed(1);
 const target = (ratio) => `${plain.format(ratio * 100)} %`;
 const kindOf = (stage) => KINDS[stage.kind] ?? `${stage.kind.charAt(0).toUpperCase()}${words(stage.kind).slice(1)} stage`;
 const perMinute = (n) => (n < 10 ? tenths : n < 1000 ? whole : short).format(n);
@@ -228,8 +228,8 @@ function paintCard(parts, stage, ready) {
   parts.fill.setAttribute("width", known ? stage.quality * 1000 : 0);
   parts.tick.setAttribute("x", stage.target === null ? -20 : Math.min(stage.target * 1000 - 4, 992));
   put(parts.weak, stage.weakest?.title ?? "–");
-  put(parts.hits, !stage.weakest ? "–" : stage.weakest.segment === null ? "everyone" : words(stage.weakest.segment));
-  put(parts.reason, stage.top_reason ? words(stage.top_reason) : "–");
+  put(parts.hits, !stage.weakest || !stage.bad ? "–" : stage.weakest.segment === null ? "everyone" : words(stage.weakest.segment));
+  put(parts.reason, stage.top_reason && stage.bad ? words(stage.top_reason) : "–");
   put(parts.bad, stage.n ? `${whole.format(stage.bad)} of ${whole.format(stage.n)} bad in ${span(stage.window)}` : "");
   put(parts.flow, ready ? `${perMinute(stage.events_per_minute)}/min` : "");
   paintTrend(parts, stage);
@@ -302,6 +302,9 @@ function why(worst) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+// A worker of several sees its share of the events: what looks quiet or good here may be neither.
+const partOf = ({ only_part: part }) => part ? `A part only: ${part}.` : "";
+
 function paintStrip() {
   const still = answer && now() - movedAt > STILL_MS;
   let tone = "live";
@@ -328,6 +331,8 @@ function paintStrip() {
     put(at("strip-age"), `As of ${time(answer.at)}${old}`);
     const { owned, of } = answer.partitions ?? {};
     put(at("strip-worker"), `· ${answer.worker}${of ? `, ${owned} of ${of} partitions` : ""}`);
+    put(at("part"), partOf(answer));
+    at("part").hidden = !answer.only_part;
   }
   const degraded = answer ? answer.stages.filter((s) => s.state === "degraded").length : 0;
   const prefix = trouble ? "(unreachable) " : answer && !answer.ready ? "(not ready) " : degraded ? `(${degraded} degraded) ` : "";
@@ -402,10 +407,11 @@ async function readFailures() {
     return;
   }
   try {
-    const { failures } = await read(`/api/stages/${encodeURIComponent(stage.stage)}/failures`);
+    const { failures, ...seen } = await read(`/api/stages/${encodeURIComponent(stage.stage)}/failures`);
     if (selected()?.stage !== stage.stage) return;
     shown = stage.stage;
     paintRows(failures);
+    put(at("failures-part"), partOf(seen));
     put(at("failures-note"), following);
     put(at("empty"), failures.length ? "" : "No failures seen lately.");
   } catch (error) {

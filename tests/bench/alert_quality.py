@@ -245,15 +245,15 @@ Alerting = dict[tuple[str, str], backtest_span.Mask]
 
 def ours(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
     """By the shipped rules, with their suppressions."""
-    spans = spans_of(JOURNEY, tuple(qualities(JOURNEY)), heard, start, end)
+    spans = spans_of(JOURNEY, tuple(qualities(JOURNEY)), heard, start, end, since=START)
     return _any(((key.stage, key.severity), mask) for key, mask in alerts_of(JOURNEY, spans))
 
 
 def plain(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
     """By the plain pairs."""
-    spans = spans_of(JOURNEY, tuple(plain_qualities(JOURNEY)), heard, start, end)
+    spans = spans_of(JOURNEY, tuple(plain_qualities(JOURNEY)), heard, start, end, since=START)
     return _any(
-        ((name, severity), mask)
+        ((name, severity), backtest_span.held_on(mask, backtest_span.HOLD[severity])[backtest_span.BEFORE :])
         for name, span in spans.items()
         for (_experience, severity, _segment), mask in span.crossed.items()
     )

@@ -33,9 +33,9 @@ from streams import settings as settings_reader
 from streams import topics
 from streams.command import ONE_BLAS_THREAD, SWITCH_S
 from streams.outgoing import Outgoing
-from streams.processor import StageProcessor
 from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.sightings import Sightings
+from streams.stage_processor import StageProcessor
 from streams.worker import Worker, rest_collector
 from tests.bench.load import STAGE, publish
 from tests.bench.report import peak_mb, tell
@@ -244,13 +244,11 @@ async def _warm_up(settings: Settings) -> None:
     before_mb = peak_mb()
     stop = asyncio.Event()
     working = asyncio.create_task(worker.run(stop))
-    while (
-        worker.app is None or any(one.owned is None for one in worker.app.processors)
-    ) and not working.done():
+    while (worker.app is None or any(one.owned is None for one in worker.app.stages)) and not working.done():
         await asyncio.sleep(TICK_S)
     seconds = time.perf_counter() - began_s[0]
     assert worker.app is not None
-    stage = next(one for one in worker.app.processors if one.stage.name == STAGE)
+    stage = next(one for one in worker.app.stages if one.stage.name == STAGE)
     assert stage.results["counted"] == 0
     tell(
         RECORDS,

@@ -25,7 +25,7 @@ async def main(events: int) -> None:
     while worker.app is None and not running.done():
         await asyncio.sleep(TICK_S)
     assert worker.app is not None
-    stage = next(one for one in worker.app.processors if one.stage.name == STAGE)
+    stage = next(one for one in worker.app.stages if one.stage.name == STAGE)
     while not stage.results["counted"] and not running.done():
         await asyncio.sleep(TICK_S)
     began = time.perf_counter()

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from monitor.event import Codec, Event, Refused
 from monitor.journey import Journey
 from monitor.journey_file import parse
 from monitor.judging import Judge
-from monitor.panes import LONG, SHORT
+from monitor.panes import LONG, SHORT, Tally
 from monitor.simulator import Simulator
 from streams import settings as settings_reader
 from streams import topics
@@ -154,7 +155,7 @@ def _records(journey: Journey) -> Iterator[PaneRecord]:
                 for i, event in enumerate(islice(events, EVENTS_PER_WRITE))
             ]
             offset += EVENTS_PER_WRITE
-            panes.fold(run, judge, now_ms)
+            panes.fold(run, partial(Tally, judge), now_ms)
             yield from panes.take_changes()
             yield from panes.take_stale()
 

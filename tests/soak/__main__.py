@@ -42,6 +42,9 @@ FAULTS = {
 
 PARTITIONS = 4
 
+INTERRUPTED = 130
+"""What a shell makes of Ctrl-C."""
+
 KILLS, EVENTS = 50, 20_000_000
 """What half an hour promises at least, a shorter or longer run its share."""
 
@@ -75,6 +78,9 @@ def main() -> int:
         code = _soak(arguments, directory)
     except (SoakError, AssertionError) as error:
         print(f"the soak itself failed: {error}")
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+        print("the soak was interrupted")
     if code == 0:
         shutil.rmtree(directory)
     else:

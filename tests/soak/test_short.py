@@ -1,5 +1,7 @@
 """The short form of the soak: every fault once, counts exact. The long form is `make soak`."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -28,6 +30,27 @@ def soak(broker: str, events_per_s: int, seed: int) -> None:
 def test_kill_stop_and_sleep_leave_counts_exact() -> None:
     """On the embedded broker: a worker killed, stopped, asleep beyond its session; all exact."""
     soak("embedded", 1000, seed=1)
+
+
+def test_an_interrupted_soak_says_so() -> None:
+    """Ctrl-C, which reaches every process at once, ends it with one line, where its logs are, and 130."""
+    command = [sys.executable, "-m", "tests.soak", "--broker", "embedded", "--events-per-s", "500"]
+    with subprocess.Popen(
+        command,
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "ready" in process.stdout.readline()
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate()
+    interrupted, logs = [line for line in out.splitlines() if not line.startswith(" ")]
+    assert interrupted == "the soak was interrupted"
+    assert logs.startswith("logs are in ")
+    assert (process.returncode, err) == (130, "")
 
 
 @pytest.mark.full

@@ -1,0 +1,244 @@
+"""The board of customers' whole journeys: what the stages, each good by itself, add up to for one person.
+
+Journeys are counted when they are over, so most of it looks back a day; what is hit or overdue is of now.
+"""
+
+from collections.abc import Iterator
+
+from monitor import metrics
+from monitor.board_parts import segment_titles, stage_titles, to_stage
+from monitor.closing import ASTRAY_MOVES
+from monitor.journey import Journey
+from monitor.journey_counters import promise_partners
+from monitor.panels import (
+    COLORED,
+    GREY,
+    NEUTRAL,
+    Json,
+    bars,
+    fixed,
+    heading,
+    high_is_bad,
+    names,
+    now,
+    numbers,
+    override,
+    query,
+    rows,
+    stat,
+    table,
+)
+from monitor.promql import select
+
+WINDOW = "1d"
+
+MIN_BAD, MIN_DETRACTORS = 30, 10
+"""Below these a stage's weight on satisfaction may be chance (MEASURES: critical touchpoint)."""
+
+FEW = "too few"
+NOTHING = "none"
+
+
+def panels(journey: Journey) -> Iterator[Json]:
+    """From the outcome to its causes."""
+    yield from _outcome(journey)
+    yield from _encounters(journey)
+    yield from _promises()
+    yield from _critical(journey)
+    yield from _labyrinth()
+
+
+def _sum(metric: metrics.Metric, by: str = "", **labels: str | tuple[str, ...]) -> str:
+    """A metric of the last day, over workers."""
+    return f"sum{by} ({select(metric.name, **labels, window=WINDOW)})"
+
+
+def _outcome(journey: Journey) -> Iterator[Json]:
+    met, missed = (_sum(metrics.WINDOW_JOURNEYS, result=result) for result in ("met", "missed"))
+    yield stat(
+        "Journeys that met their goal, last day",
+        "Of the journeys over in the last day that had a goal, how many met it. 100 % is best. One that runs "
+        "out of time has missed it.",
+        query(f"{met} / ({met} + {missed} > 0)", "goal met"),
+        unit="percentunit", size=(6, 5), steps=NEUTRAL, nothing=NOTHING, field={"decimals": 1},
+    )  # fmt: skip
+    good = _sum(metrics.WINDOW_SCORES, score="1")
+    yield stat(
+        "Journeys without one bad encounter, last day",
+        "An experience is exactly as good as its weakest encounter: of the journeys over in the last day, "
+        "how many had not a single bad one. More is better.",
+        query(f"{good} / ({_sum(metrics.WINDOW_SCORES)} > 0)", "all good"),
+        unit="percentunit", size=(6, 5), steps=NEUTRAL, nothing=NOTHING, field={"decimals": 1},
+    )  # fmt: skip
+    yield stat(
+        "Journeys under way",
+        "Customers whose journey has begun and is not over. Neither many nor few is good; a jump is news.",
+        query(f"sum({metrics.OPEN_JOURNEYS.name})", "under way"),
+        unit="short", size=(6, 5), steps=NEUTRAL, graphMode="area",
+    )  # fmt: skip
+    kinds = tuple(f"promise/{kind}" for kind in promise_partners(journey))
+    overdue = select(metrics.OVERDUE.name, what=kinds)
+    yield stat(
+        "Promises overdue now",
+        "Promises to customers under way whose time has passed without a word. None is good.",
+        query(f"sum({overdue}) or 0 * sum({metrics.OPEN_JOURNEYS.name})", "overdue"),
+        unit="short", size=(6, 5), steps=high_is_bad(1, 20), graphMode="area",
+    )  # fmt: skip
+
+
+def _encounters(journey: Journey) -> Iterator[Json]:
+    stages = stage_titles(journey)
+    yield heading("The weakest encounter")
+    hit = select(metrics.WINDOW_HIT.name, window="5m")
+    yield bars(
+        "Journeys hit, last 5 minutes",
+        "Customers who met their first bad encounter with a stage in the last 5 minutes. None is best.",
+        now(f"sort_desc(sum by (stage) ({hit}))", "{{stage}}"),
+        unit="short", size=(8, 9), steps=NEUTRAL,
+        overrides=[override(name, displayName=title) for name, title in stages.items()],
+    )  # fmt: skip
+    weakest = _sum(metrics.WINDOW_WEAKEST, " by (stage)")
+    yield bars(
+        "Where the weakest encounter was, last day",
+        "Of the journeys over in the last day that were not all good, where their weakest encounter was. The "
+        "longest bar is where mending helps most people; none is best.",
+        now(f"sort_desc({weakest})", "{{stage}}"),
+        unit="short", size=(8, 9), steps=NEUTRAL,
+        overrides=[override(name, displayName=title) for name, title in stages.items()],
+    )  # fmt: skip
+    met, missed = (
+        _sum(metrics.WINDOW_JOURNEYS, " by (segment)", result=result) for result in ("met", "missed")
+    )
+    yield table(
+        "By segment, last day",
+        "Journeys over in the last day whose goal was met, and how many missed it. Good is the same high "
+        "share for everybody.",
+        {"segment": "Segment", "Value #A": "Goal met", "Value #B": "Missed"},
+        rows(f"{met} / ({met} + {missed} > 0)"), rows(missed),
+        unit="percentunit", size=(8, 9), nothing=NOTHING, field={"decimals": 1},
+        overrides=[
+            override("segment", mappings=names(segment_titles(journey))),
+            override("Value #B", unit="short", decimals=0),
+        ],
+    )  # fmt: skip
+
+
+def _promises() -> Iterator[Json]:
+    yield heading("Promises and hand-overs")
+    by = " by (kind, partner)"
+    due = _sum(metrics.WINDOW_PROMISES, by, result="due")
+    counts = [_sum(metrics.WINDOW_PROMISES, by, result=result) for result in ("late", "missed")]
+    kept = _sum(metrics.WINDOW_PROMISES, by, result="kept")
+    yield table(
+        "Promises that fell due, last day",
+        "By kind and partner: how many fell due and what share was kept by then; and of how many it turned "
+        "out that they were kept late, or never. 100 % kept is best.",
+        {"kind": "Promise", "partner": "Partner", "Value #A": "Due", "Value #B": "Kept", "Value #C": "Late",
+         "Value #D": "Never"},
+        rows(f"{due} > 0"), rows(f"{kept} / ({due} > 0)"), *(rows(f"{one} and {due} > 0") for one in counts),
+        unit="short", size=(14, 8), nothing=NOTHING,
+        overrides=[override("Value #B", unit="percentunit", decimals=1)],
+    )  # fmt: skip
+    by = " by (sender, receiver, partner)"
+    sent = _sum(metrics.WINDOW_HANDOFFS, by, result="sent")
+    lost = _sum(metrics.WINDOW_HANDOFFS, by, result="lost")
+    yield table(
+        "Hand-overs, last day",
+        "What one stage handed over to the next, and how many were not received in time. None lost is good.",
+        {"sender": "From", "receiver": "To", "partner": "Partner", "Value #A": "Sent", "Value #B": "Lost"},
+        rows(f"{sent} > 0"), rows(f"{lost} and {sent} > 0"),
+        unit="short", size=(10, 8), nothing=NOTHING,
+        overrides=[override("Value #B", **COLORED, thresholds=high_is_bad(1, 20))],
+    )  # fmt: skip
+    yield table(
+        "Overdue now, by age",
+        "Promises and hand-overs of journeys under way whose time has passed, by for how long at most. No "
+        "row is good.",
+        {"what": "What", "partner": "Partner", "age": "For at most", "Value": "How many"},
+        rows(f"sum by (what, partner, age) ({metrics.OVERDUE.name})"),
+        unit="short", size=(24, 7), nothing=NOTHING,
+    )  # fmt: skip
+
+
+def _critical(journey: Journey) -> Iterator[Json]:
+    yield heading("What weighs most on satisfaction")
+    a, b, c, d = (
+        _sum(metrics.WINDOW_CRITICAL, " by (stage)", cell=cell)
+        for cell in ("bad_detractor", "bad_other", "ok_detractor", "ok_other")
+    )
+    enough = f"({a} + {b} >= {MIN_BAD}) and ({a} + {c} >= {MIN_DETRACTORS})"
+    share = f"({a} + {c}) / ({a} + {b} + {c} + {d})"
+    yield table(
+        "Critical touchpoints, last day",
+        "Of customers who answered: how much more often those who had a bad encounter at the stage speak ill "
+        "of us (lift, 1 is no more often), and the share of all who do that would not, were the stage never "
+        f"bad. Good is a lift near 1. From {MIN_BAD} bad journeys and {MIN_DETRACTORS} unhappy customers on; "
+        "it goes together, which does not prove a cause.",
+        {"stage": "Stage", "Value #A": "Lift", "Value #B": "Share", "Value #C": "Bad journeys"},
+        rows(f"({a} / ({a} + {b})) / ({share}) and {enough} or ({a} + {b}) * NaN"),
+        rows(f"1 - ({c} / ({c} + {d})) / ({share}) and {enough} or ({a} + {b}) * NaN"),
+        rows(f"{a} + {b}"),
+        unit="short", size=(14, 8), nothing=FEW, field={"decimals": 2},
+        overrides=[
+            override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
+            override("Value #B", unit="percentunit", decimals=0),
+            override("Value #C", decimals=0),
+        ],
+    )  # fmt: skip
+    gap = _sum(metrics.WINDOW_GAP, " by (stage)", cell="ok_inside_bad_outside")
+    everyone = _sum(metrics.WINDOW_GAP, " by (stage)")
+    yield table(
+        "Fine inside, bad outside, last day",
+        "Of customers who answered: how often the stage says of itself that all went well while the customer "
+        "speaks ill of us. 0 % is best: what we believe is what they feel.",
+        {"stage": "Stage", "Value #A": "Share", "Value #B": "Customers"},
+        rows(f"{gap} / ({everyone} > 0)"), rows(f"{gap} and {everyone} > 0"),
+        unit="percentunit", size=(10, 8), nothing=NOTHING, field={"decimals": 1},
+        overrides=[
+            override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
+            override("Value #B", unit="short", decimals=0),
+        ],
+    )  # fmt: skip
+
+
+def _labyrinth() -> Iterator[Json]:
+    yield heading("Where people get lost")
+    over = _sum(metrics.WINDOW_JOURNEYS)
+    yield stat(
+        "Journeys that went astray, last day",
+        f"Back to a channel already left, or {ASTRAY_MOVES} changes of channel, and no solution. 0 % is "
+        "best.",
+        query(f"{_sum(metrics.WINDOW_LABYRINTHS)} / ({over} > 0)", "astray"),
+        unit="percentunit", size=(6, 8), steps=high_is_bad(0.01, 0.05), nothing=NOTHING,
+        field={"decimals": 2},
+    )  # fmt: skip
+    repeats, contacts = _sum(metrics.WINDOW_CONTACTS, contact="repeat"), _sum(metrics.WINDOW_CONTACTS)
+    yield stat(
+        "Contacts that were repeats, last day",
+        "Of the contacts of journeys over in the last day, those with an earlier one within 7 days: the "
+        "first did not solve it. 0 % is best.",
+        query(f"{repeats} / ({contacts} > 0)", "repeats"),
+        unit="percentunit", size=(6, 8), steps=high_is_bad(0.2, 0.4), nothing=NOTHING, field={"decimals": 1},
+    )  # fmt: skip
+    ours = f"sum ({select(metrics.WINDOW_NOTICED.name, by='company', window=WINDOW)})"
+    yield stat(
+        "Who spoke first when something went wrong, last day",
+        "Of journeys with a bad encounter, how often we spoke to the customer before they had to call. 100 % "
+        "is best.",
+        query(f"{ours} / ({_sum(metrics.WINDOW_NOTICED)} > 0)", "we did"),
+        unit="percentunit", size=(6, 8), steps=NEUTRAL, nothing=NOTHING, field={"decimals": 1},
+    )  # fmt: skip
+    lost = _sum(metrics.WINDOW_LOST, " by (from_channel, to_channel)")
+    moved = _sum(metrics.WINDOW_MOVES, " by (from_channel, to_channel)")
+    yield table(
+        "Between which channels, last day",
+        "Changes of channel, and the last one of those who went astray: where people get lost. None astray "
+        "is good.",
+        {"from_channel": "From", "to_channel": "To", "Value #A": "Astray", "Value #B": "Changes"},
+        rows(f"{lost} and {moved} > 0"), rows(f"sort_desc({moved} > 0)"),
+        unit="short", size=(6, 8), nothing=NOTHING,
+        overrides=[
+            numbers(color=fixed(GREY)),
+            override("Value #A", **COLORED, thresholds=high_is_bad(1, 20)),
+        ],
+    )  # fmt: skip

@@ -1,0 +1,119 @@
+"""Names of what is counted about whole journeys, in panes of their own beside those of the stages.
+
+hit/<stage>/<segment>                    journeys, at their first bad encounter with the stage
+closed/<result>/<segment>                journeys that are over: met, missed their goal; visit has none
+score/<bucket>/<segment>                 the same by score, that of their weakest encounter
+weakest/<stage>/<segment>                the same by the stage of that encounter, unless all was good
+promise/<kind>/<partner>/<what>          due, and of these kept; late or missed once that is known
+handoff/<from>/<to>/<partner>/<what>     sent; received; lost when not received in time; late after that
+contact/<stage>/<what>                   first or repeat, within 7 days, of closed journeys
+moved/<channel>/<channel>                changes of channel in closed journeys
+labyrinth/<segment>                      closed journeys that went astray
+lost/<channel>/<channel>                 the last change of channel of those
+noticed/<who>                            who spoke first after something went wrong
+critical/<stage>/<cell>                  journeys with an answer: bad or ok there, detractor or not
+gap/<stage>/<cell>                       the same by what the process said of itself
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from monitor.journey import NONE, OTHER, Edge, Journey, Stage
+from monitor.panes import LONG, SHORT, Counts, PaneKey
+
+RESULTS = ("met", "missed", "visit")
+SCORES = ("0", "0.25", "0.5", "0.75", "0.99", "1")
+"""Upper bounds of the buckets: a journey of score 1 had nothing but good encounters."""
+
+PROMISED = ("due", "kept", "late", "missed")
+HANDED = ("sent", "received", "lost", "late")
+CONTACTS = ("first", "repeat")
+NOTICED = ("company", "customer", "nobody")
+CRITICAL = ("bad_detractor", "bad_other", "ok_detractor", "ok_other")
+GAP = ("ok_inside_ok_outside", "ok_inside_bad_outside", "bad_inside_ok_outside", "bad_inside_bad_outside")
+
+
+def name(*parts: str) -> str:
+    """Name of a counter."""
+    return "/".join(parts)
+
+
+def promise_partners(journey: Journey) -> dict[str, tuple[str, ...]]:
+    """Every kind of promise, and every `partner` label of it: whom the stage that owes it works with."""
+    rules = journey.journeys
+    kinds = rules.promises if rules is not None else ()
+    return {kind.name: journey.stage(kind.stage).partner_labels for kind in kinds} | {OTHER: (NONE,)}
+
+
+def edge_partners(journey: Journey, edge: Edge) -> tuple[str, ...]:
+    """Every `partner` label of a hand-over: whom it is handed to."""
+    return journey.stage(edge.receiver).partner_labels
+
+
+def lived_stages(journey: Journey) -> tuple[Stage, ...]:
+    """Stages a customer can have a bad time at; where feedback is asked is none."""
+    return tuple(stage for stage in journey.stages if stage.kind not in ("feedback", "staff"))
+
+
+def channel_labels(journey: Journey) -> tuple[str, ...]:
+    """Every channel a customer can move between."""
+    return (*journey.channels, OTHER)
+
+
+def label(value: str | None, known: Iterable[str]) -> str:
+    """The label value of a field: itself, `none` or `other`."""
+    if value is None:
+        return NONE
+    return value if value in known else OTHER
+
+
+def counter_names(journey: Journey) -> tuple[str, ...]:
+    """Every counter a journey can add to: the closed key space."""
+    rules = journey.journeys
+    if rules is None:
+        return ()
+    stages, segments, channels = journey.stages, journey.segment_labels, channel_labels(journey)
+    moves = [(one, other) for one in channels for other in channels if one != other]
+    return (
+        *(name("hit", stage.name, segment) for stage in stages for segment in segments),
+        *(name("closed", result, segment) for result in RESULTS for segment in segments),
+        *(name("score", bucket, segment) for bucket in SCORES for segment in segments),
+        *(name("weakest", stage.name, segment) for stage in stages for segment in segments),
+        *(
+            name("promise", kind, partner, what)
+            for kind, partners in promise_partners(journey).items()
+            for partner in partners
+            for what in PROMISED
+        ),
+        *(
+            name("handoff", edge.sender, edge.receiver, partner, what)
+            for edge in rules.edges
+            for partner in edge_partners(journey, edge)
+            for what in HANDED
+        ),
+        *(name("contact", stage, what) for stage in rules.contacts for what in CONTACTS),
+        *(name("moved", *move) for move in moves),
+        *(name("labyrinth", segment) for segment in segments),
+        *(name("lost", *move) for move in moves),
+        *(name("noticed", who) for who in NOTICED),
+        *(name("critical", stage.name, cell) for stage in lived_stages(journey) for cell in CRITICAL),
+        *(name("gap", stage.name, cell) for stage in lived_stages(journey) for cell in GAP),
+    )
+
+
+class CounterTally:
+    """Counts of a run of counters by pane, as `panes.Tally` does for events."""
+
+    def __init__(self) -> None:
+        self._panes: dict[PaneKey, Counts] = {}
+
+    def add(self, counters: Sequence[str], at_ms: int) -> tuple[str, ...]:
+        """Add 1 to each; none of them is bad for an experience."""
+        for grain in (SHORT, LONG):
+            counts = self._panes.setdefault(PaneKey(grain.ms, grain.start_of(at_ms)), {})
+            for counter in counters:
+                counts[counter] = counts.get(counter, 0) + 1
+        return ()
+
+    def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
+        """The counts by pane of either grain."""
+        yield from self._panes.items()

@@ -1,0 +1,376 @@
+"""The journeys of one partition of the steps topic, each counted once, whoever kept it before.
+
+All of it is a function of the partition's records up to one offset, the *position*: the same records give the
+same journeys, and each adds to the same counters at the same offset. So any record of a journey is right,
+whoever wrote it, and says up to which offset. What differs is how far each was written:
+
+- A clock record says up to which offset *everything* was written; an owner goes on from there.
+- A journey's record may be ahead of that: its steps up to its own offset are passed over, and what they added
+  to stands in it, to be offered to the panes again at the same offset. Panes know what they hold.
+- Keys carry the owner's epoch, so no former owner overwrites its successor. Of two records of one journey the
+  one that is further wins.
+
+Keys: `j:<epoch>:<journey id>`, `c:<epoch>`, or that of a pane (`streams.partition`). A journey's value:
+position and when to look at it next (8 bytes each, big endian), whether it is over and whether something of
+it is overdue (a byte), then the rest as MessagePack.
+"""
+
+import asyncio
+import struct
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from monitor.open_journey import Effect, JourneyRules, OpenJourney
+from monitor.panes import SHORT
+from monitor.steps import Steps
+from streams.partition import PaneRecord, Partition, Positioned
+
+KEEP_MS = 3_600_000
+"""For so long after its end a journey is known to be over. A later step of an unknown journey, if it is this
+far behind the clock, is late: it opens none."""
+
+REBUILD_SLICE = 500
+"""Journeys looked at before the event loop gets a turn."""
+
+_HEADER = struct.Struct(">qqB")
+OVERDUE, CLOSED = 1, 2
+"""Flags of a journey's value."""
+
+Source = tuple[str, int]
+"""Stage and partition."""
+
+Overdue = tuple[str, str, int]
+"""What is overdue (`promise/<kind>` or `handoff/<from>/<to>`), its partner, and since when (ms)."""
+
+
+class Made(Struct, array_like=True, frozen=True):
+    """What a journey added to, and at which offset of the steps topic."""
+
+    offset: int
+    at_ms: int
+    counters: tuple[str, ...]
+
+
+class Kept(Struct, array_like=True):
+    """A journey as it is written; `made` holds what a successor may have to offer to the panes again.
+
+    It will be looked at when the clock has reached `wake_ms`, and then again if that was too early.
+    """
+
+    journey: OpenJourney
+    made: list[Made] = []
+    wake_ms: int = 0
+
+
+class Clock(Struct, array_like=True, frozen=True):
+    """Up to which offset everything is written, and what time it was then."""
+
+    position: int
+    clock_ms: int
+    marks: dict[str, int]
+
+
+class Taken(NamedTuple):
+    """What taking in one record did."""
+
+    made: list[Positioned]
+    steps: int
+    duplicate: int
+    late: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_kept = msgspec.msgpack.Decoder(Kept).decode
+_decode_clock = msgspec.msgpack.Decoder(Clock).decode
+
+
+class JourneyPartition:
+    """Open journeys, their clock and the panes they add to."""
+
+    def __init__(self, rules: JourneyRules, sources: frozenset[Source], horizon_ms: int) -> None:
+        self.panes = Partition(horizon_ms)
+        self.clock_ms = 0
+        self.position = -1
+        self.open = 0
+        self.overdue: dict[str, tuple[Overdue, ...]] = {}
+        self._rules = rules
+        self._sources = sources
+        self._marks: dict[Source, int] = {}
+        self._records: dict[str, tuple[int, bytes]] = {}
+        self._hot: dict[str, Kept] = {}
+        self._timers: dict[int, set[str]] = defaultdict(set)
+        self._due: list[int] = []
+        self._ahead: dict[str, int] = {}
+        self._again: dict[int, list[Made]] = defaultdict(list)
+        self._clock_epoch = -1
+        self._written = deque([-1, -1], maxlen=2)
+        self._stale: set[bytes] = set()
+        self._is_owned = False
+
+    # -- recovery ------------------------------------------------------------------------------------
+
+    def restore(self, record: PaneRecord) -> None:
+        """Apply one changelog record; RuntimeError if another owner has gone on with what is still held."""
+        kind, _, rest = record.key.partition(b":")
+        if kind not in (b"j", b"c"):
+            self.panes.restore(record)
+            return
+        epoch_text, _, id_bytes = rest.partition(b":")
+        epoch = int(epoch_text)
+        self.panes.hear_of(epoch)
+        if self._is_owned:
+            if epoch > self.panes.epoch:
+                raise RuntimeError(f"epoch {epoch} has taken over journeys from {self.panes.epoch}")
+            return
+        if kind == b"c":
+            self._restore_clock(epoch, record)
+        else:
+            self._restore_journey(id_bytes.decode(), epoch, record)
+
+    def _restore_clock(self, epoch: int, record: PaneRecord) -> None:
+        if record.value is None:
+            self._stale.discard(record.key)
+        elif epoch >= self._clock_epoch:
+            if 0 <= self._clock_epoch < epoch:
+                self._stale.add(_clock_key(self._clock_epoch))
+            clock = _decode_clock(record.value)
+            self._clock_epoch, self.position, self.clock_ms = epoch, clock.position, clock.clock_ms
+            self._marks = {_source(text): ms for text, ms in clock.marks.items()}
+        else:
+            self._stale.add(record.key)
+
+    def _restore_journey(self, journey_id: str, epoch: int, record: PaneRecord) -> None:
+        known = self._records.get(journey_id)
+        if record.value is None:
+            self._stale.discard(record.key)
+            if known is not None and known[0] == epoch:
+                del self._records[journey_id]
+            return
+        if known is not None and known[0] != epoch:
+            if (_position(record.value), epoch) < (_position(known[1]), known[0]):
+                self._stale.add(record.key)
+                return
+            self._stale.add(_journey_key(known[0], journey_id))
+        self._stale.discard(record.key)
+        self._records[journey_id] = (epoch, record.value)
+
+    async def own(self, generation: int, is_current: Callable[[], bool]) -> None:
+        """Become the owner, once the changelog has been read; gives up when the group has moved on."""
+        self.panes.own(generation)
+        if self._is_owned:
+            return
+        self.open = 0
+        self.overdue.clear()
+        self._timers.clear()
+        self._due.clear()
+        self._ahead.clear()
+        self._again.clear()
+        for number, (journey_id, (_, value)) in enumerate(list(self._records.items())):
+            if number % REBUILD_SLICE == 0:
+                await asyncio.sleep(0)
+                if not is_current():
+                    return
+            position, wake_ms, flags = _HEADER.unpack_from(value)
+            self._wake(journey_id, wake_ms)
+            if position > self.position or flags & OVERDUE:
+                kept = _read(value)
+                self._note_overdue(journey_id, kept.journey)
+                if position > self.position:
+                    self._ahead[journey_id] = position
+                    for made in kept.made:
+                        if made.offset > self.position:
+                            self._again[made.offset].append(made)
+            self.open += not flags & CLOSED
+        self._written = deque([self.position, self.position], maxlen=2)
+        self._is_owned = True
+
+    # -- steps and time ------------------------------------------------------------------------------
+
+    def take(self, offset: int, record: Steps) -> Taken:
+        """Take in one record; what it adds to, all at its offset."""
+        if offset <= self.position:
+            return Taken([], len(record.steps), len(record.steps), 0)
+        made: list[Made] = self._again.pop(offset, [])
+        duplicate = late = 0
+        for step in record.steps:
+            if self._ahead.get(step.journey_id, -1) >= offset:
+                continue
+            kept = self._find(step.journey_id)
+            if kept is None:
+                if step.at_ms < self.clock_ms - KEEP_MS:
+                    late += 1
+                    continue
+                kept = Kept(OpenJourney([], [], []), [])
+                self.open += 1
+            effects = self._rules.take(kept.journey, step)
+            if effects is None:
+                is_over = kept.journey.closed_ms is not None
+                late, duplicate = late + is_over, duplicate + (not is_over)
+                continue
+            self._hot[step.journey_id] = kept
+            made += self._add(kept, offset, effects)
+            self._note_overdue(step.journey_id, kept.journey)
+            next_ms = kept.journey.next_ms
+            if not self.clock_ms < kept.wake_ms <= next_ms:
+                kept.wake_ms = next_ms
+                self._wake(step.journey_id, next_ms)
+        if record.mark_ms:
+            source = (record.stage, record.partition)
+            self._marks[source] = max(record.mark_ms, self._marks.get(source, 0))
+            if self._sources <= self._marks.keys():
+                self.clock_ms = max(self.clock_ms, min(self._marks[one] for one in self._sources))
+        made += self._pass_time(offset)
+        self.position = offset
+        if self._ahead and offset >= max(self._ahead.values()):
+            self._ahead.clear()
+        positioned = [Positioned(offset, one.at_ms, one.counters) for one in made]
+        return Taken(positioned, len(record.steps), duplicate, late)
+
+    def _pass_time(self, offset: int) -> list[Made]:
+        made: list[Made] = []
+        again = []
+        while self._due and self._due[0] <= self.clock_ms:
+            for journey_id in self._timers.pop(heappop(self._due)):
+                if self._ahead.get(journey_id, -1) >= offset:
+                    again.append(journey_id)
+                    continue
+                kept = self._find(journey_id)
+                if kept is None:
+                    continue
+                if kept.journey.closed_ms is None:
+                    effects = self._rules.pass_time(kept.journey, self.clock_ms)
+                    if effects:
+                        self._hot[journey_id] = kept
+                        made += self._add(kept, offset, effects)
+                        self._note_overdue(journey_id, kept.journey)
+                        self.open -= kept.journey.closed_ms is not None
+                next_ms = self._next_ms(kept)
+                if next_ms > self.clock_ms:
+                    kept.wake_ms = next_ms
+                    self._wake(journey_id, next_ms)
+                elif journey_id in self._hot:  # that it is over has to be written before it is forgotten
+                    again.append(journey_id)
+                else:
+                    self._forget(journey_id)
+        for journey_id in again:
+            self._wake(journey_id, self.clock_ms)
+        return made
+
+    def _next_ms(self, kept: Kept) -> int:
+        """When time changes it next; what is over is forgotten one day."""
+        if kept.journey.closed_ms is not None:
+            return kept.journey.closed_ms + KEEP_MS
+        return kept.journey.next_ms
+
+    def _wake(self, journey_id: str, at_ms: int) -> None:
+        """Look at the journey when the clock has passed that moment: at the end of its slice."""
+        slice_ms = SHORT.start_of(at_ms) + SHORT.ms
+        if slice_ms not in self._timers:
+            heappush(self._due, slice_ms)
+        self._timers[slice_ms].add(journey_id)
+
+    def _forget(self, journey_id: str) -> None:
+        epoch, _ = self._records.pop(journey_id)
+        self._stale.add(_journey_key(epoch, journey_id))
+
+    def _find(self, journey_id: str) -> Kept | None:
+        kept = self._hot.get(journey_id)
+        if kept is not None:
+            return kept
+        known = self._records.get(journey_id)
+        return None if known is None else _read(known[1])
+
+    def _add(self, kept: Kept, offset: int, effects: list[Effect]) -> list[Made]:
+        made = [Made(offset, at_ms, counters) for at_ms, counters in effects]
+        kept.made += made
+        return made
+
+    def _note_overdue(self, journey_id: str, journey: OpenJourney) -> None:
+        found: list[Overdue] = [
+            (f"promise/{one.kind}", one.partner or "", one.due_ms or 0)
+            for one in journey.pledges
+            if one.is_overdue
+        ]
+        found += [
+            (f"handoff/{one.sender}/{one.receiver}", one.partner, one.due_ms or 0)
+            for one in journey.hand_overs
+            if one.is_lost
+        ]
+        if found:
+            self.overdue[journey_id] = tuple(found)
+        else:
+            self.overdue.pop(journey_id, None)
+
+    def look_up(self, journey_id: str) -> OpenJourney | None:
+        """The journey as it is now."""
+        kept = self._find(journey_id)
+        return None if kept is None else kept.journey
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def take_changes(self) -> tuple[list[PaneRecord], list[PaneRecord]]:
+        """Records of all that has changed since the last call, and the clock record to be written after.
+
+        None of either when only marks have come: they have made nothing fall due, and whoever lacks them
+        gets new ones soon.
+        """
+        records = self.panes.take_changes()
+        epoch = self.panes.epoch
+        for journey_id, kept in self._hot.items():
+            kept.made = [one for one in kept.made if one.offset > self._written[0]]
+            flags = OVERDUE * (journey_id in self.overdue) + CLOSED * (kept.journey.closed_ms is not None)
+            value = _HEADER.pack(self.position, kept.wake_ms, flags) + _encode(kept)
+            known = self._records.get(journey_id)
+            if known is not None and known[0] != epoch:
+                self._stale.add(_journey_key(known[0], journey_id))
+            self._records[journey_id] = (epoch, value)
+            records.append(PaneRecord(_journey_key(epoch, journey_id), value))
+        self._hot.clear()
+        if not records:
+            return [], []
+        self._written.append(self.position)
+        if self._clock_epoch not in (-1, epoch):
+            self._stale.add(_clock_key(self._clock_epoch))
+        self._clock_epoch = epoch
+        marks = {f"{stage}:{partition}": ms for (stage, partition), ms in self._marks.items()}
+        return records, [PaneRecord(_clock_key(epoch), _encode(Clock(self.position, self.clock_ms, marks)))]
+
+    def take_stale(self) -> list[PaneRecord]:
+        """Deletions of what newer records have replaced, and of what is over for good."""
+        stale = [PaneRecord(key, None) for key in self._stale]
+        self._stale.clear()
+        return [*self.panes.take_stale(), *stale]
+
+    def journeys(self) -> Iterator[tuple[str, OpenJourney]]:
+        """Every journey that is kept."""
+        for journey_id in self._records.keys() | self._hot.keys():
+            found = self.look_up(journey_id)
+            if found is not None:
+                yield journey_id, found
+
+
+def _journey_key(epoch: int, journey_id: str) -> bytes:
+    return b"j:%d:%b" % (epoch, journey_id.encode())
+
+
+def _clock_key(epoch: int) -> bytes:
+    return b"c:%d" % epoch
+
+
+def _source(text: str) -> Source:
+    stage, _, partition = text.rpartition(":")
+    return stage, int(partition)
+
+
+def _position(value: bytes) -> int:
+    position: int = _HEADER.unpack_from(value)[0]
+    return position
+
+
+def _read(value: bytes) -> Kept:
+    return _decode_kept(memoryview(value)[_HEADER.size :])

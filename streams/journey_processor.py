@@ -1,0 +1,92 @@
+"""What a worker does for journeys: keep those of its partitions, count what they come to."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from monitor.journey import Journey
+from monitor.journey_counters import CounterTally, counter_names
+from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, journeys_snapshot
+from monitor.open_journey import JourneyRules, OpenJourney
+from monitor.steps import decode
+from streams.journey_partition import JourneyPartition, Source
+from streams.outgoing import Outgoing, Produce
+from streams.partition import PaneRecord, Partition
+from streams.processor import Processor
+from streams.step_sender import partition_of
+from streams.topics import JOURNEYS
+
+log = logging.getLogger(__name__)
+
+
+class JourneyProcessor(Processor[JourneyPartition]):
+    """State and work of all journeys on one worker. `sources` is every partition of every stage."""
+
+    def __init__(
+        self, journey: Journey, topic: str, changelog: str, produce: Produce, sources: frozenset[Source]
+    ) -> None:
+        super().__init__(JOURNEYS, topic, changelog, counter_names(journey), produce)
+        self._journey = journey
+        self._rules = JourneyRules(journey)
+        self._sources = sources
+
+    def _new_partition(self) -> JourneyPartition:
+        return JourneyPartition(self._rules, self._sources, self._journey.horizon_ms)
+
+    def _panes(self, held: JourneyPartition) -> Partition:
+        return held.panes
+
+    def _restore(self, held: JourneyPartition, record: PaneRecord) -> None:
+        held.restore(record)
+
+    async def _take_over(
+        self, held: JourneyPartition, generation: int, is_current: Callable[[], bool]
+    ) -> None:
+        await held.own(generation, is_current)
+
+    def fold(self, message: Any, now_ms: int) -> None:  # noqa: ARG002 - journeys have a clock of their own
+        """Take in the records of one batch, each as a whole."""
+        held = self._partitions[message.partition]
+        made = []
+        for record in message.value:
+            try:
+                steps = decode(record.value)
+            except (msgspec.MsgspecError, TypeError):
+                log.warning("%s:%s:%s holds no steps", record.topic, record.partition, record.offset)
+                self.results["refused"] += 1
+                continue
+            taken = held.take(record.offset, steps)
+            made += taken.made
+            self.results["counted"] += taken.steps - taken.duplicate - taken.late
+            self.results["duplicate"] += taken.duplicate
+            self.results["late"] += taken.late
+        if made:
+            for key, counts in held.panes.fold(made, CounterTally, held.clock_ms).added:
+                self.windows.add(key, counts)
+        self._folded(message)
+
+    def _writes(self) -> Iterator[list[Outgoing]]:
+        taken = {p: held.take_changes() for p, held in self._partitions.items()}
+        yield self._to_changelog({p: changes for p, (changes, _) in taken.items()})
+        yield self._to_changelog({p: clock for p, (_, clock) in taken.items()})
+        yield self._to_changelog({p: held.take_stale() for p, held in self._partitions.items()})
+
+    def look_up(self, journey_id: str, partitions: int) -> OpenJourney | None:
+        """A journey kept here; None when it is not known, or another worker's."""
+        held = self._partitions.get(partition_of(journey_id, partitions))
+        return None if held is None else held.look_up(journey_id)
+
+    def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> JourneysSnapshot:
+        """All journeys as they are now; without windows while their partitions are not recovered."""
+        held = self._partitions.values()
+        return journeys_snapshot(
+            self.windows if self.owned is not None else None,
+            now_ms,
+            topic=self.topic,
+            results=self.results,
+            open_journeys=sum(one.open for one in held),
+            overdue=[entry for one in held for entries in one.overdue.values() for entry in entries],
+            lags=lags,
+        )

@@ -1,0 +1,39 @@
+"""What Kafka's client raises, in words for whoever runs a worker: one line that says what to change."""
+
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    InconsistentGroupProtocolError,
+    InvalidSessionTimeoutError,
+    KafkaConnectionError,
+    KafkaError,
+    NoBrokersAvailable,
+)
+
+from streams.settings import Settings
+
+
+def in_words(error: BaseException | None, settings: Settings) -> str:
+    """One line about an error; of errors that are not Kafka's, their name and what they say."""
+    match error:
+        case KafkaConnectionError() | NoBrokersAvailable():
+            return f"Kafka at {settings.kafka} does not answer"
+        case InvalidSessionTimeoutError():
+            return (
+                f"Kafka refuses TOUCHPOINT_SESSION_TIMEOUT_S of {settings.session_timeout_s:g}; its brokers'"
+                " group.min.session.timeout.ms and group.max.session.timeout.ms allow 6 to 1800 s unless they"
+                " say otherwise"
+            )
+        case GroupAuthorizationFailedError():
+            return (
+                f"Kafka does not allow the group {settings.group}: its user needs READ on the group that"
+                " TOUCHPOINT_GROUP names"
+            )
+        case InconsistentGroupProtocolError():
+            return f"the group {settings.group} belongs to another program; TOUCHPOINT_GROUP names the group"
+        case KafkaError():
+            said = str(error)  # which begins with its name
+        case None:
+            said = "no error"
+        case _:
+            said = f"{type(error).__name__}: {error}"
+    return said.partition("\n")[0]

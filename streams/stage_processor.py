@@ -1,0 +1,217 @@
+"""What a worker does for one stage: judge its events, refuse what is none, pass on the steps of journeys."""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from monitor.event import AHEAD_MS, Codec, Event, Refused
+from monitor.journey import Journey, Stage
+from monitor.journeys_snapshot import PartitionLag
+from monitor.judging import Judge, counter_names
+from monitor.panes import Tally
+from monitor.snapshot import StageSnapshot, stage_snapshot
+from monitor.steps import step_of
+from streams.clock import now_ms as clock_ms
+from streams.dead_letters import dead_letter
+from streams.outgoing import Outgoing, Produce
+from streams.partition import PaneRecord, Partition, Positioned
+from streams.processor import Processor
+from streams.sightings import Sightings
+from streams.step_sender import StepSender
+
+MAX_REFUSED_BYTES = 32 * 1024 * 1024
+"""Refused records not yet written before reading pauses: each is kept whole, and may have a megabyte."""
+
+FAILURES_KEPT = 50
+
+
+class Failure(NamedTuple):
+    """A failing encounter, for whoever is on call."""
+
+    event: Event
+    experiences: tuple[str, ...]
+
+
+class Read(NamedTuple):
+    """Records decoded: events with when their records were written, and the records refused."""
+
+    accepted: list[Positioned]
+    written_ms: list[int]
+    refused: list[tuple[Any, Refused]]
+
+    @property
+    def late_ms(self) -> int:
+        """How long after it happened the last event was written."""
+        return self.written_ms[-1] - self.accepted[-1].at_ms
+
+
+class StageProcessor(Processor[Partition]):
+    """State and work of one stage on one worker. Without `steps`, no journeys are kept."""
+
+    def __init__(
+        self,
+        journey: Journey,
+        stage: Stage,
+        changelog: str,
+        produce: Produce,
+        codec: Codec,
+        steps: StepSender | None = None,
+    ) -> None:
+        super().__init__(stage.name, stage.topic, changelog, counter_names(journey, stage), produce)
+        self.stage = stage
+        self.dedupe_ms = stage.dedupe_ms
+        self._journey = journey
+        self._codec = codec
+        self._judge = Judge(journey, stage)
+        self._steps = steps
+        self._sightings: dict[int, Sightings] = {}
+        self._dead_letters: list[Outgoing] = []
+        self._refused_bytes = 0
+        self.failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
+        self.refusals: Counter[str] = Counter()
+        self.last_event_ms: dict[str, int] = {}
+
+    def _new_partition(self) -> Partition:
+        return Partition(self._journey.horizon_ms)
+
+    def _panes(self, held: Partition) -> Partition:
+        return held
+
+    def _restore(self, held: Partition, record: PaneRecord) -> None:
+        held.restore(record)
+
+    def knows_ids_before(self, partition: int, offset: int) -> bool:
+        """Whether retried events can be told from that offset on."""
+        return partition in self._sightings and self._sightings[partition].can_resume(offset)
+
+    def recall(self, sightings: Sightings, records: Sequence[Any], now_ms: int) -> None:
+        """Note the ids of records that an earlier owner has dealt with, or this one before it started anew.
+
+        Whether their time was accepted is judged as of when they were written: that owner's clock is past.
+        """
+        decode, refuse_time = self._codec.decode, self._codec.refuse_time
+        read = Read([], [], [])
+        for record in records:
+            event = decode(record.value, record.headers)
+            if isinstance(event, Refused):
+                continue
+            at_ms = event.at_ms
+            if refuse_time(at_ms, min(record.timestamp, now_ms)) is None:
+                read.accepted.append(Positioned(record.offset, at_ms, event))
+                read.written_ms.append(record.timestamp)
+        _see(sightings, read, now_ms)
+
+    def _owning(self, partitions: frozenset[int], sightings: Mapping[int, Sightings]) -> None:
+        known = {**self._sightings, **sightings}
+        self._sightings = {p: known.get(p) or Sightings(self.dedupe_ms) for p in partitions}
+
+    def _is_full(self) -> bool:
+        return super()._is_full() or self._refused_bytes >= MAX_REFUSED_BYTES
+
+    def fold(self, message: Any, now_ms: int) -> None:
+        """Fold one batch. Nothing is awaited here, so panes and watermarks always agree."""
+        records = message.value
+        panes = self._partitions[message.partition]
+        read = self._read(records, panes, now_ms)
+        for record, refusal in read.refused:
+            self._refuse(record, refusal)
+        accepted = read.accepted
+        if self.dedupe_ms:
+            sightings = self._sightings[message.partition]
+            repeated = _see(sightings, read, now_ms)
+            sightings.continue_at(records[-1].offset + 1)
+            self.results["duplicate"] += sum(repeated)
+            accepted = [one for one, is_repeated in zip(accepted, repeated, strict=True) if not is_repeated]
+        if self._steps is not None:
+            self._pass_on(self._steps, message.partition, accepted, panes)
+            last = (max(one.at_ms for one in read.accepted), read.late_ms) if read.accepted else ()
+            self._steps.note(message.partition, records[-1].offset, *last)
+        folded = panes.fold(accepted, partial(Tally, self._judge), now_ms)
+        for key, counts in folded.added:
+            self.windows.add(key, counts)
+        self.failures.extend(Failure(event, experiences) for event, experiences in folded.bad)
+        self.results["counted"] += folded.counted
+        self.results["duplicate"] += folded.duplicate
+        self.results["late"] += folded.late
+        for partner, at_ms in _newest_ms(accepted).items():
+            label = self._judge.partner_label(partner)
+            self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
+        self._folded(message)
+
+    def _pass_on(
+        self, steps: StepSender, partition: int, accepted: Sequence[Positioned], panes: Partition
+    ) -> None:
+        """Steps of events that the panes do not hold: what they hold has been passed on."""
+        for offset, at_ms, event in accepted:
+            if event.journey_id is not None and not panes.holds(offset, at_ms):
+                steps.add(step_of(event, partition, offset, self._judge.judge(event)))
+
+    def _read(self, records: Sequence[Any], panes: Partition, now_ms: int) -> Read:
+        decode = self._codec.decode
+        earliest_ms, latest_ms = self._codec.accepted_ms(now_ms)
+        read = Read([], [], [])
+        for record in records:
+            event = decode(record.value, record.headers)
+            if isinstance(event, Refused):
+                read.refused.append((record, event))
+                continue
+            at_ms = event.at_ms
+            if not earliest_ms <= at_ms <= latest_ms:
+                refusal = self._codec.refuse_time(at_ms, now_ms)
+                if refusal is not None and not panes.holds(record.offset, at_ms):
+                    read.refused.append((record, refusal))
+                    continue
+            read.accepted.append(Positioned(record.offset, at_ms, event))
+            read.written_ms.append(record.timestamp)
+        return read
+
+    def _refuse(self, record: Any, refused: Refused) -> None:
+        self.results["refused"] += 1
+        self.refusals[refused.reason] += 1
+        self._dead_letters.append(dead_letter(self.stage.dead_letter_topic, record, refused))
+        self._refused_bytes += len(record.value or b"")
+
+    def _writes(self) -> Iterator[list[Outgoing]]:
+        letters, self._dead_letters = self._dead_letters, []
+        steps = [] if self._steps is None else self._steps.take(self.owned or (), clock_ms())
+        changes = {p: panes.take_changes() for p, panes in self._partitions.items()}
+        yield letters
+        self._refused_bytes -= sum(len(letter.value or b"") for letter in letters)
+        yield steps
+        yield self._to_changelog(changes)
+        yield self._to_changelog({p: panes.take_stale() for p, panes in self._partitions.items()})
+
+    def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> StageSnapshot:
+        """The stage as it is now; without windows while its partitions are not recovered."""
+        return stage_snapshot(
+            self._journey,
+            self.stage,
+            self.windows if self.owned is not None else None,
+            now_ms,
+            results=self.results,
+            refusals=self.refusals,
+            last_event_ms=self.last_event_ms,
+            lags=lags,
+        )
+
+
+def _see(sightings: Sightings, read: Read, now_ms: int) -> list[bool]:
+    """Which of the events repeat an id.
+
+    When a record was written is its writer's word. One far ahead of the clock would keep every id from then
+    on, so it is taken for as far ahead as an event may be.
+    """
+    offsets = [one.offset for one in read.accepted]
+    ids = [one.event.id or "" for one in read.accepted]
+    return sightings.see(offsets, ids, [min(ms, now_ms + AHEAD_MS) for ms in read.written_ms])
+
+
+def _newest_ms(events: Iterable[Positioned]) -> dict[str | None, int]:
+    """When the latest event of each partner happened."""
+    newest: dict[str | None, int] = {}
+    for one in events:
+        partner = one.event.partner
+        if one.at_ms > newest.get(partner, 0):
+            newest[partner] = one.at_ms
+    return newest

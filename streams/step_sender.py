@@ -1,0 +1,81 @@
+"""The steps of one stage on their way to the partitions of their journeys, each with its source's mark."""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from monitor.steps import GRACE_MS, Step, Steps, encode
+from streams.outgoing import Outgoing
+
+MARK_MS = 5_000
+"""How long a journey's partition waits at most for word that a source has got further."""
+
+STEPS_PER_RECORD = 500
+"""Some 70 KB; what keeps journeys takes one record at a time."""
+
+
+def partition_of(journey_id: str, partitions: int) -> int:
+    """The partition of the steps topic that a journey is kept on."""
+    return zlib.crc32(journey_id.encode()) % partitions
+
+
+class StepSender:
+    """Collects steps while batches are folded.
+
+    `is_read_up` says whether nothing of a partition is to be read beyond an offset.
+    """
+
+    def __init__(
+        self, stage: str, topic: str, partitions: int, is_read_up: Callable[[int, int | None], bool]
+    ) -> None:
+        self._stage = stage
+        self._topic = topic
+        self._partitions = partitions
+        self._is_read_up = is_read_up
+        self._waiting: dict[int, dict[int, list[Step]]] = {}
+        self._folded: dict[int, int] = {}
+        self._newest_ms: dict[int, int] = {}
+        self._delay_ms: dict[int, int] = {}
+        self._marked_ms: dict[tuple[int, int], int] = {}
+
+    def add(self, step: Step) -> None:
+        """Take a step to be sent."""
+        targets = self._waiting.setdefault(step.partition, defaultdict(list))
+        targets[partition_of(step.journey_id, self._partitions)].append(step)
+
+    def note(self, partition: int, offset: int, newest_ms: int = 0, delay_ms: int | None = None) -> None:
+        """Records have been read up to an offset and an event time, the last so long after it happened."""
+        self._folded[partition] = offset
+        self._newest_ms[partition] = max(newest_ms, self._newest_ms.get(partition, 0))
+        if delay_ms is not None:
+            self._delay_ms[partition] = max(delay_ms, 0)
+
+    def take(self, owned: Iterable[int], now_ms: int) -> list[Outgoing]:
+        """Records of all that waits, and marks that are due. Marks never go back."""
+        records = []
+        waiting, self._waiting = self._waiting, {}
+        for source in {*owned, *waiting}:
+            mark_ms = self._mark_ms(source, now_ms)
+            targets = waiting.get(source, {})
+            for target in range(self._partitions):
+                steps = targets.get(target, [])
+                is_due = now_ms - self._marked_ms.get((source, target), 0) >= MARK_MS
+                if not steps and (not is_due or not mark_ms):
+                    continue
+                self._marked_ms[source, target] = now_ms
+                for start in range(0, len(steps) or 1, STEPS_PER_RECORD):
+                    some = tuple(steps[start : start + STEPS_PER_RECORD])
+                    is_last = start + STEPS_PER_RECORD >= len(steps)
+                    value = encode(Steps(self._stage, source, mark_ms if is_last else 0, some))
+                    records.append(Outgoing(self._topic, target, None, value))
+        return records
+
+    def _mark_ms(self, source: int, now_ms: int) -> int:
+        """No event of the partition from before this is still to come; 0 while nothing is known.
+
+        What comes from now on is as late as what came last: history that is played back ages no faster than
+        it was lived.
+        """
+        if self._is_read_up(source, self._folded.get(source)):
+            return now_ms - max(GRACE_MS, self._delay_ms.get(source, 0))
+        return max(self._newest_ms.get(source, 0) - GRACE_MS, 0)

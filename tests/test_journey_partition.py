@@ -1,0 +1,309 @@
+"""A journey is counted once, whatever crashes, replays or lingers: the same log comes to the same counts."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from random import Random
+
+import pytest
+
+from monitor.event import Codec, Event, Handoff, Promise
+from monitor.journey_counters import CounterTally, counter_names
+from monitor.journey_file import parse
+from monitor.judging import Judge
+from monitor.open_journey import JourneyRules
+from monitor.panes import LONG
+from monitor.simulator import Simulator
+from monitor.steps import GRACE_MS, Step, Steps, decode, encode, step_of
+from streams.journey_partition import KEEP_MS, JourneyPartition
+from streams.partition import PaneRecord
+from streams.settings import SHIPPED_JOURNEY
+from tests.journey_truth import Truth
+
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
+RULES = JourneyRules(CHAIR)
+SOURCES = frozenset((stage.name, 0) for stage in CHAIR.stages)
+START = 1_700_000_000_000
+HOUR = 3_600_000
+DAY = 24 * HOUR
+HORIZON = 60 * DAY
+
+Log = list[Steps]
+
+
+@cache
+def log(seed: int, journeys: int = 300, per_record: int = 7) -> tuple[Steps, ...]:
+    """Steps records of simulated customers, with their sources' marks, until every journey is over."""
+    random = Random(seed)
+    simulator = Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
+    codecs = {s.topic: (Codec(CHAIR, s), Judge(CHAIR, s)) for s in CHAIR.stages}
+    seen: set[str] = set()
+    waiting: dict[str, list[Step]] = {stage.name: [] for stage in CHAIR.stages}
+    records: Log = []
+    offset = 0
+    now_ms = START
+    for simulated in simulator.events():
+        codec, judge = codecs[simulated.topic]
+        event = codec.decode(simulated.value)
+        assert isinstance(event, Event)
+        now_ms = simulated.at_ms
+        if now_ms > START + 20 * DAY:
+            break
+        if event.journey_id is None or (event.journey_id not in seen and len(seen) == journeys):
+            continue
+        seen.add(event.journey_id)
+        offset += 1
+        waiting[event.stage].append(step_of(event, 0, offset, judge.judge(event)))
+        if len(waiting[event.stage]) >= random.randint(1, per_record):
+            records.append(Steps(event.stage, 0, now_ms - GRACE_MS, tuple(waiting[event.stage])))
+            waiting[event.stage] = []
+            for stage in random.sample(list(waiting), 2):
+                if not waiting[stage]:
+                    records.append(Steps(stage, 0, now_ms - GRACE_MS, ()))
+    records += [Steps(stage, 0, now_ms, tuple(steps)) for stage, steps in waiting.items()]
+    records += [Steps(stage, 0, now_ms + 30 * DAY, ()) for stage in waiting]
+    return tuple(decode(encode(record)) for record in records)
+
+
+def fold(partition: JourneyPartition, offset: int, record: Steps) -> None:
+    """As the processor does."""
+    taken = partition.take(offset, record)
+    partition.panes.fold(taken.made, CounterTally, partition.clock_ms)
+
+
+def totals(partition: JourneyPartition) -> Counter[str]:
+    """Everything ever counted."""
+    found: Counter[str] = Counter()
+    for key, counts in partition.panes.panes():
+        if key.grain_ms == LONG.ms:
+            found.update(counts)
+    return found
+
+
+@dataclass
+class Changelog:
+    """A compacted topic, and the offset of the source that is committed."""
+
+    records: list[PaneRecord] = field(default_factory=list)
+    committed: int = 0
+
+    def compacted(self) -> list[PaneRecord]:
+        last = {record.key: record for record in self.records}
+        return [record for record in self.records if last[record.key] is record]
+
+    def write(self, records: Sequence[PaneRecord]) -> None:
+        self.records += records
+
+
+def owner(changelog: Changelog, generation: int) -> JourneyPartition:
+    """A worker that takes over."""
+    partition = JourneyPartition(RULES, SOURCES, HORIZON)
+    for record in changelog.compacted():
+        partition.restore(record)
+    asyncio.run(partition.own(generation, lambda: True))
+    return partition
+
+
+def flush(partition: JourneyPartition) -> Iterator[list[PaneRecord]]:
+    """What a flush writes, one list after the other."""
+    changes, clock = partition.take_changes()
+    yield changes
+    yield clock
+    yield partition.take_stale()
+
+
+def uninterrupted(records: Sequence[Steps]) -> Counter[str]:
+    """The truth."""
+    partition = owner(Changelog(), 1)
+    for offset, record in enumerate(records):
+        fold(partition, offset, record)
+    assert partition.open == 0
+    return totals(partition)
+
+
+def test_the_simulated_journeys_come_to_something() -> None:
+    """Otherwise the tests below would compare nothing."""
+    found = uninterrupted(log(1))
+    firsts = {name.partition("/")[0] for name in found}
+    assert {"closed", "hit", "weakest", "score", "promise", "handoff", "contact", "noticed"} <= firsts
+    assert sum(n for name, n in found.items() if name.startswith("closed/")) == 300
+    assert found.keys() <= set(counter_names(CHAIR))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_crashes_anywhere_change_no_count(seed: int) -> None:
+    """Workers die between any two records, in the midst of a write, before or after the commit."""
+    random = Random(seed)
+    records = log(seed % 3)
+    changelog = Changelog()
+    generation = 1
+    partition = owner(changelog, generation)
+    offset = 0
+    while offset < len(records):
+        for _ in range(random.randint(1, 60)):
+            if offset < len(records):
+                fold(partition, offset, records[offset])
+                offset += 1
+        dies_after = random.choice([0, 1, 2, 3, 9, 9, 9])
+        for number, lists in enumerate(flush(partition)):
+            if number == dies_after:  # some of it has been written, in any order
+                changelog.write(random.sample(lists, random.randint(0, len(lists))))
+                break
+            changelog.write(lists)
+        else:
+            if dies_after != 3:
+                changelog.committed = offset
+        if dies_after != 9:
+            generation += 1
+            partition = owner(changelog, generation)
+            offset = changelog.committed
+    assert totals(partition) == uninterrupted(records)
+    assert partition.open == 0
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_former_owner_that_writes_late_changes_no_count(seed: int) -> None:
+    """It was suspended in the midst of a write and wakes up when its successor has gone on, or died too."""
+    random = Random(seed)
+    records = log(seed % 3)
+    changelog = Changelog()
+    first = owner(changelog, 1)
+    stop = random.randint(1, len(records) - 1)
+    for offset in range(stop):
+        fold(first, offset, records[offset])
+        if random.random() < 0.1:
+            for lists in flush(first):
+                changelog.write(lists)
+            changelog.committed = offset + 1
+    late = [record for lists in flush(first) for record in lists]
+    told = random.randint(0, len(late))
+    changelog.write(late[:told])
+    second = owner(changelog, 2)
+    changelog.write(late[told:])
+    position = changelog.committed
+    for offset in range(position, min(position + random.randint(0, 80), len(records))):
+        fold(second, offset, records[offset])
+        position = offset + 1
+    for number, lists in enumerate(flush(second)):
+        changelog.write(lists)
+        if number == random.choice([1, 2, 2]):
+            changelog.committed = position
+            break
+    third = owner(changelog, 3)
+    for offset in range(changelog.committed, len(records)):
+        fold(third, offset, records[offset])
+    assert totals(third) == uninterrupted(records)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_slow_and_plain_way_comes_to_the_same(seed: int) -> None:
+    """All of a journey's events at hand at once, one rule after the other."""
+    truth = Truth(CHAIR)
+    waiting: dict[str, list[Step]] = {stage.name: [] for stage in CHAIR.stages}
+    codecs = {s.topic: (Codec(CHAIR, s), Judge(CHAIR, s)) for s in CHAIR.stages}
+    simulator = Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
+    random = Random(seed)
+    records: Log = []
+    for offset, simulated in enumerate(simulator.events()):
+        if simulated.at_ms > START + 5 * DAY:
+            break
+        truth.add(simulated)
+        codec, judge = codecs[simulated.topic]
+        event = codec.decode(simulated.value)
+        assert isinstance(event, Event)
+        steps = waiting[event.stage]
+        if event.journey_id is not None:
+            steps.append(step_of(event, 0, offset, judge.judge(event)))
+        if len(steps) > random.randint(0, 30):
+            records.append(Steps(event.stage, 0, simulated.at_ms - GRACE_MS, tuple(steps)))
+            steps.clear()
+    end_ms = START + 40 * DAY
+    records += [Steps(stage, 0, end_ms, tuple(steps)) for stage, steps in waiting.items()]
+    assert truth.journeys > 1000
+    assert uninterrupted(records) == truth.counters()
+
+
+def test_steps_sent_twice_count_once() -> None:
+    """A worker that died after sending and before counting sends them again."""
+    records = log(1)
+    doubled = [twice for record in records for twice in (record, record)]
+    assert uninterrupted(doubled) == uninterrupted(records)
+
+
+def test_the_order_of_sources_changes_no_count() -> None:
+    """One stage's worker lags behind by hours: nothing falls due before its events have been read."""
+    records = log(2)
+    late = [record for record in records if record.stage == "delivery"]
+    others = [record for record in records if record.stage != "delivery"]
+    half = len(others) // 2
+    assert uninterrupted([*others[:half], *late, *others[half:]]) == uninterrupted(records)
+
+
+def test_what_is_over_is_forgotten_an_hour_later() -> None:
+    """A late step of it is known for late, before and after, and opens no journey."""
+    partition = owner(Changelog(), 1)
+    step = Step("j", "feedback", 0, 1, START, "ok", 1, ())
+    fold(partition, 0, Steps("feedback", 0, START, (step,)))
+    for offset, stage in enumerate(sorted(SOURCES), 1):
+        fold(partition, offset, Steps(stage[0], 0, START + HOUR, ()))
+    assert partition.open == 0
+    assert [found for found, _ in partition.journeys()] == ["j"]
+    again = Step("j", "feedback", 0, 2, START + 1, "ok", 1, ())
+    assert partition.take(20, Steps("feedback", 0, START, (again,))).late == 1
+    assert len(list(flush(partition))) == 3
+    for offset, stage in enumerate(sorted(SOURCES), 21):
+        fold(partition, offset, Steps(stage[0], 0, START + KEEP_MS + 2 * GRACE_MS, ()))
+    assert list(partition.journeys()) == []
+    assert partition.take(40, Steps("feedback", 0, START, (again,))).late == 1
+    assert list(partition.journeys()) == []
+
+
+def test_another_owner_meanwhile_ends_the_worker() -> None:
+    """What is held may lack steps: it must not be written over the other's."""
+    changelog = Changelog()
+    mine, other = owner(changelog, 1), owner(changelog, 2)
+    fold(other, 0, log(1)[0])
+    lists = flush(other)
+    for record in next(lists) + next(lists):
+        if record.key.startswith(b"c:"):
+            with pytest.raises(RuntimeError, match="taken over"):
+                mine.restore(record)
+
+
+def overdue_rules() -> tuple[JourneyPartition, Step]:
+    """A parcel that was promised and handed over, and never heard of again."""
+    partition = owner(Changelog(), 1)
+    codec = Codec(CHAIR, CHAIR.stage("warehouse"))
+    event = codec.decode(
+        b'{"stage":"warehouse","outcome":"ok","id":"1","time":"2023-11-14T22:13:20Z","journey_id":"j",'
+        b'"promise":{"id":"p","kind":"delivery_window","due":"2023-11-15T22:13:20Z"},'
+        b'"handoff":{"id":"h","from":"warehouse","to":"postnord"}}'
+    )
+    assert isinstance(event, Event)
+    assert isinstance(event.promise, Promise)
+    assert isinstance(event.handoff, Handoff)
+    return partition, step_of(event, 0, 1, Judge(CHAIR, CHAIR.stage("warehouse")).judge(event))
+
+
+def test_what_is_overdue_is_known_to_its_successor() -> None:
+    """By what, partner and since when."""
+    partition, step = overdue_rules()
+    fold(partition, 0, Steps("warehouse", 0, START, (step,)))
+    for offset, stage in enumerate(sorted(SOURCES), 1):
+        fold(partition, offset, Steps(stage[0], 0, step.at_ms + 2 * DAY + HOUR, ()))
+    expected = {
+        "j": (
+            ("promise/delivery_window", "postnord", step.at_ms + DAY),
+            ("handoff/warehouse/delivery", "postnord", step.at_ms + 2 * DAY),
+        )
+    }
+    assert partition.overdue == expected
+    changelog = Changelog()
+    for lists in flush(partition):
+        changelog.write(lists)
+    heir = owner(changelog, 2)
+    assert heir.overdue == expected
+    assert heir.open == 1
+    assert heir.clock_ms == partition.clock_ms

@@ -1,0 +1,96 @@
+"""An address is taken wherever it is given, or nowhere; what is added to it goes where it belongs."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from monitor import grafana_alerts, routing
+from monitor.journey import Journey
+from monitor.journey_file import JourneyFileError, parse
+from monitor.links import webhook
+from monitor.rendered import as_yaml
+from streams.settings import SHIPPED_JOURNEY
+from tests.programs import touchpoint
+
+TEXT = SHIPPED_JOURNEY.read_text()
+JOURNEY = parse(TEXT)
+
+BAD = (
+    "not a url", "", "pager:9095", "ftp://pager/", "http://", "http:///page", "http://:9095", "http://pager:x/",
+    "http://pager:99999/", "http://[::1", "http://pager/a b", "http://pager/%zz", "http://pager/${X}",
+)  # fmt: skip
+GOOD = (
+    "http://127.0.0.1:9095",
+    "https://pager.example.com/x/?token=a&b=$c%20/",
+    "http://user@[::1]:9095/a/",
+    "http://pager?x#y",
+)
+
+
+def sent_to(address: str) -> Journey:
+    """The shipped journey, whose alerts are sent there."""
+    return replace(JOURNEY, links=replace(JOURNEY.links, webhook=address))
+
+
+@pytest.mark.parametrize("address", BAD)
+def test_a_bad_address_is_refused_wherever_it_is_given(address: str, tmp_path: Path) -> None:
+    """In the journey file and as an option, in one line; nothing is written."""
+    given = yaml.safe_load(TEXT)
+    given["links"]["webhook"] = address
+    with pytest.raises(JourneyFileError) as refused:
+        parse(as_yaml(given))
+    assert [error.path for error in refused.value.errors] == ["links.webhook"]
+    done = touchpoint("render", str(SHIPPED_JOURNEY), "--out", str(tmp_path / "out"), "--webhook", address)
+    said = f"touchpoint: --webhook: `{address}` must be an http or https address\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("address", GOOD)
+def test_a_good_address_is_taken_wherever_it_is_given(address: str, tmp_path: Path) -> None:
+    """In the journey file and as an option, and both give the same files."""
+    given = yaml.safe_load(TEXT)
+    given["links"]["webhook"] = address
+    (file := tmp_path / "journey.yaml").write_text(as_yaml(given))
+    options = ("--out", str(tmp_path / "out"))
+    done = touchpoint("render", str(SHIPPED_JOURNEY), *options, "--webhook", address)
+    assert done.returncode == 0, done.stderr
+    routes, points = (
+        "deploy/alertmanager/alertmanager.yaml",
+        "grafana/provisioning/alerting/contact-points.yaml",
+    )
+    written = [(tmp_path / "out" / path).read_text() for path in (routes, points)]
+    assert touchpoint("render", str(file), *options).returncode == 0
+    assert [(tmp_path / "out" / path).read_text() for path in (routes, points)] == written
+
+
+@pytest.mark.parametrize(
+    ("address", "posted"),
+    [
+        (GOOD[0], "http://127.0.0.1:9095/page"),
+        (GOOD[1], "https://pager.example.com/x/page?token=a&b=$c%20/"),
+        (GOOD[2], "http://user@[::1]:9095/a/page"),
+        (GOOD[3], "http://pager/page?x#y"),
+    ],
+)
+def test_the_severity_ends_the_path(address: str, posted: str) -> None:
+    """Before a query; a variable of Grafana's it does not become."""
+    journey = sent_to(address)
+    assert webhook(journey, "page") == posted
+    pager = routing.receiver("page")
+    receivers = {one["name"]: one for one in routing.alertmanager(journey)["receivers"]}
+    assert receivers[pager]["webhook_configs"][0]["url"] == posted
+    points = {one["name"]: one for one in grafana_alerts.contact_points(journey)["contactPoints"]}
+    assert points[pager]["receivers"][0]["settings"]["url"] == posted.replace("$", "$$")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("address", GOOD)
+def test_alertmanager_takes_what_is_taken_here(address: str, tmp_path: Path) -> None:
+    """amtool finds no fault."""
+    (file := tmp_path / "alertmanager.yaml").write_text(as_yaml(routing.alertmanager(sent_to(address))))
+    done = subprocess.run(["amtool", "check-config", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
