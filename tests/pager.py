@@ -26,6 +26,12 @@ PER_S = 20
 
 TICK_S = 0.05
 
+RARELY = 200
+"""Each so manieth event is bad: far fewer than any target allows."""
+
+CHANNELS = {"call_queue": "phone", "store": "store", "feedback": "email"}
+NPS = {"kind": "nps", "value": 9}
+
 
 @dataclass
 class Traffic:
@@ -62,21 +68,32 @@ class Traffic:
 
     def _event(self, stage: str, number: int) -> dict[str, Any]:
         every = self.bad_every.get(stage)
+        now = datetime.now(UTC).isoformat()
         event: dict[str, Any] = {
             "id": f"{stage}-{number}",
-            "time": datetime.now(UTC).isoformat(),
+            "time": now,
             "stage": stage,
+            "journey_id": f"j-{number}",
             "segment": ("new", "returning", "business")[number % 3],
+            "channel": CHANNELS.get(stage, "web"),
+            "location": ("helsinki", "tampere")[number % 2],
             "outcome": "ok",
             "wait_s": 1.0,
             "duration_s": 20.0,
-            "score": {
-                "kind": "csat" if stage == "staff_pulse" else "nps",
-                "value": 5 if stage == "staff_pulse" else 9,
-            },
+            "system_wait_s": 2.0,
+            "internal_ok": True,
             "promise": {"id": f"p-{number}", "kind": "delivery_window", "kept": True},
+            "handoff": {"id": f"h-{number}", "from": "warehouse", "to": "delivery"},
         }
-        if every and number % every == 0:
+        if stage == "feedback" and number % 2:
+            outcome = "followed_up" if number % 20 == 1 else "asked"
+            event |= {"outcome": outcome, "journey_id": f"asked-{number}"}
+        elif stage in ("feedback", "staff_pulse"):
+            event["score"] = {"kind": "csat", "value": 5} if stage == "staff_pulse" else NPS
+        if stage == "call_queue" and not number % 50:
+            event["journey_id"] = f"waiting-{number}"
+            event["promise"] = {"id": f"b-{number}", "kind": "call_back", "due": now}
+        if (every and number % every == 0) or number % RARELY == 0:
             reasons = self.journey.stage(stage).reasons
             event |= {"outcome": "failed", "reason": reasons[0] if reasons else None}
         return event
