@@ -5,6 +5,7 @@ personal data is refused for is all that the setting changes, no refusal quotes 
 event counts under names of the closed key space only, whatever was judged before it.
 """
 
+from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -165,8 +166,11 @@ def _check_time(event: Event, codec: Codec) -> None:
 
 def _checked_counters(event: Event, reader: Reader) -> tuple[str, ...]:
     verdict = reader.judge.judge(event)
-    assert reader.names.issuperset(verdict.counters), "a counter outside the closed key space"
+    counters = (*verdict.counters, *verdict.spread)
+    assert reader.names.issuperset(counters), "a counter outside the closed key space"
     assert reader.experiences.issuperset(verdict.bad_for)
-    assert len(set(verdict.counters)) == len(verdict.counters), "counted twice"
-    assert verdict == Judge(reader.journey, reader.stage).judge(event), "the memo changes the verdict"
+    assert len(verdict.bad_for) <= verdict.judged <= len(reader.experiences)
+    assert len(set(counters)) == len(counters), "counted twice"
+    afresh = Judge(reader.journey, reader.stage).judge(event)
+    assert astuple(verdict) == astuple(afresh), "the memo changes the verdict"
     return verdict.counters
