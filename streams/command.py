@@ -23,6 +23,9 @@ T = TypeVar("T")
 SWITCH_S = 0.001
 """How long a thread that renders a scrape may keep the event loop waiting; Python's default is 5 ms."""
 
+LEFTOVERS_S = 10.0
+"""How long tasks that are left when the work is done may take to be cancelled; some of Kafka's and Faust's
+clients, with no Kafka there, never are."""
 
 ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """numpy reads it when imported. With more threads a window sum spun for up to 70 ms on a busy machine,
@@ -90,11 +93,19 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
 
     import uvloop
 
+    end = threading.Timer(LEFTOVERS_S, os._exit)
+    end.daemon = True
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(with_signals())
-    except UserError as error:
-        raise failed(str(error)) from None
+            try:
+                return runner.run(with_signals())
+            except UserError as error:
+                raise failed(str(error)) from None
+            finally:
+                end.args = (int(sys.exc_info()[0] is not None),)
+                end.start()
+    finally:
+        end.cancel()
 
 
 def tell_of_thread(failed: threading.ExceptHookArgs) -> None:

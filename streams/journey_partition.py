@@ -102,6 +102,7 @@ class JourneyPartition:
         self._sources = sources
         self._marks: dict[Source, int] = {}
         self._records: dict[str, tuple[int, bytes]] = {}
+        self._others: dict[str, dict[int, bytes]] = defaultdict(dict)
         self._hot: dict[str, Kept] = {}
         self._timers: dict[int, set[str]] = defaultdict(set)
         self._due: list[int] = []
@@ -145,25 +146,36 @@ class JourneyPartition:
             self._stale.add(record.key)
 
     def _restore_journey(self, journey_id: str, epoch: int, record: PaneRecord) -> None:
-        known = self._records.get(journey_id)
+        """Keep the record that is furthest, and the others until all is read.
+
+        A record is deleted by whoever has written a later one, or has forgotten the journey: either way what
+        is left of earlier owners counts for nothing.
+        """
+        others = self._others[journey_id]
+        if journey_id in self._records:
+            known_epoch, known = self._records.pop(journey_id)
+            others[known_epoch] = known
         if record.value is None:
+            for earlier in [one for one in others if one <= epoch]:
+                del others[earlier]
+                self._stale.add(_journey_key(earlier, journey_id))
             self._stale.discard(record.key)
-            if known is not None and known[0] == epoch:
-                del self._records[journey_id]
-            return
-        if known is not None and known[0] != epoch:
-            if (_position(record.value), epoch) < (_position(known[1]), known[0]):
-                self._stale.add(record.key)
-                return
-            self._stale.add(_journey_key(known[0], journey_id))
-        self._stale.discard(record.key)
-        self._records[journey_id] = (epoch, record.value)
+        else:
+            others[epoch] = record.value
+        if others:
+            furthest = max(others, key=lambda one: (_position(others[one]), one))
+            self._records[journey_id] = furthest, others.pop(furthest)
+        if not others:
+            del self._others[journey_id]
 
     async def own(self, generation: int, is_current: Callable[[], bool]) -> None:
         """Become the owner, once the changelog has been read; gives up when the group has moved on."""
         self.panes.own(generation)
         if self._is_owned:
             return
+        for journey_id, others in self._others.items():
+            self._stale.update(_journey_key(epoch, journey_id) for epoch in others)
+        self._others.clear()
         self.open = 0
         self.overdue.clear()
         self._timers.clear()

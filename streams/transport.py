@@ -45,6 +45,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Faust writes to standard error here; what ends the worker is told by what starts it."""
         FAUST_LOG.error("%s", msg.format(*fmt))
 
+    _handed: Mapping[TopicPartition, int] = {}
+    _at_end: frozenset[TopicPartition] = frozenset()
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
@@ -86,10 +89,30 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         state = self._state(tp)
         return 0 if state is None else max(int(state.lso - state.position), 0)
 
-    def is_at_end(self, tp: TP) -> bool:
-        """Whether all that can be read is known to have been, as of the last fetch."""
-        state = self._state(tp)
-        return state is not None and bool(state.position >= state.lso)
+    async def _fetch_records(self, consumer: Any, active_partitions: Any, **options: Any) -> Any:
+        """Fetch, and note in the same breath what is handed over and whether that was all."""
+        fetched = await super()._fetch_records(consumer, active_partitions, **options)
+        handed = {**self._handed, **{tp: records[-1].offset for tp, records in fetched.items() if records}}
+        at_end = frozenset(
+            tp
+            for tp in consumer.assignment()
+            if (state := self._state(tp)) is not None and state.position >= state.lso
+        )
+        self._handed, self._at_end = handed, at_end
+        return fetched
+
+    def is_read_up(self, tp: TP, folded: int | None) -> bool:
+        """Whether, as of the last fetch, nothing of the partition lay beyond that offset.
+
+        What a fetch has returned is on its way to us, so where Kafka's client stands does not tell.
+        """
+        kafka_tp = driver.ensure_aiokafka_TP(tp)
+        handed = self._handed.get(kafka_tp)
+        return kafka_tp in self._at_end and (handed is None or (folded is not None and handed <= folded))
+
+    def forget_handed(self) -> None:
+        """At a rebalance: what has been handed over by then is folded, or dropped and read again."""
+        self._handed, self._at_end = {}, frozenset()
 
 
 def _go_on(coordinator: Any) -> None:
@@ -102,10 +125,6 @@ class Consumer(driver.Consumer):
     """Faust's consumer, a batch at a time."""
 
     logger = FAUST_LOG
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._handed: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -124,7 +143,6 @@ class Consumer(driver.Consumer):
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         last = record[-1]
-        self._handed[tp] = last.offset
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -188,14 +206,12 @@ class Consumer(driver.Consumer):
         return int(self._thread.unread(tp))
 
     def forget_handed(self) -> None:
-        """At a rebalance: what has been handed over by then is folded, or dropped and read again."""
-        self._handed.clear()
+        """At a rebalance: nothing is known to be read up."""
+        self._thread.forget_handed()
 
     def is_read_up(self, tp: TP, folded: int | None) -> bool:
         """Whether nothing of the partition is known to lie beyond that offset."""
-        handed = self._handed.get(tp)
-        is_folded = handed is None or (folded is not None and handed <= folded)
-        return is_folded and bool(self._thread.is_at_end(tp))
+        return bool(self._thread.is_read_up(tp, folded))
 
     def committed(self) -> frozenset[tuple[TP, int]]:
         """The offset committed last, for each partition that has one."""

@@ -163,7 +163,7 @@ def test_from_the_command_to_the_metrics(broker: Node) -> None:
         until(lambda: len(worker.scrape().labels(METRIC)) == 2, "shown while running")
         worker.ready()
         scrape = worker.scrape()
-        assert scrape.sum("touchpoint_partitions") == scrape.sum("touchpoint_partitions_owned") == 28
+        assert scrape.sum("touchpoint_partitions") == scrape.sum("touchpoint_partitions_owned") == 32
         assert worker.get("/runbooks/StageSilent").startswith(b"# StageSilent\n")
         assert worker.end()[0] == 0
 
