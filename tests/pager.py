@@ -30,7 +30,6 @@ RARELY = 200
 """Each so manieth event is bad: far fewer than any target allows."""
 
 CHANNELS = {"call_queue": "phone", "store": "store", "feedback": "email"}
-NPS = {"kind": "nps", "value": 9}
 
 
 @dataclass
@@ -89,7 +88,8 @@ class Traffic:
             outcome = "followed_up" if number % 20 == 1 else "asked"
             event |= {"outcome": outcome, "journey_id": f"asked-{number}"}
         elif stage in ("feedback", "staff_pulse"):
-            event["score"] = {"kind": "csat", "value": 5} if stage == "staff_pulse" else NPS
+            nps = {"kind": "nps", "value": 9 if number % RARELY else 3}
+            event["score"] = {"kind": "csat", "value": 5} if stage == "staff_pulse" else nps
         if stage == "call_queue" and not number % 50:
             event["journey_id"] = f"waiting-{number}"
             event["promise"] = {"id": f"b-{number}", "kind": "call_back", "due": now}

@@ -1,5 +1,6 @@
 """From event to page through real parts: a fault pages once, by name, with its numbers, and resolves."""
 
+import contextlib
 import json
 import re
 import signal
@@ -211,7 +212,9 @@ def test_every_rule_and_every_panel_can_be_asked(parts: Rig) -> None:
         for fact in alert.facts(ANY).values():
             if isinstance(fact, Asked):
                 asked(parts, fact.expr)
-    until(lambda: not empty(parts), "every panel shows something", 240)
+    with contextlib.suppress(AssertionError):  # journeys are over a minute after their last step
+        until(lambda: not empty(parts), "every panel shows something", 150)
+    assert empty(parts) == []
 
 
 def empty(parts: Rig) -> list[str]:
