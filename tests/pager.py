@@ -88,7 +88,7 @@ class Traffic:
             outcome = "followed_up" if number % 20 == 1 else "asked"
             event |= {"outcome": outcome, "journey_id": f"asked-{number}"}
         elif stage in ("feedback", "staff_pulse"):
-            nps = {"kind": "nps", "value": 9 if number % RARELY else 3}
+            nps = {"kind": "nps", "value": 3 if number % RARELY == RARELY // 2 else 9}
             event["score"] = {"kind": "csat", "value": 5} if stage == "staff_pulse" else nps
         if stage == "call_queue" and not number % 50:
             event["journey_id"] = f"waiting-{number}"
