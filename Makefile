@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 MINUTES ?= 30
 INPUTS ?= 10000000
+TOGETHER ?= 2
+
+# Two halves side by side, the rest of the slower one shared out. `TOGETHER=0` runs one test after the other.
+SIDE_BY_SIDE := --numprocesses $(TOGETHER) --dist worksteal
 
 .PHONY: install demo pages render test test-all test-full lint bench soak fuzz lock
 
@@ -36,14 +40,14 @@ lint: install
 
 # Everything that needs nothing but Python packages.
 test: lint
-	$(BIN)/pytest -m "not full" $(ARGS)
+	$(BIN)/pytest -m "not full" $(SIDE_BY_SIDE) $(ARGS)
 
 # Adds Apache Kafka, Prometheus, Alertmanager, Chromium and ../shared/data, and installs those (Debian, root).
 test-all: test test-full
 
 test-full: install
 	deploy/install-test-programs
-	$(BIN)/pytest -m full $(ARGS)
+	$(BIN)/pytest -m full $(SIDE_BY_SIDE) $(ARGS)
 
 bench: install
 	$(BIN)/python -m tests.bench $(ARGS)

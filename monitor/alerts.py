@@ -11,11 +11,17 @@ from decimal import Decimal
 from typing import Literal
 
 from monitor import links, metrics
-from monitor.journey import Experience, Journey, Stage
+from monitor.journey import WHOLE, Experience, Journey, Journeys, Stage
 from monitor.promql import UNJUDGED, Values, held, number, select
-from monitor.rules import LAG_S, Severity, severities, silence_severity
+from monitor.rules import LAG_S, Severity, judged, pages_for, severities, silence_severity
+from monitor.whole import Watched, WholeName, watched
 
-Name = Literal["StageDegraded", "StageSilent", "MonitorBlind", "DeadLettersRising", "Watchdog"]
+Name = (
+    WholeName
+    | Literal[
+        "StageDegraded", "StageSilent", "MonitorBlind", "DeadLettersRising", "Watchdog", "CriticalTouchpoint"
+    ]
+)
 
 BLIND_FOR_S = 60
 """While partitions move to another worker nobody counts for some seconds, up to a minute with many."""
@@ -78,6 +84,7 @@ class Alert:
     annotations: dict[str, str]
     facts: Facts = field(default=_of_its_stage({}))
     for_s: int = 0
+    board: str = links.STAGE_BOARD
 
     @property
     def title(self) -> str:
@@ -92,18 +99,27 @@ class Alert:
 
 
 def alerts(journey: Journey) -> Iterator[Alert]:
-    """Every alert of the journey: the monitor's own, then stage by stage in the order of the journey."""
+    """Every alert of the journey: the monitor's own, then stage by stage in the order of the journey, whole
+    journeys last."""
     yield _watchdog(journey)
     yield _monitor_blind(journey)
-    for stage in journey.stages:
-        yield _silent(journey, stage)
-        yield _dead_letters(journey, stage)
+    whole = {one.experience.name: one for one in watched(journey)}
+    for stage in judged(journey):
+        if stage.name != WHOLE:
+            yield _silent(journey, stage)
+            yield _dead_letters(journey, stage)
         for severity in severities(stage):
             if severity == "page":
-                yield _degraded(journey, stage, severity, stage.experiences)
+                together: Iterable[tuple[Experience, ...]] = [pages_for(stage)]
             else:
-                for experience in stage.experiences:
-                    yield _degraded(journey, stage, severity, (experience,))
+                together = ((experience,) for experience in stage.experiences)
+            for experiences in together:
+                if stage.name == WHOLE:
+                    yield _whole_degraded(journey, stage, severity, whole[experiences[0].name])
+                else:
+                    yield _degraded(journey, stage, severity, experiences)
+    if journey.journeys is not None:
+        yield _critical(journey, journey.journeys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,26 +153,131 @@ def _degraded(
     journey: Journey, stage: Stage, severity: Severity, experiences: tuple[Experience, ...]
 ) -> Alert:
     """One alert for what is worst of these experiences."""
-    about = {"stage": stage.name, "severity": severity}
-    if severity == "ticket":
-        about["experience"] = experiences[0].name
-    worst = f"max by (stage, experience, segment) ({select(metrics.WORST, **about)})"
-    labels = _labels(stage, severity)
+    about = _about(stage, severity, experiences)
     return Alert(
         "StageDegraded",
-        worst,
-        labels if severity == "page" else labels | {"experience": experiences[0].name},
+        _worst(about),
+        _labels(stage, severity) | about,
         {
             "summary": _fill(DEGRADED_SUMMARY, title=stage.title),
             "description": (
-                "Most frequent reason at this stage: {reason}. Most bad events: segment {hits}. {changed}"
+                "Most frequent reason at this stage: {reason}. Most bad events: segment {hits}. "
+                "{journeys}{critical}{changed}"
             ),
             "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
             "target": "{target}", "reason": "{reason}", "hits": "{hits}", "change": "{change}",
             **_links(journey, stage, "StageDegraded"),
         },
-        _of_its_stage(_degraded_facts(journey, about, experiences)),
+        _of_its_stage(
+            _degraded_facts(journey, about, experiences)
+            | {"hits": Asked(select(metrics.WORST_SEGMENT, **about), label="hits", text="{label}")}
+            | _journey_facts(journey, stage)
+        ),
     )  # fmt: skip
+
+
+def _about(stage: Stage, severity: Severity, experiences: tuple[Experience, ...]) -> dict[str, str]:
+    """What one alert is about: a page stands for all of the stage, a ticket for one experience."""
+    about = {"stage": stage.name, "severity": severity}
+    return about if severity == "page" else about | {"experience": experiences[0].name}
+
+
+def _worst(about: Mapping[str, str]) -> str:
+    return f"max by (stage, experience, segment) ({select(metrics.WORST, **about)})"
+
+
+def _journey_facts(journey: Journey, stage: Stage) -> dict[str, Fact]:
+    """What the stage means for customers' whole journeys."""
+    if journey.journeys is None:
+        return dict.fromkeys(("journeys", "critical"), Chosen((({}, ""),)))
+    hit = f"sum by (stage) ({select(metrics.WINDOW_HIT.name, stage=stage.name, window='5m')})"
+    weighs = "Of those who speak ill of us, {value} would not, were it not for this stage. "
+    return {
+        "journeys": Asked(hit, text="Journeys hit in 5m: {value}. ", otherwise=""),
+        "critical": Asked(select(metrics.CRITICAL, stage=stage.name), "share", text=weighs, otherwise=""),
+    }
+
+
+OF_WHOLE: dict[WholeName, tuple[str, str]] = {
+    "JourneyDegraded": (
+        "Segment {segment}: {bad} of {n} journeys over in {window} missed their goal ({share}), at most "
+        "{allowed} may.",
+        "Most often their weakest encounter: {reason}. {changed}",
+    ),
+    "PromisesOverdue": (
+        "{title}, partner {segment}: {bad} of {n} that fell due in {window} were not kept ({share}), at most "
+        "{allowed} may be.",
+        "{overdue}{changed}",
+    ),
+    "HandoversLost": (
+        "{title}, partner {segment}: {bad} of {n} in {window} did not arrive in time ({share}), at most "
+        "{allowed} may.",
+        "{overdue}{changed}",
+    ),
+    "CustomersLost": (
+        "Between channels {segment}: {bad} of {n} who changed so in journeys over in {window} were lost "
+        "({share}), at most {allowed} may be.",
+        "{changed}",
+    ),
+    "UnderstandingGap": (
+        "Stage {segment}: {bad} of {n} answered journeys over in {window} were well by its own word and bad "
+        "by the customer's ({share}), at most {allowed} may be.",
+        "{changed}",
+    ),
+}
+"""Summary and description of each alert on whole journeys."""
+
+
+def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Watched) -> Alert:
+    """One alert for what is worst of one experience of whole journeys."""
+    about = _about(stage, severity, (one.experience,))
+    summary, description = OF_WHOLE[one.alert]
+    return Alert(
+        one.alert,
+        _worst(about),
+        _labels(stage, severity) | about | {"owner": one.owner},
+        {
+            "summary": _fill(summary, title=one.experience.title),
+            "description": description,
+            "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
+            "target": "{target}", "change": "{change}",
+            "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.CUSTOMERS_BOARD)}"),
+            "runbook_url": literal(stage.runbook or links.runbook(journey, one.alert)),
+            "alert_runbook_url": literal(links.runbook(journey, one.alert)),
+        },
+        _of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _overdue_facts(stage, one)),
+        board=links.CUSTOMERS_BOARD,
+    )  # fmt: skip
+
+
+def _critical(journey: Journey, rules: Journeys) -> Alert:
+    """Nothing to mend at once: a finding for whoever decides what is to be improved."""
+    return Alert(
+        "CriticalTouchpoint",
+        f"max by (stage) ({metrics.CRITICAL})",
+        {"severity": "finding", "owner": rules.owner},
+        {
+            "summary": (
+                "Stage {stage} weighs on what customers say: {share} of those who speak ill of us would not, "
+                "were it never bad. It goes together, which does not prove a cause."
+            ),
+            "share": "{share}",
+            "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.CUSTOMERS_BOARD)}"),
+            "runbook_url": literal(links.runbook(journey, "CriticalTouchpoint")),
+        },
+        lambda stage: {
+            "stage": Own("stage"),
+            "share": Asked(f"max by (stage) ({select(metrics.CRITICAL, stage=stage)})", "share"),
+        },
+        board=links.CUSTOMERS_BOARD,
+    )
+
+
+def _overdue_facts(stage: Stage, one: Watched) -> dict[str, Fact]:
+    overdue = f"sum by (partner) ({select(metrics.OVERDUE.name, what=one.overdue)})"
+    told = "Overdue now, most of them with {label}: {value}. "
+    most = Asked(_of_stage(f"topk(1, {overdue} > 0)", stage), label="partner", text=told, otherwise="")
+    return {"overdue": most} if one.overdue else {}
 
 
 def literal(text: str) -> str:
@@ -188,7 +309,6 @@ def _degraded_facts(
         "target": Chosen(tuple((labels, _percent(target)) for labels, target in targets)),
         "measured": Chosen(tuple(({"experience": one.name}, one.title) for one in experiences)),
         "reason": Asked(worst(metrics.WORST_REASON), label="reason", text="{label}"),
-        "hits": Asked(worst(metrics.WORST_SEGMENT), label="hits", text="{label}"),
         **_change_facts(worst(metrics.WORST_CHANGE)),
     }
 
@@ -303,6 +423,7 @@ def _monitor_blind(journey: Journey) -> Alert:
         },
         _blind_facts,
         BLIND_FOR_S,
+        links.MONITOR_BOARD,
     )
 
 
@@ -328,6 +449,7 @@ def _watchdog(journey: Journey) -> Alert:
             "summary": "Always firing: whoever stops hearing it knows that alerting itself is broken.",
             "runbook_url": literal(links.runbook(journey, "Watchdog")),
         },
+        board=links.MONITOR_BOARD,
     )
 
 

@@ -3,7 +3,7 @@
 Rules are asked at the end of every 10 s slice, of windows as `windows` sums them, with the suppressions that
 `promql` and `alerts` write out: what Prometheus would show that scrapes and evaluates at these moments, with
 a worker that started at the first event. MonitorBlind and DeadLettersRising are about the machinery, of which
-history tells nothing.
+history tells nothing; CriticalTouchpoint asks nothing of anybody.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +16,13 @@ import numpy as np
 from monitor.alerts import Chosen, Name, alerts
 from monitor.backtest_span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
 from monitor.history import History, StageHistory
-from monitor.journey import ALL, Journey
+from monitor.journey import ALL, WHOLE, Journey
+from monitor.journey_counters import lived_stages
 from monitor.panes import SHORT
-from monitor.rules import Quality, Severity, qualities, severities, silence_severity, upstream
+from monitor.rules import Quality, Severity, judged, qualities, severities, silence_severity, upstream
+from monitor.whole import GOAL, watched
 
-NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "DeadLettersRising")
+NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "DeadLettersRising", "CriticalTouchpoint")
 
 CHUNK = 31 * 86_400_000 // SHORT.ms
 """Moments judged at once: a month, in which a stage with 24 counters takes 60 MB."""
@@ -142,7 +144,7 @@ def backtest(journey: Journey, history: History) -> Backtest:
         totals[one.key.stage].pages += one.key.severity == "page"
         totals[one.key.stage].tickets += one.key.severity == "ticket"
     fired.sort(key=lambda one: (one.noticed_ms, one.key))
-    unheard = tuple(stage.name for stage in journey.stages if stage.name not in heard)
+    unheard = tuple(stage.name for stage in judged(journey) if stage.name not in heard)
     return Backtest(end_ms(first - 1), end_ms(end - 1), tuple(fired), totals, unheard)
 
 
@@ -156,10 +158,17 @@ def spans_of(
     since: int,
 ) -> dict[str, StageSpan]:
     """Stages that have events, from slice `start` up to `end`, seen by a monitor that began at `since`."""
-    return {
-        name: StageSpan(journey, journey.stage(name), rules, held, start, end, since)
-        for name, held in heard.items()
-    }
+    stages = {stage.name: stage for stage in judged(journey)}
+    spans: dict[str, StageSpan] = {}
+    whole = heard.get(WHOLE)
+    if whole is not None:
+        spans[WHOLE] = StageSpan(journey, stages[WHOLE], rules, whole, start, end, since)
+    weighing = {stage.name for stage in lived_stages(journey)} if whole is not None else ()
+    for name, held in heard.items():
+        if name != WHOLE:
+            weighs = spans[WHOLE].critical(name) if name in weighing else None
+            spans[name] = StageSpan(journey, stages[name], rules, held, start, end, since, weighs)
+    return spans
 
 
 def alerts_of(journey: Journey, spans: Mapping[str, StageSpan]) -> Iterator[tuple[Key, Mask]]:
@@ -167,36 +176,40 @@ def alerts_of(journey: Journey, spans: Mapping[str, StageSpan]) -> Iterator[tupl
     troubles = {
         name: span.trouble() for name, span in spans.items() if silence_severity(span.stage) == "page"
     }
+    of_whole: dict[str, Name] = {one.experience.name: one.alert for one in watched(journey)}
     for name, span in spans.items():
+        names = of_whole if name == WHOLE else {}
         explained = np.zeros_like(span.silent)
         for before in upstream(journey, span.stage):
             explained = explained | troubles.get(before, False)
-        loud = silence_severity(span.stage)
-        yield Key("StageSilent", loud, name), held_on(span.silent & ~explained, HOLD[loud])[BEFORE:]
+        if name != WHOLE:
+            loud = silence_severity(span.stage)
+            yield Key("StageSilent", loud, name), held_on(span.silent & ~explained, HOLD[loud])[BEFORE:]
         explained |= span.silent
         for severity in severities(span.stage):
             if severity == "page":
                 paging = held_on(span.degraded("page") & ~explained, HOLD["page"])
-                yield Key("StageDegraded", "page", name), paging[BEFORE:]
+                yield Key(names.get(GOAL, "StageDegraded"), "page", name), paging[BEFORE:]
                 explained |= paging  # a ticket waits for the page
                 continue
             for one in span.stage.experiences:
                 reason = span.degraded("ticket", experience=one.name) & ~explained
-                yield Key("StageDegraded", "ticket", name, one.name), held_on(reason, HOLD["ticket"])[BEFORE:]
+                alert = names.get(one.name, "StageDegraded")
+                yield Key(alert, "ticket", name, one.name), held_on(reason, HOLD["ticket"])[BEFORE:]
 
 
 def worst(rules: Sequence[Quality], key: Key, span: StageSpan, at: int) -> tuple[Key, str]:
     """What an alert on a degraded stage that begins at the end of slice `at` names, and in which window it is
     worst: everybody before the segments, of equals the experience that the journey file names first."""
     ratios: dict[tuple[str, str], tuple[float, str]] = {}
+    is_raised = key.severity == "page" and span.is_critical(at)
     for rule in rules:
-        if (rule.stage, rule.severity) != (span.stage, key.severity) or key.experience not in (
-            "",
-            rule.experience.name,
-        ):
+        if rule.stage != span.stage or key.experience not in ("", rule.experience.name):
+            continue
+        if rule.severity != key.severity and not is_raised:
             continue
         labels = {window for limit in rule.limits for window in limit.windows}
-        for segment in rule.segments:
+        for segment in rule.segments or span.groups(rule.experience.name):
             shares = {window: span.share(rule.experience.name, segment, window, at) for window in labels}
             crossed = [
                 (shares[limit.window].bad / shares[limit.window].n, limit.window)
@@ -204,7 +217,8 @@ def worst(rules: Sequence[Quality], key: Key, span: StageSpan, at: int) -> tuple
                 if limit.crossed(shares)
             ]
             if crossed:
-                ratios[rule.experience.name, segment] = max(crossed)
+                about = rule.experience.name, segment
+                ratios[about] = max(*crossed, ratios.get(about, (0.0, "")))
     named = [one for one in ratios if one[1] == ALL]
     named += [one for one in ratios if (one[0], ALL) not in ratios]
     experience, segment = max(named, key=lambda one: ratios[one][0])

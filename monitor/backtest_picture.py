@@ -13,6 +13,7 @@ from monitor.backtest import Backtest, Fired
 from monitor.history import StageHistory
 from monitor.journey import Experience, Journey, Stage
 from monitor.panes import SHORT
+from monitor.rules import judged
 
 WIDTH, LEFT, RIGHT, TOP = 1200, 70, 20, 96
 PLOT, LANES, GAP = 120, 34, 52
@@ -32,7 +33,7 @@ READ_AT_ONCE = 90 * 86_400_000 // SHORT.ms
 
 def picture(journey: Journey, history: dict[str, StageHistory], found: Backtest) -> str:
     """The SVG."""
-    drawn = [(stage, one) for stage in journey.stages if stage.name in history for one in stage.experiences]
+    drawn = [(stage, one) for stage in judged(journey) if stage.name in history for one in stage.experiences]
     height = TOP + len(drawn) * (PLOT + LANES + GAP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '

@@ -6,13 +6,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor import critical
 from monitor.history import StageHistory
-from monitor.journey import ALL, Journey, Stage
+from monitor.journey import ALL, WHOLE, Journey, Stage
 from monitor.limits import Limit
 from monitor.measures import Share
 from monitor.panes import SHORT
 from monitor.rhythm import MINUTE_MS, expected, is_open
-from monitor.rules import EXPLAINS_S, HOLD_S, SETTLE_S, SILENT_EXPECTED, SILENT_WINDOWS, Quality, Severity
+from monitor.rules import (
+    EXPLAINS_S,
+    HOLD_S,
+    SETTLE_S,
+    SETTLED,
+    SILENT_EXPECTED,
+    SILENT_WINDOWS,
+    Quality,
+    Severity,
+    severities,
+)
+from monitor.whole import GOAL
 from monitor.windows import WINDOWS
 
 HOLD: dict[Severity, int] = {severity: seconds * 1000 // SHORT.ms + 1 for severity, seconds in HOLD_S.items()}
@@ -69,6 +81,7 @@ class StageSpan:
         start: int,
         end: int,
         since: int,
+        weighs: Mask | None = None,
     ) -> None:
         self.stage = stage
         self._since = since
@@ -79,8 +92,19 @@ class StageSpan:
         self._sums = held.running_sums(self._from, end)
         self._expected: NDArray[np.float64] | None = None
         self.crossed: dict[tuple[str, Severity, str], Mask] = {}
-        self._judge([rule for rule in rules if rule.stage is stage])
-        self.silent = self._silent()
+        self._judge([rule for rule in rules if rule.stage.name == stage.name])
+        self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs
+        self._raise()
+        self.silent = np.zeros(len(self._at), dtype=bool) if stage.name == WHOLE else self._silent()
+
+    def critical(self, stage: str) -> Mask:
+        """Of whole journeys: whether a stage is critical at the end of each slice."""
+        cells = (self._window(self._sums[row], critical.WINDOW) for row in self._held.critical[stage])
+        return np.asarray(critical.is_critical(*cells))
+
+    def is_critical(self, at: int) -> bool:
+        """Whether the stage is critical at the end of slice `at`."""
+        return bool(self._critical[at - int(self._at[0])])
 
     def trouble(self) -> Mask:
         """Whether the stage explains the trouble of those that depend on it."""
@@ -125,10 +149,18 @@ class StageSpan:
         first, end = reach(label, at)
         return int(self._sums[row, end - self._from] - self._sums[row, first - self._from])
 
+    def _raise(self) -> None:
+        """What would open a ticket on a critical stage is a page."""
+        if "page" in severities(self.stage):
+            for (experience, severity, segment), crossed in list(self.crossed.items()):
+                if severity == "ticket":
+                    page = experience, severities(self.stage)[0], segment
+                    self.crossed[page] = self.crossed.get(page, False) | (crossed & self._critical)
+
     def _judge(self, rules: Iterable[Quality]) -> None:
         by_segment: dict[tuple[str, str], list[tuple[Severity, tuple[Limit, ...]]]] = {}
         for rule in rules:
-            for segment in rule.segments:
+            for segment in rule.segments or self.groups(rule.experience.name):
                 about = (rule.experience.name, segment)
                 by_segment.setdefault(about, []).append((rule.severity, rule.limits))
         for (experience, segment), held_to in by_segment.items():
@@ -140,7 +172,14 @@ class StageSpan:
                     at = np.flatnonzero(shares[limit.window].bad >= limit.min_bad)
                     here = {w: _at(shares[w], at) for w in limit.windows}
                     crossed[at] |= limit.crossed(here)
+                if self.stage.name == WHOLE and experience == GOAL:
+                    over = self._sums[self._held.events]
+                    crossed &= self._window(over, SETTLED[0]) > self._window(over, SETTLED[1])
                 self.crossed[experience, severity, segment] = crossed
+
+    def groups(self, experience: str) -> tuple[str, ...]:
+        """Whatever takes the segment's place."""
+        return tuple(segment for of, segment in self._held.bad if of == experience)
 
     def _shares(self, experience: str, segment: str, windows: set[str]) -> dict[str, Share]:
         """Good and bad by window; nothing when nothing was bad."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from monitor import metrics
 from monitor.board_parts import segment_titles, stage_titles, to_stage
 from monitor.closing import ASTRAY_MOVES
+from monitor.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.journey import Journey
 from monitor.journey_counters import promise_partners
 from monitor.panels import (
@@ -31,9 +32,6 @@ from monitor.panels import (
 from monitor.promql import select
 
 WINDOW = "1d"
-
-MIN_BAD, MIN_DETRACTORS = 30, 10
-"""Below these a stage's weight on satisfaction may be chance (MEASURES: critical touchpoint)."""
 
 FEW = "too few"
 NOTHING = "none"

@@ -36,7 +36,7 @@ def is_unhappy(step: Step) -> bool:
 
 
 def closing_counters(journey: Journey, steps: Sequence[Step], segment: str) -> list[str]:
-    """Names of the counters a closed journey adds 1 to; a name may come more than once."""
+    """Names of the counters a closed journey adds 1 to; the first says the result, others may come more than once."""
     rules = journey.journeys
     assert rules is not None  # noqa: S101 - without rules no journey is kept
     met = any(matches(rules.goal, step) for step in steps)
@@ -54,6 +54,11 @@ def closing_counters(journey: Journey, steps: Sequence[Step], segment: str) -> l
     if answers:
         counters += _touchpoints(journey, steps, is_detractor=is_unhappy(answers[-1]))
     return counters
+
+
+def result_of(counters: Sequence[str]) -> str:
+    """How a journey ended whose `closing_counters` these are."""
+    return counters[0].split("/")[1]
 
 
 def _contacts(contacts: Sequence[str], steps: Sequence[Step]) -> list[str]:

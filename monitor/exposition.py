@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from monitor import metrics
 from monitor.event import Reason
 from monitor.journey import ALL, Journey, Stage
+from monitor.journey_counters import JOURNEY_FAMILIES
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
 from monitor.judging import (
     BUCKETS,
@@ -36,7 +37,7 @@ from monitor.judging import (
 from monitor.metrics import Metric
 from monitor.rhythm import expected, is_open
 from monitor.rules import SILENT_WINDOWS
-from monitor.snapshot import MIN_GROUP, Snapshot, StageSnapshot
+from monitor.snapshot import MIN_GROUP, Snapshot, StageSnapshot, tells_on_staff
 from monitor.windows import WINDOW_LABELS, WINDOWS
 
 
@@ -95,7 +96,7 @@ def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Fa
                 row = held.sums[window]
                 labels = (stage.name, *cell, window)
                 n = row[good_column] + row[bad_column]
-                if _tells_on_staff(stage, n):
+                if tells_on_staff(stage, n):
                     continue
                 good.add_metric(labels, row[good_column])
                 events.add_metric(labels, n)
@@ -113,11 +114,6 @@ def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Fa
             for window in WINDOW_LABELS:
                 family.add_metric((held.stage.name, window), held.count(counter, window) / 1000)
         yield family
-
-
-def _tells_on_staff(stage: Stage, n: float) -> bool:
-    """Whether so few of the staff answered that what they said must not be shown; that nobody did, may."""
-    return stage.kind == "staff" and 0 < n < MIN_GROUP
 
 
 def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
@@ -160,7 +156,7 @@ def _by_name(
             column = held.column[counter(name)]
             for window in WINDOW_LABELS:
                 n = held.sums[window][column]
-                if metric is metrics.WINDOW_REASONS and _tells_on_staff(held.stage, n):
+                if metric is metrics.WINDOW_REASONS and tells_on_staff(held.stage, n):
                     continue
                 family.add_metric((held.stage.name, name, window), n)
     return family
@@ -222,34 +218,22 @@ def _changes(snapshot: Snapshot) -> Any:
     return family
 
 
-JOURNEY_FAMILIES = {
-    "hit": metrics.WINDOW_HIT,
-    "closed": metrics.WINDOW_JOURNEYS,
-    "score": metrics.WINDOW_SCORES,
-    "weakest": metrics.WINDOW_WEAKEST,
-    "promise": metrics.WINDOW_PROMISES,
-    "handoff": metrics.WINDOW_HANDOFFS,
-    "contact": metrics.WINDOW_CONTACTS,
-    "moved": metrics.WINDOW_MOVES,
-    "labyrinth": metrics.WINDOW_LABYRINTHS,
-    "lost": metrics.WINDOW_LOST,
-    "noticed": metrics.WINDOW_NOTICED,
-    "critical": metrics.WINDOW_CRITICAL,
-    "gap": metrics.WINDOW_GAP,
-}
-"""By the first part of a counter's name (`journey_counters`); the others are the labels."""
-
 FAST_FAMILIES = ("hit", "closed")
+WATCHED_FAMILIES = ("weakest", "promise", "handoff", "moved", "lost", "gap")
+WATCHED_WINDOWS = ("1h", "2h", "6h", "1d", "3d", "7d")
 SLOW_WINDOWS = ("1h", "1d", "7d")
 """What becomes of journeys, opinions and evenness show in hours; only what alerts look at is shown in every
-window."""
+window that they look at."""
 
 
 def _journeys(journeys: JourneysSnapshot) -> Iterator[Family]:
     families = {first: _family(metric) for first, metric in JOURNEY_FAMILIES.items()}
+    windows: dict[str, tuple[str, ...]] = dict.fromkeys(families, SLOW_WINDOWS)
+    windows |= dict.fromkeys(WATCHED_FAMILIES, WATCHED_WINDOWS)
+    windows |= dict.fromkeys(FAST_FAMILIES, WINDOW_LABELS)
     for name, column in journeys.column.items():
         first, *labels = name.split("/")
-        for window in WINDOW_LABELS if first in FAST_FAMILIES else SLOW_WINDOWS:
+        for window in windows[first]:
             families[first].add_metric((*labels, window), journeys.sums[window][column])
     yield from families.values()
     open_journeys, overdue = _family(metrics.OPEN_JOURNEYS), _family(metrics.OVERDUE)

@@ -1,7 +1,8 @@
-"""The faults a simulation can be told to have; a fault touches only the stage its effect names.
+"""The faults a simulation can be told to have; one that has an effect touches only the stage this names.
 
 A fault is written `NAME[=STRENGTH]@SECONDS`: `checkout-payment-failure=60%@120` lets 60 % of checkouts
-fail from two minutes after the live part begins. It then stays on.
+fail from two minutes after the live part begins. It then stays on. Faults between the stages leave every
+stage's numbers on target: only whoever looks at whole journeys sees them.
 """
 
 import math
@@ -17,6 +18,12 @@ from monitor.yaml_reader import nearest
 
 BAD_EVENTS = "bad-events"
 STAGE_SILENT = "stage-silent"
+PARCEL_LOST = "parcel-lost"
+LABYRINTH = "labyrinth"
+CALL_BACKS_FORGOTTEN = "call-backs-forgotten"
+
+CHAIN = ("web_checkout", "warehouse", "delivery", "feedback")
+"""The stages one order passes through; without all of them there are no orders, and none can be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,18 @@ EFFECTS = {
     "warehouse-jam": Effect("warehouse", {"outcome": 1.0}, "failed", "label_missing"),
 }
 
+BETWEEN_STAGES = {PARCEL_LOST: CHAIN, LABYRINTH: ("call_queue",), CALL_BACKS_FORGOTTEN: ("call_queue",)}
+"""Fault of whole journeys -> the stages without which it would do nothing."""
+
 DEFAULT_STRENGTH = {
     "checkout-payment-failure": 0.6,
     "call-queue-flood": 0.6,
     "courier-late": 0.6,
     "store-understaffed": 0.6,
     "warehouse-jam": 0.5,
+    PARCEL_LOST: 0.1,
+    LABYRINTH: 0.1,
+    CALL_BACKS_FORGOTTEN: 0.6,
     STAGE_SILENT: 1.0,
     BAD_EVENTS: 0.05,
 }
@@ -77,6 +90,10 @@ FAULTS = {
     "courier-late": "that share of deliveries comes after the promised window (0.6)",
     "store-understaffed": "that share of store visits waits too long for service (0.6)",
     "warehouse-jam": "that share of orders is not packed (0.5)",
+    PARCEL_LOST: "that share of orders handed to the courier is never seen again (0.1)",
+    LABYRINTH: "that share of callers without an order is sent from phone to chat to e-mail and back (0.1)",
+    CALL_BACKS_FORGOTTEN: "that share of calls ends with a call-back promised that nobody makes, and that "
+    "share of calls ahead of a delivery is not made in time (0.6)",
     f"{STAGE_SILENT}:<stage>": "that share of the stage's events is never sent (1.0)",
     BAD_EVENTS: "that share of all events is malformed (0.05)",
 }
@@ -110,11 +127,12 @@ def _check_stage(text: str, name: str, stage: str | None, known: tuple[str, ...]
             raise ValueError(f"fault `{text}`: unknown stage `{stage}`{nearest(stage, known)}")
     elif stage is not None:
         raise ValueError(f"fault `{text}`: only {STAGE_SILENT} takes a stage, write `{name}`")
-    elif name in EFFECTS and EFFECTS[name].stage not in known:
-        raise ValueError(
-            f"fault `{text}`: the journey file has no stage `{EFFECTS[name].stage}` for it; "
-            f"{STAGE_SILENT}:{known[0]} and {BAD_EVENTS} fit any journey"
-        )
+    for needed in (EFFECTS[name].stage,) if name in EFFECTS else BETWEEN_STAGES.get(name, ()):
+        if needed not in known:
+            raise ValueError(
+                f"fault `{text}`: the journey file has no stage `{needed}` for it; "
+                f"{STAGE_SILENT}:{known[0]} and {BAD_EVENTS} fit any journey"
+            )
 
 
 def _strength(text: str, strength: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 from monitor.alerts import Alert, Asked, Chosen, Fact, Own, alerts
 from monitor.journey import Journey
-from monitor.links import MONITOR_BOARD, STAGE_BOARD, webhook
+from monitor.links import webhook
 from monitor.panels import DATASOURCE, DATASOURCE_UID
 from monitor.prometheus_rules import chosen, escaped, filled, otherwise, own
 from monitor.promql import ANY
@@ -156,13 +156,12 @@ def _rule(alert: Alert) -> dict[str, Any]:
         if isinstance(fact, Asked):
             data += [_query(f"ask_{name}", fact.expr), _last(name, f"ask_{name}")]
     templates = {name: _template(name, fact) for name, fact in facts.items()}
-    board = STAGE_BOARD if "stage" in alert.labels else MONITOR_BOARD
     return {
         "uid": alert.uid,
         "title": alert.title,
         "condition": "C",
         "data": data,
-        "dashboardUid": board,
+        "dashboardUid": alert.board,
         "panelId": 1,
         "noDataState": "OK",
         "execErrState": "Error",

@@ -1,7 +1,8 @@
 """History as counts by 10 s slice of event time: the same counts in whatever order its events come.
 
-Kept is what rules look at, added over partners, in blocks of an hour: years with few events take little. A
-repeated event counts again, for what a worker remembers of ids depends on when it was read.
+Kept is what rules look at, added over partners, in blocks of an hour: years with few events take little.
+Whole journeys are a stage of their own (`whole`), counted once all events are known. A repeated event counts
+again, for what a worker remembers of ids depends on when it was read.
 """
 
 from collections import Counter
@@ -11,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.errors import UserError
-from monitor.event import Codec, Event, Reason, Refused
-from monitor.journey import Journey, Stage
+from monitor.event import Codec, Reason, Refused
+from monitor.journey import WHOLE, Journey, Stage
+from monitor.journey_counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
+from monitor.journeys_history import JourneysHistory
 from monitor.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.panes import SHORT
+from monitor.rules import judged
+from monitor.steps import step_of
+from monitor.whole import BETWEEN, watched
 
 Table = NDArray[np.int32]
 """Counts by counter and slice. A slice of 10 s would need 200 million events a second to overflow."""
@@ -34,37 +40,80 @@ class HistoryError(UserError):
 
 
 class StageHistory:
-    """Counts of one stage. A slice is named by its number since 1970."""
+    """Counts of one stage, or of whole journeys. A slice is named by its number since 1970.
+
+    `events` of whole journeys are those that are over; `critical` are their answers by stage, as a
+    `critical.Touchpoint`.
+    """
 
     def __init__(self, journey: Journey, stage: Stage) -> None:
-        cells = [(one.name, segment) for one in stage.experiences for segment in journey.segment_labels]
-        reasons = reason_labels(stage)
+        if stage.name == WHOLE:
+            groups = {one.experience.name: one.groups or journey.segment_labels for one in watched(journey)}
+            reasons, answered = stage.reasons, [one.name for one in lived_stages(journey)]
+        else:
+            groups = dict.fromkeys((one.name for one in stage.experiences), journey.segment_labels)
+            reasons, answered = reason_labels(stage), []
+        cells = [(experience, segment) for experience, segments in groups.items() for segment in segments]
         self.good = {cell: i for i, cell in enumerate(cells)}
         self.bad = {cell: len(cells) + i for i, cell in enumerate(cells)}
         self.events = 2 * len(cells)
         self.reasons = {reason: self.events + 1 + i for i, reason in enumerate(reasons)}
-        self._counters = self.events + 1 + len(reasons)
-        self._row = dict.fromkeys(map(outcome_name, stage.outcomes), self.events)
-        self._row.update({reason_name(reason): row for reason, row in self.reasons.items()})
-        for names, rows in ((good_name, self.good), (bad_name, self.bad)):
-            for cell, row in rows.items():
-                self._row.update({names(*cell, partner): row for partner in stage.partner_labels})
-        self._judge = Judge(journey, stage)
+        first = self.events + 1 + len(reasons)
+        self.critical = {name: range(first + 4 * i, first + 4 * i + 4) for i, name in enumerate(answered)}
+        self._counters = first + 4 * len(answered)
+        self._adds = self._of_journeys(journey) if stage.name == WHOLE else self._of_stage(stage)
         self._kinds: dict[tuple[str, ...], int] = {}
-        self._rows_of: list[list[int]] = []
+        self._adds_of: list[dict[int, int]] = []
         self._waiting: tuple[list[int], list[int]] = [], []
         self._blocks: dict[int, Table] = {}
 
-    def add(self, event: Event) -> None:
-        """Count one event."""
-        counters = self._judge.judge(event).counters
+    def _of_stage(self, stage: Stage) -> dict[str, dict[int, int]]:
+        """What each counter of `judging` adds to which row."""
+        adds = {outcome_name(outcome): {self.events: 1} for outcome in stage.outcomes}
+        adds |= {reason_name(reason): {row: 1} for reason, row in self.reasons.items()}
+        for names, rows in ((good_name, self.good), (bad_name, self.bad)):
+            for cell, row in rows.items():
+                adds |= {names(*cell, partner): {row: 1} for partner in stage.partner_labels}
+        return adds
+
+    def _of_journeys(self, journey: Journey) -> dict[str, dict[int, int]]:
+        """What each counter of `journey_counters` adds to which row: what is not bad is good."""
+        adds: dict[str, dict[int, int]] = {}
+        for counter in counter_names(journey):
+            family, *values = counter.split("/")
+            metric = JOURNEY_FAMILIES[family]
+            labels = dict(zip(metric.labels, values, strict=False))  # the last of the metric is the window
+            rows = adds[counter] = Counter[int]()
+            for one in watched(journey):
+                cell = one.experience.name, BETWEEN.join(labels.get(label, "") for label in one.by)
+                events, bad = (
+                    sum(term.counts(metric, labels) for term in some) for some in (one.events, one.bad)
+                )
+                if events or bad:
+                    rows[self.good[cell]] += events - bad
+                    rows[self.bad[cell]] += bad
+            if family == "closed":
+                rows[self.events] += 1
+            elif family == "weakest":
+                rows[self.reasons[labels["stage"]]] += 1
+            elif family == "critical":
+                rows[self.critical[labels["stage"]][CRITICAL.index(labels["cell"])]] += 1
+        return adds
+
+    def add(self, counters: tuple[str, ...], at_ms: int) -> None:
+        """Count what happened at a time."""
         kind = self._kinds.get(counters)
         if kind is None:
-            kind = self._kinds[counters] = len(self._rows_of)
-            self._rows_of.append([self._row[name] for name in counters])
+            kind = self._kinds[counters] = len(self._adds_of)
+            adds = Counter[int]()
+            for name in counters:
+                adds.update(self._adds.get(name, {}))
+            self._adds_of.append(adds)
+        if not self._adds_of[kind]:
+            return
         kinds, slices = self._waiting
         kinds.append(kind)
-        slices.append(event.at_ms // SHORT.ms)
+        slices.append(at_ms // SHORT.ms)
         if len(slices) >= WAITING:
             self._settle()
 
@@ -79,13 +128,14 @@ class StageHistory:
                 self._block(hour)[:, at : at + part.shape[1]] += part
 
     def span(self) -> tuple[int, int] | None:
-        """The first slice that holds an event, and the last; None without events."""
+        """The first slice that anything is counted in, and the last; None without events."""
         self._settle()
-        if not self._blocks:
+        counted = [hour for hour, block in self._blocks.items() if block.any()]  # some add up to nothing
+        if not counted:
             return None
-        ends = min(self._blocks), max(self._blocks)
+        ends = min(counted), max(counted)
         first, last = (
-            hour * BLOCK + np.flatnonzero(self._blocks[hour][self.events])[end]
+            hour * BLOCK + np.flatnonzero(self._blocks[hour].any(axis=0))[end]
             for hour, end in zip(ends, (0, -1), strict=True)
         )
         return int(first), int(last)
@@ -132,7 +182,8 @@ class StageHistory:
             block, at = self._block(hour), slices[start:end] - hour * BLOCK
             for kind in np.unique(kinds[start:end]).tolist():
                 counted = np.bincount(at[kinds[start:end] == kind], minlength=BLOCK)
-                block[self._rows_of[kind]] += counted.astype(np.int32)
+                for row, times in self._adds_of[kind].items():
+                    block[row] += times * counted.astype(np.int32)
 
 
 class _Named(msgspec.Struct):
@@ -149,13 +200,15 @@ class History:
     """The history of a journey, read line by line; what cannot be counted is counted by reason."""
 
     def __init__(self, journey: Journey, *, refuse_personal_data: bool = True) -> None:
-        self.stages = {stage.name: StageHistory(journey, stage) for stage in journey.stages}
+        self.stages = {stage.name: StageHistory(journey, stage) for stage in judged(journey)}
         self.counted = 0
         self.refused: Counter[Reason] = Counter()
         self._codecs = {
             stage.name: Codec(journey, stage, refuse_personal_data=refuse_personal_data)
             for stage in journey.stages
         }
+        self._judges = {stage.name: Judge(journey, stage) for stage in journey.stages}
+        self._journeys = JourneysHistory(journey) if journey.journeys is not None else None
         self._any = next(iter(self._codecs.values()))
 
     def add_line(self, line: bytes) -> Refused | None:
@@ -166,9 +219,19 @@ class History:
         if isinstance(event, Refused):
             self.refused[event.reason] += 1
             return event
-        self.stages[event.stage].add(event)
+        verdict = self._judges[event.stage].judge(event)
+        self.stages[event.stage].add(verdict.counters, event.at_ms)
+        if self._journeys is not None and event.journey_id is not None:
+            self._journeys.add(step_of(event, 0, self.counted, verdict))
         self.counted += 1
         return None
+
+    def end(self) -> None:
+        """Count whole journeys, once all lines are read."""
+        if self._journeys is not None:
+            for effect in self._journeys.effects():
+                self.stages[WHOLE].add(effect.counters, effect.at_ms)
+            self._journeys = None
 
     def heard(self) -> dict[str, StageHistory]:
         """The stages that have events."""

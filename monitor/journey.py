@@ -14,6 +14,9 @@ OTHER = "other"
 ALL = "all"
 """Label value of all segments or all stages together."""
 
+WHOLE = "journeys"
+"""Label value of the stage that stands for whole journeys, which are held to targets as stages are."""
+
 NONE = "none"
 """Label value of an event that names no partner."""
 
@@ -27,6 +30,12 @@ FOLLOW_UP = "follow_up"
 
 CHANGES_TOPIC = "touchpoint.changes.v1"
 """Where deploys and incidents are published, unless the journey file says another."""
+
+FINDINGS_TOPIC = "touchpoint.findings.v1"
+"""Where fired and resolved alerts are published, unless the journey file says another."""
+
+STEPS_TOPIC = "journey-steps"
+"""Behind the consumer group and a hyphen: the topic on which steps go to whoever keeps their journey."""
 
 Hours = tuple[tuple[tuple[int, int], ...], ...]
 """Seven days from Monday on, each with its spans (from minute, to minute) of local time; `()` is always."""
@@ -124,14 +133,17 @@ class Edge:
     sender: str
     receiver: str
     within_ms: int
+    target: Decimal
+    """Share of what is sent that must not be lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromiseKind:
-    """A kind of promise to a customer, and the stage that has to keep it."""
+    """A kind of promise to a customer, the stage that has to keep it, and the share that must be kept."""
 
     name: str
     stage: str
+    target: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +160,10 @@ class Journeys:
 
     It begins with its first event and is over with an event that matches `ends`, or when nothing has been
     heard for `quiet_ms`; not before every promise is kept or due, but always `limit_ms` after its beginning.
-    A journey with an event that matches `starts` should meet its goal; any other is a visit.
+    A journey with an event that matches `starts` should meet its goal, and a share of them (`target`) must;
+    any other is a visit. `moves_target` is the share of changes of channel after which the customer must not
+    be lost; `understood_target` that of answered journeys which, at each stage, must not have been well by
+    the stage's own word and bad by the customer's.
     """
 
     starts: Match
@@ -156,10 +171,16 @@ class Journeys:
     ends: Match | None
     quiet_ms: int
     limit_ms: int
+    owner: str
+    runbook: str
+    target: Decimal
+    segment_targets: dict[str, Decimal]
     promises: tuple[PromiseKind, ...] = ()
     follow_up: FollowUp | None = None
     contacts: tuple[str, ...] = ()
     edges: tuple[Edge, ...] = ()
+    moves_target: Decimal | None = None
+    understood_target: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +196,7 @@ class Journey:
     partners: tuple[str, ...]
     links: Links
     changes_topic: str
+    findings_topic: str
     stages: tuple[Stage, ...]
     journeys: Journeys | None = None
 

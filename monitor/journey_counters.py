@@ -16,7 +16,9 @@ gap/<stage>/<cell>                       the same by what the process said of it
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import permutations
 
+from monitor import metrics
 from monitor.journey import NONE, OTHER, Edge, Journey, Stage
 from monitor.panes import LONG, SHORT, Counts, PaneKey
 
@@ -30,6 +32,24 @@ CONTACTS = ("first", "repeat")
 NOTICED = ("company", "customer", "nobody")
 CRITICAL = ("bad_detractor", "bad_other", "ok_detractor", "ok_other")
 GAP = ("ok_inside_ok_outside", "ok_inside_bad_outside", "bad_inside_ok_outside", "bad_inside_bad_outside")
+
+
+JOURNEY_FAMILIES = {
+    "hit": metrics.WINDOW_HIT,
+    "closed": metrics.WINDOW_JOURNEYS,
+    "score": metrics.WINDOW_SCORES,
+    "weakest": metrics.WINDOW_WEAKEST,
+    "promise": metrics.WINDOW_PROMISES,
+    "handoff": metrics.WINDOW_HANDOFFS,
+    "contact": metrics.WINDOW_CONTACTS,
+    "moved": metrics.WINDOW_MOVES,
+    "labyrinth": metrics.WINDOW_LABYRINTHS,
+    "lost": metrics.WINDOW_LOST,
+    "noticed": metrics.WINDOW_NOTICED,
+    "critical": metrics.WINDOW_CRITICAL,
+    "gap": metrics.WINDOW_GAP,
+}
+"""By the first part of a counter's name the metric that shows it; the other parts are its labels."""
 
 
 def name(*parts: str) -> str:
@@ -59,6 +79,11 @@ def channel_labels(journey: Journey) -> tuple[str, ...]:
     return (*journey.channels, OTHER)
 
 
+def channel_moves(journey: Journey) -> tuple[tuple[str, str], ...]:
+    """Every change of channel: from one, to another."""
+    return tuple(permutations(channel_labels(journey), 2))
+
+
 def label(value: str | None, known: Iterable[str]) -> str:
     """The label value of a field: itself, `none` or `other`."""
     if value is None:
@@ -71,8 +96,7 @@ def counter_names(journey: Journey) -> tuple[str, ...]:
     rules = journey.journeys
     if rules is None:
         return ()
-    stages, segments, channels = journey.stages, journey.segment_labels, channel_labels(journey)
-    moves = [(one, other) for one in channels for other in channels if one != other]
+    stages, segments, moves = journey.stages, journey.segment_labels, channel_moves(journey)
     return (
         *(name("hit", stage.name, segment) for stage in stages for segment in segments),
         *(name("closed", result, segment) for result in RESULTS for segment in segments),

@@ -14,7 +14,9 @@ import yaml
 from monitor.journey import (
     ALL,
     CHANGES_TOPIC,
+    FINDINGS_TOPIC,
     OUTCOMES,
+    WHOLE,
     Condition,
     Experience,
     Hours,
@@ -76,6 +78,7 @@ def _journey(root: At) -> Journey | None:
             "channels",
             "partners",
             "changes_topic",
+            "findings_topic",
             "journeys",
         ),
     )
@@ -96,6 +99,7 @@ def _journey(root: At) -> Journey | None:
     partners = fields["partners"].names() if "partners" in fields else ()
     links = _links(fields["links"]) if "links" in fields else Links()
     changes_topic = _topic(fields["changes_topic"]) if "changes_topic" in fields else CHANGES_TOPIC
+    findings_topic = _topic(fields["findings_topic"]) if "findings_topic" in fields else FINDINGS_TOPIC
     if "stages" not in fields:
         return None
     stage_fields = fields["stages"].members()
@@ -107,8 +111,15 @@ def _journey(root: At) -> Journey | None:
         _stage(stage_name, at, tuple(stage_fields), segments, channels, partners)
         for stage_name, at in stage_fields.items()
     )
-    journeys = read_journeys(fields["journeys"], stages, channels, partners) if "journeys" in fields else None
-    _no_shared_topic(changes_topic, stages, stage_fields)
+    journeys = None
+    if "journeys" in fields:
+        journeys = read_journeys(fields["journeys"], stages, segments, channels, partners)
+    if changes_topic == findings_topic:
+        fields.get("findings_topic", root).wrong(
+            f"topic `{findings_topic}` already belongs to `changes_topic`"
+        )
+    others = {changes_topic: "`changes_topic`", findings_topic: "`findings_topic`"}
+    _no_shared_topic(others, stages, stage_fields)
     _no_dependency_cycle(stages, stage_fields)
     title = fields["title"].text() if "title" in fields else name
     return Journey(
@@ -121,6 +132,7 @@ def _journey(root: At) -> Journey | None:
         partners,
         links,
         changes_topic,
+        findings_topic,
         stages,
         journeys,
     )
@@ -152,7 +164,7 @@ def _stage(
     partners: tuple[str, ...],
 ) -> Stage:
     at.check_name(name)
-    if name == ALL:
+    if name in (ALL, WHOLE):
         at.wrong(f"`{name}` is reserved")
     fields = at.fields(
         required=("kind", "owner", "experiences"),
@@ -300,10 +312,6 @@ def _experience(
     judges, ignores, good = conditions("judges"), conditions("ignores"), conditions("good")
     if "good" in fields and not good:
         fields["good"].wrong("must hold at least one condition")
-    targets: dict[str, Decimal] = {}
-    if "targets" in fields:
-        for segment, member in fields["targets"].fields(required=(), optional=segments).items():
-            targets[segment] = member.target()
     return Experience(
         name=name,
         title=fields["title"].text() if "title" in fields else name.replace("_", " ").capitalize(),
@@ -311,7 +319,7 @@ def _experience(
         ignores=ignores,
         good=good,
         target=fields["target"].target() if "target" in fields else Decimal("0.5"),
-        segment_targets=targets,
+        segment_targets=fields["targets"].targets(segments) if "targets" in fields else {},
     )
 
 
@@ -332,8 +340,7 @@ def _condition(field: str, at: At, known_values: dict[str, tuple[str, ...]]) -> 
     return Condition(field, at_most=read("at_most"), at_least=read("at_least"))
 
 
-def _no_shared_topic(changes_topic: str, stages: Iterable[Stage], fields: dict[str, At]) -> None:
-    owner = {changes_topic: "`changes_topic`"}
+def _no_shared_topic(owner: dict[str, str], stages: Iterable[Stage], fields: dict[str, At]) -> None:
     for stage in stages:
         for topic in (stage.topic, stage.dead_letter_topic):
             if topic in owner:

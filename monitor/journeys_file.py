@@ -1,6 +1,7 @@
 """The `journeys` section of a journey file: how a customer's events make up one journey."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from monitor.journey import FOLLOW_UP, OTHER, Edge, FollowUp, Journeys, Match, PromiseKind, Stage
 from monitor.yaml_reader import UNIT_MS, At
@@ -11,15 +12,25 @@ MAX_LIMIT_MS = 365 * UNIT_MS["d"]
 """A journey is kept in memory until it is over."""
 
 
+REQUIRED = ("owner", "starts", "goal", "target", "limit")
+
+
 def read_journeys(
-    at: At, stages: Sequence[Stage], channels: Sequence[str], partners: Sequence[str]
+    at: At,
+    stages: Sequence[Stage],
+    segments: Sequence[str],
+    channels: Sequence[str],
+    partners: Sequence[str],
 ) -> Journeys | None:
     """The section's rules; None, with what is wrong noted, when they cannot be read."""
     fields = at.fields(
-        required=("starts", "goal", "limit"),
-        optional=("ends", "quiet", "promises", "follow_up", "contacts", "handoffs"),
-    )
-    if not {"starts", "goal", "limit"} <= fields.keys():
+        required=REQUIRED,
+        optional=(
+            "runbook", "targets", "ends", "quiet", "promises", "follow_up", "contacts", "handoffs", "moves",
+            "understood",
+        ),
+    )  # fmt: skip
+    if not set(REQUIRED) <= fields.keys():
         return None
     names = tuple(stage.name for stage in stages)
     known = {
@@ -30,10 +41,10 @@ def read_journeys(
         "reason": tuple(dict.fromkeys(reason for stage in stages for reason in stage.reasons)),
         "initiator": ("company", "customer"),
     }
-    limit_ms = _duration(fields["limit"])
+    limit_ms = _duration(fields["limit"], otherwise=MAX_LIMIT_MS)
     if limit_ms > MAX_LIMIT_MS:
         fields["limit"].wrong("must be at most 365d")
-    quiet_ms = _duration(fields["quiet"]) if "quiet" in fields else limit_ms
+    quiet_ms = _duration(fields["quiet"], otherwise=limit_ms) if "quiet" in fields else limit_ms
     if quiet_ms > limit_ms:
         fields["quiet"].wrong("must not be longer than `limit`")
     kinds = fields["promises"].members() if "promises" in fields else {}
@@ -43,21 +54,39 @@ def read_journeys(
             member.wrong(f"`{kind}` is reserved")
     followed = _follow_up(fields["follow_up"], names, known) if "follow_up" in fields else None
     promises = [
-        PromiseKind(kind, member.one_of(names, "stage") or names[0]) for kind, member in kinds.items()
+        promise for kind, member in kinds.items() if (promise := _promise(kind, member, names)) is not None
     ]
     if followed is not None:
-        promises.append(PromiseKind(FOLLOW_UP, followed[0]))
+        promises.append(followed[0])
     return Journeys(
         starts=_match(fields["starts"], known),
         goal=_match(fields["goal"], known),
         ends=_match(fields["ends"], known) if "ends" in fields else None,
         quiet_ms=quiet_ms,
         limit_ms=limit_ms,
+        owner=fields["owner"].text(),
+        runbook=fields["runbook"].text() if "runbook" in fields else "",
+        target=fields["target"].target(),
+        segment_targets=fields["targets"].targets(segments) if "targets" in fields else {},
         promises=tuple(promises),
         follow_up=followed[1] if followed is not None else None,
         contacts=fields["contacts"].names(names, "stage") if "contacts" in fields else (),
         edges=_edges(fields["handoffs"], names) if "handoffs" in fields else (),
+        moves_target=_only_target(fields["moves"]) if "moves" in fields else None,
+        understood_target=_only_target(fields["understood"]) if "understood" in fields else None,
     )
+
+
+def _only_target(at: At) -> Decimal | None:
+    fields = at.fields(required=("target",))
+    return fields["target"].target() if fields else None
+
+
+def _promise(kind: str, at: At, stages: Sequence[str]) -> PromiseKind | None:
+    fields = at.fields(required=("stage", "target"))
+    if len(fields) < 2:
+        return None
+    return PromiseKind(kind, fields["stage"].one_of(stages, "stage"), fields["target"].target())
 
 
 def _match(at: At, known: dict[str, tuple[str, ...]]) -> Match:
@@ -71,34 +100,43 @@ def _match(at: At, known: dict[str, tuple[str, ...]]) -> Match:
 
 def _follow_up(
     at: At, names: Sequence[str], known: dict[str, tuple[str, ...]]
-) -> tuple[str, FollowUp] | None:
-    """The stage that follows up, and how."""
-    fields = at.fields(required=("stage", "outcome", "within"))
-    if len(fields) < 3:
+) -> tuple[PromiseKind, FollowUp] | None:
+    """The promise, and how it is kept."""
+    fields = at.fields(required=("stage", "outcome", "within", "target"))
+    if len(fields) < 4:
         return None
     stage = fields["stage"].one_of(names, "stage")
     outcomes = frozenset(fields["outcome"].names(known["outcome"], "outcome"))
     match = Match((("stage", frozenset({stage})), ("outcome", outcomes)))
-    return stage if stage in names else names[0], FollowUp(match, _duration(fields["within"]))
+    promise = PromiseKind(FOLLOW_UP, stage, fields["target"].target())
+    return promise, FollowUp(match, _duration(fields["within"]))
 
 
 def _edges(at: At, stages: Sequence[str]) -> tuple[Edge, ...]:
     found: dict[tuple[str, str], Edge] = {}
+    names: dict[str, tuple[str, str]] = {}
     for item in at.items():
-        fields = item.fields(required=("from", "to", "within"))
-        if len(fields) < 3:
+        fields = item.fields(required=("from", "to", "within", "target"))
+        if len(fields) < 4:
             continue
         sender, receiver = fields["from"].one_of(stages, "stage"), fields["to"].one_of(stages, "stage")
-        if sender == receiver:
+        if sender == receiver and sender in stages:
             item.wrong("must lead from one stage to another")
         if (sender, receiver) in found:
             item.wrong(f"`{sender}` to `{receiver}` is given twice")
-        found[sender, receiver] = Edge(sender, receiver, _duration(fields["within"]))
+        first = names.setdefault(f"{sender}_{receiver}", (sender, receiver))
+        if first != (sender, receiver):
+            item.wrong(f"`{sender}` to `{receiver}` cannot be told from `{first[0]}` to `{first[1]}`")
+        found[sender, receiver] = Edge(
+            sender, receiver, _duration(fields["within"]), fields["target"].target()
+        )
     return tuple(found.values())
 
 
-def _duration(at: At) -> int:
-    milliseconds = at.duration_ms(otherwise=UNIT_MS["d"])
+def _duration(at: At, otherwise: int = UNIT_MS["d"]) -> int:
+    """Milliseconds; after a noted error `otherwise`."""
+    milliseconds = at.duration_ms(otherwise)
     if milliseconds == 0:
         at.wrong("must be above 0")
+        return otherwise
     return milliseconds

@@ -4,11 +4,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from monitor.journey import NONE
+from monitor.journey import NONE, Journey
+from monitor.journey_counters import RESULTS, name
 from monitor.windows import Numbers, StageWindows
 
 AGES_MS = {"1h": 3_600_000, "1d": 86_400_000, "3d": 259_200_000, "+Inf": None}
 """Upper bounds of how long something has been overdue."""
+
+HIT_WINDOW, OVER_WINDOWS, FOUND_WINDOW = "5m", ("1h", "1d"), "1d"
+"""What is hit now, what is over lately, and what a day's journeys tell: few go astray in an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,45 @@ class JourneysSnapshot:
     def count(self, name: str, window: str) -> int:
         """A counter's sum over a window."""
         return int(self.sums[window][self.column[name]]) if self.sums else 0
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyFacts:
+    """What people read first of whole journeys; numbers are of journeys, whatever their segment."""
+
+    open_journeys: int
+    over: dict[str, dict[str, int]]
+    """By window of `OVER_WINDOWS` and result."""
+    hit: dict[str, int]
+    """In `HIT_WINDOW`, by stage; not of staff, through whom no customer passes."""
+    weakest: tuple[str, int] | None
+    """The stage that most often was a journey's weakest in `FOUND_WINDOW`, and of how many it was."""
+    overdue: dict[str, int]
+    """Promises overdue now, by the partner who has to keep them, most first."""
+    labyrinths: int
+    """Journeys that went astray in `FOUND_WINDOW`."""
+
+
+def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
+    """The facts of a worker that is ready."""
+
+    def total(window: str, *counter: str) -> int:
+        return sum(held.count(name(*counter, segment), window) for segment in journey.segment_labels)
+
+    weakest = {stage.name: total(FOUND_WINDOW, "weakest", stage.name) for stage in journey.stages}
+    most = max(weakest, key=weakest.__getitem__)
+    overdue: Counter[str] = Counter()
+    for (what, partner, _), n in held.overdue.items():
+        if what.startswith("promise/"):
+            overdue[partner] += n
+    return JourneyFacts(
+        open_journeys=held.open_journeys,
+        over={w: {result: total(w, "closed", result) for result in RESULTS} for w in OVER_WINDOWS},
+        hit={s.name: total(HIT_WINDOW, "hit", s.name) for s in journey.stages if s.kind != "staff"},
+        weakest=(most, weakest[most]) if weakest[most] else None,
+        overdue=dict(overdue.most_common()),
+        labyrinths=total(FOUND_WINDOW, "labyrinth"),
+    )
 
 
 def journeys_snapshot(

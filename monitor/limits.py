@@ -134,9 +134,15 @@ def _burn_limits(target: Decimal, table: tuple[tuple[Decimal, tuple[Burn, ...]],
 
 
 @cache
+def budget_limits(target: Decimal) -> tuple[Limit, ...]:
+    """What burns the budget fast enough to wake somebody up."""
+    return _burn_limits(target, PAGES)
+
+
+@cache
 def page_limits(target: Decimal) -> tuple[Limit, ...]:
     """What wakes somebody up: the fast limits and those that burn the budget fast."""
-    return (*fast_limits(target), *_burn_limits(target, PAGES))
+    return (*fast_limits(target), *budget_limits(target))
 
 
 @cache

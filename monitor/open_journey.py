@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from monitor.closing import closing_counters, is_unhappy, matches
+from monitor.closing import closing_counters, is_unhappy, matches, result_of
 from monitor.event import epoch_ms
 from monitor.journey import FOLLOW_UP, NONE, OTHER, Edge, Journey
 from monitor.journey_counters import label, name
@@ -19,6 +19,11 @@ from monitor.steps import Step
 
 MAX_STEPS = 200
 """More than any customer's journey has; a service that gives all its events one id would fill the memory."""
+
+
+KEEP_MS = 3_600_000
+"""For so long after its end a journey is known to be over. A later step of an unknown journey, if it is this
+far behind the clock, is late: it opens none."""
 
 
 class Effect(NamedTuple):
@@ -87,7 +92,7 @@ class OpenJourney(Struct, array_like=True):
     """What is kept of a journey: its steps in the order of their time, and what waits in it.
 
     As far as is known it is over at `end_ms`, and time changes it next at `next_ms`. Of one that is over
-    only `closed_ms` is left, so that late steps are told.
+    only `closed_ms` and its result are left, so that late steps are told, and whoever asks.
     """
 
     steps: list[Step] = []
@@ -96,6 +101,7 @@ class OpenJourney(Struct, array_like=True):
     end_ms: int = 0
     next_ms: int = 0
     closed_ms: int | None = None
+    result: str | None = None
 
 
 class JourneyRules:
@@ -292,6 +298,7 @@ class JourneyRules:
         effects = [effect for one in pledges if one.is_pending for effect in self._due(one, at_ms)]
         counters += [_promise_counter(pledge, "missed") for pledge in pledges if pledge.is_overdue]
         held.steps, held.pledges, held.hand_overs, held.closed_ms = [], [], [], at_ms
+        held.result = result_of(counters)
         return [*effects, *[Effect(at_ms, (one,)) for one in counters]]
 
     def _segment(self, steps: Iterable[Step]) -> str:

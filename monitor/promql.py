@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from monitor import metrics
-from monitor.journey import ALL, Journey, Stage
+from monitor import critical, metrics
+from monitor.journey import ALL, STEPS_TOPIC, WHOLE, Journey, Stage
+from monitor.journey_counters import CRITICAL
 from monitor.limits import FAST_Z, Limit
 from monitor.measures import Z
 from monitor.rules import (
@@ -17,15 +18,19 @@ from monitor.rules import (
     HOLD_S,
     LAG_S,
     SETTLE_S,
+    SETTLED,
     SILENT_EXPECTED,
     SILENT_WINDOWS,
     Quality,
     Severity,
+    judged,
+    pages_for,
     qualities,
     severities,
     silence_severity,
     upstream,
 )
+from monitor.whole import BETWEEN, GOAL, Term, watched
 from monitor.windows import WINDOWS
 
 JOB = "touchpoint"
@@ -68,12 +73,15 @@ def _matcher(label: str, values: Values) -> str:
 def recordings(journey: Journey) -> Iterator[Recording]:
     """Every recorded series, each after those it needs."""
     yield from _sums()
+    yield from _sums_of_whole_journeys(journey)
     yield from _ratios()
     yield from _blind(journey)
     for quality in qualities(journey):
         labels = {"severity": quality.severity, "experience": quality.experience.name}
         labels |= {"stage": quality.stage.name, "target": number(quality.target)}
         yield Recording(metrics.DEGRADED, degraded(quality), labels)
+    if journey.journeys is not None:
+        yield from _raised(journey)
     for stage in journey.stages:
         yield Recording(metrics.SILENT, silent(stage), {"stage": stage.name})
     yield from _troubles(journey)
@@ -81,6 +89,8 @@ def recordings(journey: Journey) -> Iterator[Recording]:
         explained = _unless_in_trouble(upstream(journey, stage))
         silence = select(metrics.SILENT, stage=stage.name) + explained
         yield Recording(metrics.SILENT_REASON, silence, {"stage": stage.name})
+    for stage in judged(journey):
+        explained = _unless_in_trouble(upstream(journey, stage))
         for severity in severities(stage):  # a ticket waits for the page, so the page comes first
             about = {"stage": stage.name, "severity": severity}
             yield Recording(metrics.REASON, _reason(stage, severity) + explained, about)
@@ -96,6 +106,52 @@ def _sums() -> Iterator[Recording]:
     yield Recording(metrics.BAD_SUM, f"{by_segment} ({events} - {good})")
     yield Recording(metrics.BAD_SUM, f"{over_all} ({events} - {good})", {"segment": ALL})
     yield Recording(metrics.OUTCOMES_SUM, f"sum by (stage, window) ({metrics.WINDOW_OUTCOMES.name})")
+
+
+def _sums_of_whole_journeys(journey: Journey) -> Iterator[Recording]:
+    for one in watched(journey):
+        about = {"stage": WHOLE, "experience": one.experience.name}
+        for record, terms in ((metrics.EVENTS_SUM, one.events), (metrics.BAD_SUM, one.bad)):
+            yield Recording(record, _sum_of(terms, one.by), about)
+            if not one.groups:
+                yield Recording(record, _sum_of(terms, ()), about | {"segment": ALL})
+
+
+def _sum_of(terms: tuple[Term, ...], by: tuple[str, ...]) -> str:
+    """The terms by window, and by the values of these labels, which become the segment."""
+    found = ""
+    for term in terms:
+        series = select(term.metric.name, **term.labels) if term.labels else term.metric.name
+        if by not in ((), ("segment",)):
+            labels = ", ".join(f'"{label}"' for label in by)
+            series = f'label_join({series}, "segment", "{BETWEEN}", {labels})'
+        sign = {1: " + ", -1: " - "}[term.sign] if found else ""
+        found += f"{sign}sum by ({'segment, ' if by else ''}window) ({series})"
+    return found
+
+
+def critical_share() -> str:
+    """The attributable share of each stage that is critical (`critical.is_critical`)."""
+    a, b, c, d = (
+        f"sum by (stage) ({select(metrics.WINDOW_CRITICAL.name, cell=cell, window=critical.WINDOW)})"
+        for cell in CRITICAL
+    )
+    base = f"(({a} + {c}) / ({a} + {b} + {c} + {d}))"
+    return (
+        f"(1 - {c} / ({c} + {d}) / {base}) >= {number(critical.LEAST_SHARE)}\n"
+        f"  and {a} / ({a} + {b}) / {base} >= {number(critical.LEAST_LIFT)}\n"
+        f"  and {a} + {b} >= {critical.MIN_BAD}\n  and {a} + {c} >= {critical.MIN_DETRACTORS}"
+    )
+
+
+def _raised(journey: Journey) -> Iterator[Recording]:
+    """What would open a ticket on a critical stage is a page."""
+    yield Recording(metrics.CRITICAL, critical_share())
+    for stage in journey.stages:
+        if "page" in severities(stage):
+            tickets = select(metrics.DEGRADED, stage=stage.name, severity="ticket")
+            raised = f"{tickets} and on (stage) {metrics.CRITICAL}"
+            yield Recording(metrics.DEGRADED, raised, {"stage": stage.name, "severity": "page"})
 
 
 def _ratios() -> Iterator[Recording]:
@@ -124,18 +180,21 @@ def degraded(quality: Quality) -> str:
     """The bad ratio in each window whose limit is crossed, by segment, while the monitor is not blind."""
     crossed = "\nor\n".join(_crossed(quality, limit) for limit in quality.limits)
     blind = select(metrics.BLIND, cause=UNJUDGED, stage=(ALL, quality.stage.name))
-    return f"(\n{crossed}\n)\nunless on () {blind}"
+    found = f"(\n{crossed}\n)\nunless on () {blind}"
+    if quality.stage.name == WHOLE and quality.experience.name == GOAL:
+        longer, shorter = (
+            f"sum({select(metrics.WINDOW_JOURNEYS.name, window=window)})" for window in SETTLED
+        )
+        found += f"\nand on () {longer} > {shorter}"
+    return found
 
 
 def _crossed(quality: Quality, limit: Limit) -> str:
     def series(name: str, window: str) -> str:
-        return select(
-            name,
-            stage=quality.stage.name,
-            experience=quality.experience.name,
-            segment=quality.segments,
-            window=window,
-        )
+        about: dict[str, Values] = {"stage": quality.stage.name, "experience": quality.experience.name}
+        if quality.segments:
+            about["segment"] = quality.segments
+        return select(name, **about, window=window)
 
     gate, bad_ratio = limit.window, number(limit.bad_ratio)
     tests = [
@@ -155,7 +214,8 @@ def _crossed(quality: Quality, limit: Limit) -> str:
 def _reason(stage: Stage, severity: Severity) -> str:
     """What is degraded and not explained by the stage's own silence; of a ticket, not by its page either."""
     reason = select(metrics.DEGRADED, stage=stage.name, severity=severity)
-    reason += f"\nunless on () {select(metrics.SILENT, stage=stage.name)}"
+    if stage.name != WHOLE:
+        reason += f"\nunless on () {select(metrics.SILENT, stage=stage.name)}"
     if severity == "ticket":
         reason += f"\nunless on () {select(metrics.WORST, stage=stage.name, severity='page')}"
     return reason
@@ -179,7 +239,7 @@ def _worst(stage: Stage, severity: Severity) -> str:
     some, before, by = select(metrics.REASON, **about), select(metrics.WORST, **about), apart(severity)
     everybody = "\n  or ".join(
         select(metrics.REASON, **about, experience=experience.name, segment=ALL)
-        for experience in stage.experiences
+        for experience in (pages_for(stage) if severity == "page" else stage.experiences)
     )
     of_all = select(metrics.REASON, **about, segment=ALL)
     return (
@@ -197,6 +257,10 @@ def _told(journey: Journey) -> Iterator[Recording]:
     for record, counts in ((metrics.WORST_EVENTS, metrics.EVENTS_SUM), (metrics.WORST_BAD, metrics.BAD_SUM)):
         yield Recording(record, _when_crossed(record, counts, by="stage, experience, segment, window"))
     reasons = f"sum by (stage, reason, window) ({metrics.WINDOW_REASONS.name}) > 0"
+    if journey.journeys is not None:
+        weakest = f'label_replace({metrics.WINDOW_WEAKEST.name}, "reason", "$1", "stage", "(.*)")'
+        weakest = f'label_replace({weakest}, "stage", "{WHOLE}", "", "")'
+        reasons = f"({reasons} or sum by (stage, reason, window) ({weakest}) > 0)"
     most = f"topk by (stage, window) (1, {reasons})"
     yield Recording(
         metrics.WORST_REASON,
@@ -207,8 +271,8 @@ def _told(journey: Journey) -> Iterator[Recording]:
     itself = f'label_replace({metrics.WORST_BAD}{{segment!="{ALL}"}}, "hits", "$1", "segment", "(.*)")'
     others = _when_crossed(metrics.WORST_SEGMENT, most, by="stage, experience, window", brings="hits")
     yield Recording(metrics.WORST_SEGMENT, f"{itself}\nor on ({ONE}) {others}")
-    for stage in journey.stages:
-        changes = select(metrics.LAST_CHANGE.name, stage=(stage.name, ALL))
+    for stage in judged(journey):
+        changes = select(metrics.LAST_CHANGE.name, stage=ANY if stage.name == WHOLE else (stage.name, ALL))
         yield Recording(metrics.CHANGED, f"topk(1, max by (kind, title) ({changes}))", {"stage": stage.name})
     changed = _of_each(metrics.WORST, metrics.CHANGED, by="stage", brings="title")
     yield Recording(metrics.WORST_CHANGE, changed)
@@ -283,6 +347,9 @@ def _blind(journey: Journey) -> Iterator[Recording]:
     for stage in journey.stages:
         lag = select(metrics.EVENT_LAG.name, topic=stage.topic)
         yield Recording(metrics.BLIND, f"count({lag} > {LAG_S})", {"cause": "lag", "stage": stage.name})
+    if journey.journeys is not None:
+        lag = f'{metrics.EVENT_LAG.name}{{topic=~".+-{STEPS_TOPIC}"}}'
+        yield Recording(metrics.BLIND, f"count({lag} > {LAG_S})", {"cause": "lag", "stage": WHOLE})
     for window in WINDOWS:
         if window.label in SILENT_WINDOWS:
             blind = f"{select(metrics.BLIND, cause=UNJUDGED)}[{window.ms // 1000 + SETTLE_S}s]"

@@ -5,14 +5,15 @@ along. The same suppression stands in the expressions (`promql`), because Grafan
 there it keeps new alerts from beginning, here it also keeps quiet about those that are held.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 from monitor.alerts import INHIBITOR, NOBODY
 from monitor.journey import ALL, Journey
 from monitor.links import webhook
-from monitor.rules import upstream
+from monitor.rules import judged, upstream
+from monitor.whole import WholeName
 
-ROUTES = ("page", "ticket", "heartbeat")
+ROUTES = ("page", "ticket", "finding", "heartbeat")
 """Severities, each with a route and a receiver of its own."""
 
 GROUP_BY = ["alertname", "stage"]
@@ -77,14 +78,15 @@ def nights_and_weekends(journey: Journey) -> list[dict[str, Any]]:
 
 def _inhibitions(journey: Journey) -> list[dict[str, Any]]:
     """From the widest to the narrowest: the monitor, the stage before, the stage itself, its page."""
-    stages = 'alertname=~"StageDegraded|StageSilent"'
+    names = ("StageDegraded", "StageSilent", *(get_args(WholeName) if journey.journeys is not None else ()))
+    stages = f'alertname=~"{"|".join(names)}"'
 
     def inhibitor(because: str, stage: str) -> str:
         return f'alertname="{INHIBITOR}", because="{because}", {stage}'
 
     before = [
         _inhibit(inhibitor("trouble", f'stage=~"{"|".join(earlier)}"'), f'{stages}, stage="{stage.name}"')
-        for stage in journey.stages
+        for stage in judged(journey)
         if (earlier := upstream(journey, stage))
     ]
     return [

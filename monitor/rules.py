@@ -1,4 +1,4 @@
-"""The one list of rules on stages: who is judged by which limits, and which alert explains which others.
+"""The one list of rules: who is judged by which limits, and which alert explains which others.
 
 Everything that alerts is computed from it: `promql` and `alerts` write it out for Prometheus and Grafana,
 `backtest` evaluates it on history. What a limit is stands in `limits`.
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from monitor.journey import ALL, Experience, Journey, Stage
-from monitor.limits import Limit, page_limits, ticket_limits
+from monitor.journey import ALL, WHOLE, Experience, Journey, Stage
+from monitor.limits import Limit, budget_limits, page_limits, ticket_limits
+from monitor.whole import GOAL, watched, whole
 
 Severity = Literal["page", "ticket"]
 
@@ -34,6 +35,10 @@ SETTLE_S = 59
 """After the monitor was blind older events still arrive for a while: a window is not called silent before all
 of it, and so much before it, was seen."""
 
+SETTLED = ("7d", "3d")
+"""Journeys are held to their goal once more were over in the first of these windows than in the second. Those
+that fail are over before those that succeed: of the first that a new monitor sees all have missed it."""
+
 LAG_S = 60
 """Windows lag when the consumer does: beyond this a stage is not judged, and the monitor says so instead."""
 
@@ -45,7 +50,8 @@ TICKETS_ONLY = ("feedback", "staff")
 class Quality:
     """One experience, held to one target in one severity, for all segments that share this target.
 
-    The segment `all` is everybody together; its target is the experience's own.
+    The segment `all` is everybody together; its target is the experience's own. Of some experiences of whole
+    journeys a partner or a change of channel takes the segment's place (`whole`).
     """
 
     stage: Stage
@@ -53,11 +59,23 @@ class Quality:
     severity: Severity
     target: Decimal
     segments: tuple[str, ...]
+    """None of them named: whatever takes their place."""
     limits: tuple[Limit, ...]
+
+
+def judged(journey: Journey) -> tuple[Stage, ...]:
+    """The stages that are held to targets: those of the file, after them whole journeys."""
+    all_of_it = whole(journey)
+    return journey.stages if all_of_it is None else (*journey.stages, all_of_it)
 
 
 def qualities(journey: Journey) -> Iterator[Quality]:
     """Every quality rule, pages before tickets."""
+    yield from _of_stages(journey)
+    yield from _of_whole_journeys(journey)
+
+
+def _of_stages(journey: Journey) -> Iterator[Quality]:
     for stage in journey.stages:
         for experience in stage.experiences:
             for target, segments in _by_target(journey, experience).items():
@@ -67,6 +85,19 @@ def qualities(journey: Journey) -> Iterator[Quality]:
                 if pages:
                     yield Quality(stage, experience, "page", target, segments, pages)
                 yield Quality(stage, experience, "ticket", target, segments, tickets)
+
+
+def _of_whole_journeys(journey: Journey) -> Iterator[Quality]:
+    """Journeys are over days after what went wrong, and many at once: no fast limit is for them."""
+    stage = whole(journey)
+    if stage is None:
+        return
+    for one in watched(journey):
+        by_target = {one.experience.target: ()} if one.groups else _by_target(journey, one.experience)
+        for target, groups in by_target.items():
+            if one.experience.name == GOAL:
+                yield Quality(stage, one.experience, "page", target, groups, budget_limits(target))
+            yield Quality(stage, one.experience, "ticket", target, groups, ticket_limits(target))
 
 
 def _by_target(journey: Journey, experience: Experience) -> dict[Decimal, tuple[str, ...]]:
@@ -97,3 +128,10 @@ def upstream(journey: Journey, stage: Stage) -> tuple[str, ...]:
             found[name] = None
             todo.extend(journey.stage(name).depends_on)
     return tuple(found)
+
+
+def pages_for(stage: Stage) -> tuple[Experience, ...]:
+    """The experiences whose degradation wakes somebody up."""
+    if stage.kind in TICKETS_ONLY:
+        return ()
+    return tuple(one for one in stage.experiences if stage.name != WHOLE or one.name == GOAL)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from monitor import change
+from monitor import change, finding
 from monitor.event import Event
 from monitor.journey import Journey, Stage
 
@@ -63,6 +63,12 @@ def change_schema(journey: Journey) -> dict[str, Any]:
     }
 
 
+def finding_schema() -> dict[str, Any]:
+    """JSON Schema of a finding."""
+    schema = msgspec.json.schema_components([finding.Finding])[1]["Finding"]
+    return {"title": "Touchpoint finding"} | {key: schema[key] for key in ("type", "required", "properties")}
+
+
 def asyncapi(journey: Journey) -> dict[str, Any]:
     """AsyncAPI 3 of every topic a service may write to, and of the dead letters it may read."""
     channels: dict[str, Any] = {}
@@ -90,6 +96,12 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
         "messages": {"change": {"$ref": "#/components/messages/change"}},
     }
     operations["read_changes"] = {"action": "receive", "channel": {"$ref": f"#/channels/{CHANGES}"}}
+    channels[FINDINGS] = {
+        "address": journey.findings_topic,
+        "title": "Fired and resolved alerts",
+        "messages": {"finding": {"$ref": "#/components/messages/finding"}},
+    }
+    operations["tell_findings"] = {"action": "send", "channel": {"$ref": f"#/channels/{FINDINGS}"}}
     event = {key: value for key, value in event_schema(journey).items() if key not in ("$schema", "$id")}
     headers = {f"dlq.{name}": {"type": "string"} for name in DEAD_LETTER_HEADERS}
     return {
@@ -108,6 +120,10 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
                     "title": "Something changed",
                     "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": change_schema(journey)},
                 },
+                "finding": {
+                    "title": "An alert fired or was resolved",
+                    "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": finding_schema()},
+                },
                 "dead_letter": {
                     "title": "Refused record, byte for byte",
                     "headers": {"type": "object", "properties": headers},
@@ -118,8 +134,8 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
     }
 
 
-CHANGES = "journey-changes"
-"""A channel of all stages: no stage's name has a hyphen."""
+CHANGES, FINDINGS = "journey-changes", "journey-findings"
+"""Channels of all stages: no stage's name has a hyphen."""
 
 SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 
@@ -134,7 +150,9 @@ def topic_list(journey: Journey) -> dict[str, Any]:
     found = [one for stage in journey.stages for one in _topics(stage)]
     if journey.journeys is not None:
         found += _topics_of_journeys()
-    return {"topics": [*found, {"name": journey.changes_topic, "holds": "changes", "partitions": 1}]}
+    found.append({"name": journey.changes_topic, "holds": "changes", "partitions": 1})
+    found.append({"name": journey.findings_topic, "holds": "fired and resolved alerts", "partitions": 1})
+    return {"topics": found}
 
 
 def _topics_of_journeys() -> list[dict[str, Any]]:

@@ -16,7 +16,19 @@ from typing import Any
 import orjson
 
 from monitor.encounter import ANSWERED, Shape, pick, time_text
-from monitor.faults import BAD_EVENTS, EFFECTS, MALFORMED, STAGE_SILENT, Effect, Fault
+from monitor.faults import (
+    BAD_EVENTS,
+    BETWEEN_STAGES,
+    CALL_BACKS_FORGOTTEN,
+    CHAIN,
+    EFFECTS,
+    LABYRINTH,
+    MALFORMED,
+    PARCEL_LOST,
+    STAGE_SILENT,
+    Effect,
+    Fault,
+)
 from monitor.journey import Journey, Stage
 from monitor.journey_file import zone
 from monitor.judging import ASKED, FOLLOWED_UP, is_unhappy
@@ -36,13 +48,17 @@ FLOOR_WEIGHT = 0.4
 DEFAULT_PER_HOUR = 600.0
 """Arrivals of a stage whose file expects nothing: one every six seconds fills a one-minute window."""
 
-CHAIN = ("web_checkout", "warehouse", "delivery", "feedback")
-"""The stages one order passes through; without all of them every stage arrives on its own."""
 ORDERS_AFTER_VISIT = 0.05  # share of store visits that end in a web order
 CALLS_OF_ORDERS = 1 / 3  # share of calls that belong to an order; the others come on their own
 SCRATCHES = 0.015  # share of packed orders the seller rings about
 CONTACTED = 0.8  # share of unhappy answers that somebody follows up within two days
 CALLS_AHEAD = 0.2  # share of deliveries with a call half an hour ahead promised
+CALL_BACK_H = 4  # hours within which a caller is promised to be called back
+
+ASTRAY = ("phone", "chat", "email", "phone")
+"""Where a caller of `labyrinth` turns, one after the other."""
+SENT_ON = Effect("call_queue", {"outcome": 1.0}, "failed", "not_solved")
+GIVEN_UP = Effect("call_queue", {"outcome": 1.0, "wait_s": 1.0}, "failed", "not_solved")
 
 Act = Callable[[float], "SimulatedEvent | None"]
 """What happens at a time; nothing may be seen of it."""
@@ -117,6 +133,7 @@ class Simulator:
         self._pushed = self._events = self._journeys = 0
         self._effects: dict[str, Effect] = {}
         self._silent: dict[str, float] = {}
+        self._between: dict[str, float] = {}
         self._malformed = 0.0
         self._end_ms = float(start_ms + END_MS)
         self._slice: tuple[float, int, bool] = (-1.0, 0, False)
@@ -168,6 +185,10 @@ class Simulator:
     def _chance(self, name: str) -> bool:
         return self._rng.random() < self._share.get(name, 0.0)
 
+    def _strikes(self, fault: str) -> bool:
+        """Whether a fault between stages hits this time; nothing is drawn, and so changed, without it."""
+        return fault in self._between and self._rng.random() < self._between[fault]
+
     def _begin(self, fault: Fault, at: float) -> None:
         if fault.name == BAD_EVENTS:
             self._malformed = fault.strength
@@ -175,6 +196,8 @@ class Simulator:
             self._silent[fault.stage] = fault.strength
             if all(self._silent.get(name) == 1.0 for name in self._shapes):
                 self._end_ms = at  # nothing would ever be seen again
+        elif fault.name in BETWEEN_STAGES:
+            self._between[fault.name] = fault.strength
         else:
             effect = EFFECTS[fault.name]
             worse = {name: share * fault.strength for name, share in effect.worse.items()}
@@ -220,11 +243,26 @@ class Simulator:
         """An encounter nothing has to come before."""
         if shape.asks:
             return self._ask(shape, who, at)
+        is_call = shape.stage.name == "call_queue"
+        if is_call and not who.promise and self._strikes(LABYRINTH):
+            return self._stray(shape, who, 0, at)
         event = self._encounter(shape, who, at)
+        if is_call and event["outcome"] in shape.good and self._strikes(CALL_BACKS_FORGOTTEN):
+            due = time_text(at + CALL_BACK_H * self._hour_ms)
+            event["promise"] = {"id": f"b-{event['id']}", "kind": "call_back", "due": due}
         if shape.stage.name == "store" and self._chance("order"):
             checkout = partial(self._checkout, self._shapes["web_checkout"], who)
             self._push(self._later(at, 1, 48), checkout)
         return self._send(shape, event, at, event.get("location") or event.get("case_id"))
+
+    def _stray(self, shape: Shape, who: _Customer, moved: int, at: float) -> SimulatedEvent | None:
+        """A contact that solves nothing. All but the last are answered soon: the stage hardly notices."""
+        event = self._base(shape, who, at) | {"channel": ASTRAY[moved]}
+        if moved + 1 < len(ASTRAY):
+            self._push(self._later(at, 1, 8), partial(self._stray, shape, who, moved + 1))
+        shape.fill(event, self._rng.random, SENT_ON if moved + 1 < len(ASTRAY) else GIVEN_UP, 1.0)
+        shape.tell(event, self._rng.random, None)
+        return self._send(shape, event, at, event["case_id"])
 
     def _checkout(self, shape: Shape, who: _Customer, at: float) -> SimulatedEvent | None:
         event = self._encounter(shape, who, at)
@@ -248,7 +286,8 @@ class Simulator:
             }
             event["promise"] = who.promise
             event["handoff"] = self._handoff(who)
-            self._push(planned - self._hour_ms / 2, partial(self._set_out, who))
+            if not self._strikes(PARCEL_LOST):
+                self._push(planned - self._hour_ms / 2, partial(self._set_out, who))
             if self._chance("call"):
                 call = partial(self._single, self._shapes["call_queue"], who)
                 self._push(self._later(at, 1, 20), call)
@@ -279,7 +318,8 @@ class Simulator:
         self._push(arrives, partial(self._deliver, who))
         if rng.random() >= CALLS_AHEAD:
             return None
-        kept = rng.random() >= shape.share("promise.kept", who.segment, None)
+        forgotten = self._between.get(CALL_BACKS_FORGOTTEN, 0.0)
+        kept = rng.random() >= max(forgotten, shape.share("promise.kept", who.segment, None))
         event = self._base(shape, who, at) | {
             "outcome": pick(rng.random, shape.good), "touchpoint": "call_ahead", "initiator": "company",
         }  # fmt: skip

@@ -19,6 +19,14 @@ MIN_GROUP = 5
 """What staff answer is shown only of this many or more together: in a smaller group people are known by
 their answers. The least that surveys of employees usually name."""
 
+NOBODY = Share(0, 0)
+
+
+def tells_on_staff(stage: Stage, n: float) -> bool:
+    """Whether so few of the staff answered that what they said must not be shown; that nobody did, may."""
+    return stage.kind == "staff" and 0 < n < MIN_GROUP
+
+
 SEVERITY = {State.QUIET: 0, State.GOOD: 1, State.BELOW: 2, State.DEGRADED: 3}
 
 
@@ -57,21 +65,25 @@ class StageSnapshot:
         return int(self.sums[window][self.column[name]]) if self.sums else 0
 
     def share(self, experience: Experience, window: str, segment: str | None = None) -> Share:
-        """Good and bad of an experience, over all partners and, unless given, all segments."""
+        """Good and bad of an experience, over all partners and, unless given, all segments.
+
+        A small group of staff counts as nobody, be it small because another worker sees the others.
+        """
         return self._share(self.sums[window] if self.sums else None, experience, segment)
 
     def _share(self, row: Numbers | None, experience: Experience, segment: str | None = None) -> Share:
         if row is None:
-            return Share(0, 0)
+            return NOBODY
         cells = [
             (experience.name, one, partner)
             for one in (self.segments if segment is None else (segment,))
             for partner in self.stage.partner_labels
         ]
-        return Share(
+        share = Share(
             int(sum(row[self.column[good_name(*cell)]] for cell in cells)),
             int(sum(row[self.column[bad_name(*cell)]] for cell in cells)),
         )
+        return NOBODY if tells_on_staff(self.stage, share.n) else share
 
     def shares(self, experience: Experience) -> dict[str, Share]:
         """Good and bad of an experience by window label."""

@@ -151,6 +151,11 @@ class At:
             return Decimal("0.5")
         return value
 
+    def targets(self, segments: Iterable[str]) -> dict[str, Decimal]:
+        """Targets of segments that have one of their own."""
+        members = self.fields(required=(), optional=segments)
+        return {segment: member.target() for segment, member in members.items()}
+
     def duration_ms(self, otherwise: int) -> int:
         """Milliseconds; after a noted error `otherwise`, which passes the caller's own checks."""
         text = self.text()

@@ -55,7 +55,10 @@ BUFFERED_BATCHES = 8
 
 
 class App(faust.App):
-    """The worker's Faust app. `failure` is set once, by whatever makes the worker unable to go on."""
+    """The worker's Faust app. `failure` is set once, by whatever makes the worker unable to go on.
+
+    `url` is where this worker answers others of its group.
+    """
 
     logger = FAUST_LOG
 
@@ -65,6 +68,7 @@ class App(faust.App):
         settings: Settings,
         counts: Mapping[str, int],
         transport: type[Transport] = Transport,
+        url: str | None = None,
     ) -> None:
         super().__init__(
             settings.group,
@@ -74,6 +78,7 @@ class App(faust.App):
             TableManager=TableManager,
             datadir=settings.state_dir,
             web_enabled=False,
+            canonical_url=url,
             topic_disable_leader=True,
             topic_replication_factor=settings.replication_factor,
             worker_redirect_stdouts=False,
@@ -123,10 +128,9 @@ class App(faust.App):
 
     def _journeys(self, journey: Journey, counts: Mapping[str, int]) -> JourneyProcessor:
         group = self._settings.group
+        topic, changelog = steps_topic(group), changelog_topic(group, JOURNEYS)
         sources = ((stage.name, p) for stage in journey.stages for p in range(counts[stage.topic]))
-        return JourneyProcessor(
-            journey, steps_topic(group), changelog_topic(group, JOURNEYS), self._produce, frozenset(sources)
-        )
+        return JourneyProcessor(journey, topic, changelog, self._produce, frozenset(sources), counts[topic])
 
     def _is_read_up(self, topic: str, partition: int, folded: int | None) -> bool:
         return bool(self.consumer.is_read_up(TP(topic, partition), folded))
@@ -223,7 +227,7 @@ class App(faust.App):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
                 await processor.flush(self.acknowledge)
         except Exception as error:
-            self.fail(f"counts of {processor.name} cannot be written", error)
+            self.fail(f"{processor.name} cannot write", error)
 
     def lags(self, processor: Processor[Any], now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""
@@ -236,6 +240,20 @@ class App(faust.App):
     def _waiting(self, processor: Processor[Any]) -> dict[int, int]:
         """Records not yet read, by partition."""
         return {p: self.consumer.unread(TP(processor.topic, p)) for p in sorted(processor.owned or ())}
+
+    @property
+    def url(self) -> str:
+        """Where this worker answers, in the form in which the group knows it."""
+        return str(self.conf.canonical_url)
+
+    def keeper_url(self, partition: int) -> str | None:
+        """Where the worker answers that the group's last assignment gave a partition of journeys to.
+
+        None before the first assignment, and when two workers give the same URL: one of them is not heard of.
+        """
+        topic = self.journeys.topic if self.journeys else ""
+        assigned = self.router.external_topics_metadata()
+        return next((url for url, topics in assigned.items() if partition in topics.get(topic, ())), None)
 
     @property
     def is_ready(self) -> bool:

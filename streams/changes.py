@@ -108,7 +108,7 @@ def record(journey: Journey, title: str, kind: str, stage: str | None, at_ms: in
 async def publish(journey: Journey, settings: Settings, value: bytes) -> None:
     """Publish the record of a change; a UserError says why it was not taken."""
     async with topics.connected(settings) as admin:
-        await topics.ensure_changes(admin, journey, settings)
+        await topics.ensure_one(admin, topics.changes_topic(journey), settings)
         is_embedded = await topics.is_embedded(admin)
     options = kafka_options(settings)
     async with Publisher(settings.kafka, idempotent=not is_embedded, **options) as publisher:

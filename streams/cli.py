@@ -20,8 +20,10 @@ from monitor.faults import FAULTS, Fault, parse_fault
 from monitor.journey import Journey
 from streams import settings as settings_reader
 from streams.cli_backtest import backtest
+from streams.cli_journey import journey_command
 from streams.cli_letters import dead_letters
 from streams.cli_render import render
+from streams.cli_report import report
 from streams.clock import now_ms
 from streams.command import (
     ONE_BLAS_THREAD,
@@ -45,6 +47,8 @@ SETTINGS_HELP = "Settings (environment):\n\n" + "\n\n".join(
 )
 
 
+FAULTS_TOLD = "; ".join(f"{name}: {told}" for name, told in FAULTS.items())
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -56,7 +60,9 @@ app = typer.Typer(
 
 app.add_typer(dead_letters, name="dead-letters")
 app.command()(backtest)
+app.command("journey")(journey_command)
 app.command()(render)
+app.command()(report)
 
 
 def main() -> None:
@@ -83,7 +89,7 @@ def demo(
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="NAME[=STRENGTH]@SECONDS, repeatable: " + ", ".join(FAULTS)),
+        typer.Option(help=f"NAME[=STRENGTH]@SECONDS, repeatable. {FAULTS_TOLD}"),
     ] = None,
 ) -> None:
     """Run everything on this machine: embedded broker, simulated journey, a worker, the live page.
@@ -141,16 +147,24 @@ def worker() -> None:
 @app.command()
 def pages(
     http: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "127.0.0.1:9095",
+    findings: Annotated[bool, typer.Option(help="Publish each change to Kafka, as a finding.")] = False,
 ) -> None:
     """Print every alert that Alertmanager or Grafana posts here, and say when the heartbeat stops.
 
-    Example: touchpoint pages --http 127.0.0.1:9095
+    Example: touchpoint pages --http 127.0.0.1:9095 --findings
     """
+    from streams.findings import sharing
     from streams.pages import Pages
 
-    address = _with_http(http).http
-    printer = Pages(typer.echo)
-    run(lambda stop: printer.serve(address, stop))
+    settings = _with_http(http)
+    journey = read_journey(settings.journey) if findings else None
+
+    async def receive(stop: asyncio.Event) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            share = None if journey is None else await stack.enter_async_context(sharing(journey, settings))
+            await Pages(typer.echo, share).serve(settings.http, stop)
+
+    run(receive)
 
 
 @app.command()

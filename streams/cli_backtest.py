@@ -63,6 +63,7 @@ def backtest(
     refusals = _Refusals()
     try:
         _read(file, history, refusals)
+        history.end()
         if not history.counted and history.refused:
             raise failed(f"{file}: there is no event to judge: {refusals.most_frequent(history)}")
         found = judge(read, history)

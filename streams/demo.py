@@ -4,14 +4,19 @@ import asyncio
 import contextlib
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import yaml
+
+from monitor.errors import UserError
 from monitor.faults import Fault
 from monitor.journey import Journey
+from monitor.journey_file import parse
 from monitor.limits import State
 from monitor.publisher import Publisher
 from monitor.simulator import Simulator
+from monitor.yaml_reader import DURATION, UNIT_MS
 from streams import topics
 from streams.embedded import EmbeddedBroker
 from streams.http import stages_answer
@@ -26,6 +31,9 @@ HISTORY_S = 900
 COMPRESS = 5000
 """A day between two stages of a journey passes in 17 seconds."""
 
+JOURNEY_FILE = "demo-journey.yaml"
+"""In the state directory: the journey file in the demo's time, for a second worker."""
+
 RATE = 2.0
 """Twice the journey's rhythm: enough events in 20 s for the quickest rule even at night."""
 
@@ -33,6 +41,9 @@ SEED = 7
 
 DRAIN_S = 20.0
 """How long the worker may take, at the end, to count what has been published."""
+
+SUMMED_WINDOW = "1d"
+"""Longer than a demo: every journey that is over."""
 
 SESSION_TIMEOUT_S = 5.0
 """The embedded broker lets a worker join after half of it; 30 s would delay the first metric by 15."""
@@ -47,8 +58,12 @@ async def run(
     faults: Sequence[Fault],
     stop: asyncio.Event,
 ) -> dict[str, Any]:
-    """Run until `stop`, or `for_s` seconds of live traffic; returns the summary."""
-    with StagesView() as view, contextlib.closing(_Broker(kafka_port)) as broker:
+    """Run until `stop`, or `for_s` seconds of live traffic; returns the summary.
+
+    When nobody reads what it shows any more (`touchpoint demo 2>&1 | head`), it stops as if told to.
+    """
+    journey, settings = _in_demo_time(journey, settings)
+    with StagesView(when_unread=stop.set) as view, contextlib.closing(_Broker(kafka_port)) as broker:
         settings = dataclasses.replace(
             settings,
             kafka=broker.bootstrap,
@@ -59,6 +74,50 @@ async def run(
         async with topics.connected(settings) as admin:
             await topics.ensure(admin, journey, settings)
         return await _Demo(journey, settings, broker, view, faults, stop).run(for_s)
+
+
+class JourneyFileError(UserError):
+    """The journey file in the demo's time cannot be written."""
+
+
+def _in_demo_time(journey: Journey, settings: Settings) -> tuple[Journey, Settings]:
+    """The same journey with whole journeys as short as the traffic's, and settings that name its file.
+
+    At the pace of the shipped file nothing would be over, lost or gone astray before two days have passed.
+    """
+    if journey.journeys is None:
+        return journey, settings
+    file = settings.state_dir / JOURNEY_FILE
+    try:
+        text = compressed(settings.journey.read_text(encoding="utf-8"))
+        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise JourneyFileError(f"{error.filename}: {error.strerror}") from None
+    return parse(text), dataclasses.replace(settings, journey=file)
+
+
+def compressed(text: str) -> str:
+    """A valid journey file with the durations of whole journeys divided by `COMPRESS`, in full seconds."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode)  # noqa: S101 - it is valid
+    journeys = next(section for key, section in root.value if key.value == "journeys")
+    for scalar in {id(one): one for one in _scalars(journeys)}.values():  # an alias is the node it stands for
+        if duration := DURATION.fullmatch(scalar.value):
+            real_ms = int(duration[1]) * UNIT_MS[duration[2]]
+            scalar.value = f"{max(1, round(real_ms / 1000 / COMPRESS))}s"
+    return str(yaml.serialize(root, allow_unicode=True))
+
+
+def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _scalars(item)
+    elif isinstance(node, yaml.MappingNode):
+        for _, member in node.value:
+            yield from _scalars(member)
 
 
 class _Broker(EmbeddedBroker):
@@ -117,13 +176,14 @@ class _Demo:
         return summary
 
     def _announce(self) -> None:
-        kafka, url = self._settings.kafka, self._worker.url
+        kafka, url, file = self._settings.kafka, self._worker.url, self._settings.journey
         self._announced.set()
         self._view.say(f"live page   {url}/     metrics   {url}/metrics")
         first = self._worker.address
         host, _, port = first.rpartition(":")
         second = f"{host}:{int(port) + 1}"
-        self._view.say(f"one more    TOUCHPOINT_KAFKA={kafka} TOUCHPOINT_HTTP={second} touchpoint worker")
+        one_more = f"TOUCHPOINT_KAFKA={kafka} TOUCHPOINT_HTTP={second} TOUCHPOINT_JOURNEY={file}"
+        self._view.say(f"one more    {one_more} touchpoint worker")
         self._view.say(f'then        make pages ARGS="--worker {first} --worker {second}" scrapes both')
 
     async def _publish(self) -> None:
@@ -190,4 +250,20 @@ class _Demo:
                 {"alert": "StageDegraded", "stage": stage, "after_s": after_s}
                 for stage, after_s in self._alerts.items()
             ],
+            "journeys": _journeys(answer["journeys"]),
         }
+
+
+def _journeys(known: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Whole journeys of an `/api/stages` answer; None where none are kept, or nothing is known of them."""
+    if known is None or known["over"] is None:
+        return None
+    over = known["over"][SUMMED_WINDOW]
+    return {
+        "open": known["open"],
+        "over": sum(over.values()),
+        "met": over["met"],
+        "missed": over["missed"],
+        "hit": known["hit"],
+        "weakest": known["weakest"] and known["weakest"]["stage"],
+    }

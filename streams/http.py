@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -13,7 +14,10 @@ from aiohttp import web
 
 from monitor.errors import UserError
 from monitor.exposition import render
+from monitor.journey import Journey
+from monitor.journeys_snapshot import JourneyFacts, journey_facts
 from monitor.snapshot import Snapshot, StageSnapshot
+from streams.journey_lookup import FORWARDED, JourneyLookup
 from streams.security import Guard
 from streams.stage_processor import Failure
 
@@ -52,6 +56,7 @@ class HttpServer:
         failures: Failures,
         guard: Guard | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        journeys: JourneyLookup | None = None,
     ) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
@@ -59,6 +64,7 @@ class HttpServer:
         self._failures = failures
         self._guard = guard
         self._ssl_context = ssl_context
+        self._journeys = journeys
         self._page = {
             path: (files("streams").joinpath("page", name).read_bytes(), content_type)
             for path, (name, content_type) in PAGE.items()
@@ -79,6 +85,8 @@ class HttpServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/api/stages", self._stages)
         app.router.add_get("/api/stages/{stage}/failures", self._stage_failures)
+        if self._journeys is not None:
+            app.router.add_get("/api/journeys/{id:.+}", partial(self._journey, self._journeys))
         app.router.add_get("/runbooks/{name}", self._runbook)
         for path in PAGE:
             app.router.add_get(path, self._static)
@@ -127,6 +135,14 @@ class HttpServer:
         found = [_failure(failure) for failure in failures]
         return _json({"stage": stage, **_seen(snapshot, "lists failures of"), "failures": found})
 
+    async def _journey(self, journeys: JourneyLookup, request: web.Request) -> web.Response:
+        answer = await journeys.look_up(
+            request.match_info["id"],
+            request.headers.get("Authorization"),
+            is_forwarded=FORWARDED in request.headers,
+        )
+        return web.Response(body=answer.body, content_type="application/json", status=answer.status)
+
     async def _runbook(self, request: web.Request) -> web.Response:
         text = self._runbooks.get(request.match_info["name"])
         if text is None:
@@ -155,6 +171,7 @@ def _json(answer: Any, status: int = 200) -> web.Response:
 
 def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
     """The body of `/api/stages`."""
+    known = _facts(snapshot)
     return {
         "journey": snapshot.journey.name,
         "title": snapshot.journey.title,
@@ -163,7 +180,35 @@ def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
         "worker": snapshot.worker,
         **_seen(snapshot, "counts"),
         "problems": snapshot.problems,
-        "stages": [_stage(snapshot, held) for held in snapshot.stages],
+        "journeys": _journeys(snapshot.journey, known),
+        "stages": [_stage(snapshot, held, known) for held in snapshot.stages],
+    }
+
+
+def _facts(snapshot: Snapshot) -> JourneyFacts | None:
+    """What is known of whole journeys; None while nothing is."""
+    if snapshot.journeys is None or not snapshot.ready:
+        return None
+    return journey_facts(snapshot.journey, snapshot.journeys)
+
+
+def _journeys(journey: Journey, known: JourneyFacts | None) -> dict[str, Any] | None:
+    """Facts of whole journeys, each None while unknown; None where the journey file asks for none."""
+    if journey.journeys is None:
+        return None
+    if known is None:
+        return dict.fromkeys(("open", "over", "hit", "weakest", "overdue", "labyrinths"))
+    weakest = None
+    if known.weakest is not None:
+        stage, n = known.weakest
+        weakest = {"stage": stage, "title": journey.stage(stage).title, "journeys": n}
+    return {
+        "open": known.open_journeys,
+        "over": known.over,
+        "hit": known.hit,
+        "weakest": weakest,
+        "overdue": known.overdue,
+        "labyrinths": known.labyrinths,
     }
 
 
@@ -178,7 +223,7 @@ def _seen(snapshot: Snapshot, does: str) -> dict[str, Any]:
     }
 
 
-def _stage(snapshot: Snapshot, held: StageSnapshot) -> dict[str, Any]:
+def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) -> dict[str, Any]:
     stage, weakest = held.stage, held.weakest
     share = weakest.share
     first_s = snapshot.at_ms // 60_000 * 60 - 59 * 60
@@ -202,6 +247,7 @@ def _stage(snapshot: Snapshot, held: StageSnapshot) -> dict[str, Any]:
         else None,
         "n": share.n,
         "bad": share.bad,
+        "journeys_hit": known.hit.get(stage.name) if known is not None else None,
         "events_per_minute": held.events("5m") / 5,
         "top_reason": held.top_reason(weakest.window) if share.bad else None,
         "trend": [[first_s + 60 * i, quality] for i, quality in enumerate(held.trend(weakest.experience))],

@@ -11,8 +11,9 @@ whoever wrote it, and says up to which offset. What differs is how far each was 
   one that is further wins.
 
 Keys: `j:<epoch>:<journey id>`, `c:<epoch>`, or that of a pane (`streams.partition`). A journey's value:
-position and when to look at it next (8 bytes each, big endian), whether it is over and whether something of
-it is overdue (a byte), then the rest as MessagePack.
+position, epoch, and when to look at it next (8 bytes each, big endian), whether it is over and whether
+something of it is overdue (a byte), then the rest as MessagePack in an LZ4 block. It is held in memory as it
+is written, and nothing beside it.
 """
 
 import asyncio
@@ -23,21 +24,18 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 import msgspec
+from cramjam import lz4
 from msgspec import Struct
 
-from monitor.open_journey import Effect, JourneyRules, OpenJourney
+from monitor.open_journey import KEEP_MS, Effect, JourneyRules, OpenJourney
 from monitor.panes import SHORT
 from monitor.steps import Steps
 from streams.partition import PaneRecord, Partition, Positioned
 
-KEEP_MS = 3_600_000
-"""For so long after its end a journey is known to be over. A later step of an unknown journey, if it is this
-far behind the clock, is late: it opens none."""
-
 REBUILD_SLICE = 500
 """Journeys looked at before the event loop gets a turn."""
 
-_HEADER = struct.Struct(">qqB")
+_HEADER = struct.Struct(">qqqB")
 OVERDUE, CLOSED = 1, 2
 """Flags of a journey's value."""
 
@@ -101,12 +99,13 @@ class JourneyPartition:
         self._rules = rules
         self._sources = sources
         self._marks: dict[Source, int] = {}
-        self._records: dict[str, tuple[int, bytes]] = {}
+        self._records: dict[str, bytes] = {}
         self._others: dict[str, dict[int, bytes]] = defaultdict(dict)
         self._hot: dict[str, Kept] = {}
-        self._timers: dict[int, set[str]] = defaultdict(set)
+        self._timers: dict[int, list[str]] = defaultdict(list)
         self._due: list[int] = []
         self._ahead: dict[str, int] = {}
+        self._furthest = -1
         self._again: dict[int, list[Made]] = defaultdict(list)
         self._clock_epoch = -1
         self._written = deque([-1, -1], maxlen=2)
@@ -152,9 +151,9 @@ class JourneyPartition:
         is left of earlier owners counts for nothing.
         """
         others = self._others[journey_id]
-        if journey_id in self._records:
-            known_epoch, known = self._records.pop(journey_id)
-            others[known_epoch] = known
+        known = self._records.pop(journey_id, None)
+        if known is not None:
+            others[_epoch(known)] = known
         if record.value is None:
             for earlier in [one for one in others if one <= epoch]:
                 del others[earlier]
@@ -164,7 +163,7 @@ class JourneyPartition:
             others[epoch] = record.value
         if others:
             furthest = max(others, key=lambda one: (_position(others[one]), one))
-            self._records[journey_id] = furthest, others.pop(furthest)
+            self._records[journey_id] = others.pop(furthest)
         if not others:
             del self._others[journey_id]
 
@@ -181,19 +180,21 @@ class JourneyPartition:
         self._timers.clear()
         self._due.clear()
         self._ahead.clear()
+        self._furthest = -1
         self._again.clear()
-        for number, (journey_id, (_, value)) in enumerate(list(self._records.items())):
+        for number, (journey_id, value) in enumerate(list(self._records.items())):
             if number % REBUILD_SLICE == 0:
                 await asyncio.sleep(0)
                 if not is_current():
                     return
-            position, wake_ms, flags = _HEADER.unpack_from(value)
+            position, _, wake_ms, flags = _HEADER.unpack_from(value)
             self._wake(journey_id, wake_ms)
             if position > self.position or flags & OVERDUE:
                 kept = _read(value)
                 self._note_overdue(journey_id, kept.journey)
                 if position > self.position:
                     self._ahead[journey_id] = position
+                    self._furthest = max(self._furthest, position)
                     for made in kept.made:
                         if made.offset > self.position:
                             self._again[made.offset].append(made)
@@ -226,7 +227,8 @@ class JourneyPartition:
                 continue
             self._hot[step.journey_id] = kept
             made += self._add(kept, offset, effects)
-            self._note_overdue(step.journey_id, kept.journey)
+            if step.journey_id in self.overdue:  # only the passing of time makes anything overdue
+                self._note_overdue(step.journey_id, kept.journey)
             next_ms = kept.journey.next_ms
             if not self.clock_ms < kept.wake_ms <= next_ms:
                 kept.wake_ms = next_ms
@@ -238,16 +240,20 @@ class JourneyPartition:
                 self.clock_ms = max(self.clock_ms, min(self._marks[one] for one in self._sources))
         made += self._pass_time(offset)
         self.position = offset
-        if self._ahead and offset >= max(self._ahead.values()):
+        if self._ahead and offset >= self._furthest:
             self._ahead.clear()
         positioned = [Positioned(offset, one.at_ms, one.counters) for one in made]
         return Taken(positioned, len(record.steps), duplicate, late)
 
     def _pass_time(self, offset: int) -> list[Made]:
+        """Look at journeys whose slices have ended, as of that end: one that is looked at before its turn
+        must not add anything at an earlier offset than it does elsewhere.
+        """
         made: list[Made] = []
         again = []
+        passed_ms = SHORT.start_of(self.clock_ms) - 1
         while self._due and self._due[0] <= self.clock_ms:
-            for journey_id in self._timers.pop(heappop(self._due)):
+            for journey_id in set(self._timers.pop(heappop(self._due))):
                 if self._ahead.get(journey_id, -1) >= offset:
                     again.append(journey_id)
                     continue
@@ -255,14 +261,14 @@ class JourneyPartition:
                 if kept is None:
                     continue
                 if kept.journey.closed_ms is None:
-                    effects = self._rules.pass_time(kept.journey, self.clock_ms)
+                    effects = self._rules.pass_time(kept.journey, passed_ms)
                     if effects:
                         self._hot[journey_id] = kept
                         made += self._add(kept, offset, effects)
                         self._note_overdue(journey_id, kept.journey)
                         self.open -= kept.journey.closed_ms is not None
                 next_ms = self._next_ms(kept)
-                if next_ms > self.clock_ms:
+                if next_ms > passed_ms:
                     kept.wake_ms = next_ms
                     self._wake(journey_id, next_ms)
                 elif journey_id in self._hot:  # that it is over has to be written before it is forgotten
@@ -284,18 +290,18 @@ class JourneyPartition:
         slice_ms = SHORT.start_of(at_ms) + SHORT.ms
         if slice_ms not in self._timers:
             heappush(self._due, slice_ms)
-        self._timers[slice_ms].add(journey_id)
+        self._timers[slice_ms].append(journey_id)
 
     def _forget(self, journey_id: str) -> None:
-        epoch, _ = self._records.pop(journey_id)
-        self._stale.add(_journey_key(epoch, journey_id))
+        value = self._records.pop(journey_id)
+        self._stale.add(_journey_key(_epoch(value), journey_id))
 
     def _find(self, journey_id: str) -> Kept | None:
         kept = self._hot.get(journey_id)
         if kept is not None:
             return kept
         known = self._records.get(journey_id)
-        return None if known is None else _read(known[1])
+        return None if known is None else _read(known)
 
     def _add(self, kept: Kept, offset: int, effects: list[Effect]) -> list[Made]:
         made = [Made(offset, at_ms, counters) for at_ms, counters in effects]
@@ -328,22 +334,23 @@ class JourneyPartition:
     def take_changes(self) -> tuple[list[PaneRecord], list[PaneRecord]]:
         """Records of all that has changed since the last call, and the clock record to be written after.
 
-        None of either when only marks have come: they have made nothing fall due, and whoever lacks them
-        gets new ones soon.
+        A clock record also when only marks have come: a successor that lacked them would have things fall due at
+        other offsets than those at which panes may already hold them.
         """
         records = self.panes.take_changes()
         epoch = self.panes.epoch
         for journey_id, kept in self._hot.items():
             kept.made = [one for one in kept.made if one.offset > self._written[0]]
             flags = OVERDUE * (journey_id in self.overdue) + CLOSED * (kept.journey.closed_ms is not None)
-            value = _HEADER.pack(self.position, kept.wake_ms, flags) + _encode(kept)
+            header = _HEADER.pack(self.position, epoch, kept.wake_ms, flags)
+            value = header + bytes(lz4.compress_block(_encode(kept)))
             known = self._records.get(journey_id)
-            if known is not None and known[0] != epoch:
-                self._stale.add(_journey_key(known[0], journey_id))
-            self._records[journey_id] = (epoch, value)
+            if known is not None and _epoch(known) != epoch:
+                self._stale.add(_journey_key(_epoch(known), journey_id))
+            self._records[journey_id] = value
             records.append(PaneRecord(_journey_key(epoch, journey_id), value))
         self._hot.clear()
-        if not records:
+        if not records and self.position == self._written[-1]:
             return [], []
         self._written.append(self.position)
         if self._clock_epoch not in (-1, epoch):
@@ -384,5 +391,10 @@ def _position(value: bytes) -> int:
     return position
 
 
+def _epoch(value: bytes) -> int:
+    epoch: int = _HEADER.unpack_from(value)[1]
+    return epoch
+
+
 def _read(value: bytes) -> Kept:
-    return _decode_kept(memoryview(value)[_HEADER.size :])
+    return _decode_kept(lz4.decompress_block(memoryview(value)[_HEADER.size :]))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,19 +21,36 @@ from streams.topics import JOURNEYS
 log = logging.getLogger(__name__)
 
 
+class Found(NamedTuple):
+    """A journey, and how far the sources of its partition have been read (event time)."""
+
+    journey: OpenJourney
+    clock_ms: int
+
+
 class JourneyProcessor(Processor[JourneyPartition]):
-    """State and work of all journeys on one worker. `sources` is every partition of every stage."""
+    """State and work of all journeys on one worker. `sources` is every partition of every stage.
+
+    `partitions` is how many there are of journeys, on all workers.
+    """
 
     def __init__(
-        self, journey: Journey, topic: str, changelog: str, produce: Produce, sources: frozenset[Source]
+        self,
+        journey: Journey,
+        topic: str,
+        changelog: str,
+        produce: Produce,
+        sources: frozenset[Source],
+        partitions: int,
     ) -> None:
         super().__init__(JOURNEYS, topic, changelog, counter_names(journey), produce)
+        self.rules = JourneyRules(journey)
         self._journey = journey
-        self._rules = JourneyRules(journey)
         self._sources = sources
+        self._partition_total = partitions
 
     def _new_partition(self) -> JourneyPartition:
-        return JourneyPartition(self._rules, self._sources, self._journey.horizon_ms)
+        return JourneyPartition(self.rules, self._sources, self._journey.horizon_ms)
 
     def _panes(self, held: JourneyPartition) -> Partition:
         return held.panes
@@ -73,10 +90,19 @@ class JourneyProcessor(Processor[JourneyPartition]):
         yield self._to_changelog({p: clock for p, (_, clock) in taken.items()})
         yield self._to_changelog({p: held.take_stale() for p, held in self._partitions.items()})
 
-    def look_up(self, journey_id: str, partitions: int) -> OpenJourney | None:
-        """A journey kept here; None when it is not known, or another worker's."""
-        held = self._partitions.get(partition_of(journey_id, partitions))
-        return None if held is None else held.look_up(journey_id)
+    def partition_of(self, journey_id: str) -> int:
+        """The partition that a journey is kept on."""
+        return partition_of(journey_id, self._partition_total)
+
+    def keeps(self, journey_id: str) -> bool:
+        """Whether the journey, if there is such, is kept here and recovered."""
+        return self.partition_of(journey_id) in (self.owned or ())
+
+    def look_up(self, journey_id: str) -> Found | None:
+        """A journey that would be kept here; None when there is none, or it was forgotten after its end."""
+        held = self._partitions[self.partition_of(journey_id)]
+        journey = held.look_up(journey_id)
+        return None if journey is None else Found(journey, held.clock_ms)
 
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> JourneysSnapshot:
         """All journeys as they are now; without windows while their partitions are not recovered."""

@@ -1,19 +1,21 @@
 """A webhook receiver that prints each change of an alert once, and says when the heartbeat stops.
 
-For trying out, and for whoever has no pager yet: Alertmanager and Grafana post the same JSON. `/page` and
-`/ticket` are printed; `/heartbeat` is the alert that always fires, so its absence is what is told. Both post
-an alert again with every change of its group, and as a reminder after hours: that is no change.
+For trying out, and for whoever has no pager yet: Alertmanager and Grafana post the same JSON. `/page`,
+`/ticket` and `/finding` are printed, and published as findings where that is asked for; `/heartbeat` is the
+alert that always fires, so its absence is what is told. Both post an alert again with every change of its
+group, and as a reminder after hours: that is no change.
 """
 
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
 from monitor.errors import UserError
+from monitor.finding import encode, finding
 
 HEARTBEAT_S = 180.0
 """Three heartbeats, each a minute apart."""
@@ -32,19 +34,26 @@ LINKS = {
 """What is printed below an alert, and the annotation that holds it."""
 
 
-class Pages:
-    """The receiver; `tell` gets a text of some lines for each change of an alert."""
+Share = Callable[[bytes], Awaitable[None]]
+"""Publishes a finding; UserError when it was not taken."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+
+class Pages:
+    """The receiver; `tell` gets a text of some lines for each change of an alert, `share` its finding."""
+
+    def __init__(self, tell: Callable[[str], None], share: Share | None = None) -> None:
         self._tell = tell
+        self._share = share
         self._known: OrderedDict[tuple[object, ...], tuple[str, object]] = OrderedDict()
         self._beat = asyncio.Event()
+        self._broken = asyncio.Event()
+        self._error: UserError | None = None
 
     async def serve(self, address: str, stop: asyncio.Event) -> None:
-        """Answer on HOST:PORT until `stop` is set; UserError when it cannot."""
+        """Answer on HOST:PORT until `stop` is set; UserError when it cannot, or a finding was not taken."""
         host, _, port = address.rpartition(":")
         app = web.Application(client_max_size=MAX_BYTES)
-        app.router.add_post("/{severity:page|ticket|heartbeat}", self._receive)
+        app.router.add_post("/{severity:page|ticket|finding|heartbeat}", self._receive)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         watching = asyncio.create_task(self._watch())
@@ -55,7 +64,12 @@ class Pages:
             except OSError as error:
                 raise UserError(f"cannot listen on {address}: {error.strerror or error}") from None
             self._tell(f"waiting for alerts on http://{host}:{runner.addresses[0][1]}")
-            await stop.wait()
+            ends = [asyncio.create_task(one.wait()) for one in (stop, self._broken)]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            for one in ends:
+                one.cancel()
+            if self._error is not None:
+                raise self._error
         finally:
             watching.cancel()
             await runner.cleanup()
@@ -63,15 +77,24 @@ class Pages:
     async def _receive(self, request: web.Request) -> web.Response:
         severity = request.match_info["severity"]
         try:
-            alerts = [(alert, said(severity, alert)) for alert in (await request.json())["alerts"]]
+            posted = (await request.json())["alerts"]
+            alerts = [(alert, said(severity, alert), encode(finding(alert))) for alert in posted]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
             return web.Response(status=400, text="not an alert of Alertmanager or Grafana\n")
         if severity == "heartbeat":
             self._beat.set()
         else:
-            for alert, text in alerts:
-                if self.is_news(severity, alert):
-                    self._tell(text)
+            for alert, text, found in alerts:
+                if not self.is_news(severity, alert):
+                    continue
+                if self._share is not None:
+                    try:
+                        await self._share(found)
+                    except UserError as error:
+                        self._error = error  # it is posted again, to whoever is started next
+                        self._broken.set()
+                        return web.Response(status=503, text="finding not published\n")
+                self._tell(text)
         return web.Response()
 
     def is_news(self, severity: str, alert: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ No error quotes a value: it could be a secret that stands in the wrong variable.
 
 import difflib
 import hmac
+import ipaddress
 import os
 import re
 import tempfile
@@ -24,6 +25,8 @@ IGNORED_PREFIXES = ("TOUCHPOINT_TEST_",)
 
 
 ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
+
+URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[(?P<ipv6>[0-9a-fA-F:.]+)\])(:(?P<port>[0-9]{1,5}))?")
 
 GROUP = re.compile(r"[A-Za-z0-9._-]{1,100}")
 """It becomes part of topic names, of which Kafka allows 249 characters."""
@@ -78,6 +81,22 @@ def _address(text: str) -> str:
     if not match or int(match["port"]) > 65535:
         raise ValueError("must be HOST:PORT")
     return text
+
+
+def worker_url(text: str) -> str:
+    """A URL that a worker answers at, without a path; ValueError when it is none."""
+    match = URL.fullmatch(text.removesuffix("/"))
+    if not match or int(match["port"] or 0) > 65535 or not _is_ipv6(match["ipv6"] or "::"):
+        raise ValueError("must be http://HOST:PORT or https://HOST:PORT")
+    return match[0]
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _addresses(text: str) -> str:
@@ -189,6 +208,12 @@ class Settings:
     kafka: str = _setting("127.0.0.1:9092", _addresses, "Kafka bootstrap servers, HOST:PORT, comma-separated")
     journey: Path = _setting(SHIPPED_JOURNEY, _path, "journey file; the shipped chair journey unless set")
     http: str = _setting("127.0.0.1:8080", _address, "where the worker answers HTTP; 0.0.0.0:8080 opens it")
+    advertised_url: str | None = _setting(
+        None,
+        worker_url,
+        "where other workers reach this one, to ask for a journey it keeps, e.g. http://10.0.0.7:8080; unless"
+        " set the scheme, host and port of TOUCHPOINT_HTTP, with 0.0.0.0 as this machine's name",
+    )
     group: str = _setting("touchpoint-monitor", _group, "consumer group; also the prefix of changelog topics")
     state_dir: Path = _setting(
         Path(tempfile.gettempdir()) / f"touchpoint-{os.getuid()}",
@@ -228,6 +253,12 @@ class Settings:
         None, _path, "PEM file of the HTTP server's certificate; switches TLS on"
     )
     http_key: Path | None = _setting(None, _path, "PEM file of its private key, not encrypted")
+    http_ca: Path | None = _setting(
+        None,
+        _path,
+        "PEM file of the CAs trusted when a worker is asked over TLS, its host name checked; unless set, the"
+        " system's and TOUCHPOINT_HTTP_CERT itself, so that workers can share one certificate",
+    )
     http_user: str | None = _setting(None, _http_user, "who may ask over HTTP (basic auth, for browsers)")
     http_password: Secret | None = _setting(None, _secret, "password of that user; better in a file")
     http_password_file: Path | None = _setting(None, _path, "file that holds the password of that user")

@@ -1,6 +1,8 @@
 """The one place that draws on a terminal: the demo's view of the stages, and progress of long work."""
 
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 from rich.console import Console
@@ -14,11 +16,32 @@ STYLES = {"good": "green", "below": "yellow", "degraded": "bold red", "quiet": "
 BARS = "▁▂▃▄▅▆▇█"
 
 
-class StagesView:
-    """The stages on standard error: redrawn in place on a terminal, a line per change of state elsewhere."""
+class _Console(Console):
+    """Standard error whose reader may leave: then it says so once, and is silent.
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
+    As it comes, rich would end the program there and then: from within a task of the event loop, which leaves
+    every other task and the threads of Kafka's client where they are.
+    """
+
+    def __init__(self, when_unread: Callable[[], None]) -> None:
+        super().__init__(stderr=True)
+        self._when_unread = when_unread
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())  # for logging, and for what is flushed at the end
+        self._when_unread()
+
+
+class StagesView:
+    """The stages on standard error: redrawn in place on a terminal, a line per change of state elsewhere.
+
+    `when_unread` is called once nobody reads it any more.
+    """
+
+    def __init__(self, when_unread: Callable[[], None]) -> None:
+        self._console = _Console(when_unread)
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._states: dict[str, str] = {}
 

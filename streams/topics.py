@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from monitor.errors import UserError
-from monitor.journey import Journey
+from monitor.journey import STEPS_TOPIC, Journey
 from streams.embedded import CLUSTER_ID
 from streams.kafka_errors import in_words
 from streams.security import kafka_options, kafka_refusal
@@ -56,7 +56,7 @@ def changelog_topic(group: str, table: str) -> str:
 
 def steps_topic(group: str) -> str:
     """Where steps go to the partition of their journey."""
-    return f"{group}-journey-steps"
+    return f"{group}-{STEPS_TOPIC}"
 
 
 @asynccontextmanager
@@ -152,12 +152,17 @@ def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Top
         changelog = changelog_topic(group, stage.name)
         topics.append(Topic(changelog, counts[stage.topic], {"cleanup.policy": "compact"}))
         topics.append(Topic(stage.dead_letter_topic, None, {"max.message.bytes": str(MAX_RECORD_BYTES)}))
-    return [*topics, changes_topic(journey)]
+    return [*topics, changes_topic(journey), findings_topic(journey)]
 
 
 def changes_topic(journey: Journey) -> Topic:
     """Where deploys and incidents are published; every worker reads all of it."""
     return Topic(journey.changes_topic, 1)
+
+
+def findings_topic(journey: Journey) -> Topic:
+    """Where fired and resolved alerts are published, in their order."""
+    return Topic(journey.findings_topic, 1)
 
 
 async def ensure(admin: AIOKafkaAdminClient, journey: Journey, settings: Settings) -> dict[str, int]:
@@ -170,9 +175,9 @@ async def ensure(admin: AIOKafkaAdminClient, journey: Journey, settings: Setting
     return counts
 
 
-async def ensure_changes(admin: AIOKafkaAdminClient, journey: Journey, settings: Settings) -> None:
-    """Create the topic of changes if it is missing, compare it if it is there; TopicError as `ensure`."""
-    await _ensure(admin, [changes_topic(journey)], settings)
+async def ensure_one(admin: AIOKafkaAdminClient, topic: Topic, settings: Settings) -> None:
+    """Create a topic if it is missing, compare it if it is there; TopicError as `ensure`."""
+    await _ensure(admin, [topic], settings)
 
 
 async def _ensure(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings) -> dict[str, int]:

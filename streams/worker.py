@@ -17,6 +17,7 @@ from streams.changes import ChangesReader
 from streams.clock import now_ms
 from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.http import HttpServer
+from streams.journey_lookup import JourneyLookup, advertised_url
 from streams.security import Guard, exposure, http_ssl
 from streams.settings import Settings
 from streams.stage_processor import Failure
@@ -42,12 +43,17 @@ class Worker:
         self._journey = journey
         self._settings = settings
         certificate = http_ssl(settings)
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._http = HttpServer(
-            settings.http, self.snapshot, self.failures, guard=Guard(settings), ssl_context=certificate
+            settings.http,
+            self.snapshot,
+            self.failures,
+            guard=Guard(settings),
+            ssl_context=certificate,
+            journeys=JourneyLookup(settings, self._name, lambda: self.app),
         )
         self._scheme = "https" if certificate else "http"
         self._changes = ChangesReader(journey, settings)
-        self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._version = version("touchpoint-monitor")
         self._snapshot: Snapshot | None = None
         self._snapshot_lock = asyncio.Lock()
@@ -84,7 +90,8 @@ class Worker:
         async with topics.connected(self._settings) as admin:
             counts = await topics.ensure(admin, self._journey, self._settings)
             transport = EmbeddedTransport if await topics.is_embedded(admin) else Transport
-        return App(self._journey, self._settings, counts, transport)
+        url = advertised_url(self._settings, self.address)
+        return App(self._journey, self._settings, counts, transport, url)
 
     async def _work(self, app: App, stop: asyncio.Event) -> None:
         self.app = app

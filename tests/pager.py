@@ -1,10 +1,12 @@
 """The whole line to the pager, of real parts: broker, worker, Prometheus, Alertmanager, printer of pages."""
 
 import asyncio
+import json
 import re
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -102,18 +104,19 @@ class Traffic:
 class Pager:
     """A `touchpoint pages` process and what it has printed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str, **settings: str) -> None:
         self.process = subprocess.Popen(
-            [TOUCHPOINT, "pages", "--http", "127.0.0.1:0"],
+            [TOUCHPOINT, "pages", "--http", "127.0.0.1:0", *options],
             stdout=subprocess.PIPE,
-            env=environment() | {"PYTHONUNBUFFERED": "1"},
+            stderr=subprocess.STDOUT,
+            env=environment(**settings) | {"PYTHONUNBUFFERED": "1"},
             text=True,
         )
         self.lines: list[tuple[float, str]] = []
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
-        until(lambda: self.lines, "the pager listens")
-        self.url = re.findall(r"http://\S+", self.lines[0][1])[0]
+        until(lambda: self.said("waiting for alerts"), "the pager listens")
+        self.url = re.findall(r"http://\S+", self.lines[-1][1])[0]
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -128,6 +131,12 @@ class Pager:
         """When a line that starts so was printed last, and it with what has come below it so far."""
         found = [(at, line) for at, line in self.lines if line.startswith(start)]
         return found[-1] if found else None
+
+    def post(self, severity: str, *alerts: dict[str, Any]) -> None:
+        """Alerts as Alertmanager posts them; HTTPError when they are not taken."""
+        body = json.dumps({"alerts": alerts}).encode()
+        request = urllib.request.Request(f"{self.url}/{severity}", data=body)  # noqa: S310 - loopback
+        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - loopback
 
     def stop(self) -> None:
         """End it."""

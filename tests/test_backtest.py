@@ -15,14 +15,16 @@ import numpy as np
 import orjson
 import pytest
 
-from monitor.backtest import Backtest, backtest
+from monitor.backtest import Backtest, Key, alerts_of, backtest, spans_of, worst
 from monitor.backtest_picture import picture
 from monitor.backtest_span import reach
 from monitor.event import Reason
-from monitor.history import MAX_SLICES, History, HistoryError
+from monitor.history import MAX_SLICES, History, HistoryError, StageHistory
+from monitor.journey import WHOLE
 from monitor.journey_file import parse
 from monitor.panes import SHORT
-from monitor.rules import HOLD_S
+from monitor.rules import HOLD_S, qualities
+from monitor.rules import judged as stages_judged
 from monitor.windows import WINDOWS
 from streams.cli_backtest import ALERTS_SHOWN
 from tests import history as real
@@ -182,6 +184,46 @@ def test_silence_is_noticed_by_the_declared_rhythm() -> None:
         silent.summary == f"Shop {{open}}: no event in {silent.window}, {silent.expected:.0f} were expected."
     )
     assert [one for one in found.fired if one.key.stage == "shop" and one.key.experience] == []
+
+
+WEIGHED = parse("""
+version: 1
+journey: weighed
+segments: []
+stages:
+  shop:
+    kind: customer
+    owner: web
+    experiences:
+      bought: {judges: {}, good: {outcome: [ok]}, target: 0.95}
+      fast: {judges: {}, good: {duration_s: {at_most: 9}}, target: 0.95}
+journeys: {owner: care, starts: {stage: [shop]}, goal: {stage: [shop]}, target: 0.8, limit: 1d}
+""")
+
+
+@pytest.mark.parametrize(("detractors", "is_critical"), [(40, True), (10, False)])
+def test_tickets_of_a_critical_stage_are_pages(detractors: int, is_critical: bool) -> None:
+    """What would be a ticket alone is one, unless the stage is critical; a page for more than that names what
+    is worst, whichever limit it crosses."""
+    day, minute, end = 8640, 6, T0_S // 10
+    for outage in (False, True):
+        held = {stage.name: StageHistory(WEIGHED, stage) for stage in stages_judged(WEIGHED)}
+        shop, answers = held["shop"].table(end - day, end), held[WHOLE].table(end - 1, end)
+        for name, n_bad, worse in (("bought", 8, 100), ("fast", 0, 60)):
+            good, bad = (rows[name, "other"] for rows in (held["shop"].good, held["shop"].bad))
+            shop[good], shop[bad] = 100 - n_bad, n_bad
+            if outage:
+                shop[good, -minute:], shop[bad, -minute:] = 100 - worse, worse
+        answers[held[WHOLE].critical["shop"], 0] = (detractors, 60, 60, 840)
+        held["shop"].add_table(end - day, shop)
+        held[WHOLE].add_table(end - 1, answers)
+        rules = tuple(qualities(WEIGHED))
+        spans = spans_of(WEIGHED, rules, held, end - 1, end, since=end - day)
+        page = Key("StageDegraded", "page", "shop")
+        assert bool(dict(alerts_of(WEIGHED, spans))[page][-1]) is (outage or is_critical)
+        if outage or is_critical:
+            named, window = worst(rules, page, spans["shop"], end - 1)
+            assert (named.experience, window) == ("bought", "20s" if outage else "3d"), window
 
 
 def test_trouble_before_a_stage_explains_its_own() -> None:
@@ -364,7 +406,7 @@ def test_the_table_holds_the_worst(tmp_path: Path) -> None:
         ("none.jsonl", None, "No such file"),
         ("empty.jsonl", b"", "there is no event to judge"),
         ("notes.md", b"# A\n\n{}\nb\n", "judge: 3 lines refused, 2 of them as not_json (line 1: "),
-        ("cut.gz", gzip.compress(b"x" * 10_000)[:20], "cut short or no gzip"),
+        ("cut.gz", gzip.compress(b"x" * 10_000, mtime=0)[:20], "cut short or no gzip"),
         ("bad.gz", b"\x1f\x8bnonsense", "gzip"),
     ],
 )

@@ -313,7 +313,7 @@ def ends_with_one_line(worker: WorkerProcess) -> None:
     assert code == 1
     assert len(lines) == 1, said
     assert (
-        f"stage web_checkout cannot write: WriteError: {CHECKOUT.dead_letter_topic}: MessageSizeTooLargeError"
+        f"web_checkout cannot write: WriteError: {CHECKOUT.dead_letter_topic}: MessageSizeTooLargeError"
         in lines[0]
     )
     assert "Traceback" not in said

@@ -5,7 +5,16 @@ from pathlib import Path
 import pytest
 
 from monitor.event import Codec, Refused
-from monitor.faults import BAD_EVENTS, DEFAULT_STRENGTH, EFFECTS, FAULTS, MALFORMED, Fault, parse_fault
+from monitor.faults import (
+    BAD_EVENTS,
+    BETWEEN_STAGES,
+    DEFAULT_STRENGTH,
+    EFFECTS,
+    FAULTS,
+    MALFORMED,
+    Fault,
+    parse_fault,
+)
 from monitor.journey_file import parse
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
@@ -28,6 +37,7 @@ stages:
         ("courier-late@30", Fault("courier-late", 0.6, 30.0, None)),
         ("courier-late=0.25@0", Fault("courier-late", 0.25, 0.0, None)),
         ("checkout-payment-failure=60%@1.5", Fault("checkout-payment-failure", 0.6, 1.5, None)),
+        ("parcel-lost@2", Fault("parcel-lost", 0.1, 2.0, None)),
         ("warehouse-jam=100%@9", Fault("warehouse-jam", 1.0, 9.0, None)),
         ("stage-silent:store@5", Fault("stage-silent", 1.0, 5.0, "store")),
         ("stage-silent:web_checkout=.5@5", Fault("stage-silent", 0.5, 5.0, "web_checkout")),
@@ -68,10 +78,14 @@ def test_refuses_in_one_line(text: str, says: str) -> None:
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", EFFECTS)
+NEEDED = {name: effect.stage for name, effect in EFFECTS.items()}
+NEEDED |= {name: stages[0] for name, stages in BETWEEN_STAGES.items()}
+
+
+@pytest.mark.parametrize("name", NEEDED)
 def test_needs_its_stage(name: str) -> None:
     """A fault of a stage the journey file lacks is refused, naming the stage."""
-    with pytest.raises(ValueError, match=f"has no stage `{EFFECTS[name].stage}`"):
+    with pytest.raises(ValueError, match=f"has no stage `{NEEDED[name]}`"):
         parse_fault(f"{name}@1", CLINIC)
 
 

@@ -15,12 +15,14 @@ import pytest
 import streams.http as served
 from monitor import metrics
 from monitor.alerts import alerts
-from monitor.event import Event
+from monitor.event import Event, Score
 from monitor.exposition import render
+from monitor.journey_counters import counter_names as journey_counter_names
 from monitor.journey_file import parse
+from monitor.journeys_snapshot import journeys_snapshot
 from monitor.judging import Judge, counter_names, reason_name
-from monitor.panes import Tally
-from monitor.snapshot import Snapshot, stage_snapshot, unknown_stage
+from monitor.panes import LONG, SHORT, PaneKey, Tally
+from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from monitor.windows import StageWindows
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
 from streams.stage_processor import Failure
@@ -211,6 +213,7 @@ async def test_stages(get: Get) -> None:
         },
         "n": 50,
         "bad": 20,
+        "journeys_hit": None,
         "events_per_minute": 10.0,
         "top_reason": "payment_error",
     }
@@ -219,6 +222,63 @@ async def test_stages(get: Get) -> None:
     assert (quiet["state"], quiet["quality"], quiet["target"], quiet["weakest"], quiet["n"]) == (
         "quiet", None, None, None, 0,
     )  # fmt: skip
+
+
+def with_journeys(ready: bool = True) -> Snapshot:
+    """A worker that keeps journeys: 3 over, 2 hit at the store lately, a promise overdue."""
+    windows = StageWindows(journey_counter_names(CHAIR))
+    counts = {"closed/met/new": 2, "closed/missed/new": 1, "hit/store/new": 2, "weakest/store/new": 1}
+    for grain in (SHORT, LONG):
+        windows.add(PaneKey(grain.ms, grain.start_of(NOW)), counts)
+    overdue = [("promise/delivery_window", "postnord", NOW - 1000)]
+    journeys = journeys_snapshot(
+        windows, NOW, topic="steps", results={}, open_journeys=9, overdue=overdue, lags=()
+    )
+    return replace(snapshot(ready=ready), journeys=journeys)
+
+
+def test_whole_journeys() -> None:
+    """The API says what whole journeys come to, and by stage how many are hit now; of staff, none can be."""
+    body = stages_answer(with_journeys())
+    assert body["journeys"] == {
+        "open": 9,
+        "over": {window: {"met": 2, "missed": 1, "visit": 0} for window in ("1h", "1d")},
+        "hit": {s.name: 2 if s.name == "store" else 0 for s in CHAIR.stages if s.kind != "staff"},
+        "weakest": {"stage": "store", "title": "Store", "journeys": 1},
+        "overdue": {"postnord": 1},
+        "labyrinths": 0,
+    }
+    hit = {stage["stage"]: stage["journeys_hit"] for stage in body["stages"]}
+    assert (hit["store"], hit["delivery"], hit["staff_pulse"]) == (2, 0, None)
+
+
+def test_whole_journeys_unknown() -> None:
+    """While not ready nothing is known of journeys; where the file asks for none there is nothing to know."""
+    body = stages_answer(with_journeys(ready=False))
+    assert set(body["journeys"]) == {"open", "over", "hit", "weakest", "overdue", "labyrinths"}
+    assert set(body["journeys"].values()) == {stage["journeys_hit"] for stage in body["stages"]} == {None}
+    without = replace(with_journeys(), journey=replace(CHAIR, journeys=None), journeys=None)
+    assert stages_answer(without)["journeys"] is None
+
+
+@pytest.mark.parametrize("n", [1, MIN_GROUP - 1, MIN_GROUP])
+def test_a_small_group_of_staff_is_not_shown(n: int) -> None:
+    """What fewer than the least group answered to this worker is as if nobody had; nor is it in the trend."""
+    pulse = CHAIR.stage("staff_pulse")
+    windows, tally = StageWindows(counter_names(CHAIR, pulse)), Tally(Judge(CHAIR, pulse))
+    for i in range(n):
+        score = Score(kind="csat", value=1 if i == 0 else 5)
+        tally.add(Event(stage=pulse.name, outcome="ok", reason="tools", score=score), NOW)
+    for key, counts in tally.panes():
+        windows.add(key, counts)
+    held = stage_snapshot(CHAIR, pulse, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    said = stages_answer(replace(READY, stages=(held,)))["stages"][0]
+    in_trend = [quality for _, quality in said["trend"] if quality is not None]
+    if n < MIN_GROUP:
+        assert (said["state"], said["quality"], said["n"], said["bad"]) == ("quiet", None, 0, 0)
+        assert (said["weakest"], said["top_reason"], in_trend) == (None, None, [])
+    else:
+        assert (said["n"], said["bad"], in_trend) == (n, 1, [(n - 1) / n])
 
 
 RUNBOOK_FILES = FILES.parent / "runbooks"

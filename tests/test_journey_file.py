@@ -60,7 +60,7 @@ def test_the_shipped_file_names_the_seven_stages_in_order() -> None:
     assert chair.stage("delivery").depends_on == ("warehouse",)
     assert chair.stage("delivery").dead_letter_topic == "touchpoint.delivery.v1.dlq"
     assert chair.stage("delivery").partner_labels == ("none", "postnord", "matkahuolto", "other")
-    assert chair.stage("delivery").per_hour == 28_000
+    assert chair.stage("delivery").per_hour == 38_000
     assert zone(chair).key == "Europe/Helsinki"
 
 
@@ -247,6 +247,93 @@ def test_the_topic_of_changes_may_be_named() -> None:
     ]
 
 
+JOURNEYS = """\
+journeys:
+  owner: care
+  starts: {stage: [front_desk]}
+  goal: {outcome: [ok]}
+  target: 0.8
+  limit: 2d
+"""
+
+
+def test_whole_journeys_need_an_owner_and_a_target() -> None:
+    """What is left out of them is not watched; each required key that is missing is told."""
+    rules = parse(SMALLEST + JOURNEYS).journeys
+    assert rules is not None
+    assert (rules.owner, rules.runbook, rules.target) == ("care", "", Decimal("0.8"))
+    assert (rules.quiet_ms, rules.limit_ms) == (2 * 86_400_000, 2 * 86_400_000)
+    assert (rules.segment_targets, rules.promises, rules.follow_up, rules.edges) == ({}, (), None, ())
+    assert (rules.moves_target, rules.understood_target) == (None, None)
+    for key in ("owner", "starts", "goal", "target", "limit"):
+        lines = [line for line in JOURNEYS.splitlines() if not line.startswith(f"  {key}:")]
+        assert errors_of(SMALLEST + "\n".join(lines)) == [f"line 10: journeys: missing key `{key}`"]
+
+
+def test_what_whole_journeys_are_held_to_is_kept() -> None:
+    """Targets stay the decimals that are written, each with the stage that has to meet it."""
+    desk = SMALLEST.split("stages:\n")[1]
+    given = SMALLEST.replace("[]", "[new]") + desk.replace("front_desk", "back_desk") + JOURNEYS
+    given += """\
+  runbook: https://runbooks.example.com/journeys
+  targets: {new: 0.85}
+  promises: {call_back: {stage: front_desk, target: 0.90}}
+  follow_up: {stage: back_desk, outcome: [ok], within: 1d, target: 0.700}
+  handoffs:
+    - {from: front_desk, to: back_desk, within: 5h, target: 0.97}
+    - {from: back_desk, to: front_desk, within: 5h, target: 0.96}
+  moves: {target: 0.81}
+  understood: {target: 0.82}
+"""
+    rules = parse(given).journeys
+    assert rules is not None
+    assert rules.runbook == "https://runbooks.example.com/journeys"
+    assert rules.segment_targets == {"new": Decimal("0.85")}
+    assert [(kind.name, kind.stage, str(kind.target)) for kind in rules.promises] == [
+        ("call_back", "front_desk", "0.90"),
+        ("follow_up", "back_desk", "0.700"),
+    ]
+    assert [(edge.sender, edge.receiver, str(edge.target)) for edge in rules.edges] == [
+        ("front_desk", "back_desk", "0.97"),
+        ("back_desk", "front_desk", "0.96"),
+    ]
+    assert (rules.moves_target, rules.understood_target) == (Decimal("0.81"), Decimal("0.82"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("limit: 0d", "limit: must be above 0"),
+        ("limit: 366d", "limit: must be at most 365d"),
+        ("quiet: 49h", "quiet: must not be longer than `limit`"),
+        ("quiet: soon", "quiet: `soon` must be a duration such as 30s, 5m, 6h or 8d"),
+        ("target: 0", "target: target 0 must lie between 0 and 1, both excluded; 98 % is written 0.98"),
+        ("targets: 0.9", "targets: must be a mapping of keys to values"),
+        ("moves:", "moves: must be a mapping of keys to values"),
+        ("moves: {target: x}", "moves.target: `x` must be a number such as 0.98 or 20"),
+        ("understood: {targets: {}, target: 0.9}", "understood.targets: unknown key; did you mean `target`?"),
+        ("promises: [call]", "promises: must be a mapping of keys to values"),
+        ("promises: {call: {}}", "promises.call: missing key `stage`"),
+        ("promises: {call: {stage: front_desk}}", "promises.call: missing key `target`"),
+        ("handoffs: {}", "handoffs: must be a list"),
+    ],
+)
+def test_a_slip_in_whole_journeys_is_one_line(given: str, message: str) -> None:
+    """It says where it is, and no other error comes of it; of two missing keys each is told."""
+    key = given.partition(":")[0]
+    section = "".join(f"{line}\n" for line in JOURNEYS.splitlines() if not line.startswith(f"  {key}:"))
+    (error, *others) = errors_of(f"{SMALLEST}{section}  {given}\n")
+    line = len((SMALLEST + section).splitlines()) + 1
+    assert error == f"line {line}: journeys.{message}"
+    assert others in ([], [f"line {line}: journeys.promises.call: missing key `target`"])
+
+
+@pytest.mark.parametrize("name", ["journeys", "all"])
+def test_a_stage_cannot_be_called_so(name: str) -> None:
+    """Those are labels of whole journeys and of all stages together."""
+    assert errors_of(SMALLEST.replace("front_desk", name)) == [f"line 5: stages.{name}: `{name}` is reserved"]
+
+
 @pytest.mark.parametrize("key", ["segments", "channels", "partners"])
 @pytest.mark.parametrize("name", ["other", "none"])
 def test_reserved_names_are_errors(key: str, name: str) -> None:
@@ -332,6 +419,7 @@ WORDS = st.sampled_from(
             "!!int",
         ),
         *("1", "0.9", "-1", "1e999", ".inf", "8d", "99999999999d", "&a", "*a", "", '"\\ud800"'),
+        *("journeys", "starts", "goal", "limit", "promises", "follow_up", "handoffs", "moves", "understood"),
         *CONDITION_FIELDS,
     ]
 )

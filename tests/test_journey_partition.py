@@ -13,11 +13,11 @@ from monitor.event import Codec, Event, Handoff, Promise
 from monitor.journey_counters import CounterTally, counter_names
 from monitor.journey_file import parse
 from monitor.judging import Judge
-from monitor.open_journey import JourneyRules
+from monitor.open_journey import KEEP_MS, JourneyRules
 from monitor.panes import LONG
 from monitor.simulator import Simulator
 from monitor.steps import GRACE_MS, Step, Steps, decode, encode, step_of
-from streams.journey_partition import KEEP_MS, JourneyPartition
+from streams.journey_partition import JourneyPartition
 from streams.partition import PaneRecord
 from streams.settings import SHIPPED_JOURNEY
 from tests.journey_truth import Truth
@@ -292,11 +292,11 @@ def test_what_is_overdue_is_known_to_its_successor() -> None:
     partition, step = overdue_rules()
     fold(partition, 0, Steps("warehouse", 0, START, (step,)))
     for offset, stage in enumerate(sorted(SOURCES), 1):
-        fold(partition, offset, Steps(stage[0], 0, step.at_ms + 2 * DAY + HOUR, ()))
+        fold(partition, offset, Steps(stage[0], 0, step.at_ms + 5 * DAY + HOUR, ()))
     expected = {
         "j": (
             ("promise/delivery_window", "postnord", step.at_ms + DAY),
-            ("handoff/warehouse/delivery", "postnord", step.at_ms + 2 * DAY),
+            ("handoff/warehouse/delivery", "postnord", step.at_ms + 5 * DAY),
         )
     }
     assert partition.overdue == expected

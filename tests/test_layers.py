@@ -45,7 +45,9 @@ ENVIRONMENT_AT = {"streams/cli.py", "streams/command.py", "streams/settings.py"}
 TERMINAL_AT = {
     "streams/cli.py",
     "streams/cli_backtest.py",
+    "streams/cli_journey.py",
     "streams/cli_letters.py",
+    "streams/cli_report.py",
     "streams/cli_render.py",
     "streams/command.py",
     "streams/terminal.py",

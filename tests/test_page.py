@@ -54,6 +54,7 @@ def stage(name: str, title: str, kind: str, quality: float | None, target: float
         "events_per_minute": 150.0,
         "top_reason": None,
         "trend": trend,
+        "journeys_hit": None if kind == "staff" else 1234,
         **more,
     }
 
@@ -160,6 +161,17 @@ def chair(*, degraded: bool = True) -> Answer:
         "at": "2026-11-21T21:30:00Z",
         "worker": "host-1234",
         "partitions": {"owned": 12, "of": 24},
+        "journeys": {
+            "open": 28588,
+            "over": {
+                "1h": {"met": 709, "missed": 81, "visit": 1},
+                "1d": {"met": 13709, "missed": 1481, "visit": 3020},
+            },
+            "hit": {},
+            "weakest": {"stage": "delivery", "title": "Delivery", "journeys": 431},
+            "overdue": {"matkahuolto": 1210, "none": 3},
+            "labyrinths": 17,
+        },
         "stages": [stage(**row) for row in rows],
     }
 
@@ -303,6 +315,47 @@ async def test_the_weakest_stage_says_whom_it_hits_and_why(evening: Worker, tmp_
     assert evening.asked["/api/stages/delivery/failures"] >= 1
 
 
+def words(dom: str, part: str) -> str:
+    """The text of the element with that id."""
+    found = re.search(rf'<(\w+)[^>]* id="{part}"[^>]*>(.*?)</\1>', dom, re.DOTALL)
+    assert found is not None, part
+    return " ".join(re.sub(r"<[^>]+>", " ", found[2]).split())
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_whole_journeys_stand_above_the_stages(evening: Worker, tmp_path: Path) -> None:
+    """One line says what journeys come to, and each stage's card how many it hits; not that of the staff."""
+    dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
+    assert words(dom, "journeys") == (
+        "Whole journeys open now 28,588 over in 1 h 709 met \u00b7 81 missed \u00b7 1 visit "
+        "over in 1 d 13,709 met \u00b7 1,481 missed \u00b7 3,020 visits "
+        "weakest in 1 d Delivery, 431 journeys "
+        "overdue promises matkahuolto 1,210 \u00b7 ourselves 3 labyrinths in 1 d 17"
+    )
+    said = ["1,234 journeys hit in 5 min" in text for _, text in Texts(dom).cards]
+    assert said == [True] * 6 + [False]
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_journeys_nothing_is_known_of_are_dashes(evening: Worker, tmp_path: Path) -> None:
+    """What is not known is a dash, never a 0; a journey file without whole journeys has no such line."""
+    assert isinstance(evening.stages, dict)
+    evening.stages["journeys"] = dict.fromkeys(evening.stages["journeys"])
+    for row in evening.stages["stages"]:
+        row["journeys_hit"] = None
+    dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
+    assert not re.search(r"\d", re.sub(r"\bin 1 [hd]\b", "", words(dom, "journeys")))
+    assert words(dom, "journeys").count("\u2013") == 6
+    assert Texts(dom).cards[0][1].endswith("\u2013 journeys hit in 5 min")
+    evening.stages["journeys"] = None
+    (other := tmp_path / "other").mkdir()
+    dom = (await chromium.dump_dom(evening.url, other)).dom
+    assert re.search(r'<section[^>]* id="journeys"[^>]* hidden=""', dom)
+    assert "hit in 5 min" not in dom
+
+
 @pytest.mark.full
 @needs_chromium
 async def test_who_sees_a_part_says_so(evening: Worker, tmp_path: Path) -> None:
@@ -358,6 +411,16 @@ async def test_quality_and_target_do_not_touch(width: int, evening: Worker, tmp_
     gaps = [float(gap) for gap in found[1].split()]
     assert len(gaps) == 7
     assert min(gaps) >= 8, gaps
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_no_colleague_is_shown(evening: Worker, tmp_path: Path) -> None:
+    """The answers of single colleagues are not listed, nor even asked for."""
+    dom = (await chromium.dump_dom(f"{evening.url}/#staff_pulse", tmp_path)).dom
+    assert "What single colleagues answered is nobody\u2019s to see." in dom
+    assert not any(failure["id"] in dom for failure in evening.failing)
+    assert [path for path in evening.asked if path.endswith("/failures")] == []
 
 
 @pytest.mark.full

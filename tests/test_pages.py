@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 ALERT: dict[str, Any] = {
     "status": "firing",
     "startsAt": "2026-11-21T21:00:00Z",
+    "endsAt": "2026-11-21T21:30:00Z",
     "labels": {"alertname": "StageDegraded", "stage": "store", "owner": "store-managers"},
     "annotations": {
         "summary": "Store:\n9 of 30\x1b[2J",
@@ -81,9 +82,7 @@ def test_the_printer_prints_each_change_once() -> None:
     pager = Pager()
     try:
         for status in ("firing", "firing", "resolved", "resolved"):
-            body = json.dumps({"alerts": [ALERT | {"status": status}]}).encode()
-            request = urllib.request.Request(f"{pager.url}/page", data=body)  # noqa: S310 - loopback
-            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - loopback
+            pager.post("page", ALERT | {"status": status})
     finally:
         pager.stop()
     said = [line for _, line in pager.lines if line.startswith("PAGE")]

@@ -8,7 +8,8 @@ import pytest
 
 from monitor import metrics
 from monitor.alerts import alerts
-from monitor.journey import ALL
+from monitor.journey import ALL, STEPS_TOPIC
+from monitor.journey_counters import JOURNEY_FAMILIES, counter_names
 from monitor.journey_file import parse
 from monitor.prometheus_rules import escaped, rule_file
 from monitor.promql import number
@@ -337,6 +338,221 @@ def test_dead_letters_rising(tmp_path: Path) -> None:
             world.add(name, [rate * step for step in range(70)], topic=topic, **labels)
         found = firing(tmp_path, JOURNEY, world, [660])[660]
         assert found == ({("DeadLettersRising", "ticket", JOURNEY.stages[0].name)} if expected else set())
+
+
+Counted = Mapping[str, Mapping[str, int]]
+"""Counter of journeys (as `journey_counters` names it) to window to its sum; what is not named is 0."""
+
+SETTLED: Counted = {"closed/met/new": {"7d": 9000, "3d": 4000, "1d": 1000, "2h": 90, "6h": 300, "30m": 20}}
+"""Journeys that meet their goal, for a week."""
+
+MISSED: Counted = SETTLED | {"closed/missed/new": {"6h": 320, "30m": 25}}
+"""More than half of the goals of six hours missed, and of the last half hour."""
+
+MISSED_SLOWLY: Counted = SETTLED | {"closed/missed/new": {"1d": 500, "2h": 45}}
+UNKEPT: Counted = {
+    "promise/delivery_window/postnord/due": {"1d": 200, "2h": 40},
+    "promise/delivery_window/postnord/kept": {"1d": 140, "2h": 28},
+    "promise/delivery_window/matkahuolto/due": {"1d": 900, "2h": 90},
+    "promise/delivery_window/matkahuolto/kept": {"1d": 890, "2h": 89},
+}
+NOT_HANDED: Counted = {
+    "handoff/warehouse/delivery/postnord/received": {"1d": 200, "2h": 40},
+    "handoff/warehouse/delivery/postnord/lost": {"1d": 30, "2h": 6},
+    "handoff/warehouse/delivery/postnord/late": {"1d": 10, "2h": 2},
+}
+STRAYED: Counted = {
+    "moved/phone/chat": {"1d": 200, "2h": 40},
+    "lost/phone/chat": {"1d": 80, "2h": 16},
+    "moved/chat/phone": {"1d": 200, "2h": 40},
+}
+MISUNDERSTOOD: Counted = {
+    "gap/store/ok_inside_bad_outside": {"1d": 80, "2h": 16},
+    "gap/store/ok_inside_ok_outside": {"1d": 100, "2h": 20},
+    "gap/store/bad_inside_bad_outside": {"1d": 20, "2h": 4},
+}
+UNKEPT_TICKET = ("PromisesOverdue", "ticket", "journeys", "promise_delivery_window", "postnord")
+LOST_TICKET = ("HandoversLost", "ticket", "journeys", "handoff_warehouse_delivery", "postnord")
+STRAYED_TICKET = ("CustomersLost", "ticket", "journeys", "moves", "phone>chat")
+MISUNDERSTOOD_TICKET = ("UnderstandingGap", "ticket", "journeys", "understood", "store")
+
+
+def goal(severity: str, segment: str = ALL) -> tuple[str, ...]:
+    """Journeys miss their goal, as a verdict names it."""
+    return ("JourneyDegraded", severity, "journeys", "goal", segment)
+
+
+def count(world: World, counted: Counted, when: range | None = None) -> World:
+    """Add journeys to a world: those counters that alerts look at, in the windows a worker shows them in; or
+    only in some steps."""
+    first = {name.split("/")[0] for name in counted}
+    for name in counter_names(JOURNEY):
+        family, *values = name.split("/")
+        metric = JOURNEY_FAMILIES[family]
+        for window in WINDOW_LABELS if family in first else ():
+            n = counted.get(name, {}).get(window, 0)
+            shown = [n if when is None or step in when else 0 for step in range(world.steps)]
+            world.add(metric.name, shown, **dict(zip(metric.labels, (*values, window), strict=True)))
+    return world
+
+
+def but(counted: Counted, name: str, windows: Mapping[str, int]) -> Counted:
+    """The same, with one counter as given."""
+    return {**counted, name: windows}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("counted", "bad", "expected"),
+    [
+        (MISSED, {}, {goal("page")}),
+        (MISSED_SLOWLY, {}, {goal("ticket")}),
+        ({**UNKEPT, **NOT_HANDED, **STRAYED, **MISUNDERSTOOD}, {},
+         {UNKEPT_TICKET, LOST_TICKET, STRAYED_TICKET, MISUNDERSTOOD_TICKET}),
+        # As bad, but too few, or not any more.
+        ({**SETTLED, "closed/met/new": {"7d": 90, "3d": 40}, "closed/missed/new": {"6h": 29, "30m": 25}},
+         {}, set()),
+        (but(MISSED, "closed/missed/new", {"6h": 320, "30m": 5}), {}, set()),
+        (but(UNKEPT, "promise/delivery_window/postnord/kept", {"1d": 140, "2h": 36}), {}, set()),
+        # What is allowed is not too bad.
+        ({"promise/call_back/none/due": {"1d": 200, "2h": 40},
+          "promise/call_back/none/kept": {"1d": 175, "2h": 35}}, {}, set()),
+        ({"gap/store/bad_inside_bad_outside": {"1d": 100, "2h": 20},
+          "gap/store/ok_inside_bad_outside": {"1d": 20, "2h": 4}}, {}, set()),
+        # What was lost has come since: counted as lost, never twice.
+        (but(NOT_HANDED, "handoff/warehouse/delivery/postnord/lost", {"1d": 15, "2h": 2}), {}, set()),
+        # The strictest segment alone: everybody together is well.
+        ({**SETTLED, "closed/missed/business": {"1d": 60, "2h": 8},
+          "closed/met/business": {"1d": 140, "2h": 22}}, {}, {goal("ticket", "business")}),
+        # A new monitor sees first those that fail: none was over three days ago.
+        (but(MISSED, "closed/met/new", {"7d": 9000, "3d": 9000, "6h": 300, "30m": 20}), {}, set()),
+        # A page tells of all that is wrong with journeys; a stage in trouble, of what it drags along.
+        ({**MISSED, **UNKEPT, **STRAYED}, {}, {goal("page")}),
+        ({**MISSED, **UNKEPT}, {CHECKOUT: {"new": OUTAGE}}, {page(*CHECKOUT)}),
+        ({**MISSED, **UNKEPT}, {PACKED: {"new": OUTAGE}}, {page(*PACKED)}),
+        # Opinions of staff explain nothing.
+        (UNKEPT, {STAFF: {"other": OUTAGE}}, {UNKEPT_TICKET, page(*STAFF, severity="ticket")}),
+    ],
+)  # fmt: skip
+def test_whole_journeys(tmp_path: Path, counted: Counted, bad: Bad, expected: set[tuple[str, ...]]) -> None:
+    """Each situation of whole journeys gives exactly the alerts it should."""
+    assert judged(tmp_path, count(World(bad), counted)) == expected
+
+
+@pytest.mark.full
+def test_whole_journeys_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each goes on while its limit is crossed and is held: a page for five minutes, a ticket for an hour."""
+    monkeypatch.setattr("tests.promtool.STEP_S", 60)
+    tickets = {UNKEPT_TICKET, LOST_TICKET, STRAYED_TICKET, MISUNDERSTOOD_TICKET}
+    world = count(World(steps=80), {**UNKEPT, **NOT_HANDED, **STRAYED, **MISUNDERSTOOD}, range(2, 6))
+    found = firing(tmp_path, JOURNEY, world, [60, 120, 300, 300 + HOLD_S["ticket"] - 59, 300 + 3600])
+    assert list(found.values()) == [set(), tickets, tickets, tickets, set()]
+    world = count(World(steps=20), MISSED, range(2, 6))
+    found = firing(tmp_path, JOURNEY, world, [60, 120, 300, 300 + HOLD_S["page"] - 59, 600])
+    assert list(found.values()) == [set(), *[{goal("page")}] * 3, set()]
+
+
+@pytest.mark.full
+def test_whole_journeys_are_not_judged_while_their_steps_lag(tmp_path: Path) -> None:
+    """Who is behind does not know what has become of journeys; stages are judged all the same."""
+    world = count(World({PACKED: {"new": OUTAGE}}), UNKEPT)
+    world.flat(metrics.EVENT_LAG.name, 61, topic=f"any-group-{STEPS_TOPIC}", partition="3")
+    assert firing(tmp_path, JOURNEY, world, [90])[90] == {page(*PACKED), ("MonitorBlind", "page", "journeys")}
+
+
+@pytest.mark.full
+def test_a_broken_promise_names_who_broke_it(tmp_path: Path) -> None:
+    """The partner, how many, how many may be; and with whom most are overdue now, until there is none."""
+    world = count(World(), UNKEPT)
+    world.flat(metrics.OVERDUE.name, 4, what="promise/delivery_window", partner="matkahuolto", age="1h")
+    world.flat(metrics.OVERDUE.name, 3, what="promise/delivery_window", partner="postnord", age="1h")
+    world.flat(metrics.OVERDUE.name, 4, what="promise/delivery_window", partner="postnord", age="+Inf")
+    world.flat(metrics.OVERDUE.name, 99, what="promise/call_back", partner="none", age="1h")
+    told = told_by(tmp_path, JOURNEY, world, AT_S, "PromisesOverdue")
+    assert (
+        "Promise delivery_window is kept, partner postnord: 60 of 200 that fell due in 1d were not kept "
+        "(30%), at most 10% may be."
+    ) in told
+    assert "Overdue now, most of them with postnord: 7. No change known." in told
+    assert 'owner="logistics"' in told
+    none = told_by(tmp_path, JOURNEY, count(World(), UNKEPT), AT_S, "PromisesOverdue")
+    assert "Overdue now" not in none
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("counted", "name", "text"),
+    [
+        (
+            MISSED | {"weakest/store/new": {"6h": 7}, "weakest/delivery/new": {"6h": 90}}, "JourneyDegraded",
+            ("Segment all: 320 of 620 journeys over in 6h missed their goal (51.61%), at most 20% may.",
+             "Most often their weakest encounter: delivery."),
+        ),
+        (NOT_HANDED, "HandoversLost", (
+            "What warehouse hands over reaches delivery, partner postnord: 30 of 220 in 1d did not arrive in "
+            "time (13.64%), at most 3% may.",
+        )),
+        (STRAYED, "CustomersLost", (
+            "Between channels phone>chat: 80 of 200 who changed so in journeys over in 1d were lost (40%), "
+            "at most 20% may be.",
+        )),
+        (MISUNDERSTOOD, "UnderstandingGap", (
+            "Stage store: 80 of 200 answered journeys over in 1d were well by its own word and bad by the "
+            "customer's (40%), at most 20% may be.",
+        )),
+    ],
+)  # fmt: skip
+def test_whole_journeys_tell_their_numbers(
+    tmp_path: Path, counted: Counted, name: str, text: tuple[str, ...]
+) -> None:
+    """Which segment, channels or stage, n, bad, window, share and what is allowed."""
+    told = told_by(tmp_path, JOURNEY, count(World(), counted), AT_S, name)
+    for part in text:
+        assert part in told
+
+
+WEIGHS: Counted = {
+    f"critical/web_checkout/{cell}": {"7d": n}
+    for cell, n in {"bad_detractor": 40, "bad_other": 60, "ok_detractor": 60, "ok_other": 840}.items()
+}
+SLOW_BURN: Bad = {CHECKOUT: {"new": {"3d": (9000, 700), "6h": (800, 70)}}}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("counted", "bad", "expected"),
+    [
+        (WEIGHS, SLOW_BURN, {page(*CHECKOUT)}),
+        # Neither too few answers, nor a stage that hardly weighs, raises a ticket to a page.
+        ({**WEIGHS, "critical/web_checkout/bad_other": {}, "critical/web_checkout/bad_detractor": {"7d": 29}},
+         SLOW_BURN, {page(*CHECKOUT, severity="ticket")}),
+        (but(WEIGHS, "critical/web_checkout/ok_detractor", {"7d": 180}), SLOW_BURN,
+         {page(*CHECKOUT, severity="ticket")}),
+        # Another stage that is critical is no reason, and neither is being critical when all is well.
+        (WEIGHS, {("store", "store_served"): SLOW_BURN[CHECKOUT]},
+         {page("store", "store_served", severity="ticket")}),
+        (WEIGHS, {}, set()),
+        # Trouble of a critical stage explains what it drags along.
+        ({**WEIGHS, **UNKEPT}, SLOW_BURN, {page(*CHECKOUT)}),
+    ],
+)  # fmt: skip
+def test_tickets_of_a_critical_stage_are_pages(
+    tmp_path: Path, counted: Counted, bad: Bad, expected: set[tuple[str, ...]]
+) -> None:
+    """What goes with a third of all who speak ill of us wakes somebody, for what would else be a ticket."""
+    found = judged(tmp_path, count(World(bad), counted))
+    assert {one for one in found if one[1] in ("page", "ticket")} == expected
+
+
+@pytest.mark.full
+def test_a_page_says_what_its_stage_weighs(tmp_path: Path) -> None:
+    """The share of detractors that go with the stage, and how many journeys it hits now."""
+    world = count(World(SLOW_BURN), {**WEIGHS, "hit/web_checkout/new": {"5m": 12}})
+    told = told_by(tmp_path, JOURNEY, world, AT_S, "StageDegraded")
+    assert "Journeys hit in 5m: 12. Of those who speak ill of us, 33.33% would not, were it not" in told
+    told = told_by(tmp_path, JOURNEY, World(SLOW_BURN), AT_S, "StageDegraded")
+    assert "StageDegraded" in told
+    assert "speak ill" not in told
 
 
 def test_numbers_are_exact_decimals() -> None:

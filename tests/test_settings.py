@@ -15,6 +15,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "kafka": ("a:9092, b:9093,[::1]:9094", "a:9092,b:9093,[::1]:9094"),
     "journey": ("/etc/journey.yaml", Path("/etc/journey.yaml")),
     "http": ("0.0.0.0:0", "0.0.0.0:0"),
+    "advertised_url": ("http://10.0.0.7:8080", "http://10.0.0.7:8080"),
+    "http_ca": ("/etc/http-ca.pem", Path("/etc/http-ca.pem")),
     "group": ("monitor-2", "monitor-2"),
     "state_dir": ("/var/lib/touchpoint", Path("/var/lib/touchpoint")),
     "create_topics": ("False", False),

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import islice, pairwise, takewhile
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.event import Codec, Event
-from monitor.faults import Fault
+from monitor.faults import BETWEEN_STAGES, CHAIN, DEFAULT_STRENGTH, Fault
 from monitor.journey import OUTCOMES, Condition, Experience, Journey
 from monitor.journey_file import BOOLEAN_FIELDS, CONDITION_FIELDS, NUMBER_FIELDS, parse
-from monitor.simulator import CHAIN, SimulatedEvent, Simulator
+from monitor.simulator import SimulatedEvent, Simulator
+from tests.journey_truth import Truth
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
 NOON_MS = int(datetime(2026, 3, 4, 10, 0, tzinfo=UTC).timestamp() * 1000)  # a Wednesday in Helsinki
@@ -63,6 +65,46 @@ stages:
     experiences:
       easy: {judges: {score.kind: [ces]}, good: {score.value: {at_most: 3}}, target: 0.75}
       unhurried: {judges: {outcome: [ok]}, good: {duration_s: {at_least: 300}}, target: 0.6}
+""")
+
+
+FROZEN = parse("""
+version: 1
+journey: frozen
+segments: [business, new]
+channels: [web, app, phone]
+partners: [postnord]
+stages:
+  web_checkout:
+    kind: customer
+    owner: web
+    expects: {per_hour: 36000}
+    experiences: {done: {judges: {outcome: [ok, failed]}, good: {outcome: [ok]}, target: 0.95}}
+  call_queue:
+    kind: customer
+    owner: calls
+    reasons: [queue_too_long]
+    expects: {per_hour: 9000}
+    experiences: {soon: {judges: {outcome: [ok, abandoned]}, good: {wait_s: {at_most: 20}}, target: 0.8}}
+  warehouse:
+    kind: background
+    owner: stock
+    expects: {per_hour: 30000}
+    experiences: {packed: {judges: {outcome: [ok, failed]}, good: {outcome: [ok]}, target: 0.98}}
+  delivery:
+    kind: partner
+    owner: stock
+    partners: [postnord]
+    reasons: [late]
+    expects: {per_hour: 28000}
+    experiences:
+      kept: {judges: {promise.kind: [delivery_window]}, good: {promise.kept: true}, target: 0.92}
+  feedback:
+    kind: feedback
+    owner: insight
+    outcomes: [asked, followed_up]
+    expects: {per_hour: 6000}
+    experiences: {nps: {judges: {score.kind: [nps]}, good: {score.value: {at_least: 7}}, target: 0.85}}
 """)
 
 
@@ -130,6 +172,17 @@ def healthy() -> list[SimulatedEvent]:
 def test_same_seed_same_bytes() -> None:
     """The same arguments give the same records, byte for byte."""
     assert simulate(minutes=2, seed=7) == simulate(minutes=2, seed=7)
+
+
+def test_a_seed_gives_these_very_bytes_for_ever() -> None:
+    """A recorded run can be made again: of a journey file that stays as it is, every byte does too."""
+    faults = (Fault("courier-late", 0.6, 60.0, None), Fault("call-queue-flood", 0.6, 90.0, None))
+    digest = sha256()
+    for faulty in ((), faults):
+        simulator = Simulator(FROZEN, seed=7, start_ms=NOON_MS, compress=5000, faults=faulty)
+        for event in islice(simulator.events(), 10_000):
+            digest.update(repr(event).encode())
+    assert digest.hexdigest() == "f0beceb23b63bd5e4adbc4284041174716249521ebe3d83ccac38a616579692b"
 
 
 def test_other_seed_other_events_and_ids() -> None:
@@ -360,6 +413,62 @@ def test_a_fault_degrades_its_stage_only(name: str) -> None:
     assert all(share > target for key, (share, target, _) in before.items() if not key[2])
     below = {key[1] for key, (share, target, _) in after.items() if not key[2] and share < target}
     assert below == FAULTY[name]
+
+
+def journeys(*faults: Fault) -> Counter[str]:
+    """What the journeys begun within two minutes come to, whatever their segment or partner."""
+    truth, begun = Truth(CHAIR), set[str]()
+    for record in simulate(minutes=6, seed=2, faults=faults):
+        journey_id = orjson.loads(record.value).get("journey_id")
+        if record.at_ms < NOON_MS + 2 * MINUTE_MS:  # a journey takes at most three
+            begun.add(journey_id)
+        if journey_id in begun:
+            truth.add(record)
+    found = Counter[str]()
+    for name, n in truth.counters().items():
+        parts = name.split("/")
+        kept = {"promise": (1, -1), "handoff": (-1,), "labyrinth": ()}
+        if parts[0] in kept:
+            found["/".join([parts[0], *(parts[i] for i in kept[parts[0]])])] += n
+    return found
+
+
+@pytest.fixture(scope="module")
+def healthy_journeys() -> Counter[str]:
+    """Journeys without a fault."""
+    return journeys()
+
+
+RAISED = {
+    "parcel-lost": {"handoff/lost", "promise/delivery_window/missed"},
+    "labyrinth": {"labyrinth"},
+    "call-backs-forgotten": {
+        "promise/call_back/due", "promise/call_back/missed", "promise/courier_call_ahead/late",
+    },
+}  # fmt: skip
+"""Fault between the stages -> what there is much more of."""
+
+
+@pytest.mark.parametrize("name", BETWEEN_STAGES)
+def test_a_fault_between_stages_shows_in_journeys(name: str, healthy_journeys: Counter[str]) -> None:
+    """What it is about becomes much more frequent; what the other two are about stays as it was."""
+    found = journeys(Fault(name, 0.3, 0.0, None))
+    for what in {one for raised in RAISED.values() for one in raised}:
+        if what in RAISED[name]:
+            assert found[what] > 3 * healthy_journeys[what] + 30, what
+        else:
+            assert found[what] <= 1.3 * healthy_journeys[what] + 10, what
+    lost, sent = found["handoff/lost"], found["handoff/sent"]
+    assert lost / sent == pytest.approx(0.3 if name == "parcel-lost" else 0, abs=0.06)
+    assert (found["handoff/received"], found["promise/delivery_window/missed"]) == (sent - lost, lost)
+
+
+@pytest.mark.parametrize("name", BETWEEN_STAGES)
+def test_a_fault_between_stages_leaves_every_stage_on_target(name: str) -> None:
+    """At its usual strength no stage's own numbers tell of it: that is what journeys are kept for."""
+    events = simulate(minutes=8, faults=[Fault(name, DEFAULT_STRENGTH[name], 0.0, None)])
+    found = quality(e for e in events if e.at_ms >= NOON_MS + 3 * MINUTE_MS)
+    assert {key for key, (share, target, _) in found.items() if not key[2] and share < target} == set()
 
 
 def test_payment_failures_say_so() -> None:

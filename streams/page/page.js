@@ -51,6 +51,8 @@ const percent = (ratio) => ratio >= 1 ? "100" : (Math.floor(ratio * 1000 + 1e-6)
 const target = (ratio) => `${plain.format(ratio * 100)} %`;
 const kindOf = (stage) => KINDS[stage.kind] ?? `${stage.kind.charAt(0).toUpperCase()}${words(stage.kind).slice(1)} stage`;
 const perMinute = (n) => (n < 10 ? tenths : n < 1000 ? whole : short).format(n);
+const number = (n) => (typeof n === "number" ? whole.format(n) : "–"); // a dash is what is not known
+const amount = (n, one) => `${number(n)} ${one}${n === 1 ? "" : "s"}`;
 const span = (window) => String(window).replace(/^(\d+)m$/, "$1 min").replace(/^(\d+)h$/, "$1 h").replace(/^(\d+)d$/, "$1 d");
 
 function time(iso) {
@@ -207,9 +209,10 @@ function card(stage, number) {
   const hour = make("div", "hour");
   hour.append(make("span", "", "1 h"), trend);
   const bad = make("p", "bad");
+  const journeys = make("p", "bad hit");
 
-  root.append(head, stateLine, quality, bullet, facts, hour, bad);
-  return { root, button, mark, word, delta, figure, unit, goal, fill, tick, weak, hits, reason, bad, flow,
+  root.append(head, stateLine, quality, bullet, facts, hour, bad, journeys);
+  return { root, button, mark, word, delta, figure, unit, goal, fill, tick, weak, hits, reason, bad, journeys, flow,
     trend, shortfall, goalLine, line, dot };
 }
 
@@ -231,6 +234,7 @@ function paintCard(parts, stage, ready) {
   put(parts.hits, !stage.weakest || !stage.bad ? "–" : stage.weakest.segment === null ? "everyone" : words(stage.weakest.segment));
   put(parts.reason, stage.top_reason && stage.bad ? words(stage.top_reason) : "–");
   put(parts.bad, stage.n ? `${whole.format(stage.bad)} of ${whole.format(stage.n)} bad in ${span(stage.window)}` : "");
+  put(parts.journeys, answer.journeys && stage.kind !== "staff" ? `${amount(stage.journeys_hit, "journey")} hit in 5 min` : "");
   put(parts.flow, ready ? `${perMinute(stage.events_per_minute)}/min` : "");
   paintTrend(parts, stage);
 }
@@ -339,6 +343,28 @@ function paintStrip() {
   document.title = `${prefix}${answer ? `${answer.title} · ` : ""}Touchpoint Monitor`;
 }
 
+// Journeys of a result each: those that met their goal, missed it, or had none.
+const over = (n) => n ? `${whole.format(n.met)} met · ${whole.format(n.missed)} missed · ${amount(n.visit, "visit")}` : "–";
+
+function overdue(promises) {
+  if (!promises) return "–";
+  const parts = Object.entries(promises).map(([partner, n]) => `${partner === "none" ? "ourselves" : words(partner)} ${whole.format(n)}`);
+  return parts.length ? parts.join(" · ") : "none";
+}
+
+function paintJourneys() {
+  const { journeys } = answer;
+  at("journeys").hidden = !journeys;
+  if (!journeys) return;
+  put(at("journeys-open"), number(journeys.open));
+  put(at("journeys-1h"), over(journeys.over?.["1h"]));
+  put(at("journeys-1d"), over(journeys.over?.["1d"]));
+  const worst = journeys.weakest;
+  put(at("journeys-weakest"), worst ? `${worst.title}, ${amount(worst.journeys, "journey")}` : journeys.over ? "none" : "–");
+  put(at("journeys-overdue"), overdue(journeys.overdue));
+  put(at("journeys-labyrinths"), number(journeys.labyrinths));
+}
+
 function paint() {
   at("main").hidden = false;
   const { stages, ready } = answer;
@@ -350,6 +376,7 @@ function paint() {
   }
   for (const stage of stages) paintCard(cards.get(stage.stage), stage, ready);
   paintHeader();
+  paintJourneys();
   paintSelection();
 }
 
@@ -404,6 +431,14 @@ async function readFailures() {
   const following = picked() === null ? "Following the weakest stage" : "";
   if (shown === stage.stage && someoneReads()) {
     put(at("failures-note"), "Held while you read");
+    return;
+  }
+  if (stage.kind === "staff") {
+    shown = stage.stage;
+    paintRows([]);
+    put(at("failures-part"), "");
+    put(at("failures-note"), following);
+    put(at("empty"), "What single colleagues answered is nobody’s to see.");
     return;
   }
   try {

@@ -1,0 +1,37 @@
+"""Whole journeys over history: what they add to, in event time, whatever the order its events come in."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from monitor.journey import Journey
+from monitor.open_journey import KEEP_MS, Effect, JourneyRules, OpenJourney
+from monitor.steps import Step
+
+
+class JourneysHistory:
+    """The steps of every journey; all are kept until they are counted, some 500 bytes each."""
+
+    def __init__(self, journey: Journey) -> None:
+        self._rules = JourneyRules(journey)
+        self._steps: defaultdict[str, list[Step]] = defaultdict(list)
+
+    def add(self, step: Step) -> None:
+        """Take a step."""
+        self._steps[step.journey_id].append(step)
+
+    def effects(self) -> Iterator[Effect]:
+        """What all journeys add to, up to the last step of any; what is under way then stays so."""
+        end_ms = max((step.at_ms for steps in self._steps.values() for step in steps), default=0)
+        for steps in self._steps.values():
+            yield from self._effects_of(sorted(steps, key=lambda step: step.order), end_ms)
+
+    def _effects_of(self, steps: list[Step], end_ms: int) -> Iterator[Effect]:
+        held = OpenJourney([], [], [])
+        for step in steps:
+            yield from self._rules.pass_time(held, step.at_ms - 1) if held.steps else ()
+            if held.closed_ms is not None:
+                if step.at_ms <= held.closed_ms + KEEP_MS:
+                    continue
+                held = OpenJourney([], [], [])
+            yield from self._rules.take(held, step) or ()
+        yield from self._rules.pass_time(held, end_ms)

@@ -1,0 +1,254 @@
+"""What the digest of the last days tells, as plain data. None is: nothing known, never 0 or 100 %."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import NamedTuple
+
+from monitor.critical import Touchpoint
+from monitor.journey import Experience, Journey, Stage
+from monitor.measures import Share, wilson_lower
+
+DAY_S = 86_400
+
+SPANS = (("7d", 7), ("1d", 1))
+"""Windows that every metric has, widest first, and their days."""
+
+
+class Period(NamedTuple):
+    """So many times 24 hours before `end_s`, Unix time in seconds."""
+
+    end_s: int
+    days: int
+
+    @property
+    def from_s(self) -> int:
+        return self.end_s - self.days * DAY_S
+
+    def spans(self) -> Iterator[tuple[str, int, int]]:
+        """The windows that cover it, the newest first: label, days, when they end."""
+        ago = 0
+        for label, days in SPANS:
+            while self.days - ago >= days:
+                yield label, days, self.end_s - ago * DAY_S
+                ago += days
+
+    def day_ends(self) -> list[int]:
+        """When each day ends, the oldest first."""
+        return [self.end_s - ago * DAY_S for ago in range(self.days - 1, -1, -1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How one experience went for those it is told of, held to one target."""
+
+    stage: Stage
+    experience: Experience
+    share: Share
+    target: Decimal
+    segment: str | None = None
+
+    @property
+    def is_met(self) -> bool:
+        """Exactly, without rounding."""
+        return self.share.good >= self.target * self.share.n
+
+    @property
+    def is_surely_missed(self) -> bool:
+        """Below target beyond chance."""
+        return bool(wilson_lower(self.share.bad, self.share.n) > float(1 - self.target))
+
+    @property
+    def attainment(self) -> float:
+        """Quality against target; of something that was judged."""
+        found = self.share.attainment(self.target)
+        assert found is not None  # noqa: S101 - nothing else is judged
+        return found
+
+    @property
+    def budget_used(self) -> float | None:
+        """Of the failures that the target allows, 1 is all; None where it allows none."""
+        return self.share.bad / (self.share.n * float(1 - self.target)) if self.target < 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class StageFound:
+    """A stage. `days` are of its weakest experience, oldest first; `minutes` alerts fired, by severity."""
+
+    stage: Stage
+    is_heard: bool
+    """Whether it is counted at all, be it that nothing came."""
+    weakest: Judged | None
+    days: tuple[Share | None, ...]
+    minutes: Mapping[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Journeys that were over."""
+
+    goals: Share
+    visits: int
+    scored: int
+    all_good: int
+    weakest: tuple[tuple[str, int], ...]
+    """Stage and journeys whose weakest encounter was there, most first."""
+
+    @property
+    def over(self) -> int:
+        return self.goals.n + self.visits
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What customers or staff answered at a stage: NPS, or the share of good answers of another kind."""
+
+    stage: Stage
+    kind: str
+    n: int
+    figure: float | None
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True, slots=True)
+class Promised:
+    """Promises of a kind that fell due, of a partner or, without one, of all."""
+
+    kind: str
+    partner: str | None
+    due: int
+    kept: int
+    late: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What one stage handed over to another."""
+
+    sender: str
+    receiver: str
+    sent: int
+    received: int
+    lost: int
+    late: int
+    """Received after they were lost."""
+
+    @property
+    def known(self) -> int:
+        """Those of which it is known what has become of them."""
+        return self.received + self.lost - self.late
+
+
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """Journeys that went astray, where, and contacts."""
+
+    journeys: int | None
+    over: int
+    edge: tuple[str, str, int] | None
+    repeats: Share | None
+    """Good is a contact that is no repeat."""
+    noticed: Share | None
+    """Good is a journey gone wrong in which the company spoke first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """How a stage weighs on satisfaction, of those of which it can be told."""
+
+    stage: str
+    touchpoint: Touchpoint
+    lift: float
+    phi: float
+    share: float
+    """Of detractors, that there would not be, were the stage never bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What a stage says of itself, and what customers say, over the same journeys."""
+
+    stage: str
+    n: int
+    inside: int
+    """Fine by the stage's own word."""
+    outside: int
+    """Fine by the customer's."""
+    believed: int
+    """Fine inside, bad outside: the alarming ones."""
+
+    @property
+    def points(self) -> float:
+        """Understanding gap, -1 to 1; above 0 the stage thinks better of itself than customers do."""
+        return (self.inside - self.outside) / self.n
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The best and the worst channel or location of an experience."""
+
+    stage: Stage
+    experience: Experience
+    by: str
+    best: tuple[str, Share]
+    worst: tuple[str, Share]
+
+    @property
+    def points(self) -> float:
+        """How far they lie apart, 0 to 1."""
+        best, worst = self.best[1], self.worst[1]
+        return best.good / best.n - worst.good / worst.n
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """An alert of the period: how often it began in it, for how many minutes it fired."""
+
+    name: str
+    severity: str
+    stage: str
+    experience: str
+    times: int
+    minutes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Prometheus and the monitor saw of the period."""
+
+    days: int
+    """Days whose counts are known."""
+    pictured: int
+    """Days that single figures are known of."""
+    judged_s: int | None
+    """When rules were first evaluated, in Unix time; None when they never were."""
+    unjudged_minutes: int
+    """After that, minutes without."""
+    blind: Mapping[str, int]
+    """Minutes by cause."""
+    others: tuple[str, ...]
+    """Journeys that are measured there, if the one of the file is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Everything there is to tell. None is: nothing known."""
+
+    journey: Journey
+    period: Period
+    outcome: Outcome | None
+    answered: tuple[Answered, ...]
+    stages: tuple[StageFound, ...]
+    promises: tuple[Promised, ...] | None
+    worst_partner: Promised | None
+    handed_over: tuple[HandedOver, ...] | None
+    astray: Astray
+    weights: tuple[Weight, ...] | None
+    gaps: tuple[Gap, ...] | None
+    worst_segment: tuple[Judged, Judged] | None
+    """The worst served, and the best served of the same experience."""
+    spreads: tuple[Spread, ...]
+    alerts: tuple[Fired, ...] | None
+    seen: Seen

@@ -1,0 +1,192 @@
+"""Whole journeys are held to targets as stages are: they are a stage, what journeys count its experiences.
+
+So the limits, texts and suppressions of stages hold for journeys too. What takes the place of the segment is
+what tells one journey's trouble from another's: its segment, the partner, the change of channel.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Literal
+
+from monitor import metrics
+from monitor.journey import (
+    FOLLOW_UP,
+    WHOLE,
+    Edge,
+    Experience,
+    Journey,
+    Journeys,
+    PromiseKind,
+    Stage,
+)
+from monitor.journey_counters import (
+    GAP,
+    channel_moves,
+    edge_partners,
+    lived_stages,
+    promise_partners,
+)
+from monitor.metrics import Metric
+
+WholeName = Literal[
+    "JourneyDegraded", "PromisesOverdue", "HandoversLost", "CustomersLost", "UnderstandingGap"
+]
+"""Alerts on whole journeys."""
+
+GOAL = "goal"
+"""The experience that every journey file with journeys has, and the only one that pages."""
+
+BETWEEN = ">"
+"""Between two values that together take the place of the segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What is added, or taken away, of a metric: the series whose labels have these values."""
+
+    metric: Metric
+    labels: Mapping[str, str]
+    sign: Literal[1, -1] = 1
+
+    def taken_away(self) -> "Term":
+        """The same with the other sign."""
+        return replace(self, sign=-1)
+
+    def counts(self, metric: Metric, labels: Mapping[str, str]) -> int:
+        """What one more of a series adds to it: 1, -1 or, if it is none of these series, 0."""
+        return self.sign if metric == self.metric and self.labels.items() <= labels.items() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An experience of whole journeys: of `events`, `bad` were bad, by the values of the labels `by`."""
+
+    alert: WholeName
+    experience: Experience
+    owner: str
+    events: tuple[Term, ...]
+    bad: tuple[Term, ...]
+    by: tuple[str, ...]
+    groups: tuple[str, ...]
+    """Every value that takes the place of the segment; none where it is the segment itself."""
+    overdue: str = ""
+    """What the metric of what is overdue calls it, if it can be."""
+
+
+def watched(journey: Journey) -> tuple[Watched, ...]:
+    """All that whole journeys are held to, the goal first; nothing without journeys."""
+    rules = journey.journeys
+    return tuple(_watched(journey, rules)) if rules is not None else ()
+
+
+def whole(journey: Journey) -> Stage | None:
+    """The stage that whole journeys are, after all the others, whose trouble explains its own."""
+    rules = journey.journeys
+    if rules is None:
+        return None
+    lived = tuple(stage.name for stage in lived_stages(journey))
+    return Stage(
+        name=WHOLE,
+        title="Whole journeys",
+        kind="customer",
+        topic="",
+        partitions=None,
+        owner=rules.owner,
+        runbook=rules.runbook,
+        depends_on=lived,
+        outcomes=(),
+        partners=(),
+        locations=(),
+        reasons=tuple(stage.name for stage in journey.stages),
+        per_hour=None,
+        by_hour=(),
+        hours=(),
+        dedupe_ms=0,
+        experiences=tuple(one.experience for one in watched(journey)),
+    )
+
+
+def _watched(journey: Journey, rules: Journeys) -> Iterator[Watched]:
+    results = [Term(metrics.WINDOW_JOURNEYS, {"result": result}) for result in ("met", "missed")]
+    yield Watched(
+        "JourneyDegraded",
+        _experience(GOAL, "Journeys meet their goal", rules.target, rules.segment_targets),
+        rules.owner,
+        events=tuple(results),
+        bad=(results[1],),
+        by=("segment",),
+        groups=(),
+    )
+    for kind in rules.promises:
+        yield _promises(journey, kind)
+    for edge in rules.edges:
+        yield _hand_overs(journey, edge)
+    if rules.moves_target is not None:
+        yield Watched(
+            "CustomersLost",
+            _experience("moves", "Customers who change channel find a solution", rules.moves_target),
+            rules.owner,
+            events=(Term(metrics.WINDOW_MOVES, {}),),
+            bad=(Term(metrics.WINDOW_LOST, {}),),
+            by=("from_channel", "to_channel"),
+            groups=tuple(BETWEEN.join(move) for move in channel_moves(journey)),
+        )
+    if rules.understood_target is not None:
+        yield Watched(
+            "UnderstandingGap",
+            _experience(
+                "understood", "What is well by our own word is well for customers", rules.understood_target
+            ),
+            rules.owner,
+            events=tuple(Term(metrics.WINDOW_GAP, {"cell": cell}) for cell in GAP),
+            bad=(Term(metrics.WINDOW_GAP, {"cell": "ok_inside_bad_outside"}),),
+            by=("stage",),
+            groups=tuple(stage.name for stage in lived_stages(journey)),
+        )
+
+
+def _promises(journey: Journey, kind: PromiseKind) -> Watched:
+    due, kept = (
+        Term(metrics.WINDOW_PROMISES, {"kind": kind.name, "result": result}) for result in ("due", "kept")
+    )
+    title = "The unhappy are contacted in time" if kind.name == FOLLOW_UP else f"Promise {kind.name} is kept"
+    return Watched(
+        "PromisesOverdue",
+        _experience(f"promise_{kind.name}", title, kind.target),
+        journey.stage(kind.stage).owner,
+        events=(due,),
+        bad=(due, kept.taken_away()),
+        by=("partner",),
+        groups=promise_partners(journey)[kind.name],
+        overdue=f"promise/{kind.name}",
+    )
+
+
+def _hand_overs(journey: Journey, edge: Edge) -> Watched:
+    """Counted once it is known what has become of them: lost, or received and not lost before."""
+    about = {"sender": edge.sender, "receiver": edge.receiver}
+    received, lost, late = (
+        Term(metrics.WINDOW_HANDOFFS, {**about, "result": result}) for result in ("received", "lost", "late")
+    )
+    return Watched(
+        "HandoversLost",
+        _experience(
+            f"handoff_{edge.sender}_{edge.receiver}",
+            f"What {edge.sender} hands over reaches {edge.receiver}",
+            edge.target,
+        ),
+        journey.stage(edge.receiver).owner,
+        events=(received, lost, late.taken_away()),
+        bad=(lost,),
+        by=("partner",),
+        groups=edge_partners(journey, edge),
+        overdue=f"handoff/{edge.sender}/{edge.receiver}",
+    )
+
+
+def _experience(
+    name: str, title: str, target: Decimal, segment_targets: dict[str, Decimal] | None = None
+) -> Experience:
+    """One that journeys count, and no event is judged for."""
+    return Experience(name, title, (), (), (), target, segment_targets or {})

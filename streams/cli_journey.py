@@ -1,0 +1,187 @@
+"""The command `touchpoint journey`: one journey as the worker that keeps it knows it, for a person's eyes."""
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+import typer
+
+from streams import settings as settings_reader
+from streams.command import failed, read_settings, run
+from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.journey_lookup import Answer
+    from streams.terminal import Row
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
+
+
+def journey_command(
+    journey_id: Annotated[str, typer.Argument(metavar="ID", help="The `journey_id` of its events.")],
+    worker: Annotated[
+        str | None,
+        typer.Option(
+            help="Any worker, e.g. http://10.0.0.7:8080; TOUCHPOINT_ADVERTISED_URL or TOUCHPOINT_HTTP"
+            " unless set."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The worker's answer as it came.")] = False,
+) -> None:
+    """Show one journey: its steps, promises and hand-overs, what is next, and how fresh all this is.
+
+    Any worker answers for all. User and password or token are those of the settings.
+
+    Example: touchpoint journey j-81 --worker http://127.0.0.1:8080
+    """
+    from streams import journey_lookup
+
+    settings = read_settings()
+    url = _worker_url(settings, worker)
+
+    async def work(_: asyncio.Event) -> "Answer":
+        context = journey_lookup.client_ssl(settings)
+        return await journey_lookup.ask(url, journey_id, _credentials(settings), context)
+
+    answer = run(work)
+    said = _read(url, answer)
+    if as_json:
+        typer.echo(answer.body)
+        return
+    try:
+        _show(said)
+    except (AttributeError, KeyError, TypeError, ValueError):  # another version's, or none of ours
+        raise failed(f"{url} does not answer as this version of a worker does; see --json") from None
+
+
+def _worker_url(settings: Settings, given: str | None) -> str:
+    if given is not None:
+        try:
+            return settings_reader.worker_url(given)
+        except ValueError as error:
+            raise failed(f"--worker: {error}") from None
+    if settings.advertised_url is None and settings.http.endswith(":0"):
+        raise failed("TOUCHPOINT_HTTP names no port: say --worker")
+    from streams.journey_lookup import advertised_url
+
+    return advertised_url(settings, settings.http)
+
+
+def _credentials(settings: Settings) -> dict[str, str]:
+    if settings.http_token is not None:
+        return {"Authorization": f"Bearer {settings.http_token.reveal()}"}
+    if settings.http_password is not None:
+        shown = f"{settings.http_user}:{settings.http_password.reveal()}".encode()
+        return {"Authorization": f"Basic {base64.b64encode(shown).decode()}"}
+    return {}
+
+
+def _read(url: str, answer: "Answer") -> dict[str, Any]:
+    """The journey; any other answer ends the command."""
+    from streams.letters_shown import printable
+
+    if answer.status == 401:
+        given = "TOUCHPOINT_HTTP_TOKEN_FILE, or TOUCHPOINT_HTTP_USER and TOUCHPOINT_HTTP_PASSWORD_FILE"
+        raise failed(f"{url} refuses to answer (401): set {given} as the worker has them")
+    try:
+        said = orjson.loads(answer.body)
+        if answer.status == 200 and "journey_id" in said:
+            return said  # type: ignore[no-any-return] # as the worker writes it
+        problem = str(said["error"])
+    except (ValueError, TypeError, KeyError):
+        raise failed(f"{url} does not answer as a worker does ({answer.status})") from None
+    raise failed(f"{url}: {printable(problem)}")
+
+
+# -- in words --------------------------------------------------------------------------------------------
+
+STEP = ("stage", "outcome", "touchpoint", "channel", "partner", "reason")
+PROMISED = ("made", "due", "fulfilled")
+HANDED = ("sent", "due", "received")
+LOUD = ("overdue", "late")
+
+
+def _show(said: dict[str, Any]) -> None:
+    from streams.terminal import say, show_table
+
+    for line in _lines(said):
+        say(_text(line))
+    if said["steps"]:
+        show_table(("time", *STEP, "bad for"), map(_step, said["steps"]))
+    if said["promises"]:
+        show_table(("promise", "partner", *PROMISED, "state"), map(_promise, said["promises"]))
+    if said["handoffs"]:
+        show_table(("from", "to", "partner", *HANDED, "state"), map(_hand_over, said["handoffs"]))
+
+
+def _lines(said: dict[str, Any]) -> Iterator[str]:
+    stale = said["staleness"]
+    goal = f", goal {said['goal']}" if said["goal"] not in (None, "none") else ""
+    closed = f" since {_when(said['closed'])}, {said['result']}" if said["closed"] else ""
+    yield f"journey {said['journey_id']}: {said['state']}{closed}{goal}, kept by {said['worker']}"
+    if said["weakest"]:
+        yield f"weakest at {said['weakest']}: {said['score']:.0%} of what judges it was good"
+    if stale["last_step_age_s"] is not None:
+        yield f"last step {_span(stale['last_step_age_s'])} ago"
+    behind_s = stale["clock_behind_s"]
+    yield (
+        f"deadlines are judged as of {_span(behind_s)} ago"
+        if behind_s is not None
+        else "deadlines are not judged yet: not every source has been heard"
+    )
+    if stale["overdue"]:
+        yield "OVERDUE: see below"
+    if said["next"]:
+        yield f"next {_next(said['next'])}"
+    if said["ends"]:
+        yield f"ends by itself {_when(said['ends'])}, unless more comes"
+
+
+def _next(one: dict[str, Any]) -> str:
+    named = one["kind"] if one["what"] == "promise" else f"{one['from']} to {one['to']}"
+    partner = f" of {one['partner']}" if one["partner"] else ""
+    in_s = one["in_s"]
+    when = f"in {_span(in_s)}" if in_s >= 0 else f"{_span(-in_s)} ago"
+    return f"{one['what']} {named}{partner}, due {_when(one['due'])} ({when})"
+
+
+def _step(one: dict[str, Any]) -> "Row":
+    fields = (one[name] for name in STEP)
+    return _row(_when(one["time"]), *fields, ", ".join(one["bad_for"]), is_loud=one["bad_for"])
+
+
+def _promise(one: dict[str, Any]) -> "Row":
+    times = (_when(one[name]) for name in PROMISED)
+    return _row(one["kind"], one["partner"], *times, one["state"], is_loud=one["state"] in LOUD)
+
+
+def _hand_over(one: dict[str, Any]) -> "Row":
+    times = (_when(one[name]) for name in HANDED)
+    return _row(one["from"], one["to"], one["partner"], *times, one["state"], is_loud=one["state"] in LOUD)
+
+
+def _row(*cells: str | None, is_loud: object) -> "Row":
+    from streams.terminal import Row
+
+    return Row(tuple(map(_text, cells)), bool(is_loud))
+
+
+def _text(value: str | None) -> str:
+    """What a service wrote, with nothing in it that could move the cursor."""
+    from streams.letters_shown import printable
+
+    return printable(value or "")
+
+
+def _when(time: str | None) -> str:
+    """To the second: `2026-11-21 21:00:00Z`."""
+    return f"{time[:19].replace('T', ' ')}Z" if time else ""
+
+
+def _span(seconds: float) -> str:
+    for unit_s, unit in ((DAY_S, "days"), (HOUR_S, "hours"), (MINUTE_S, "minutes")):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} seconds"  # an event may be a little ahead of the clock

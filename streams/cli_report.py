@@ -1,0 +1,189 @@
+"""The command `touchpoint report`: asks Prometheus over HTTP, writes the digest."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+
+from monitor.errors import UserError
+from monitor.links import is_address
+from streams.clock import now_ms
+from streams.command import failed, read_journey, read_settings, run
+from streams.terminal import progress
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from monitor.report import Answers, Question, Sample
+
+ASKED_AT_ONCE = 4
+"""Prometheus answers 20 at a time unless set; boards and rules want to be answered too."""
+
+ANSWER_S = 120
+"""Prometheus gives up on a query after as long, unless set."""
+
+
+class PrometheusError(UserError):
+    """What is wrong with the answer, the address or the token."""
+
+
+def report(
+    prometheus: Annotated[str, typer.Option(help="Address of Prometheus.")] = "http://localhost:9090",
+    days: Annotated[int, typer.Option(min=1, max=90, help="How many times 24 hours, until now.")] = 7,
+    html: Annotated[Path | None, typer.Option(help="Write one page to read, print or mail.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write Markdown; to stdout without a file.")] = None,
+    token_file: Annotated[
+        Path | None, typer.Option("--prometheus-token-file", help="File with a bearer token for Prometheus.")
+    ] = None,
+    journey: Annotated[
+        Path | None, typer.Option("--journey", help="The journey file; that of the settings unless set.")
+    ] = None,
+) -> None:
+    """Write a digest of the last days that anyone reads in two minutes.
+
+    Example: touchpoint report --prometheus http://prometheus:9090 --html digest.html
+    """
+    from monitor.report import digest, questions
+    from monitor.report_found import Period
+    from monitor.report_html import html as page
+    from monitor.report_text import markdown as text
+    from monitor.report_words import document
+
+    settings = read_settings()
+    read = read_journey(journey or settings.journey)
+    if not is_address(prometheus) or urlsplit(prometheus).query:
+        raise failed("--prometheus: must be an http or https address")
+    if urlsplit(prometheus).username is not None:
+        raise failed("--prometheus: must hold no password, others see it; give --prometheus-token-file")
+    token = _token(token_file) if token_file is not None else None
+    now_s = now_ms() // 1000
+    period = Period(now_s - now_s % 60, days)
+    answers = run(lambda stop: _asked(prometheus, token, list(questions(period)), stop))
+    found = document(digest(read, period, answers))
+    try:
+        if html is not None:
+            html.write_text(page(found), encoding="utf-8")
+        if markdown is not None:
+            markdown.write_text(text(found), encoding="utf-8")
+    except OSError as error:
+        raise failed(f"{error.filename}: {error.strerror}") from None
+    if html is None and markdown is None:
+        sys.stdout.buffer.write(text(found).encode())
+        sys.stdout.flush()
+
+
+def _token(file: Path) -> str:
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise failed(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise failed(f"{file}: holds no bearer token") from None
+    if not token.isprintable() or not token or " " in token:
+        raise failed(f"{file}: holds no bearer token")
+    return token
+
+
+async def _asked(
+    prometheus: str, token: str | None, questions: "list[Question]", stop: asyncio.Event
+) -> "Answers":
+    """The answers of all questions; PrometheusError for the first that has none, or when told to stop."""
+    import aiohttp
+
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    timeout = aiohttp.ClientTimeout(total=None, sock_read=ANSWER_S + 5, sock_connect=10)
+    connector = aiohttp.TCPConnector(limit=ASKED_AT_ONCE)
+    with progress(len(questions)) as bar:
+        shown = bar.add_task("ask Prometheus")
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
+
+            async def ask(question: "Question") -> "list[Sample]":
+                samples = await _answer(session, prometheus, question, has_token=token is not None)
+                bar.advance(shown)
+                return samples
+
+            async def ask_all() -> "list[list[Sample]]":
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        asked = [group.create_task(ask(question)) for question in questions]
+                except ExceptionGroup as errors:  # what is wrong with one is wrong with all
+                    raise errors.exceptions[0] from None
+                return [one.result() for one in asked]
+
+            work, stopped = asyncio.create_task(ask_all()), asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():
+                    raise PrometheusError("stopped before Prometheus had answered")
+                return dict(zip(questions, await work, strict=True))
+            finally:
+                work.cancel()
+                stopped.cancel()
+                await asyncio.gather(work, stopped, return_exceptions=True)
+
+
+class _Series(msgspec.Struct):
+    metric: dict[str, str]
+    value: tuple[float, str]
+
+
+class _Data(msgspec.Struct):
+    result: list[_Series]
+
+
+class _Answer(msgspec.Struct):
+    """https://prometheus.io/docs/prometheus/latest/querying/api/"""
+
+    status: str
+    data: _Data | None = None
+    error: str = ""
+    warnings: list[str] = []
+
+
+async def _answer(
+    session: "aiohttp.ClientSession", prometheus: str, question: "Question", *, has_token: bool
+) -> "list[Sample]":
+    import aiohttp
+
+    from monitor.report import Sample
+
+    url = f"{prometheus.rstrip('/')}/api/v1/query"
+    form = {"query": question.expr, "time": str(question.at_s), "timeout": f"{ANSWER_S}s"}
+    try:
+        async with session.post(url, data=form, allow_redirects=False) as response:
+            status, location = response.status, response.headers.get("Location", "")
+            body = await response.read()
+    except TimeoutError:
+        raise PrometheusError(f"{prometheus}: gave no answer in time") from None
+    except aiohttp.ClientError as error:
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        number = getattr(cause, "errno", None) or 0
+        reason = os.strerror(number) if number > 0 else str(cause) or type(cause).__name__
+        raise PrometheusError(f"{prometheus}: cannot be reached: {_line(reason)}") from None
+    if status in (401, 403):
+        mend = "the token is not taken" if has_token else "--prometheus-token-file gives a token"
+        raise PrometheusError(f"{prometheus}: refuses access (HTTP {status}): {mend}")
+    if 300 <= status < 400:
+        raise PrometheusError(f"{prometheus}: leads on to {_line(location)}; use the address meant by that")
+    try:
+        answer = msgspec.json.decode(body, type=_Answer)
+        if answer.status == "error" and answer.error:
+            raise PrometheusError(f"{prometheus}: {_line(answer.error)}")
+        if answer.status != "success" or answer.data is None:
+            raise ValueError
+        samples = [Sample(one.metric, float(one.value[1])) for one in answer.data.result]
+    except (ValueError, msgspec.DecodeError):
+        raise PrometheusError(f"{prometheus}: is no Prometheus (HTTP {status} from {url})") from None
+    if answer.warnings:  # Thanos and others so say that a part of the answer is missing
+        raise PrometheusError(f"{prometheus}: answers in part only: {_line(answer.warnings[0])}")
+    return samples
+
+
+def _line(text: str) -> str:
+    """At most a line of what somebody else wrote."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]

@@ -1,0 +1,33 @@
+"""Fired and resolved alerts on their way to the topic of findings: taken by Kafka, or that is told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from monitor.journey import Journey
+from monitor.publisher import Publisher, PublishError
+from streams import topics
+from streams.pages import Share
+from streams.security import kafka_options
+from streams.settings import Settings
+
+
+@asynccontextmanager
+async def sharing(journey: Journey, settings: Settings) -> AsyncIterator[Share]:
+    """What publishes findings, for a with block; a UserError says why it cannot."""
+    async with topics.connected(settings) as admin:
+        await topics.ensure_one(admin, topics.findings_topic(journey), settings)
+        is_embedded = await topics.is_embedded(admin)
+    options = kafka_options(settings)
+    async with Publisher(settings.kafka, idempotent=not is_embedded, **options) as publisher:
+
+        async def share(value: bytes) -> None:
+            try:
+                async with asyncio.timeout(settings.kafka_timeout_s):  # whoever posts does not wait for ever
+                    await publisher.send(journey.findings_topic, None, value)
+                    await publisher.flush()
+            except TimeoutError:
+                taken_s = f"{settings.kafka_timeout_s:g}"
+                raise PublishError(f"Kafka did not take a finding within {taken_s} s") from None
+
+        yield share

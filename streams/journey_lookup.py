@@ -1,0 +1,172 @@
+"""One journey by its id, from the worker that keeps it: this one, or another that is asked, one hop away.
+
+Which one keeps it is what Faust's assignor told every member with the group's last assignment: partitions by
+the URL their owner says it answers at. What was passed on is never passed on again, so no request can go
+round in circles, however wrong two workers' views of the group are.
+"""
+
+import ipaddress
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from monitor.errors import UserError
+from monitor.journey_answer import journey_answer
+from streams.clock import now_ms
+from streams.security import CertificateError
+from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.app import App
+    from streams.journey_processor import JourneyProcessor
+
+FORWARDED = "Touchpoint-Forwarded"
+"""Header of a request that one worker passes on to another; who sends it gets no other worker's answer."""
+
+ASK_S = 5.0
+"""How long an answer may take. A worker under load gives one within 0.1 s; one that hangs gives none."""
+
+PASSED_ON = (200, 404, 503)
+"""What a worker answers about a journey. Anything else is not about the journey, but about the asking."""
+
+
+class NotAnsweredError(UserError):
+    """A worker that cannot be asked; one line."""
+
+
+class Answer(NamedTuple):
+    """An HTTP status and a body of JSON."""
+
+    status: int
+    body: bytes
+
+
+def _answer(status: int, error: str) -> Answer:
+    return Answer(status, orjson.dumps({"error": error}))
+
+
+class JourneyLookup:
+    """Answers for one worker. `app` is what it has of Faust, None until Kafka is reached."""
+
+    def __init__(self, settings: Settings, worker: str, app: Callable[[], "App | None"]) -> None:
+        self._worker = worker
+        self._app = app
+        self._context = client_ssl(settings)
+
+    async def look_up(self, journey_id: str, authorization: str | None, *, is_forwarded: bool) -> Answer:
+        """What is known of a journey; 404 when nothing is, 503 with the reason when nobody can be asked."""
+        app = self._app()
+        if app is None:
+            return _answer(503, "this worker has not reached Kafka yet")
+        journeys = app.journeys
+        if journeys is None:
+            return _answer(404, "the journey file has no `journeys`, so no journeys are kept")
+        if journeys.keeps(journey_id):
+            return self._from_here(journeys, journey_id)
+        if is_forwarded:
+            return _answer(503, "the worker that was asked does not keep this journey now: try again")
+        url = app.keeper_url(journeys.partition_of(journey_id))
+        if url is None:
+            return _answer(503, "no worker is known to keep this journey now: try again")
+        if url == app.url:
+            return _answer(503, _not_here(journeys))
+        if app.url.startswith("https:") and not url.startswith("https:"):
+            return _answer(503, f"{url} keeps this journey, but without TLS, as this worker asks nobody")
+        return await self._from_there(url, journey_id, authorization)
+
+    def _from_here(self, journeys: "JourneyProcessor", journey_id: str) -> Answer:
+        found = journeys.look_up(journey_id)
+        if found is None:
+            return _answer(404, "no such journey: none of its events was read, or it is long over")
+        said = journey_answer(journey_id, found.journey, journeys.rules, found.clock_ms, now_ms())
+        return Answer(200, orjson.dumps({"worker": self._worker, **said}))
+
+    async def _from_there(self, url: str, journey_id: str, authorization: str | None) -> Answer:
+        headers = {FORWARDED: "1"} | ({"Authorization": authorization} if authorization else {})
+        try:
+            answer = await ask(url, journey_id, headers, self._context)
+        except NotAnsweredError as error:
+            return _answer(503, f"the worker that keeps this journey cannot be asked: {error}")
+        if answer.status in PASSED_ON:
+            return answer
+        return _answer(503, f"the worker that keeps this journey, {url}, answered {answer.status}")
+
+
+def _not_here(journeys: "JourneyProcessor") -> str:
+    if journeys.owned is None:
+        return "this worker keeps the journey, and is recovering it or waits for the group: try again"
+    return (
+        "another worker keeps this journey and says it answers at this worker's address: each needs a"
+        " TOUCHPOINT_ADVERTISED_URL of its own"
+    )
+
+
+async def ask(url: str, journey_id: str, headers: Mapping[str, str], context: ssl.SSLContext) -> Answer:
+    """Ask the worker at a URL for a journey; NotAnsweredError when it gives no answer."""
+    path = URL(f"{url}/api/journeys/{quote(journey_id, safe='')}", encoded=True)
+    timeout = aiohttp.ClientTimeout(total=ASK_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            # A redirect would take the secret along.
+            session.get(path, headers=headers, ssl=context, allow_redirects=False) as response,
+        ):
+            return Answer(response.status, await response.read())
+    except TimeoutError:
+        raise NotAnsweredError(f"{url} has not answered within {ASK_S:g} s") from None
+    except aiohttp.ClientConnectorCertificateError as error:
+        why = getattr(error.certificate_error, "verify_message", "") or "it cannot be vouched for"
+        raise NotAnsweredError(f"{url} shows a certificate that is not trusted: {why}") from None
+    except aiohttp.ClientConnectorError as error:
+        raise NotAnsweredError(f"{url} cannot be reached: {_in_words(error.os_error)}") from None
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise NotAnsweredError(f"{url} does not answer as a worker does ({type(error).__name__})") from None
+
+
+def _in_words(error: OSError) -> str:
+    if error.errno is not None and error.errno > 0:  # else of looking up the name
+        return os.strerror(error.errno)
+    return error.strerror or type(error).__name__
+
+
+def client_ssl(settings: Settings) -> ssl.SSLContext:
+    """Whom to trust when asking a worker over TLS, host names checked; CertificateError names the file.
+
+    Unless a CA is set: the system's, and the certificate that this worker shows itself, which others of the
+    group may share.
+    """
+    try:
+        context = ssl.create_default_context(cafile=str(settings.http_ca) if settings.http_ca else None)
+        if settings.http_ca is None and settings.http_cert is not None:
+            context.load_verify_locations(settings.http_cert)
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    except (ssl.SSLError, OSError) as error:
+        file = settings.http_ca or settings.http_cert
+        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        raise CertificateError(f"{file}: holds no usable certificate ({reason})") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def advertised_url(settings: Settings, address: str) -> str:
+    """Where other workers reach the one that answers at this HOST:PORT."""
+    if settings.advertised_url is not None:
+        return settings.advertised_url
+    host, _, port = address.rpartition(":")
+    if _is_everywhere(host.strip("[]")):
+        host = socket.gethostname()
+    return f"{'https' if settings.http_cert else 'http'}://{host}:{port}"
+
+
+def _is_everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -1,0 +1,94 @@
+"""Findings: each change of an alert is published once, with the same id whoever posts it, or that is told."""
+
+import urllib.error
+from typing import Any
+
+import orjson
+import pytest
+
+from monitor.finding import encode, finding
+from monitor.journey import FINDINGS_TOPIC
+from tests.brokers import TansuNode, running
+from tests.pager import Pager
+from tests.polling import until
+from tests.test_worker import read_topic
+
+FIRING: dict[str, Any] = {
+    "status": "firing",
+    "startsAt": "2026-11-21T21:00:00Z",
+    "endsAt": "0001-01-01T00:00:00Z",
+    "labels": {"alertname": "StageDegraded", "stage": "store", "severity": "page", "owner": "store-managers"},
+    "annotations": {"summary": "Store: 9 of 30", "n": "30", "reason": "queue", "dashboard_url": "http://g/d/s"},
+}
+OVER = FIRING | {"status": "resolved", "endsAt": "2026-11-21T21:30:00Z"}
+
+
+def test_a_finding_says_what_of_whom_and_when() -> None:
+    """The labels people know, what the alert says, where to look; Grafana's name of the alert is its own."""
+    found = orjson.loads(encode(finding(FIRING)))
+    assert len(found.pop("id")) == 32
+    assert found == {
+        "time": "2026-11-21T21:00:00Z",
+        "alert": "StageDegraded",
+        "status": "fired",
+        "summary": "Store: 9 of 30",
+        "about": {"stage": "store", "severity": "page", "owner": "store-managers"},
+        "facts": {"n": "30", "reason": "queue"},
+        "links": {"dashboard": "http://g/d/s"},
+    }
+    labels = FIRING["labels"] | {"alertname": "StageDegraded page store", "touchpoint": "StageDegraded"}
+    assert finding(FIRING | {"labels": labels}).alert == "StageDegraded"
+
+
+def test_the_same_change_has_the_same_id() -> None:
+    """And another change, another alert or a relapse has another."""
+    again = FIRING | {"startsAt": "2026-11-21T22:00:00Z"}
+    other = FIRING | {"labels": FIRING["labels"] | {"stage": "delivery"}}
+    different = [finding(alert).id for alert in (FIRING, OVER, again, other)]
+    assert len(set(different)) == 4
+    assert finding(dict(FIRING)).id == different[0]
+    assert finding(OVER).time == "2026-11-21T21:30:00Z"
+
+
+@pytest.mark.parametrize("alert", [{}, {"labels": {}}, {"labels": 1, "annotations": {}, "status": "firing"}])
+def test_what_is_no_alert_is_none(alert: dict[str, Any]) -> None:
+    """The named errors, which the receiver answers with 400."""
+    with pytest.raises((KeyError, TypeError, AttributeError)):
+        finding(alert)
+
+
+def test_each_change_is_published_once() -> None:
+    """Fired and resolved, page and finding; what is posted again is not published again, a heartbeat never."""
+    with running(TansuNode()) as broker:
+        pager = Pager("--findings", KAFKA=broker.bootstrap)
+        try:
+            critical = FIRING | {"labels": {"alertname": "CriticalTouchpoint", "stage": "delivery"}}
+            for severity, alert in [("page", FIRING), ("page", FIRING), ("page", OVER), ("finding", critical)]:
+                pager.post(severity, alert)
+            pager.post("heartbeat", FIRING | {"labels": {"alertname": "Watchdog"}})
+        finally:
+            pager.stop()
+        found = [orjson.loads(record.value) for record in read_topic(broker.bootstrap, FINDINGS_TOPIC)]
+    assert [(one["alert"], one["status"]) for one in found] == [
+        ("StageDegraded", "fired"),
+        ("StageDegraded", "resolved"),
+        ("CriticalTouchpoint", "fired"),
+    ]
+
+
+def test_a_finding_that_kafka_does_not_take_ends_the_receiver() -> None:
+    """With one line; the answer makes Alertmanager post the change again, to whoever is started next."""
+    with running(TansuNode()) as broker:
+        pager = Pager("--findings", KAFKA=broker.bootstrap, KAFKA_TIMEOUT_S="1")
+        try:
+            broker.kill()
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                pager.post("page", FIRING)
+            assert refused.value.code == 503
+            refused.value.close()
+            until(lambda: pager.process.poll() is not None, "the receiver ends")
+            assert pager.process.returncode == 1
+            assert pager.lines[-1][1].startswith("touchpoint: ")
+            assert not any("Traceback" in line for _, line in pager.lines)
+        finally:
+            pager.stop()

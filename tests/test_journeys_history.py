@@ -1,0 +1,175 @@
+"""Journeys of history come to what a plain count of their events says, in whatever order these are read."""
+
+from collections import Counter
+from datetime import UTC, datetime
+from functools import cache
+from random import Random
+
+import orjson
+
+from monitor.backtest import backtest
+from monitor.event import Codec, Event
+from monitor.history import History, StageHistory
+from monitor.journey import WHOLE
+from monitor.journey_file import parse
+from monitor.journeys_history import JourneysHistory
+from monitor.judging import Judge
+from monitor.open_journey import KEEP_MS, Effect
+from monitor.panes import SHORT
+from monitor.simulator import SimulatedEvent, Simulator
+from monitor.steps import Step, step_of
+from monitor.whole import whole
+from streams.settings import SHIPPED_JOURNEY
+from tests.journey_truth import Truth
+
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
+START = 1_700_000_000_000 // SHORT.ms * SHORT.ms
+DAY = 86_400_000
+
+OVER = START + 60 * DAY
+"""All journeys are over by then: long after the last of them began."""
+
+
+@cache
+def published(journeys: int = 300) -> tuple[SimulatedEvent, ...]:
+    """All events of so many simulated customers."""
+    simulator = Simulator(CHAIR, seed=5, start_ms=START, rate=0.002)
+    known: set[str] = set()
+    found = []
+    for event in simulator.events():
+        if event.at_ms > START + 20 * DAY:
+            break
+        journey_id = orjson.loads(event.value).get("journey_id")
+        if journey_id is not None and (journey_id in known or len(known) < journeys):
+            known.add(journey_id)
+            found.append(event)
+    return tuple(found)
+
+
+def steps_of(events: tuple[SimulatedEvent, ...]) -> list[Step]:
+    """As `History` makes them."""
+    judges = {one.topic: (Codec(CHAIR, one), Judge(CHAIR, one)) for one in CHAIR.stages}
+    found = []
+    for number, simulated in enumerate(events):
+        codec, judge = judges[simulated.topic]
+        event = codec.decode(simulated.value)
+        assert isinstance(event, Event)
+        found.append(step_of(event, 0, number, judge.judge(event)))
+    return found
+
+
+def step(journey_id: str, at_ms: int, stage: str = "web_checkout", offset: int = 0) -> Step:
+    """A good encounter."""
+    return Step(journey_id, stage, 0, offset, at_ms, "ok", 1, ())
+
+
+def effects_of(steps: list[Step]) -> list[Effect]:
+    """What these steps add to."""
+    held = JourneysHistory(CHAIR)
+    for one in steps:
+        held.add(one)
+    return list(held.effects())
+
+
+def total(effects: list[Effect]) -> Counter[str]:
+    """Every counter."""
+    return Counter(name for effect in effects for name in effect.counters)
+
+
+def test_every_counter_is_what_a_plain_count_says() -> None:
+    """Once all simulated journeys are over, each counter equals that of the independent oracle."""
+    truth = Truth(CHAIR)
+    for event in published():
+        truth.add(event)
+    found = total(effects_of([*steps_of(published()), step("last", OVER)]))
+    assert truth.journeys == 300
+    assert found == truth.counters()
+    assert {name.split("/")[0] for name in found} >= {
+        "hit", "closed", "score", "weakest", "promise", "handoff", "moved", "critical", "gap",
+    }  # fmt: skip
+
+
+def test_order_does_not_matter() -> None:
+    """Steps in any order add to the same counters at the same times."""
+    steps = [*steps_of(published(60)), step("last", OVER)]
+    mixed = steps.copy()
+    Random(1).shuffle(mixed)
+    assert sorted(effects_of(mixed)) == sorted(effects_of(steps))
+
+
+def test_what_is_under_way_stays_so() -> None:
+    """Time goes no further than the last step of any journey."""
+    quiet_ms = CHAIR.journeys.quiet_ms if CHAIR.journeys is not None else 0
+    assert not effects_of([step("a", START)])
+    assert not effects_of([step("a", START), step("b", START + quiet_ms - 1, offset=1)])
+    over = effects_of([step("a", START), step("b", START + quiet_ms, offset=1)])
+    assert {effect.at_ms for effect in over} == {START + quiet_ms}
+    assert total(over)["closed/missed/other"] == 1
+
+
+def test_an_id_that_comes_again_is_a_new_journey() -> None:
+    """A step soon after the end of its journey is late; one more than an hour later begins another."""
+    assert CHAIR.journeys is not None
+    over_ms = START + CHAIR.journeys.quiet_ms
+    for again_ms, journeys in ((over_ms + KEEP_MS, 1), (over_ms + KEEP_MS + 1, 2)):
+        steps = [step("a", START), step("a", again_ms, offset=1), step("last", OVER, offset=2)]
+        assert total(effects_of(steps))["closed/missed/other"] == journeys
+
+
+def test_nothing_comes_of_nothing() -> None:
+    """Without a step there is no effect."""
+    assert effects_of([]) == []
+
+
+def line(at_ms: int, stage: str, **more: object) -> bytes:
+    """A line of a history file."""
+    time = datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
+    return orjson.dumps({"id": f"{stage}-{at_ms}", "time": time, "stage": stage, "outcome": "ok"} | more)
+
+
+def test_a_history_counts_journeys_at_its_end() -> None:
+    """Events without a journey are counted at once, whole journeys when all lines are read, and only once."""
+    history = History(CHAIR)
+    history.add_line(line(START, "web_checkout", journey_id="a"))
+    history.add_line(line(START + 1, "web_checkout"))
+    history.add_line(line(OVER, "web_checkout", journey_id="last"))
+    assert history.stages[WHOLE].span() is None
+    history.end()
+    history.end()
+    assert CHAIR.journeys is not None
+    over = (START + CHAIR.journeys.quiet_ms) // SHORT.ms
+    held = history.stages[WHOLE]
+    assert held.span() == (over, over)
+    assert held.events_between(over, over + 1) == 1
+    assert held.table(over, over + 1)[held.bad["goal", "other"], 0] == 1
+
+
+def test_what_adds_up_to_nothing_is_no_event() -> None:
+    """A hand-over that comes after it was called lost is received, and late: neither good nor bad. A history
+    that ends, or consists, of such a one has no crash and no event there."""
+    stage = whole(CHAIR)
+    assert stage is not None
+    about = "handoff/warehouse/delivery/postnord"
+    received = (f"{about}/received", f"{about}/late")
+    for counted in ((received,), ((received[0],), (received[1],))):
+        held = StageHistory(CHAIR, stage)
+        for counters in counted:
+            held.add(counters, OVER)
+        assert held.span() is None
+        held.add(("closed/met/new",), START)
+        assert held.span() == (START // SHORT.ms, START // SHORT.ms)
+
+
+def test_a_lost_hand_over_that_comes_late_is_judged() -> None:
+    """A whole history whose last hour holds nothing but such a one is judged like any other."""
+    history = History(CHAIR)
+    handed = {"id": "h", "from": "warehouse", "to": "delivery"}
+    history.add_line(line(START, "warehouse", journey_id="a", handoff=handed))
+    history.add_line(line(START + 6 * DAY, "delivery", journey_id="a", handoff=handed, outcome="failed"))
+    history.end()
+    held = history.stages[WHOLE]
+    cell = "handoff_warehouse_delivery", "none"
+    lost = (START + 5 * DAY) // SHORT.ms
+    assert held.span() == (lost, lost)
+    assert held.table(lost, lost + 1)[[held.good[cell], held.bad[cell]], 0].tolist() == [0, 1]
+    assert not [one for one in backtest(CHAIR, history).fired if one.key.stage == WHOLE]
