@@ -186,14 +186,16 @@ def alerts_of(journey: Journey, spans: Mapping[str, StageSpan]) -> Iterator[tupl
             loud = silence_severity(span.stage)
             yield Key("StageSilent", loud, name), held_on(span.silent & ~explained, HOLD[loud])[BEFORE:]
         explained |= span.silent
+        paging = np.zeros_like(span.silent)
         for severity in severities(span.stage):
             if severity == "page":
                 paging = held_on(span.degraded("page") & ~explained, HOLD["page"])
                 yield Key(names.get(GOAL, "StageDegraded"), "page", name), paging[BEFORE:]
-                explained |= paging  # a ticket waits for the page
                 continue
             for one in span.stage.experiences:
                 reason = span.degraded("ticket", experience=one.name) & ~explained
+                if name != WHOLE or one.name == GOAL:
+                    reason &= ~paging  # a ticket waits for the page
                 alert = names.get(one.name, "StageDegraded")
                 yield Key(alert, "ticket", name, one.name), held_on(reason, HOLD["ticket"])[BEFORE:]
 

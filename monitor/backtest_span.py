@@ -94,6 +94,8 @@ class StageSpan:
         self.crossed: dict[tuple[str, Severity, str], Mask] = {}
         self._judge([rule for rule in rules if rule.stage.name == stage.name])
         self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs
+        # What pages only because the stage is critical goes on for days, and explains nothing.
+        self._drags = self.degraded("page", segment=ALL)
         self._raise()
         self.silent = np.zeros(len(self._at), dtype=bool) if stage.name == WHOLE else self._silent()
 
@@ -108,7 +110,7 @@ class StageSpan:
 
     def trouble(self) -> Mask:
         """Whether the stage explains the trouble of those that depend on it."""
-        return held_on(self.silent | self.degraded("page", segment=ALL), EXPLAINS)
+        return held_on(self.silent | self._drags, EXPLAINS)
 
     def degraded(
         self, severity: Severity, *, experience: str | None = None, segment: str | None = None

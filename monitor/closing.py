@@ -36,7 +36,7 @@ def is_unhappy(step: Step) -> bool:
 
 
 def closing_counters(journey: Journey, steps: Sequence[Step], segment: str) -> list[str]:
-    """Names of the counters a closed journey adds 1 to; the first says the result, others may come more than once."""
+    """Names of the counters a closed journey adds 1 to, the one of its result first; one may come twice."""
     rules = journey.journeys
     assert rules is not None  # noqa: S101 - without rules no journey is kept
     met = any(matches(rules.goal, step) for step in steps)

@@ -145,6 +145,10 @@ def page_limits(target: Decimal) -> tuple[Limit, ...]:
     return (*fast_limits(target), *budget_limits(target))
 
 
+PAGE_WINDOWS = tuple(limit.window for limit in page_limits(PAGES[0][0]))
+"""The windows in which a stage can be so bad that it pages; the strictest targets use them all."""
+
+
 @cache
 def ticket_limits(target: Decimal) -> tuple[Limit, ...]:
     """What must be mended in working hours; the last are for what is too quiet for any other limit."""

@@ -11,7 +11,7 @@ from decimal import Decimal
 from monitor import critical, metrics
 from monitor.journey import ALL, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.journey_counters import CRITICAL
-from monitor.limits import FAST_Z, Limit
+from monitor.limits import FAST_Z, PAGE_WINDOWS, Limit
 from monitor.measures import Z
 from monitor.rules import (
     EXPLAINS_S,
@@ -217,7 +217,8 @@ def _reason(stage: Stage, severity: Severity) -> str:
     if stage.name != WHOLE:
         reason += f"\nunless on () {select(metrics.SILENT, stage=stage.name)}"
     if severity == "ticket":
-        reason += f"\nunless on () {select(metrics.WORST, stage=stage.name, severity='page')}"
+        of = "experience" if stage.name == WHOLE else ""
+        reason += f"\nunless on ({of}) {select(metrics.WORST, stage=stage.name, severity='page')}"
     return reason
 
 
@@ -314,11 +315,13 @@ def silent(stage: Stage) -> str:
 
 
 def _troubles(journey: Journey) -> Iterator[Recording]:
-    """Something for each stage that pages, whether or not the page is suppressed."""
+    """Something for each stage that pages, whether or not the page is suppressed. What pages only because the
+    stage is critical goes on for days, and explains nothing."""
     for stage in journey.stages:
         if silence_severity(stage) != "page":
             continue
-        bad = lately(select(metrics.DEGRADED, stage=stage.name, segment=ALL, severity="page"), EXPLAINS_S)
+        about: dict[str, Values] = {"stage": stage.name, "segment": ALL, "severity": "page"}
+        bad = lately(select(metrics.DEGRADED, **about, window=PAGE_WINDOWS), EXPLAINS_S)
         quiet = lately(select(metrics.SILENT, stage=stage.name), EXPLAINS_S)
         yield Recording(metrics.TROUBLE, f"count by (stage) ({bad} or {quiet})", {"stage": stage.name})
 

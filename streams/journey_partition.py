@@ -214,11 +214,11 @@ class JourneyPartition:
             if self._ahead.get(step.journey_id, -1) >= offset:
                 continue
             kept = self._find(step.journey_id)
-            if kept is None:
+            if kept is None or self._is_forgettable(kept):
                 if step.at_ms < self.clock_ms - KEEP_MS:
                     late += 1
                     continue
-                kept = Kept(OpenJourney([], [], []), [])
+                kept = Kept(OpenJourney([], [], []), [] if kept is None else kept.made)
                 self.open += 1
             effects = self._rules.take(kept.journey, step)
             if effects is None:
@@ -279,6 +279,11 @@ class JourneyPartition:
             self._wake(journey_id, self.clock_ms)
         return made
 
+    def _is_forgettable(self, kept: Kept) -> bool:
+        """Whether a journey counts as unknown, still kept or not: when it is written changes no count."""
+        closed_ms = kept.journey.closed_ms
+        return closed_ms is not None and closed_ms + KEEP_MS < SHORT.start_of(self.clock_ms)
+
     def _next_ms(self, kept: Kept) -> int:
         """When time changes it next; what is over is forgotten one day."""
         if kept.journey.closed_ms is not None:
@@ -334,8 +339,8 @@ class JourneyPartition:
     def take_changes(self) -> tuple[list[PaneRecord], list[PaneRecord]]:
         """Records of all that has changed since the last call, and the clock record to be written after.
 
-        A clock record also when only marks have come: a successor that lacked them would have things fall due at
-        other offsets than those at which panes may already hold them.
+        A clock record also when only marks have come: a successor that lacked them would have things fall due
+        at other offsets than those at which panes may already hold them.
         """
         records = self.panes.take_changes()
         epoch = self.panes.epoch

@@ -55,7 +55,7 @@ def test_demo_counts_what_it_publishes_and_ends_by_itself() -> None:
 
 def test_a_fault_degrades_its_stage_and_no_other() -> None:
     """A payment failure shows as a degraded web checkout; everything else stays good."""
-    done = touchpoint("demo", "--for", "26", "--http", "127.0.0.1:0", "--fault", "checkout-payment-failure@5")
+    done = touchpoint("demo", "--for", "40", "--http", "127.0.0.1:0", "--fault", "checkout-payment-failure@5")
     assert done.returncode == 0, done.stderr
     summary = orjson.loads(done.stdout.splitlines()[-1])
     states = {name: stage["state"] for name, stage in summary["stages"].items()}

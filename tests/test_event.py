@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.event import AHEAD_MS, MAX_BYTES, Codec, Event, Reason, Refused, epoch_ms, refuse_personal_data
@@ -415,7 +415,6 @@ def test_milliseconds_enclose_the_time(time: datetime) -> None:
 
 # Properties, without a deadline: a busy machine is no failure.
 
-unhurried = settings(deadline=None)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -450,7 +449,6 @@ def holds(value: bytes | None, headers: Headers) -> Event | Refused:
     return result
 
 
-@unhurried
 @given(st.none() | st.binary() | st.text().map(str.encode), ANY_HEADERS)
 @example(PREFIX, [])
 @example(body(), [("ce_specversion", None), ("ce_id", b"\xff"), ("ce_time", b'"')])
@@ -459,14 +457,12 @@ def test_any_bytes_with_any_headers(value: bytes | None, headers: Headers) -> No
     holds(value, headers)
 
 
-@unhurried
 @given(JSON | SHAPED, ANY_HEADERS, st.booleans())
 def test_any_json(value: Any, headers: Headers, prefixed: bool) -> None:
     """Any JSON value, also one shaped almost like an event, gives an event or a named refusal."""
     holds((PREFIX if prefixed else b"") + json.dumps(value).encode(), headers)
 
 
-@unhurried
 @given(st.data(), st.sampled_from([json.dumps(FULL).encode(), envelope(id="e", data=FULL)]), ANY_HEADERS)
 def test_mutations_of_a_valid_event(draw: st.DataObject, value: bytes, headers: Headers) -> None:
     """A valid event with bytes flipped, cut off, dropped or put in never raises."""
@@ -530,7 +526,6 @@ def same(decoded: Any, sent: Any) -> bool:
     return bool(decoded == sent)
 
 
-@unhurried
 @given(EVENTS, st.sampled_from(["plain", "structured", "base64", "binary", "prefix"]))
 def test_a_valid_event_decodes_to_its_values(sent: dict[str, Any], framing: str) -> None:
     """Whatever a valid event says is what the decoded event says, in every framing."""
@@ -628,7 +623,6 @@ def test_only_the_customer_is_looked_at() -> None:
     assert isinstance(holds(body(id="040-123 4567", case_id="+358401234567"), []), Event)
 
 
-@unhurried
 @given(IDS)
 def test_any_customer_ref(customer_ref: str) -> None:
     """Any text passes or is refused by name."""

@@ -6,7 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.journey import Journey
@@ -28,7 +28,6 @@ stages:
 """
 
 
-unhurried = settings(deadline=None)
 """A busy machine is no failure."""
 
 
@@ -342,7 +341,6 @@ def test_reserved_names_are_errors(key: str, name: str) -> None:
     assert errors_of(f"{text}{key}: [{name}]")[-1].endswith(f"{key}[0]: `{name}` is reserved")
 
 
-@unhurried
 @given(st.integers(1, 10**12 - 1), st.integers(0, 3))
 def test_targets_stay_exact(digits: int, zeros: int) -> None:
     """Whatever is written between 0 and 1 comes out digit for digit."""
@@ -435,7 +433,6 @@ TREES = st.recursive(
 )
 
 
-@unhurried
 @given(st.text() | YAML_LIKE)
 @example("")
 @example("\ufeff")
@@ -446,14 +443,12 @@ def test_any_text(text: str) -> None:
     holds(text)
 
 
-@unhurried
 @given(TREES)
 def test_any_tree_of_the_words_of_the_file(text: str) -> None:
     """The file's own words in any arrangement parse or raise `JourneyFileError`."""
     holds(text)
 
 
-@unhurried
 @given(st.integers(0, 2**32), st.sampled_from([SMALLEST, SHIPPED]), WORDS | TREES | YAML_LIKE)
 def test_any_slip_in_a_good_file(seed: int, text: str, slip: str) -> None:
     """A good file with a word replaced and a line lost, repeated or indented does the same."""

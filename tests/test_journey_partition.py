@@ -307,3 +307,69 @@ def test_what_is_overdue_is_known_to_its_successor() -> None:
     assert heir.overdue == expected
     assert heir.open == 1
     assert heir.clock_ms == partition.clock_ms
+
+
+STORE = frozenset([("store", 0)])
+STORE_AT = START - START % LONG.ms
+
+
+def in_store(mark_ms: int, *visits: tuple[str, int, int, tuple[str, ...]]) -> Steps:
+    """A record of visits: whose, read at which offset, when, bad for what."""
+    steps = (Step(who, "store", 0, offset, at_ms, "ok", 1, bad) for who, offset, at_ms, bad in visits)
+    return Steps("store", 0, mark_ms, tuple(steps))
+
+
+def keeper(changelog: Changelog, generation: int) -> JourneyPartition:
+    """An owner who hears of the store only."""
+    partition = JourneyPartition(RULES, STORE, HORIZON)
+    for record in changelog.compacted():
+        partition.restore(record)
+    asyncio.run(partition.own(generation, lambda: True))
+    return partition
+
+
+def test_an_older_timer_makes_nothing_due_earlier() -> None:
+    """A successor looks at a journey at a moment its predecessor did not; panes that both write agree."""
+    end_ms = STORE_AT + 3 * DAY
+    records = [
+        in_store(STORE_AT, ("j", 1, STORE_AT, ())),
+        in_store(STORE_AT + DAY, ("j", 2, STORE_AT + DAY, ())),
+        in_store(STORE_AT + 2 * DAY + 20_000),
+        in_store(end_ms - 1000),
+        in_store(end_ms + 3_000, ("k", 3, end_ms + 2_000, ("service",))),
+        in_store(end_ms + 30_000),
+        in_store(end_ms + 20 * DAY),
+    ]
+    alone, first, changelog = keeper(Changelog(), 1), keeper(Changelog(), 1), Changelog()
+    for offset, record in enumerate(records):
+        fold(alone, offset, record)
+        if offset < 5:
+            fold(first, offset, record)
+        if offset in (1, 3):
+            for lists in flush(first):
+                changelog.write(lists)
+    changelog.write([one for one in next(flush(first)) if not one.key.startswith(b"j:")])  # then it dies
+    second = keeper(changelog, 2)
+    for offset, record in enumerate(records[4:], 4):
+        fold(second, offset, record)
+    assert totals(second) == totals(alone)
+
+
+def test_when_what_is_over_is_written_changes_no_count() -> None:
+    """The clock jumps by more than the hour for which an end is known; the journey opens anew all the same."""
+    over_ms = STORE_AT + 2 * DAY
+    records = [
+        in_store(STORE_AT, ("j", 1, STORE_AT, ())),
+        in_store(over_ms + 2 * HOUR),
+        in_store(over_ms + 2 * HOUR + 20_000),
+        in_store(over_ms + 2 * HOUR + 20_001, ("j", 2, over_ms + 2 * HOUR + 19_000, ())),
+        in_store(over_ms + 20 * DAY),
+        in_store(over_ms + 20 * DAY + 60_000),
+    ]
+    rarely, often = keeper(Changelog(), 1), keeper(Changelog(), 1)
+    for offset, record in enumerate(records):
+        fold(rarely, offset, record)
+        fold(often, offset, record)
+        list(flush(often))
+    assert totals(rarely) == totals(often)
+    assert totals(often)["closed/visit/other"] == 2

@@ -667,7 +667,7 @@ def happen(events: list[Positioned], happenings: Iterable[Happening]) -> None:
     cluster.finish()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     sources(st.sampled_from(AGES), most=12),
     st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2), st.integers(0, 5)), max_size=60),

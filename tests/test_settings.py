@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.journey_file import parse
@@ -209,7 +209,6 @@ def test_every_setting_is_described() -> None:
     assert ("TOUCHPOINT_JOURNEY", "shipped") in [(name, default) for name, default, _ in describe()]
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([variable(name) for name in NAMES]) | st.text().map("TOUCHPOINT_".__add__),

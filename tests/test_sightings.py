@@ -4,13 +4,12 @@ import itertools
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams import sightings as sightings_module
 from streams.sightings import CHUNKS, Sightings
 
-unhurried = settings(deadline=None)
 """A busy machine is no failure."""
 
 
@@ -64,7 +63,6 @@ def see(sightings: Sightings, records: list[Record]) -> list[bool]:
     )
 
 
-@unhurried
 @given(st.data(), logs(), st.sampled_from([1, 3, 20]), st.sampled_from([1, 8, 2**18]))
 def test_every_way_of_reading_gives_the_verdicts_of_the_log(
     data: st.DataObject, log: Log, tail: int, chunk_ids: int
@@ -85,7 +83,6 @@ def test_every_way_of_reading_gives_the_verdicts_of_the_log(
                 at, rewinds = back, rewinds - 1
 
 
-@unhurried
 @given(logs(), st.integers(0, 149))
 def test_what_was_read_back_is_enough(log: Log, number: int) -> None:
     """Begun at the first record that is at most the time older than the one read last, verdicts are the same.

@@ -545,7 +545,7 @@ def condition(field: str) -> st.SearchStrategy[object]:
     also=CONDITIONS.filter(bool),
     lists=st.booleans(),
 )
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60, derandomize=True)
 def test_no_journey_file_makes_it_fail(
     names: tuple[str, ...], kind: str, judges: object, good: object, also: object, lists: bool
 ) -> None:

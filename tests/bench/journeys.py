@@ -149,7 +149,7 @@ def _workers(rounds: int) -> None:
     steps = sum(b'"journey_id"' in one.value for one in events)
     shipped = SHIPPED_JOURNEY.read_text()
     texts = {"with": shipped, "without": re.sub(r"(?m)^journeys:\n((  .*)?\n)*", "", shipped)}
-    found: dict[str, list[float]] = {kind: [] for kind in texts}
+    found: dict[str, list[dict[str, float]]] = {kind: [] for kind in texts}
     with tempfile.TemporaryDirectory() as directory:
         for _ in range(rounds):
             for kind, text in texts.items():
@@ -157,15 +157,18 @@ def _workers(rounds: int) -> None:
                 file.write_text(text)
                 assert (parse(text).journeys is None) == (kind == "without")
                 said = _worker_round(file, events, steps if kind == "with" else 0, directory)
-                found[kind].append(said["events_per_s"])
-                print(f"journeys {kind:7} {said['events_per_s']:9,.0f} events/s  "
-                      f"{said['peak_mb']:4.0f} MB peak", flush=True)  # fmt: skip
-    without, with_journeys = (statistics.median(found[kind]) for kind in ("without", "with"))
-    print(
-        f"{len(events):,} events, {steps:,} of them steps: median without journeys {without:,.0f}, with "
-        f"{with_journeys:,.0f} events/s: {with_journeys / without:.2f} times",
-        flush=True,
-    )
+                found[kind].append(said)
+                print(f"journeys {kind:7} {said['events_per_s']:9,.0f} events/s  {said['cpu_us']:4.0f} µs of "
+                      f"CPU each  {said['peak_mb']:4.0f} MB peak", flush=True)  # fmt: skip
+    for what, unit in (("events_per_s", "events/s"), ("cpu_us", "µs of CPU each")):
+        without, with_journeys = (
+            statistics.median(one[what] for one in found[kind]) for kind in ("without", "with")
+        )
+        print(
+            f"{len(events):,} events, {steps:,} of them steps: median without journeys {without:,.0f} "
+            f"{unit}, with {with_journeys:,.0f}: {with_journeys / without:.2f} times",
+            flush=True,
+        )
 
 
 def _worker_round(file: Path, events: Sequence[SimulatedEvent], steps: int, directory: str) -> dict[str, Any]:
@@ -208,13 +211,13 @@ async def _work(settings: Settings, events: int, steps: int) -> None:
 
     while not counted() and not running.done():
         await asyncio.sleep(TICK_S)
-    began, first = time.perf_counter(), counted()
+    began, began_cpu_s, first = time.perf_counter(), time.process_time(), counted()
     while counted() < events or taken() < steps or any(one.unwritten for one in processors):
         assert not running.done()
         await asyncio.sleep(TICK_S)
-    seconds = time.perf_counter() - began
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu_s
     assert (counted(), taken()) == (events, steps)
-    tell(events - first, seconds)
+    tell(events - first, seconds, cpu_us=1e6 * cpu_s / (events - first))
     stop.set()
     await running
 
