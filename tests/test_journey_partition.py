@@ -356,7 +356,7 @@ def test_an_older_timer_makes_nothing_due_earlier() -> None:
 
 
 def test_when_what_is_over_is_written_changes_no_count() -> None:
-    """The clock jumps by more than the hour for which an end is known; the journey opens anew all the same."""
+    """The clock jumps by more than the hour for which an end is known; then the journey opens anew."""
     over_ms = STORE_AT + 2 * DAY
     records = [
         in_store(STORE_AT, ("j", 1, STORE_AT, ())),
