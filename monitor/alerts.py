@@ -1,27 +1,16 @@
-"""The alerts of a journey, in no product's format: name, expression, labels, texts with named facts.
+"""The alerts of a journey, one by one, in no product's format."""
 
-A text names its facts in braces: `{bad} of {n}`. What a fact is stands beside it as PromQL; each format fills
-it in its own way, and `backtest` fills it from history.
-"""
-
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 from monitor import links, metrics
+from monitor.alert import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
 from monitor.journey import WHOLE, Experience, Journey, Journeys, Stage
 from monitor.promql import UNJUDGED, Values, held, number, select
 from monitor.rules import LAG_S, Severity, judged, pages_for, severities, silence_severity
 from monitor.whole import Watched, WholeName, watched
-
-Name = (
-    WholeName
-    | Literal[
-        "StageDegraded", "StageSilent", "MonitorBlind", "DeadLettersRising", "Watchdog", "CriticalTouchpoint"
-    ]
-)
 
 BLIND_FOR_S = 60
 """While partitions move to another worker nobody counts for some seconds, up to a minute with many."""
@@ -30,72 +19,6 @@ LETTERS_WINDOW = "10m"
 LETTERS_LEAST = 10
 LETTERS_SHARE = "0.01"
 """A service that sends one bad record in a hundred, and more than a handful."""
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a query of one series for each alert gives: `text`, in which `{value}` is its value, shown as a
-    count, share or age, and `{label}` its label of that name. Without a series it is `otherwise`."""
-
-    expr: str
-    value: Literal["count", "share", "age"] = "count"
-    label: str = ""
-    text: str = "{value}"
-    otherwise: str = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """One of the alert's labels."""
-
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A text by the alert's labels: the first of `texts` all of whose pairs of label and value are so."""
-
-    texts: tuple[tuple[Mapping[str, str], str], ...]
-
-    def of(self, labels: Mapping[str, str]) -> str:
-        """The text for an alert with these labels."""
-        return next(text for pairs, text in self.texts if pairs.items() <= labels.items())
-
-
-Fact = Asked | Own | Chosen
-
-Facts = Callable[[Values], dict[str, Fact]]
-"""What texts name, of these stages: a template that is filled for each alert asks for its stage alone, a
-query made once for all alerts of a rule asks for any."""
-
-
-def _of_its_stage(facts: Mapping[str, Fact]) -> Facts:
-    """Facts of an alert that has one stage, or none."""
-    return lambda _stage: dict(facts)
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One rule that alerts. `expr` has a series for each thing that is wrong, above 0, and else none."""
-
-    name: Name
-    expr: str
-    labels: dict[str, str]
-    annotations: dict[str, str]
-    facts: Facts = field(default=_of_its_stage({}))
-    for_s: int = 0
-    board: str = links.STAGE_BOARD
-
-    @property
-    def title(self) -> str:
-        """A name of its own: name, severity and what it is about."""
-        about = [self.labels[key] for key in ("stage", "experience") if key in self.labels]
-        return " ".join([self.name, self.labels["severity"], *about])
-
-    @property
-    def uid(self) -> str:
-        """At most 40 characters, the same as long as the title is."""
-        return f"touchpoint-{hashlib.sha256(self.title.encode()).hexdigest()[:24]}"
 
 
 def alerts(journey: Journey) -> Iterator[Alert]:
@@ -168,7 +91,7 @@ def _degraded(
             "target": "{target}", "reason": "{reason}", "hits": "{hits}", "change": "{change}",
             **_links(journey, stage, "StageDegraded"),
         },
-        _of_its_stage(
+        of_its_stage(
             _degraded_facts(journey, about, experiences)
             | {"hits": Asked(select(metrics.WORST_SEGMENT, **about), label="hits", text="{label}")}
             | _journey_facts(journey, stage)
@@ -245,7 +168,7 @@ def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Wat
             "runbook_url": literal(stage.runbook or links.runbook(journey, one.alert)),
             "alert_runbook_url": literal(links.runbook(journey, one.alert)),
         },
-        _of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _overdue_facts(stage, one)),
+        of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _overdue_facts(stage, one)),
         board=links.CUSTOMERS_BOARD,
     )  # fmt: skip
 
@@ -357,7 +280,7 @@ def _silent(journey: Journey, stage: Stage) -> Alert:
             "n": "0", "expected": "{expected}", "window": "{window}", "change": "{change}",
             **_links(journey, stage, "StageSilent"),
         },
-        _of_its_stage({
+        of_its_stage({
             "expected": Asked(f"-{shortest}"),
             "window": Asked(shortest, label="window", text="{label}"),
             "last": Asked(f"time() - {last}", "age"),
@@ -389,7 +312,7 @@ def _dead_letters(journey: Journey, stage: Stage) -> Alert:
             "n": "{n}", "reason": "{reason}",
             **_links(journey, stage, "DeadLettersRising"),
         },
-        _of_its_stage({
+        of_its_stage({
             "n": Asked(_of_stage(letters, stage)),
             "read": Asked(_of_stage(records, stage)),
             "reason": Asked(_of_stage(f"topk(1, {reasons} > 0)", stage), label="reason", text="{label}"),

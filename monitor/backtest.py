@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monitor.alerts import Chosen, Name, alerts
+from monitor.alert import Chosen, Name
+from monitor.alerts import alerts
 from monitor.backtest_span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
 from monitor.history import History, StageHistory
 from monitor.journey import ALL, WHOLE, Journey

@@ -6,7 +6,8 @@ and whether that is above 0; each fact of its texts is a query and its last valu
 
 from typing import Any
 
-from monitor.alerts import Alert, Asked, Chosen, Fact, Own, alerts
+from monitor.alert import Alert, Asked, Chosen, Fact, Own
+from monitor.alerts import alerts
 from monitor.journey import Journey
 from monitor.links import webhook
 from monitor.panels import DATASOURCE, DATASOURCE_UID

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from string import Formatter
 from typing import Any
 
-from monitor.alerts import INHIBITOR, NOBODY, Alert, Asked, Chosen, Fact, Inhibitor, Own, alerts, inhibitors
+from monitor.alert import Alert, Asked, Chosen, Fact, Own
+from monitor.alerts import INHIBITOR, NOBODY, Inhibitor, alerts, inhibitors
 from monitor.journey import Journey
 from monitor.promql import recordings
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from deploy.alerting import scraped
-from monitor.alerts import Asked, alerts
+from monitor.alert import Asked
+from monitor.alerts import alerts
 from monitor.boards import boards
 from monitor.journey_file import parse
 from monitor.promql import ANY

@@ -62,6 +62,7 @@ def main() -> None:
     subprocess.run([sys.executable, "-m", "tests.bench.alert_quality"], check=True)
     subprocess.run([sys.executable, "-m", "tests.bench.dedupe"], check=True)
     subprocess.run([sys.executable, "-m", "tests.bench.journeys"], check=True)
+    subprocess.run([sys.executable, "-m", "tests.bench.open_journeys"], check=True)
     if shutil.which("prometheus") and shutil.which("prometheus-alertmanager"):
         subprocess.run([sys.executable, "-m", "tests.bench.paging"], check=True)
     else:

@@ -1,0 +1,87 @@
+"""What an alert is, in no product's format: name, expression, labels, texts with named facts.
+
+A text names its facts in braces: `{bad} of {n}`. What a fact is stands beside it as PromQL; each format fills
+it in its own way, and `backtest` fills it from history.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from monitor import links
+from monitor.promql import Values
+from monitor.whole import WholeName
+
+Name = (
+    WholeName
+    | Literal[
+        "StageDegraded", "StageSilent", "MonitorBlind", "DeadLettersRising", "Watchdog", "CriticalTouchpoint"
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a query of one series for each alert gives: `text`, in which `{value}` is its value, shown as a
+    count, share or age, and `{label}` its label of that name. Without a series it is `otherwise`."""
+
+    expr: str
+    value: Literal["count", "share", "age"] = "count"
+    label: str = ""
+    text: str = "{value}"
+    otherwise: str = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """One of the alert's labels."""
+
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A text by the alert's labels: the first of `texts` all of whose pairs of label and value are so."""
+
+    texts: tuple[tuple[Mapping[str, str], str], ...]
+
+    def of(self, labels: Mapping[str, str]) -> str:
+        """The text for an alert with these labels."""
+        return next(text for pairs, text in self.texts if pairs.items() <= labels.items())
+
+
+Fact = Asked | Own | Chosen
+
+Facts = Callable[[Values], dict[str, Fact]]
+"""What texts name, of these stages: a template that is filled for each alert asks for its stage alone, a
+query made once for all alerts of a rule asks for any."""
+
+
+def of_its_stage(facts: Mapping[str, Fact]) -> Facts:
+    """Facts of an alert that has one stage, or none."""
+    return lambda _stage: dict(facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One rule that alerts. `expr` has a series for each thing that is wrong, above 0, and else none."""
+
+    name: Name
+    expr: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    facts: Facts = field(default=of_its_stage({}))
+    for_s: int = 0
+    board: str = links.STAGE_BOARD
+
+    @property
+    def title(self) -> str:
+        """A name of its own: name, severity and what it is about."""
+        about = [self.labels[key] for key in ("stage", "experience") if key in self.labels]
+        return " ".join([self.name, self.labels["severity"], *about])
+
+    @property
+    def uid(self) -> str:
+        """At most 40 characters, the same as long as the title is."""
+        return f"touchpoint-{hashlib.sha256(self.title.encode()).hexdigest()[:24]}"
