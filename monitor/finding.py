@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct, json
 
-LABELS = ("stage", "experience", "segment", "partner", "owner", "severity")
+LABELS = ("stage", "experience", "segment", "owner", "severity")
 
 
 class Finding(Struct, omit_defaults=True):

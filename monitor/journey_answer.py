@@ -13,6 +13,9 @@ from monitor.closing import matches, score
 from monitor.open_journey import HandOver, JourneyRules, OpenJourney, Pledge
 from monitor.steps import Step
 
+LAST_MS = 253_402_300_799_000
+"""The last second that can be written; a service may have promised something for later."""
+
 STEP_FIELDS = (
     *("stage", "outcome", "touchpoint", "channel", "partner", "reason", "segment", "initiator"),
     *("internal_ok", "judged", "bad_for", "score", "promise", "handoff", "partition", "offset"),
@@ -123,5 +126,5 @@ def _seconds(ms: int) -> float:
 def _time(at_ms: int | None) -> str | None:
     if at_ms is None:
         return None
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    at = datetime.fromtimestamp(min(at_ms, LAST_MS) / 1000, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

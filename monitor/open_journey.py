@@ -44,6 +44,7 @@ class Pledge(Struct, array_like=True):
     is_counted: bool = False
     fulfilled_ms: int | None = None
     kept: bool = False
+    is_due_told: bool = False
 
     @property
     def is_pending(self) -> bool:
@@ -173,8 +174,8 @@ class JourneyRules:
             held.pledges.append(pledge)
         pledge.made_ms = min(pledge.made_ms, step.at_ms)
         pledge.partner = pledge.partner or self._partner(pledge.kind, step)
-        if pledge.due_ms is None and told.due is not None:
-            pledge.due_ms = epoch_ms(told.due)
+        if told.due is not None and not pledge.is_due_told and not pledge.is_counted:
+            pledge.due_ms, pledge.is_due_told = epoch_ms(told.due), True
         if told.kept is None:
             return []
         if pledge.due_ms is None:  # nobody said when: it falls due with the word that it is done

@@ -14,14 +14,14 @@ from monitor.alerts import CAUSES
 from monitor.backtest_picture import FLOORS, LEAST_N
 from monitor.board_voice import KINDS
 from monitor.critical import MIN_BAD, MIN_DETRACTORS
-from monitor.journey import NONE, OTHER, Journey, Stage
+from monitor.journey import NONE, OTHER, Journey
 from monitor.judging import BY_CHANNEL
 from monitor.measures import Share
 from monitor.promql import number
 from monitor.report import by_kind
 from monitor.report_found import DAY_S, Answered, Digest, Fired, HandedOver, Judged, Promised, StageFound
+from monitor.rules import judged
 from monitor.snapshot import MIN_SEGMENT_EVENTS
-from monitor.whole import whole
 
 Mood = Literal["good", "bad", "plain", "unknown"]
 
@@ -270,7 +270,7 @@ def _hand_over(journey: Journey, one: HandedOver) -> Item:
         (edge.target for edge in edges if (edge.sender, edge.receiver) == (one.sender, one.receiver)), None
     )
     lead = f"{_title(journey, one.sender)} to {_title(journey, one.receiver)}"
-    if not one.lost or not one.known:
+    if not one.lost:
         return Item(lead, f"{one.sent:,} handed over, none lost.", "plain" if target is None else "good")
     late = f"; {one.late:,} of them came later" if one.late else ""
     allowed = f", at most {_target(1 - target)} may be" if target is not None else ""
@@ -387,7 +387,7 @@ def _alert(journey: Journey, one: Fired) -> str:
 
 
 def _experience(journey: Journey, one: Fired) -> str:
-    titles = {(stage.name, each.name): each.title for stage in _all(journey) for each in stage.experiences}
+    titles = {(stage.name, each.name): each.title for stage in judged(journey) for each in stage.experiences}
     return titles.get((one.stage, one.experience), one.experience)
 
 
@@ -485,14 +485,8 @@ def _long(minutes: int) -> str:
     return " ".join(told) or "0 min"
 
 
-def _all(journey: Journey) -> tuple[Stage, ...]:
-    """Stages, and whole journeys, which alerts call a stage."""
-    found = whole(journey)
-    return (*journey.stages, found) if found is not None else journey.stages
-
-
 def _title(journey: Journey, stage: str) -> str:
-    return {one.name: one.title for one in _all(journey)}.get(stage, stage)
+    return {one.name: one.title for one in judged(journey)}.get(stage, stage)
 
 
 def _local(digest: Digest, at_s: int, form: str) -> str:

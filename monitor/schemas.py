@@ -6,7 +6,7 @@ import msgspec
 
 from monitor import change, finding
 from monitor.event import Event
-from monitor.journey import Journey, Stage
+from monitor.journey import STEPS_TOPIC, Journey, Stage
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 REQUIRED = ["id", "time", "stage", "outcome"]
@@ -156,14 +156,15 @@ def topic_list(journey: Journey) -> dict[str, Any]:
 
 
 def _topics_of_journeys() -> list[dict[str, Any]]:
-    steps = f"{GROUP}-journey-steps"
+    steps = f"{GROUP}-{STEPS_TOPIC}"
+    limit = {"max.message.bytes": str(DEAD_LETTER_BYTES)}
     return [
-        {"name": steps, "holds": "steps of journeys, written by workers only"},
+        {"name": steps, "holds": "steps of journeys, written by workers only", "config": limit},
         {
             "name": f"{GROUP}-journeys-kept-changelog",
             "holds": "journeys, written by workers only",
             "partitions_as": steps,
-            "config": {"cleanup.policy": "compact"},
+            "config": {"cleanup.policy": "compact", **limit},
         },
     ]
 

@@ -6,10 +6,14 @@ them goes a *mark*: no event of that source partition from before it is still to
 """
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from monitor.event import Event, Handoff, Promise, Score
 from monitor.judging import Verdict
+
+MAX_WORD = 100
+"""Characters of a name that a step keeps. Names of a journey file have 40 at most, so a longer one is none of
+them, whatever its end; and what a service writes at length would fill memory and outgrow a record."""
 
 GRACE_MS = 60_000
 """How far behind its partition's newest an event may come and still be in time for what falls due."""
@@ -64,8 +68,18 @@ decode = msgspec.msgpack.Decoder(Steps).decode
 def step_of(event: Event, partition: int, offset: int, verdict: Verdict) -> Step:
     """The step of an event that names its journey."""
     assert event.journey_id is not None  # noqa: S101 - the caller has looked
+    promise, handoff = event.promise, event.handoff
+    if promise is not None and len(promise.kind) > MAX_WORD:
+        promise = structs.replace(promise, kind=promise.kind[:MAX_WORD])
+    if handoff is not None and max(len(handoff.from_), len(handoff.to)) > MAX_WORD:
+        handoff = structs.replace(handoff, from_=handoff.from_[:MAX_WORD], to=handoff.to[:MAX_WORD])
     return Step(
         event.journey_id, event.stage, partition, offset, event.at_ms, event.outcome, verdict.judged,
-        verdict.bad_for, event.segment, event.channel, event.touchpoint, event.partner, event.reason,
-        event.initiator, event.internal_ok, event.score, event.promise, event.handoff,
+        verdict.bad_for, _cut(event.segment), _cut(event.channel), _cut(event.touchpoint),
+        _cut(event.partner), _cut(event.reason), event.initiator, event.internal_ok, event.score, promise,
+        handoff,
     )  # fmt: skip
+
+
+def _cut(word: str | None) -> str | None:
+    return word if word is None or len(word) <= MAX_WORD else word[:MAX_WORD]

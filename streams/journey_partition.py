@@ -336,8 +336,10 @@ class JourneyPartition:
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def take_changes(self) -> tuple[list[PaneRecord], list[PaneRecord]]:
-        """Records of all that has changed since the last call, and the clock record to be written after.
+    def take_changes(self) -> tuple[list[PaneRecord], list[PaneRecord], list[PaneRecord]]:
+        """Records of all that has changed since the last call; the clock record; deletions of what newer
+        records have replaced, and of what is over for good. Each is to be written when the one before is:
+        what is forgotten from now on may not be deleted before a later clock record is there.
 
         A clock record also when only marks have come: a successor that lacked them would have things fall due
         at other offsets than those at which panes may already hold them.
@@ -356,16 +358,16 @@ class JourneyPartition:
             records.append(PaneRecord(_journey_key(epoch, journey_id), value))
         self._hot.clear()
         if not records and self.position == self._written[-1]:
-            return [], []
+            return [], [], self._take_stale()
         self._written.append(self.position)
         if self._clock_epoch not in (-1, epoch):
             self._stale.add(_clock_key(self._clock_epoch))
         self._clock_epoch = epoch
         marks = {f"{stage}:{partition}": ms for (stage, partition), ms in self._marks.items()}
-        return records, [PaneRecord(_clock_key(epoch), _encode(Clock(self.position, self.clock_ms, marks)))]
+        clock = PaneRecord(_clock_key(epoch), _encode(Clock(self.position, self.clock_ms, marks)))
+        return records, [clock], self._take_stale()
 
-    def take_stale(self) -> list[PaneRecord]:
-        """Deletions of what newer records have replaced, and of what is over for good."""
+    def _take_stale(self) -> list[PaneRecord]:
         stale = [PaneRecord(key, None) for key in self._stale]
         self._stale.clear()
         return [*self.panes.take_stale(), *stale]

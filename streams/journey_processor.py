@@ -86,9 +86,8 @@ class JourneyProcessor(Processor[JourneyPartition]):
 
     def _writes(self) -> Iterator[list[Outgoing]]:
         taken = {p: held.take_changes() for p, held in self._partitions.items()}
-        yield self._to_changelog({p: changes for p, (changes, _) in taken.items()})
-        yield self._to_changelog({p: clock for p, (_, clock) in taken.items()})
-        yield self._to_changelog({p: held.take_stale() for p, held in self._partitions.items()})
+        for number in range(3):
+            yield self._to_changelog({p: lists[number] for p, lists in taken.items()})
 
     def partition_of(self, journey_id: str) -> int:
         """The partition that a journey is kept on."""

@@ -40,10 +40,9 @@ class Read(NamedTuple):
     written_ms: list[int]
     refused: list[tuple[Any, Refused]]
 
-    @property
-    def late_ms(self) -> int:
-        """How long after it happened the last event was written."""
-        return self.written_ms[-1] - self.accepted[-1].at_ms
+    def late_ms(self, now_ms: int) -> int:
+        """How long after it happened the last event was written; a record's time may lie in the future."""
+        return min(self.written_ms[-1], now_ms) - self.accepted[-1].at_ms
 
 
 class StageProcessor(Processor[Partition]):
@@ -125,7 +124,7 @@ class StageProcessor(Processor[Partition]):
             accepted = [one for one, is_repeated in zip(accepted, repeated, strict=True) if not is_repeated]
         if self._steps is not None:
             self._pass_on(self._steps, message.partition, accepted, panes)
-            last = (max(one.at_ms for one in read.accepted), read.late_ms) if read.accepted else ()
+            last = (max(one.at_ms for one in read.accepted), read.late_ms(now_ms)) if read.accepted else ()
             self._steps.note(message.partition, records[-1].offset, *last)
         folded = panes.fold(accepted, partial(Tally, self._judge), now_ms)
         for key, counts in folded.added:

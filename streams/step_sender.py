@@ -78,4 +78,4 @@ class StepSender:
         """
         if self._is_read_up(source, self._folded.get(source)):
             return now_ms - max(GRACE_MS, self._delay_ms.get(source, 0))
-        return max(self._newest_ms.get(source, 0) - GRACE_MS, 0)
+        return max(min(self._newest_ms.get(source, 0), now_ms) - GRACE_MS, 0)

@@ -138,7 +138,8 @@ def source_topics(journey: Journey) -> list[Topic]:
 
 def read_topics(journey: Journey, group: str) -> list[Topic]:
     """What workers read: the stages' topics, and the steps that they themselves pass on."""
-    steps = [Topic(steps_topic(group), None)] if journey.journeys is not None else []
+    limit = {"max.message.bytes": str(MAX_RECORD_BYTES)}
+    steps = [Topic(steps_topic(group), None, limit)] if journey.journeys is not None else []
     return [*source_topics(journey), *steps]
 
 
@@ -147,7 +148,8 @@ def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Top
     topics = []
     if journey.journeys is not None:
         changelog = changelog_topic(group, JOURNEYS)
-        topics.append(Topic(changelog, counts[steps_topic(group)], {"cleanup.policy": "compact"}))
+        config = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_RECORD_BYTES)}
+        topics.append(Topic(changelog, counts[steps_topic(group)], config))
     for stage in journey.stages:
         changelog = changelog_topic(group, stage.name)
         topics.append(Topic(changelog, counts[stage.topic], {"cleanup.policy": "compact"}))

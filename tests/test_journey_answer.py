@@ -9,7 +9,7 @@ import orjson
 from monitor.event import Handoff, Promise, Score
 from monitor.journey_answer import STEP_FIELDS, journey_answer
 from monitor.journey_file import parse
-from monitor.open_journey import JourneyRules, OpenJourney
+from monitor.open_journey import JourneyRules, OpenJourney, Pledge
 from monitor.steps import Step
 from streams.settings import SHIPPED_JOURNEY
 
@@ -223,3 +223,12 @@ def test_of_what_is_over_the_end_is_left() -> None:
         [], [], [], None, None,
     )  # fmt: skip
     assert (said["goal"], said["score"], said["staleness"]["last_step_age_s"]) == (None, None, None)
+
+
+def test_a_deadline_beyond_the_calendar_is_shown_as_its_end() -> None:
+    """A service may promise for the year 9999, in a zone in which UTC is a year later."""
+    held, one = OpenJourney([], [], []), Pledge("p", "delivery_window", 0)
+    one.due_ms = 253_402_350_000_000
+    held.pledges.append(one)
+    said = journey_answer("j", held, RULES, HOUR, HOUR)
+    assert said["promises"][0]["due"] == "9999-12-31T23:59:59.000Z"

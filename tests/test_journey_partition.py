@@ -108,10 +108,7 @@ def owner(changelog: Changelog, generation: int) -> JourneyPartition:
 
 def flush(partition: JourneyPartition) -> Iterator[list[PaneRecord]]:
     """What a flush writes, one list after the other."""
-    changes, clock = partition.take_changes()
-    yield changes
-    yield clock
-    yield partition.take_stale()
+    yield from partition.take_changes()
 
 
 def uninterrupted(records: Sequence[Steps]) -> Counter[str]:
@@ -373,3 +370,33 @@ def test_when_what_is_over_is_written_changes_no_count() -> None:
         list(flush(often))
     assert totals(rarely) == totals(often)
     assert totals(often)["closed/visit/other"] == 2
+
+
+def test_what_is_forgotten_is_not_deleted_before_the_clock_says_so() -> None:
+    """Records are read while others are written; a worker that dies then has deleted nothing too early."""
+    over_ms = STORE_AT + 2 * DAY
+    records = [
+        in_store(STORE_AT, ("j", 1, STORE_AT, ())),
+        in_store(over_ms + 20_000),
+        in_store(over_ms + HOUR - 60_000),
+        in_store(over_ms + HOUR + 120_000, ("j", 2, over_ms + 30_000, ())),
+        in_store(over_ms + 20 * DAY),
+    ]
+    alone, first, changelog = keeper(Changelog(), 1), keeper(Changelog(), 1), Changelog()
+    for offset, record in enumerate(records):
+        fold(alone, offset, record)
+        if offset < 3:
+            fold(first, offset, record)
+        if offset < 2:
+            for lists in flush(first):
+                changelog.write(lists)
+    changelog.committed = 3
+    for number, lists in enumerate(flush(first)):
+        changelog.write(lists)
+        if number == 0:
+            fold(first, 3, records[3])  # and then it dies
+    second = keeper(changelog, 2)
+    for offset in range(changelog.committed, len(records)):
+        fold(second, offset, records[offset])
+    assert totals(second) == totals(alone)
+    assert totals(alone)["closed/visit/other"] == 1

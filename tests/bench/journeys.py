@@ -246,7 +246,6 @@ def _keep(records: Sequence[tuple[int, bytes]]) -> tuple[dict[str, float], int]:
             unwritten = 0
             for one in held:
                 one.take_changes()
-                one.take_stale()
             spend("writing")
         journeys.update(step.journey_id for step in record.steps)
         at_s = time.thread_time()

@@ -1,0 +1,44 @@
+"""A journey under way: what it comes to does not depend on the order in which its steps are read."""
+
+from datetime import UTC, datetime
+from itertools import permutations
+
+from monitor.event import Promise
+from monitor.journey_file import parse
+from monitor.open_journey import JourneyRules, OpenJourney
+from monitor.steps import Step
+from streams.settings import SHIPPED_JOURNEY
+
+RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
+DAY = 86_400_000
+BEGIN = 1_800_000_000_000
+
+
+def comes_to(steps: tuple[Step, ...]) -> list[str]:
+    """All counters, once the journey is over."""
+    held = OpenJourney([], [], [])
+    effects = [effect for step in steps for effect in RULES.take(held, step) or ()]
+    effects += RULES.pass_time(held, BEGIN + 30 * DAY)
+    return sorted(name for effect in effects for name in effect.counters)
+
+
+def test_a_deadline_that_is_read_after_the_word_of_its_keeping_counts() -> None:
+    """A promise told to be kept a day late is late, whether or not its making was read before."""
+    promised = Step(
+        "j", "warehouse", 0, 1, BEGIN, "ok", 1, (),
+        promise=Promise("p", "delivery_window", due=datetime.fromtimestamp((BEGIN + DAY) / 1000, UTC)),
+    )  # fmt: skip
+    done = Step(
+        "j",
+        "delivery",
+        0,
+        2,
+        BEGIN + 2 * DAY,
+        "ok",
+        1,
+        (),
+        promise=Promise("p", "delivery_window", kept=True),
+    )
+    found = [comes_to(order) for order in permutations((promised, done))]
+    assert found[0] == found[1]
+    assert "promise/delivery_window/none/late" in found[0]
