@@ -163,7 +163,7 @@ def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Wat
             "summary": _fill(summary, title=one.experience.title),
             "description": description,
             "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
-            "target": "{target}", "change": "{change}", "/".join(one.by): "{segment}",
+            "target": "{target}", "change": "{change}", "_".join(one.by): "{segment}",
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.CUSTOMERS_BOARD)}"),
             "runbook_url": literal(stage.runbook or links.runbook(journey, one.alert)),
             "alert_runbook_url": literal(links.runbook(journey, one.alert)),
