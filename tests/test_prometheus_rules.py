@@ -426,7 +426,7 @@ def but(counted: Counted, name: str, windows: Mapping[str, int]) -> Counted:
           "closed/met/business": {"1d": 140, "2h": 22}}, {}, {goal("ticket", "business")}),
         # A new monitor sees first those that fail: none was over three days ago.
         (but(MISSED, "closed/met/new", {"7d": 9000, "3d": 9000, "6h": 300, "30m": 20}), {}, set()),
-        # A page on the goal is another matter than a promise; a stage in trouble tells of what it drags along.
+        # A page on the goal is another matter than a promise; a stage in trouble explains what comes of it.
         ({**MISSED, **UNKEPT, **STRAYED}, {}, {goal("page"), UNKEPT_TICKET, STRAYED_TICKET}),
         ({**MISSED, **UNKEPT}, {CHECKOUT: {"new": OUTAGE}}, {page(*CHECKOUT)}),
         ({**MISSED, **UNKEPT}, {PACKED: {"new": OUTAGE}}, {page(*PACKED)}),
