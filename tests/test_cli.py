@@ -62,6 +62,10 @@ def test_a_fault_degrades_its_stage_and_no_other() -> None:
     assert states.pop("web_checkout") == "degraded"
     assert set(states.values()) == {"good"}
     assert [alert["stage"] for alert in summary["alerts"]] == ["web_checkout"]
+    journeys = summary["journeys"]
+    assert set(journeys) == {"open", "over", "met", "missed", "hit", "weakest"}
+    assert 0 < journeys["met"] + journeys["missed"] <= journeys["over"]
+    assert set(journeys["hit"]) < set(summary["stages"])
 
 
 @pytest.mark.parametrize("command", ["demo", "pages"])

@@ -65,10 +65,6 @@ def test_ends_when_nobody_reads_it_any_more() -> None:
         assert read.stdout is not None
         summary = orjson.loads(read.stdout.read())
     assert summary["published"] == summary["counted"] > 0
-    journeys = summary["journeys"]
-    assert set(journeys) == {"open", "over", "met", "missed", "hit", "weakest"}
-    assert 0 <= journeys["met"] + journeys["missed"] <= journeys["over"]
-    assert set(journeys["hit"]) < set(summary["stages"])
 
 
 def test_only_whole_journeys_are_compressed() -> None:
