@@ -25,7 +25,7 @@ from streams.settings import PLAINTEXT, Settings
 from streams.terminal import StagesView
 from streams.worker import Worker
 
-HISTORY_S = 600
+HISTORY_S = 300
 """Traffic of the last minutes is published at once, so that windows and trends do not begin empty."""
 
 COMPRESS = 5000
