@@ -97,9 +97,11 @@ class Changelog:
         self.records += records
 
 
-def owner(changelog: Changelog, generation: int) -> JourneyPartition:
-    """A worker that takes over."""
-    partition = JourneyPartition(RULES, SOURCES, HORIZON)
+def owner(
+    changelog: Changelog, generation: int, sources: frozenset[tuple[str, int]] = SOURCES
+) -> JourneyPartition:
+    """A worker that takes over, and hears of these sources."""
+    partition = JourneyPartition(RULES, sources, HORIZON)
     for record in changelog.compacted():
         partition.restore(record)
     asyncio.run(partition.own(generation, lambda: True))
@@ -318,11 +320,7 @@ def in_store(mark_ms: int, *visits: tuple[str, int, int, tuple[str, ...]]) -> St
 
 def keeper(changelog: Changelog, generation: int) -> JourneyPartition:
     """An owner who hears of the store only."""
-    partition = JourneyPartition(RULES, STORE, HORIZON)
-    for record in changelog.compacted():
-        partition.restore(record)
-    asyncio.run(partition.own(generation, lambda: True))
-    return partition
+    return owner(changelog, generation, STORE)
 
 
 def test_an_older_timer_makes_nothing_due_earlier() -> None:
