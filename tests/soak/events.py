@@ -37,6 +37,10 @@ CHANGED_STAGE = "store"
 LOOSE_STAGE, LOOSE_EXPERIENCE = "warehouse", "soak_clean"
 """Added and taken away under load: which event met which file is open, so only its bounds are checked."""
 
+WITH_JOURNEY = 0.2
+"""Share of events that name their journey. Such an event costs four times as much, and the soak is about the
+windows of stages; `tests.journey_month` is about those of journeys."""
+
 NEW_SEGMENT = "soak_vip"
 
 
@@ -120,7 +124,7 @@ def _event(stage: Stage, rng: random.Random) -> dict[str, Any]:
     event: dict[str, Any] = {
         "stage": stage.name,
         "outcome": outcome,
-        "journey_id": f"j-{rng.getrandbits(40):x}",
+        "journey_id": f"j-{rng.getrandbits(40):x}" if rng.random() < WITH_JOURNEY else None,
         "customer_ref": f"c-{rng.getrandbits(40):x}",
         "segment": rng.choice([*segments, NEW_SEGMENT] if stage.name == CHANGED_STAGE else segments),
         "partner": rng.choice([*stage.partners, "unheard_of", None]),
