@@ -9,7 +9,7 @@ from monitor import links, metrics
 from monitor.alert import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
 from monitor.journey import WHOLE, Experience, Journey, Journeys, Stage
 from monitor.promql import UNJUDGED, Values, held, number, select
-from monitor.rules import LAG_S, Severity, judged, pages_for, severities, silence_severity
+from monitor.rules import JOURNEYS_LAG_S, LAG_S, Severity, judged, pages_for, severities, silence_severity
 from monitor.whole import Watched, WholeName, watched
 
 BLIND_FOR_S = 60
@@ -329,6 +329,7 @@ CAUSES = {
     "not_ready": "A worker is not ready: not assigned, not recovered, or not committing",
     "not_counted": "Partitions that no worker counts",
     "lag": f"A worker is more than {LAG_S} s behind its events",
+    "held_up": f"Journeys are judged as of more than {JOURNEYS_LAG_S // 60} min ago",
 }
 
 

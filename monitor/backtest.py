@@ -6,7 +6,7 @@ a worker that started at the first event. MonitorBlind and DeadLettersRising are
 history tells nothing; CriticalTouchpoint asks nothing of anybody.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -20,7 +20,16 @@ from monitor.history import History, StageHistory
 from monitor.journey import ALL, WHOLE, Journey
 from monitor.journey_counters import lived_stages
 from monitor.panes import SHORT
-from monitor.rules import Quality, Severity, judged, qualities, severities, silence_severity, upstream
+from monitor.rules import (
+    Quality,
+    Severity,
+    explaining,
+    judged,
+    qualities,
+    severities,
+    silence_severity,
+    upstream,
+)
 from monitor.whole import GOAL, watched
 
 NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "DeadLettersRising", "CriticalTouchpoint")
@@ -180,15 +189,13 @@ def alerts_of(journey: Journey, spans: Mapping[str, StageSpan]) -> Iterator[tupl
     of_whole: dict[str, Name] = {one.experience.name: one.alert for one in watched(journey)}
     for name, span in spans.items():
         names = of_whole if name == WHOLE else {}
-        explained = np.zeros_like(span.silent)
-        for before in upstream(journey, span.stage):
-            explained = explained | troubles.get(before, False)
         if name != WHOLE:
             loud = silence_severity(span.stage)
-            yield Key("StageSilent", loud, name), held_on(span.silent & ~explained, HOLD[loud])[BEFORE:]
-        explained |= span.silent
+            silent = span.silent & ~_any_of(troubles, upstream(journey, span.stage), span)
+            yield Key("StageSilent", loud, name), held_on(silent, HOLD[loud])[BEFORE:]
         paging = np.zeros_like(span.silent)
         for severity in severities(span.stage):
+            explained = span.silent | _any_of(troubles, explaining(journey, span.stage, severity), span)
             if severity == "page":
                 paging = held_on(span.degraded("page") & ~explained, HOLD["page"])
                 yield Key(names.get(GOAL, "StageDegraded"), "page", name), paging[BEFORE:]
@@ -199,6 +206,14 @@ def alerts_of(journey: Journey, spans: Mapping[str, StageSpan]) -> Iterator[tupl
                     reason &= ~paging  # a ticket waits for the page
                 alert = names.get(one.name, "StageDegraded")
                 yield Key(alert, "ticket", name, one.name), held_on(reason, HOLD["ticket"])[BEFORE:]
+
+
+def _any_of(troubles: Mapping[str, Mask], stages: Iterable[str], span: StageSpan) -> Mask:
+    """Whether any of these stages is in trouble."""
+    found = np.zeros_like(span.silent)
+    for stage in stages:
+        found |= troubles.get(stage, False)
+    return found
 
 
 def worst(rules: Sequence[Quality], key: Key, span: StageSpan, at: int) -> tuple[Key, str]:
@@ -261,7 +276,8 @@ class _Teller:
         text = summary.format(
             segment=key.segment, window=window, n=n, bad=bad, share=_percent(bad / n), **chosen
         )
-        reason = span.top_reason(window, at)
+        names_a_reason = any("{reason}" in text for text in alert.annotations.values())
+        reason = span.top_reason(window, at) if names_a_reason else None
         hits = span.hit_most(key.experience, window, at) if key.segment == ALL else key.segment
         return Fired(key, noticed_ms, None, window, n, bad, None, reason, hits, text)
 

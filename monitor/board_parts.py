@@ -5,7 +5,7 @@ from typing import Any
 from monitor import links, metrics
 from monitor.alerts import CAUSES
 from monitor.journey import ALL, OTHER, Journey
-from monitor.limits import BELOW_MIN_N, State, fast_limits
+from monitor.limits import BELOW_MIN_N, MIN_N, State, fast_limits
 from monitor.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.panels import (
     ATTAINMENT,
@@ -57,7 +57,8 @@ def headline(series: str, **about: str | tuple[str, ...]) -> str:
 
 
 def state(journey: Journey, stage: str) -> str:
-    """What `limits.state` says of the weakest experience, as a number; -1 while the monitor is blind."""
+    """What `limits.state` says of the weakest experience, or that the stage is silent, as a number; -1 while
+    the monitor is blind."""
     about = {"stage": stage, "segment": ALL}
     fast = {
         limit.window: None
@@ -69,10 +70,14 @@ def state(journey: Journey, stage: str) -> str:
     enough = f"max by (stage, experience, segment) ({longest}) >= {BELOW_MIN_N}"
     below = f"{headline(metrics.BAD_WILSON, **about)} > {SAME} (1 - {TARGET}) and {enough}"
     degraded = select(metrics.DEGRADED, **about, window=tuple(fast))
+    bad = select(metrics.BAD_SUM, **about, window=HEADLINE_WINDOWS[-1])
+    quality = f"max by (stage, experience, segment) (({longest} - {bad}) / ({longest} < {MIN_N}))"
     cases = {
         -1: f'label_replace(count({select(metrics.BLIND, stage=(ALL, stage))}), "stage", "{stage}", "", "")',
         SEVERITY[State.DEGRADED]: f"count by (stage) ({degraded})",
+        SEVERITY[State.SILENT]: f"count by (stage) ({select(metrics.SILENT, stage=stage)})",
         SEVERITY[State.BELOW]: f"count by (stage) ({below})",
+        SEVERITY[State.TOO_FEW]: f"count by (stage) ({quality} < {SAME} {TARGET})",
         SEVERITY[State.GOOD]: f"count by (stage) ({longest} > 0)",
         SEVERITY[State.QUIET]: f"count by (stage) ({select(metrics.TARGET.name, stage=stage)})",
     }
@@ -83,17 +88,21 @@ STATES = {
     "-1": ("not judged: monitor blind", PURPLE),
     str(SEVERITY[State.QUIET]): (NO_EVENTS, GREY),
     str(SEVERITY[State.GOOD]): ("good", BLUE),
+    str(SEVERITY[State.TOO_FEW]): ("too few to tell", GREY),
     str(SEVERITY[State.BELOW]): ("below target", ORANGE),
+    str(SEVERITY[State.SILENT]): ("silent", VERMILLION),
     str(SEVERITY[State.DEGRADED]): ("degraded", VERMILLION),
 }
 STATE_STEPS = thresholds(
     (None, PURPLE), (SEVERITY[State.QUIET], GREY), (SEVERITY[State.GOOD], BLUE),
-    (SEVERITY[State.BELOW], ORANGE), (SEVERITY[State.DEGRADED], VERMILLION),
+    (SEVERITY[State.TOO_FEW], GREY), (SEVERITY[State.BELOW], ORANGE), (SEVERITY[State.SILENT], VERMILLION),
+    (SEVERITY[State.DEGRADED], VERMILLION),
 )  # fmt: skip
 STATES_MEAN = (
-    "Good: every experience keeps its target. Below target: one misses it beyond chance. Degraded: so bad "
-    "that people are woken up. It counts the last minute, or the last 5 minutes or hour when fewer than "
-    f"{HEADLINE_MIN_N} came."
+    "Good: every experience keeps its target. Below target: one misses it beyond chance. Too few to tell: "
+    f"one misses it, but fewer than {MIN_N} came. Degraded: so bad that people are woken up. Silent: nothing "
+    "comes where events are expected. It counts the last minute, or the last 5 minutes or hour when fewer "
+    f"than {HEADLINE_MIN_N} came."
 )
 ATTAINMENT_MEANS = "Quality divided by target: 100 % meets the target exactly, less misses it."
 

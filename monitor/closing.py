@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from monitor.journey import Journey, Match
 from monitor.journey_counters import SCORES, channel_labels, label, lived_stages, name
+from monitor.judging import is_unhappy
 from monitor.steps import Step
 
 REPEAT_MS = 7 * 86_400_000
@@ -12,9 +13,6 @@ REPEAT_MS = 7 * 86_400_000
 
 ASTRAY_MOVES = 3
 """So many changes of channel make a labyrinth even without going back (seed 004)."""
-
-DETRACTOR = {"nps": 6, "csat": 2, "ces": 2}
-"""The best score, by its kind, of a customer who speaks ill of us."""
 
 
 def matches(match: Match, step: Step) -> bool:
@@ -30,9 +28,9 @@ def score(step: Step) -> float:
     return 1 - len(step.bad_for) / step.judged if step.judged else 1.0
 
 
-def is_unhappy(step: Step) -> bool:
+def is_unhappy_answer(step: Step) -> bool:
     """Whether the step is an answer of a customer who speaks ill of us."""
-    return step.score is not None and step.score.value <= DETRACTOR[step.score.kind]
+    return step.score is not None and is_unhappy(step.score.kind, step.score.value)
 
 
 def closing_counters(journey: Journey, steps: Sequence[Step], segment: str) -> list[str]:
@@ -52,7 +50,7 @@ def closing_counters(journey: Journey, steps: Sequence[Step], segment: str) -> l
     counters += _noticed(rules.contacts, steps)
     answers = [step for step in steps if step.score is not None]
     if answers:
-        counters += _touchpoints(journey, steps, is_detractor=is_unhappy(answers[-1]))
+        counters += _touchpoints(journey, steps, is_detractor=is_unhappy_answer(answers[-1]))
     return counters
 
 

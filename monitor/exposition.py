@@ -237,10 +237,13 @@ def _journeys(journeys: JourneysSnapshot) -> Iterator[Family]:
             families[first].add_metric((*labels, window), journeys.sums[window][column])
     yield from families.values()
     open_journeys, overdue = _family(metrics.OPEN_JOURNEYS), _family(metrics.OVERDUE)
+    judged = _family(metrics.JOURNEYS_JUDGED)
     open_journeys.add_metric((), journeys.open_journeys)
     for labels_and_age, n in journeys.overdue.items():
         overdue.add_metric(labels_and_age, n)
-    yield from (open_journeys, overdue)
+    for partition, clock_ms in journeys.clocks_ms.items():
+        judged.add_metric((str(partition),), clock_ms / 1000)
+    yield from (open_journeys, overdue, judged)
 
 
 def _flow(snapshot: Snapshot) -> Iterator[Family]:

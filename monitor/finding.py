@@ -5,9 +5,14 @@ reads one topic. Both post a change again with every change of its group, so rea
 """
 
 import hashlib
+from datetime import UTC, datetime
 from typing import Any
 
-from msgspec import Struct, json
+from msgspec import Struct, json, to_builtins
+
+NEVER = "0001-01-01T00:00:00"
+"""Go's zero time, as both write one they do not know: Alertmanager the end of an alert that was resolved
+without one."""
 
 LABELS = ("stage", "experience", "segment", "owner", "severity")
 
@@ -15,6 +20,7 @@ LABELS = ("stage", "experience", "segment", "owner", "severity")
 class Finding(Struct, omit_defaults=True):
     """A finding as it is published. `status` is `fired` or `resolved`, `time` when it was (RFC 3339).
 
+    Where the alert does not say when, that is when it was posted: at most its group's interval later.
     `about` has the alert's labels, `links` the addresses of board, failures and runbook, `facts` what else
     the alert says, as n, bad, target and the most frequent reason.
     """
@@ -29,11 +35,13 @@ class Finding(Struct, omit_defaults=True):
     links: dict[str, str] = {}
 
 
-def finding(alert: dict[str, Any]) -> Finding:
-    """The finding of one posted alert; KeyError, TypeError or AttributeError if it is none."""
+def finding(alert: dict[str, Any], posted_ms: int) -> Finding:
+    """The finding of one alert, posted at that time; KeyError, TypeError or AttributeError if it is none."""
     labels, said = alert["labels"], alert["annotations"]
     is_over = alert["status"] == "resolved"
     time = alert["endsAt" if is_over else "startsAt"]
+    if time.startswith(NEVER):
+        time = to_builtins(datetime.fromtimestamp(posted_ms / 1000, UTC))
     name = labels.get("touchpoint") or labels["alertname"]  # Grafana names an alert by its rule's title
     status = "resolved" if is_over else "fired"
     identity = [

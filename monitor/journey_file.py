@@ -9,8 +9,6 @@ from decimal import Decimal
 from typing import get_args
 from zoneinfo import ZoneInfo, available_timezones
 
-import yaml
-
 from monitor.journey import (
     ALL,
     CHANGES_TOPIC,
@@ -26,7 +24,6 @@ from monitor.journey import (
     Stage,
 )
 from monitor.journeys_file import read_journeys
-from monitor.links import is_address
 from monitor.yaml_reader import UNIT_MS, At, read
 from monitor.yaml_reader import JourneyFileError as JourneyFileError  # readers of a journey file catch it
 from monitor.yaml_reader import nearest as nearest  # and name what they do not know in the same words
@@ -103,8 +100,7 @@ def _journey(root: At) -> Journey | None:
     if "stages" not in fields:
         return None
     stage_fields = fields["stages"].members()
-    if not stage_fields:
-        fields["stages"].wrong("must name at least one stage")
+    fields["stages"].check_not_empty("must name at least one stage")
     if len(stage_fields) > MAX_STAGES:
         fields["stages"].wrong(f"are {len(stage_fields)}; one journey may have {MAX_STAGES}")
     stages = tuple(
@@ -148,10 +144,8 @@ def _topic(at: At) -> str:
 def _links(at: At) -> Links:
     found = {}
     for key, member in at.fields(required=(), optional=("monitor", "grafana", "webhook")).items():
-        text = member.text()
+        text = member.address()
         found[key] = text if "?" in text else text.rstrip("/")
-        if found[key] and not is_address(found[key]):
-            member.wrong(f"`{found[key]}` must be an http or https address")
     return Links(**found)
 
 
@@ -198,8 +192,8 @@ def _stage(
         "score.kind": ("nps", "csat", "ces"),
     }  # fmt: skip
     experience_fields = fields["experiences"].members() if "experiences" in fields else {}
-    if "experiences" in fields and not experience_fields:
-        fields["experiences"].wrong("must name at least one experience")
+    if "experiences" in fields:
+        fields["experiences"].check_not_empty("must name at least one experience")
     return Stage(
         name=name,
         title=fields["title"].text() if "title" in fields else name.replace("_", " ").capitalize(),
@@ -207,7 +201,7 @@ def _stage(
         topic=topic,
         partitions=partitions,
         owner=fields["owner"].text() if "owner" in fields else "",
-        runbook=fields["runbook"].text() if "runbook" in fields else "",
+        runbook=fields["runbook"].address() if "runbook" in fields else "",
         depends_on=depends_on,
         outcomes=outcomes,
         partners=stage_partners,
@@ -245,8 +239,7 @@ def _hours(at: At) -> Hours:
     week: list[tuple[tuple[int, int], ...]] = [()] * len(DAYS)
     given: set[int] = set()
     members = at.members()
-    if isinstance(at.node, yaml.MappingNode) and not members:
-        at.wrong("must name at least one day")
+    at.check_not_empty("must name at least one day")
     for key, member in members.items():
         spans = _spans(member)
         for day in _days(key, member):
@@ -310,8 +303,8 @@ def _experience(
         return tuple(_condition(field, member, known_values) for field, member in members.items())
 
     judges, ignores, good = conditions("judges"), conditions("ignores"), conditions("good")
-    if "good" in fields and not good:
-        fields["good"].wrong("must hold at least one condition")
+    if "good" in fields:
+        fields["good"].check_not_empty("must hold at least one condition")
     return Experience(
         name=name,
         title=fields["title"].text() if "title" in fields else name.replace("_", " ").capitalize(),
@@ -325,15 +318,11 @@ def _experience(
 
 def _condition(field: str, at: At, known_values: dict[str, tuple[str, ...]]) -> Condition:
     if field in TEXT_FIELDS:
-        names = at.names(known_values.get(field), field)
-        if not names:
-            at.wrong("must name at least one value")
-        return Condition(field, one_of=frozenset(names))
+        return Condition(field, one_of=frozenset(at.values(known_values.get(field), field)))
     if field in BOOLEAN_FIELDS:
         return Condition(field, is_true=at.one_of(("true", "false"), "truth value") == "true")
     bounds = at.fields(required=(), optional=("at_most", "at_least"))
-    if not bounds:
-        at.wrong("needs at_most or at_least")
+    at.check_not_empty("needs at_most or at_least")
     read: Callable[[str], float | None] = lambda key: (  # noqa: E731 - two uses, one line
         float(bounds[key].decimal()) if key in bounds else None
     )

@@ -52,9 +52,9 @@ def read_journeys(
         member.check_name(kind)
         if kind in (OTHER, FOLLOW_UP):
             member.wrong(f"`{kind}` is reserved")
-    followed = _follow_up(fields["follow_up"], names, known) if "follow_up" in fields else None
+    followed = _follow_up(fields["follow_up"], stages, known, limit_ms) if "follow_up" in fields else None
     promises = [
-        promise for kind, member in kinds.items() if (promise := _promise(kind, member, names)) is not None
+        promise for kind, member in kinds.items() if (promise := _promise(kind, member, stages)) is not None
     ]
     if followed is not None:
         promises.append(followed[0])
@@ -65,13 +65,13 @@ def read_journeys(
         quiet_ms=quiet_ms,
         limit_ms=limit_ms,
         owner=fields["owner"].text(),
-        runbook=fields["runbook"].text() if "runbook" in fields else "",
+        runbook=fields["runbook"].address() if "runbook" in fields else "",
         target=fields["target"].target(),
         segment_targets=fields["targets"].targets(segments) if "targets" in fields else {},
         promises=tuple(promises),
         follow_up=followed[1] if followed is not None else None,
         contacts=fields["contacts"].names(names, "stage") if "contacts" in fields else (),
-        edges=_edges(fields["handoffs"], names) if "handoffs" in fields else (),
+        edges=_edges(fields["handoffs"], stages, limit_ms) if "handoffs" in fields else (),
         moves_target=_only_target(fields["moves"]) if "moves" in fields else None,
         understood_target=_only_target(fields["understood"]) if "understood" in fields else None,
     )
@@ -82,45 +82,56 @@ def _only_target(at: At) -> Decimal | None:
     return fields["target"].target() if fields else None
 
 
-def _promise(kind: str, at: At, stages: Sequence[str]) -> PromiseKind | None:
+def _stage(at: At, stages: Sequence[Stage]) -> str:
+    """The name of a stage; that of a partner is a usual slip, since events may name either."""
+    name = at.text()
+    names = [stage.name for stage in stages]
+    of = next((stage.name for stage in stages if name in stage.partners), None)
+    if of is not None and name not in names:
+        at.wrong(f"`{name}` is a partner of stage `{of}`: name the stage")
+        return name
+    return at.one_of(names, "stage") if name else name
+
+
+def _promise(kind: str, at: At, stages: Sequence[Stage]) -> PromiseKind | None:
     fields = at.fields(required=("stage", "target"))
     if len(fields) < 2:
         return None
-    return PromiseKind(kind, fields["stage"].one_of(stages, "stage"), fields["target"].target())
+    return PromiseKind(kind, _stage(fields["stage"], stages), fields["target"].target())
 
 
 def _match(at: At, known: dict[str, tuple[str, ...]]) -> Match:
     members = at.fields(required=(), optional=MATCH_FIELDS)
-    if not members:
-        at.wrong("must hold at least one condition")
+    at.check_not_empty("must hold at least one condition")
     return Match(
-        tuple((field, frozenset(member.names(known.get(field), field))) for field, member in members.items())
+        tuple((field, frozenset(member.values(known.get(field), field))) for field, member in members.items())
     )
 
 
 def _follow_up(
-    at: At, names: Sequence[str], known: dict[str, tuple[str, ...]]
+    at: At, stages: Sequence[Stage], known: dict[str, tuple[str, ...]], limit_ms: int
 ) -> tuple[PromiseKind, FollowUp] | None:
     """The promise, and how it is kept."""
     fields = at.fields(required=("stage", "outcome", "within", "target"))
     if len(fields) < 4:
         return None
-    stage = fields["stage"].one_of(names, "stage")
-    outcomes = frozenset(fields["outcome"].names(known["outcome"], "outcome"))
+    stage = _stage(fields["stage"], stages)
+    outcomes = frozenset(fields["outcome"].values(known["outcome"], "outcome"))
     match = Match((("stage", frozenset({stage})), ("outcome", outcomes)))
     promise = PromiseKind(FOLLOW_UP, stage, fields["target"].target())
-    return promise, FollowUp(match, _duration(fields["within"]))
+    return promise, FollowUp(match, _within(fields["within"], limit_ms))
 
 
-def _edges(at: At, stages: Sequence[str]) -> tuple[Edge, ...]:
+def _edges(at: At, stages: Sequence[Stage], limit_ms: int) -> tuple[Edge, ...]:
     found: dict[tuple[str, str], Edge] = {}
     names: dict[str, tuple[str, str]] = {}
+    known = {stage.name for stage in stages}
     for item in at.items():
         fields = item.fields(required=("from", "to", "within", "target"))
         if len(fields) < 4:
             continue
-        sender, receiver = fields["from"].one_of(stages, "stage"), fields["to"].one_of(stages, "stage")
-        if sender == receiver and sender in stages:
+        sender, receiver = _stage(fields["from"], stages), _stage(fields["to"], stages)
+        if sender == receiver and sender in known:
             item.wrong("must lead from one stage to another")
         if (sender, receiver) in found:
             item.wrong(f"`{sender}` to `{receiver}` is given twice")
@@ -128,12 +139,20 @@ def _edges(at: At, stages: Sequence[str]) -> tuple[Edge, ...]:
         if first != (sender, receiver):
             item.wrong(f"`{sender}` to `{receiver}` cannot be told from `{first[0]}` to `{first[1]}`")
         found[sender, receiver] = Edge(
-            sender, receiver, _duration(fields["within"]), fields["target"].target()
+            sender, receiver, _within(fields["within"], limit_ms), fields["target"].target()
         )
     return tuple(found.values())
 
 
-def _duration(at: At, otherwise: int = UNIT_MS["d"]) -> int:
+def _within(at: At, limit_ms: int) -> int:
+    """Milliseconds; what may come after the journey's end is never seen to come, or not to."""
+    milliseconds = _duration(at, otherwise=limit_ms)
+    if milliseconds > limit_ms:
+        at.wrong("must not be longer than `limit`")
+    return milliseconds
+
+
+def _duration(at: At, otherwise: int) -> int:
     """Milliseconds; after a noted error `otherwise`."""
     milliseconds = at.duration_ms(otherwise)
     if milliseconds == 0:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from monitor.journey import NONE, Journey
-from monitor.journey_counters import RESULTS, name
+from monitor.journey_counters import RESULTS, edge_partners, name
 from monitor.windows import Numbers, StageWindows
 
 AGES_MS = {"1h": 3_600_000, "1d": 86_400_000, "3d": 259_200_000, "+Inf": None}
@@ -37,6 +37,8 @@ class JourneysSnapshot:
     results: Mapping[str, int]
     open_journeys: int
     overdue: Mapping[tuple[str, str, str], int]
+    clocks_ms: Mapping[int, int]
+    """By partition, up to when (event time) its journeys are judged."""
     lags: tuple[PartitionLag, ...]
 
     def count(self, name: str, window: str) -> int:
@@ -59,6 +61,9 @@ class JourneyFacts:
     """Promises overdue now, by the partner who has to keep them, most first."""
     labyrinths: int
     """Journeys that went astray in `FOUND_WINDOW`."""
+    handoffs_lost: int
+    """What one stage handed over and the next did not receive in time, in `FOUND_WINDOW`; some of it may have
+    come later."""
 
 
 def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
@@ -69,6 +74,12 @@ def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
 
     weakest = {stage.name: total(FOUND_WINDOW, "weakest", stage.name) for stage in journey.stages}
     most = max(weakest, key=weakest.__getitem__)
+    edges = journey.journeys.edges if journey.journeys is not None else ()
+    lost = (
+        name("handoff", edge.sender, edge.receiver, partner, "lost")
+        for edge in edges
+        for partner in edge_partners(journey, edge)
+    )
     overdue: Counter[str] = Counter()
     for (what, partner, _), n in held.overdue.items():
         if what.startswith("promise/"):
@@ -80,6 +91,7 @@ def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
         weakest=(most, weakest[most]) if weakest[most] else None,
         overdue=dict(overdue.most_common()),
         labyrinths=total(FOUND_WINDOW, "labyrinth"),
+        handoffs_lost=sum(held.count(counter, FOUND_WINDOW) for counter in lost),
     )
 
 
@@ -91,6 +103,7 @@ def journeys_snapshot(
     results: Mapping[str, int],
     open_journeys: int,
     overdue: Iterable[tuple[str, str, int]],
+    clocks_ms: Mapping[int, int],
     lags: tuple[PartitionLag, ...],
 ) -> JourneysSnapshot:
     """Journeys as they are now; `overdue` says what, of which partner, and since when (ms)."""
@@ -106,5 +119,6 @@ def journeys_snapshot(
         results=dict(results),
         open_journeys=open_journeys,
         overdue=ages,
+        clocks_ms=clocks_ms,
         lags=lags,
     )

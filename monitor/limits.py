@@ -158,11 +158,13 @@ def ticket_limits(target: Decimal) -> tuple[Limit, ...]:
 
 
 class State(StrEnum):
-    """What a stage or an experience looks like now."""
+    """What a stage or an experience looks like now; only a stage is silent (`Snapshot.silence`)."""
 
     QUIET = "quiet"
     GOOD = "good"
+    TOO_FEW = "too_few"
     BELOW = "below"
+    SILENT = "silent"
     DEGRADED = "degraded"
 
 
@@ -173,12 +175,15 @@ BELOW_MIN_N = 10
 def state(shares: Mapping[str, Share], target: Decimal) -> State:
     """The state of one experience from its shares by window label.
 
-    `below` means below target beyond chance (Wilson), so that a healthy stage does not flicker.
+    `below` means below target beyond chance (Wilson), so that a healthy stage does not flicker; `too_few`
+    that it looks below target, and so few events may do so by chance.
     """
     if any(limit.crossed(shares) for limit in fast_limits(target)):
         return State.DEGRADED
     share = shares[headline_window(shares)]
     if share.n == 0:
         return State.QUIET
-    certain = share.n >= BELOW_MIN_N and wilson_lower(share.bad, share.n) > float(1 - target)
-    return State.BELOW if certain else State.GOOD
+    if share.n >= BELOW_MIN_N and wilson_lower(share.bad, share.n) > float(1 - target):
+        return State.BELOW
+    misses = share.good / share.n < float(target)
+    return State.TOO_FEW if misses and share.n < MIN_N else State.GOOD

@@ -162,6 +162,11 @@ OVERDUE = Metric(
     "touchpoint_overdue", "gauge", ("what", "partner", "age"),
     "Promises and hand-overs of journeys under way that are past their time, by for how long at most.",
 )  # fmt: skip
+JOURNEYS_JUDGED = Metric(
+    "touchpoint_journeys_judged_timestamp_seconds", "gauge", ("partition",),
+    "Event time up to which the journeys of the partition are judged, a minute behind the present when all "
+    "is well; 0 until every partition of every stage has been heard of.",
+)  # fmt: skip
 LAST_CHANGE = Metric(
     "touchpoint_last_change_timestamp_seconds", "gauge", ("stage", "kind", "title"),
     "When the latest change (deploy, incident) of the stage was; the same on every worker.",
@@ -177,7 +182,7 @@ METRICS = (
     WINDOW_ANSWERS, WINDOW_SPREAD_EVENTS, WINDOW_SPREAD_GOOD, WINDOW_TOOL, WINDOW_TOOL_OF,
     WINDOW_HIT, WINDOW_JOURNEYS, WINDOW_SCORES, WINDOW_WEAKEST, WINDOW_PROMISES, WINDOW_HANDOFFS,
     WINDOW_CONTACTS, WINDOW_MOVES, WINDOW_LABYRINTHS, WINDOW_LOST, WINDOW_NOTICED, WINDOW_CRITICAL,
-    WINDOW_GAP, OPEN_JOURNEYS, OVERDUE,
+    WINDOW_GAP, OPEN_JOURNEYS, OVERDUE, JOURNEYS_JUDGED,
     TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS, EVENT_LAG, CONSUMER_LAG, PARTITIONS, OWNED, LAST_CHANGE, READY,
     BUILD,
 )  # fmt: skip

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from monitor.closing import closing_counters, is_unhappy, matches, result_of
+from monitor.closing import closing_counters, is_unhappy_answer, matches, result_of
 from monitor.event import epoch_ms
 from monitor.journey import FOLLOW_UP, NONE, OTHER, Edge, Journey
 from monitor.journey_counters import label, name
@@ -19,7 +19,6 @@ from monitor.steps import Step
 
 MAX_STEPS = 200
 """More than any customer's journey has; a service that gives all its events one id would fill the memory."""
-
 
 KEEP_MS = 3_600_000
 """For so long after its end a journey is known to be over. A later step of an unknown journey, if it is this
@@ -104,6 +103,11 @@ class OpenJourney(Struct, array_like=True):
     closed_ms: int | None = None
     result: str | None = None
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes no more steps."""
+        return len(self.steps) >= MAX_STEPS
+
 
 class JourneyRules:
     """What a journey file says about journeys, applied to one at a time. Stateless."""
@@ -113,12 +117,12 @@ class JourneyRules:
         self._journey = journey
         self.rules = journey.journeys
         self._stages = {stage.name: stage for stage in journey.stages}
-        self._owing = {kind.name: self._stages[kind.stage].partners for kind in self.rules.promises}
+        self._owing = {kind.name: self._stages[kind.stage] for kind in self.rules.promises}
 
     def take(self, held: OpenJourney, step: Step) -> list[Effect] | None:
         """Add a step; what it adds to at once. None when the step is known, too much, or comes too late."""
         steps = held.steps
-        if held.closed_ms is not None or len(steps) >= MAX_STEPS:
+        if held.closed_ms is not None or held.is_full:
             return None
         for known in steps:
             if known.offset == step.offset and known.source == step.source:
@@ -173,7 +177,8 @@ class JourneyRules:
             pledge = Pledge(told.id, told.kind if told.kind in self._owing else OTHER, step.at_ms)
             held.pledges.append(pledge)
         pledge.made_ms = min(pledge.made_ms, step.at_ms)
-        pledge.partner = pledge.partner or self._partner(pledge.kind, step)
+        if pledge.partner in (None, OTHER):
+            pledge.partner = self._partner(pledge.kind, step) or pledge.partner
         if told.due is not None and not pledge.is_due_told and not pledge.is_counted:
             pledge.due_ms, pledge.is_due_told = epoch_ms(told.due), True
         if told.kept is None:
@@ -196,21 +201,27 @@ class JourneyRules:
         if rule is None:
             return []
         effects = []
-        if is_unhappy(step):
+        if is_unhappy_answer(step):
             pledge = Pledge(f"{FOLLOW_UP}/{len(held.pledges)}", FOLLOW_UP, step.at_ms)
             pledge.due_ms = step.at_ms + rule.within_ms
             held.pledges.append(pledge)
-        for one in held.steps if is_unhappy(step) or matches(rule.match, step) else ():
+        for one in held.steps if is_unhappy_answer(step) or matches(rule.match, step) else ():
             for pledge in held.pledges:
                 if pledge.kind == FOLLOW_UP and matches(rule.match, one) and one.at_ms >= pledge.made_ms:
                     effects += self._fulfilled(pledge, one.at_ms, kept=True)
         return effects
 
     def _partner(self, kind: str, step: Step) -> str | None:
-        """The partner who has to keep a promise: the step's, or whom it hands over to."""
-        known = self._owing.get(kind, ())
+        """The partner who has to keep a promise: the step's, or whom it hands over to.
+
+        `other` for one that the stage which owes it names and the journey file does not.
+        """
+        owing = self._owing.get(kind)
+        if owing is None:
+            return None
         told = (step.partner, step.handoff.to if step.handoff is not None else None)
-        return next((one for one in told if one in known), None)
+        strange = OTHER if step.stage == owing.name and step.partner is not None else None
+        return next((one for one in told if one in owing.partners), strange)
 
     def _due(self, pledge: Pledge, at_ms: int) -> list[Effect]:
         """The deadline has come, or the journey is over before it."""

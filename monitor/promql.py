@@ -16,6 +16,7 @@ from monitor.measures import Z
 from monitor.rules import (
     EXPLAINS_S,
     HOLD_S,
+    JOURNEYS_LAG_S,
     LAG_S,
     SETTLE_S,
     SETTLED,
@@ -23,6 +24,7 @@ from monitor.rules import (
     SILENT_WINDOWS,
     Quality,
     Severity,
+    explaining,
     judged,
     pages_for,
     qualities,
@@ -90,8 +92,8 @@ def recordings(journey: Journey) -> Iterator[Recording]:
         silence = select(metrics.SILENT, stage=stage.name) + explained
         yield Recording(metrics.SILENT_REASON, silence, {"stage": stage.name})
     for stage in judged(journey):
-        explained = _unless_in_trouble(upstream(journey, stage))
         for severity in severities(stage):  # a ticket waits for the page, so the page comes first
+            explained = _unless_in_trouble(explaining(journey, stage, severity))
             about = {"stage": stage.name, "severity": severity}
             yield Recording(metrics.REASON, _reason(stage, severity) + explained, about)
             yield Recording(metrics.WORST, _worst(stage, severity), about)
@@ -353,6 +355,8 @@ def _blind(journey: Journey) -> Iterator[Recording]:
     if journey.journeys is not None:
         lag = f'{metrics.EVENT_LAG.name}{{topic=~".+-{STEPS_TOPIC}"}}'
         yield Recording(metrics.BLIND, f"count({lag} > {LAG_S})", {"cause": "lag", "stage": WHOLE})
+        held_up = f"count(time() - {metrics.JOURNEYS_JUDGED.name} > {JOURNEYS_LAG_S})"
+        yield Recording(metrics.BLIND, held_up, {"cause": "held_up", "stage": WHOLE})
     for window in WINDOWS:
         if window.label in SILENT_WINDOWS:
             blind = f"{select(metrics.BLIND, cause=UNJUDGED)}[{window.ms // 1000 + SETTLE_S}s]"
@@ -360,7 +364,7 @@ def _blind(journey: Journey) -> Iterator[Recording]:
             yield Recording(metrics.BLIND_LATELY, counted, {"window": window.label})
 
 
-UNJUDGED = ("no_worker", "not_counted", "lag")
+UNJUDGED = ("no_worker", "not_counted", "lag", "held_up")
 """Causes of blindness that leave windows short. A spare worker that is down is told of, but hides nothing:
 what it counted others count now."""
 

@@ -1,15 +1,21 @@
 """What the digest of the last days tells, as plain data. None is: nothing known, never 0 or 100 %."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
 from monitor.critical import Touchpoint
 from monitor.journey import Experience, Journey, Stage
+from monitor.journey_counters import PROMISED
 from monitor.measures import Share, wilson_lower
+from monitor.snapshot import MIN_SEGMENT_EVENTS
+from monitor.whole import HANDED_KNOWN
 
 DAY_S = 86_400
+
+BY_SEGMENT = "segment"
+"""What a spread is between, beside `judging.BY_CHANNEL` and `judging.BY_LOCATION`."""
 
 SPANS = (("7d", 7), ("1d", 1))
 """Windows that every metric has, widest first, and their days."""
@@ -23,6 +29,7 @@ class Period(NamedTuple):
 
     @property
     def from_s(self) -> int:
+        """When it begins, in Unix time."""
         return self.end_s - self.days * DAY_S
 
     def spans(self) -> Iterator[tuple[str, int, int]]:
@@ -38,6 +45,16 @@ class Period(NamedTuple):
         return [self.end_s - ago * DAY_S for ago in range(self.days - 1, -1, -1)]
 
 
+def is_met(share: Share, target: Decimal) -> bool:
+    """Whether so many good ones meet the target: exactly, without rounding."""
+    return share.good >= target * share.n
+
+
+def is_surely_missed(share: Share, target: Decimal) -> bool:
+    """Whether it is below target beyond chance."""
+    return bool(wilson_lower(share.bad, share.n) > float(1 - target))
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """How one experience went for those it is told of, held to one target."""
@@ -50,13 +67,8 @@ class Judged:
 
     @property
     def is_met(self) -> bool:
-        """Exactly, without rounding."""
-        return self.share.good >= self.target * self.share.n
-
-    @property
-    def is_surely_missed(self) -> bool:
-        """Below target beyond chance."""
-        return bool(wilson_lower(self.share.bad, self.share.n) > float(1 - self.target))
+        """Whether it met its target."""
+        return is_met(self.share, self.target)
 
     @property
     def attainment(self) -> float:
@@ -66,9 +78,15 @@ class Judged:
         return found
 
     @property
-    def budget_used(self) -> float | None:
-        """Of the failures that the target allows, 1 is all; None where it allows none."""
-        return self.share.bad / (self.share.n * float(1 - self.target)) if self.target < 1 else None
+    def allowed(self) -> int:
+        """How many bad ones the target allows: one more misses it."""
+        return int((1 - self.target) * self.share.n)
+
+
+def weakest_of(judged: Sequence[Judged]) -> Judged | None:
+    """The one furthest below its target, or least above it; one of few events only if all are."""
+    enough = [one for one in judged if one.share.n >= MIN_SEGMENT_EVENTS]
+    return min(enough or judged, key=lambda one: one.attainment, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +114,7 @@ class Outcome:
 
     @property
     def over(self) -> int:
+        """How many there are, visits among them."""
         return self.goals.n + self.visits
 
 
@@ -106,21 +125,38 @@ class Answered:
     stage: Stage
     kind: str
     n: int
+    best: int
+    """Promoters, or good answers."""
     figure: float | None
+    """None where too few answered to tell."""
     lower: float
     upper: float
 
 
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """Promises of a kind that fell due, of a partner or, without one, of all."""
+    """Promises of a kind that fell due, of a partner or, without one, of all. Only a kind of the journey file
+    has a target."""
 
     kind: str
     partner: str | None
+    target: Decimal | None
     due: int
     kept: int
     late: int
     missed: int
+
+    @property
+    def share(self) -> Share:
+        """Good is a promise kept."""
+        return Share(self.kept, self.due - self.kept)
+
+
+def by_kind(promises: Sequence[Promised]) -> Iterator[Promised]:
+    """The same over all partners."""
+    for kind, target in dict.fromkeys((one.kind, one.target) for one in promises):
+        own = [one for one in promises if one.kind == kind]
+        yield Promised(kind, None, target, *(sum(getattr(one, name) for one in own) for name in PROMISED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +165,7 @@ class HandedOver:
 
     sender: str
     receiver: str
+    target: Decimal | None
     sent: int
     received: int
     lost: int
@@ -136,9 +173,10 @@ class HandedOver:
     """Received after they were lost."""
 
     @property
-    def known(self) -> int:
-        """Those of which it is known what has become of them."""
-        return self.received + self.lost - self.late
+    def share(self) -> Share:
+        """Of those of which it is known what has become of them; good is what arrived in time."""
+        known = sum(sign * int(getattr(self, result)) for result, sign in HANDED_KNOWN.items())
+        return Share(known - self.lost, self.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +198,6 @@ class Weight:
 
     stage: str
     touchpoint: Touchpoint
-    lift: float
-    phi: float
     share: float
     """Of detractors, that there would not be, were the stage never bad."""
 
@@ -187,7 +223,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The best and the worst channel or location of an experience."""
+    """The best and the worst segment, channel or location of an experience."""
 
     stage: Stage
     experience: Experience
@@ -203,8 +239,8 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True)
-class Fired:
-    """An alert of the period: how often it began in it, for how many minutes it fired."""
+class Firings:
+    """All that one alert did in the period: how often it began in it, for how many minutes it fired."""
 
     name: str
     severity: str
@@ -243,12 +279,14 @@ class Digest:
     stages: tuple[StageFound, ...]
     promises: tuple[Promised, ...] | None
     worst_partner: Promised | None
+    """Of those who missed their target; None also when nobody did."""
     handed_over: tuple[HandedOver, ...] | None
     astray: Astray
     weights: tuple[Weight, ...] | None
     gaps: tuple[Gap, ...] | None
     worst_segment: tuple[Judged, Judged] | None
-    """The worst served, and the best served of the same experience."""
+    """Of those that missed their target, and the best served of the same experience."""
     spreads: tuple[Spread, ...]
-    alerts: tuple[Fired, ...] | None
+    """The widest between segments, channels and locations."""
+    alerts: tuple[Firings, ...] | None
     seen: Seen

@@ -1,9 +1,10 @@
 """The digest as one HTML page that loads nothing and runs nothing; whatever came from a label is escaped."""
 
+import re
 from collections.abc import Iterator
 
 from monitor.panels import BLUE, GREY, VERMILLION
-from monitor.report_words import Document, Item, Picture
+from monitor.report_document import Document, Item, Picture
 
 BAR, BETWEEN, HEIGHT = 14, 4, 36
 """Of pictures, in CSS pixels."""
@@ -53,9 +54,12 @@ def escaped(text: str) -> str:
     return text
 
 
+UNIT = re.compile(r"(?<=\d) (?=%|(?:d|h|min)\b)")
+
+
 def _prose(text: str) -> str:
-    """Escaped, and no line begins with a percent sign."""
-    return escaped(text).replace(" %", "&nbsp;%")
+    """Escaped, and no line begins with a unit."""
+    return UNIT.sub("&nbsp;", escaped(text))
 
 
 def html(read: Document) -> str:

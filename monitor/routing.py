@@ -8,9 +8,9 @@ there it keeps new alerts from beginning, here it also keeps quiet about those t
 from typing import Any, get_args
 
 from monitor.alerts import INHIBITOR, NOBODY
-from monitor.journey import ALL, Journey
+from monitor.journey import ALL, Journey, Stage
 from monitor.links import webhook
-from monitor.rules import judged, upstream
+from monitor.rules import explaining, judged, upstream
 from monitor.whole import WholeName
 
 ROUTES = ("page", "ticket", "finding", "heartbeat")
@@ -84,8 +84,12 @@ def _inhibitions(journey: Journey) -> list[dict[str, Any]]:
     def inhibitor(because: str, stage: str) -> str:
         return f'alertname="{INHIBITOR}", because="{because}", {stage}'
 
+    def explained(stage: Stage) -> str:
+        loud = "" if explaining(journey, stage, "ticket") else 'severity="page", '
+        return f'{loud}stage="{stage.name}"'
+
     before = [
-        _inhibit(inhibitor("trouble", f'stage=~"{"|".join(earlier)}"'), f'{stages}, stage="{stage.name}"')
+        _inhibit(inhibitor("trouble", f'stage=~"{"|".join(earlier)}"'), f"{stages}, {explained(stage)}")
         for stage in judged(journey)
         if (earlier := upstream(journey, stage))
     ]

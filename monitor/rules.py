@@ -42,6 +42,10 @@ that fail are over before those that succeed: of the first that a new monitor se
 LAG_S = 60
 """Windows lag when the consumer does: beyond this a stage is not judged, and the monitor says so instead."""
 
+JOURNEYS_LAG_S = 900
+"""Whole journeys are judged up to a minute ago; up to ten minutes longer when one event came late
+(`streams.step_sender.HOLD_MS`), and that alone is no reason to be told."""
+
 TICKETS_ONLY = ("feedback", "staff")
 """Kinds of stages that never wake anybody: opinions and moods change in days, not in minutes."""
 
@@ -128,6 +132,15 @@ def upstream(journey: Journey, stage: Stage) -> tuple[str, ...]:
             found[name] = None
             todo.extend(journey.stage(name).depends_on)
     return tuple(found)
+
+
+def explaining(journey: Journey, stage: Stage, severity: Severity) -> tuple[str, ...]:
+    """The stages whose trouble explains such an alert on a degraded stage.
+
+    None explains a ticket on whole journeys: a broken promise is to be made good whatever broke it, and a
+    day's journeys outlast the trouble, whose every beginning and end would end the ticket and begin it again.
+    """
+    return () if (stage.name, severity) == (WHOLE, "ticket") else upstream(journey, stage)
 
 
 def pages_for(stage: Stage) -> tuple[Experience, ...]:

@@ -53,6 +53,7 @@ CALLS_OF_ORDERS = 1 / 3  # share of calls that belong to an order; the others co
 SCRATCHES = 0.015  # share of packed orders the seller rings about
 CONTACTED = 0.8  # share of unhappy answers that somebody follows up within two days
 CALLS_AHEAD = 0.2  # share of deliveries with a call half an hour ahead promised
+LOST = "lost"  # the reason of a delivery that reaches nobody
 CALL_BACK_H = 4  # hours within which a caller is promised to be called back
 
 ASTRAY = ("phone", "chat", "email", "phone")
@@ -339,8 +340,11 @@ class Simulator:
     def _deliver(self, who: _Customer, at: float) -> SimulatedEvent | None:
         shape = self._shapes["delivery"]
         event = self._encounter(shape, who, at)
-        event["promise"] = who.promise | {"kept": not who.late}
-        event["handoff"] = self._handoff(who)
+        if event.get("reason") == LOST:
+            event.pop("promise", None)  # the one that any event of a stage which judges promises has
+        else:
+            event["promise"] = who.promise | {"kept": not who.late}
+            event["handoff"] = self._handoff(who)
         if who.late:
             who.trouble = True
             shape.blame(event, "late")

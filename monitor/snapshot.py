@@ -10,7 +10,9 @@ from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
 from monitor.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.limits import State, state
 from monitor.measures import Share, headline_window
-from monitor.windows import WINDOW_LABELS, Numbers, StageWindows
+from monitor.rhythm import expected
+from monitor.rules import SILENT_EXPECTED, SILENT_WINDOWS
+from monitor.windows import WINDOW_LABELS, WINDOWS, Numbers, StageWindows
 
 MIN_SEGMENT_EVENTS = 10
 """Below this a segment is not called the worst served; three failures of four say little."""
@@ -27,7 +29,9 @@ def tells_on_staff(stage: Stage, n: float) -> bool:
     return stage.kind == "staff" and 0 < n < MIN_GROUP
 
 
-SEVERITY = {State.QUIET: 0, State.GOOD: 1, State.BELOW: 2, State.DEGRADED: 3}
+SEVERITY = {
+    State.QUIET: 0, State.GOOD: 1, State.TOO_FEW: 2, State.BELOW: 3, State.SILENT: 4, State.DEGRADED: 5,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,14 @@ class StageSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Silence:
+    """No event of a stage in `window`, where so many were expected."""
+
+    window: str
+    expected: float
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A worker at `at_ms`."""
 
@@ -149,6 +161,28 @@ class Snapshot:
     changes: tuple[Change, ...] = ()
     problems: tuple[str, ...] = field(default=())
     journeys: JourneysSnapshot | None = None
+
+    def silence(self, held: StageSnapshot) -> Silence | None:
+        """The narrowest window in which a stage is silent, as `StageSilent` says it; None where it is not,
+        or where this worker cannot know.
+
+        It cannot without a declared rhythm, while others count some of the partitions, while records wait to
+        be read, and before anything at all was counted: then the journey has not begun.
+        """
+        if not self.ready or self.owned < self.partitions or any(lag.records for lag in held.lags):
+            return None
+        if not any(stage.events(WINDOW_LABELS[-1]) for stage in self.stages):
+            return None
+        for window in WINDOWS:
+            if window.label in SILENT_WINDOWS and not held.events(window.label):
+                missed = expected(self.journey, held.stage, window.start_ms(self.at_ms), self.at_ms)
+                if missed >= SILENT_EXPECTED:
+                    return Silence(window.label, missed)
+        return None
+
+    def state(self, held: StageSnapshot) -> State:
+        """The state of a stage: silent, or that of its weakest experience."""
+        return State.SILENT if self.silence(held) is not None else held.weakest.state
 
 
 def stage_snapshot(

@@ -37,6 +37,10 @@ WholeName = Literal[
 GOAL = "goal"
 """The experience that every journey file with journeys has, and the only one that pages."""
 
+HANDED_KNOWN: Mapping[str, Literal[1, -1]] = {"received": 1, "lost": 1, "late": -1}
+"""Results whose counts add up to the hand-overs of which it is known what has become, each once: what comes
+late is received, too, and was lost before."""
+
 BETWEEN = ">"
 """Between two values that together take the place of the segment."""
 
@@ -164,11 +168,12 @@ def _promises(journey: Journey, kind: PromiseKind) -> Watched:
 
 
 def _hand_overs(journey: Journey, edge: Edge) -> Watched:
-    """Counted once it is known what has become of them: lost, or received and not lost before."""
+    """Counted once it is known what has become of them."""
     about = {"sender": edge.sender, "receiver": edge.receiver}
-    received, lost, late = (
-        Term(metrics.WINDOW_HANDOFFS, {**about, "result": result}) for result in ("received", "lost", "late")
-    )
+    known = {
+        result: Term(metrics.WINDOW_HANDOFFS, {**about, "result": result}, sign)
+        for result, sign in HANDED_KNOWN.items()
+    }
     return Watched(
         "HandoversLost",
         _experience(
@@ -177,8 +182,8 @@ def _hand_overs(journey: Journey, edge: Edge) -> Watched:
             edge.target,
         ),
         journey.stage(edge.receiver).owner,
-        events=(received, lost, late.taken_away()),
-        bad=(lost,),
+        events=tuple(known.values()),
+        bad=(known["lost"],),
         by=("partner",),
         groups=edge_partners(journey, edge),
         overdue=f"handoff/{edge.sender}/{edge.receiver}",

@@ -13,6 +13,7 @@ from decimal import Decimal
 import yaml
 
 from monitor.journey import ALL, NONE, OTHER
+from monitor.links import is_address
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names become label values, topic names and Grafana uids (at most 40 characters)."""
@@ -90,6 +91,11 @@ class At:
             found[key] = at
         return found
 
+    def check_not_empty(self, message: str) -> None:
+        """Report a mapping without any key; one whose keys are wrong has been reported for those."""
+        if isinstance(self.node, yaml.MappingNode) and not self.node.value:
+            self.wrong(message)
+
     def items(self) -> list["At"]:
         if not isinstance(self.node, yaml.SequenceNode):
             self.wrong("must be a list")
@@ -134,6 +140,19 @@ class At:
                 item.wrong(f"`{name}` is given twice")
             found.append(name)
         return tuple(found)
+
+    def values(self, known: Iterable[str] | None = None, what: str = "name") -> tuple[str, ...]:
+        """Names as of `names` of which an event is to have one: an empty list would fit none, ever."""
+        if isinstance(self.node, yaml.SequenceNode) and not self.node.value:
+            self.wrong("must name at least one value")
+        return self.names(known, what)
+
+    def address(self) -> str:
+        """Where a link leads: people click on it, so nothing but http and https."""
+        text = self.text()
+        if text and not is_address(text):
+            self.wrong(f"`{text}` must be an http or https address")
+        return text
 
     def decimal(self, otherwise: str = "1") -> Decimal:
         """The exact number, after a noted error `otherwise`, which passes the caller's own checks."""

@@ -36,6 +36,7 @@ from streams.command import (
     tell_of_thread,
 )
 from streams.settings import Settings
+from streams.terminal import counted
 
 if TYPE_CHECKING:
     from streams.traffic import Report
@@ -156,6 +157,7 @@ def pages(
     from streams.findings import sharing
     from streams.pages import Pages
 
+    read_settings()  # sets logging up, which keeps Kafka's client quiet
     settings = _with_http(http)
     journey = read_journey(settings.journey) if findings else None
 
@@ -175,7 +177,8 @@ def check(file: Annotated[Path, typer.Argument(help="The journey file.")]) -> No
     """
     journey = read_journey(file)
     experiences = sum(len(stage.experiences) for stage in journey.stages)
-    typer.echo(f"{file}: journey `{journey.name}`, {len(journey.stages)} stages, {experiences} experiences")
+    holds = f"{counted(len(journey.stages), 'stage')}, {counted(experiences, 'experience')}"
+    typer.echo(f"{file}: journey `{journey.name}`, {holds}")
 
 
 @app.command()
@@ -194,7 +197,7 @@ def topics() -> None:
             return await topics_of.ensure(admin, journey, settings)
 
     for name, partitions in run(work).items():
-        typer.echo(f"{name}: {partitions} partitions")
+        typer.echo(f"{name}: {counted(partitions, 'partition')}")
 
 
 @app.command()

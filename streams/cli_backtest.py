@@ -16,7 +16,7 @@ import typer
 from monitor.errors import UserError
 from monitor.journey import Journey
 from streams.command import failed, read_journey, read_settings
-from streams.terminal import Row, progress, say, show_table
+from streams.terminal import Row, counted, progress, say, show_table
 
 if TYPE_CHECKING:
     from monitor.backtest import Backtest, Fired
@@ -100,8 +100,9 @@ class _Refusals:
     def most_frequent(self, history: "History") -> str:
         """How many were refused, most often why, and where that was first."""
         (reason, n), *others = history.refused.most_common()
-        lines = f"{history.refused.total():,} lines refused"
-        return f"{lines}, {f'{n:,} of them' if others else 'all'} as {reason} ({self._first[reason]})"
+        total = history.refused.total()
+        which = f", {n:,} of them" if others else ", all" if total > 1 else ""
+        return f"{counted(total, 'line')} refused{which} as {reason} ({self._first[reason]})"
 
 
 def _read(file: str, history: "History", refusals: _Refusals) -> None:
@@ -184,7 +185,7 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
         for name, one in found.totals.items()
     ]  # fmt: skip
     show_table(("Stage", "Events", "Pages", "Minutes paged", "Tickets", "Minutes ticketed"), totals)
-    say(f"{local(found.from_ms)} to {local(found.to_ms)}: {history.counted:,} events counted")
+    say(f"{local(found.from_ms)} to {local(found.to_ms)}: {counted(history.counted, 'event')} counted")
     if history.refused:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(history.refused.items()))
         say(f"refused: {reasons}")

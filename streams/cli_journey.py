@@ -38,6 +38,8 @@ def journey_command(
     """
     from streams import journey_lookup
 
+    if not journey_lookup.is_id(journey_id):
+        raise failed(journey_lookup.ID_RULE)
     settings = read_settings()
     url = _worker_url(settings, worker)
 
@@ -80,7 +82,7 @@ def _credentials(settings: Settings) -> dict[str, str]:
 
 def _read(url: str, answer: "Answer") -> dict[str, Any]:
     """The journey; any other answer ends the command."""
-    from streams.letters_shown import printable
+    from streams.terminal import printable
 
     if answer.status == 401:
         given = "TOUCHPOINT_HTTP_TOKEN_FILE, or TOUCHPOINT_HTTP_USER and TOUCHPOINT_HTTP_PASSWORD_FILE"
@@ -170,7 +172,7 @@ def _row(*cells: str | None, is_loud: object) -> "Row":
 
 def _text(value: str | None) -> str:
     """What a service wrote, with nothing in it that could move the cursor."""
-    from streams.letters_shown import printable
+    from streams.terminal import printable
 
     return printable(value or "")
 

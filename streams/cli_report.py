@@ -14,12 +14,12 @@ from monitor.errors import UserError
 from monitor.links import is_address
 from streams.clock import now_ms
 from streams.command import failed, read_journey, read_settings, run
-from streams.terminal import progress
+from streams.terminal import printable, progress
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from monitor.report import Answers, Question, Sample
+    from monitor.report_questions import Answers, Question, Sample
 
 ASKED_AT_ONCE = 4
 """Prometheus answers 20 at a time unless set; boards and rules want to be answered too."""
@@ -48,9 +48,10 @@ def report(
 
     Example: touchpoint report --prometheus http://prometheus:9090 --html digest.html
     """
-    from monitor.report import digest, questions
+    from monitor.report import digest
     from monitor.report_found import Period
     from monitor.report_html import html as page
+    from monitor.report_questions import questions
     from monitor.report_text import markdown as text
     from monitor.report_words import document
 
@@ -150,7 +151,7 @@ async def _answer(
 ) -> "list[Sample]":
     import aiohttp
 
-    from monitor.report import Sample
+    from monitor.report_questions import Sample
 
     url = f"{prometheus.rstrip('/')}/api/v1/query"
     form = {"query": question.expr, "time": str(question.at_s), "timeout": f"{ANSWER_S}s"}
@@ -186,4 +187,4 @@ async def _answer(
 
 def _line(text: str) -> str:
     """At most a line of what somebody else wrote."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:200]
+    return printable(text)[:200]

@@ -45,6 +45,10 @@ DRAIN_S = 20.0
 SUMMED_WINDOW = "1d"
 """Longer than a demo: every journey that is over."""
 
+ALERTS = {State.DEGRADED: "StageDegraded", State.SILENT: "StageSilent"}
+"""What the worker itself sees of what pages. Alerts proper come from Prometheus: only there does one explain
+or hold back another, and are slow burns and whole journeys held to their limits."""
+
 SESSION_TIMEOUT_S = 5.0
 """The embedded broker lets a worker join after half of it; 30 s would delay the first metric by 15."""
 
@@ -147,8 +151,9 @@ class _Demo:
         self._stop = stop
         self._worker = Worker(journey, settings)
         self._publisher = Publisher(settings.kafka, idempotent=False, **kafka_options(settings))
-        self._alerts: dict[str, float] = {}
+        self._alerts: dict[tuple[str, str], float] = {}
         self._began = time.time()
+        self._is_live = False
         self._announced = asyncio.Event()
 
     async def run(self, for_s: float | None) -> dict[str, Any]:
@@ -198,18 +203,24 @@ class _Demo:
             faults=self._faults,
         )
         for event in simulator.events():
+            self._is_live = event.at_ms >= live_ms
             await asyncio.sleep(max(event.at_ms / 1000 - time.time(), 0))
             await self._publisher.send(event.topic, event.key, event.value)
 
     async def _show(self) -> None:
         await self._announced.wait()
+        part = None
         while True:
             self._broker.check()
             answer = stages_answer(await self._worker.snapshot())
-            for stage in answer["stages"]:
-                if stage["state"] == State.DEGRADED:
-                    self._alerts.setdefault(stage["stage"], round(time.time() - self._began, 1))
+            for stage in answer["stages"] if self._is_live else ():
+                if stage["state"] in ALERTS:
+                    seen = stage["stage"], stage["state"]
+                    self._alerts.setdefault(seen, round(time.time() - self._began, 1))
             if answer["ready"]:
+                if answer["only_part"] not in (None, part):
+                    self._view.say(answer["only_part"])
+                part = answer["only_part"]
                 caption = f"published {self._publisher.acknowledged}, counted {self._results('counted')}"
                 self._view.show(answer["stages"], caption)
             await asyncio.sleep(0.5)
@@ -228,6 +239,10 @@ class _Demo:
         while not working.done() and time.monotonic() < deadline:
             if sum(self._counted().values()) + self._results("refused") >= self._publisher.acknowledged:
                 return
+            known = await self._worker.snapshot()
+            waiting = sum(lag.records for stage in known.stages for lag in stage.lags)
+            if known.ready and known.owned < known.partitions and not waiting:
+                return  # others count the rest
             await asyncio.sleep(0.05)
 
     async def _summary(self) -> dict[str, Any]:
@@ -237,6 +252,8 @@ class _Demo:
             "published": self._publisher.acknowledged,
             "counted": sum(counted.values()),
             "refused": self._results("refused"),
+            "partitions": answer["partitions"],
+            "only_part": answer["only_part"],
             "stages": {
                 stage["stage"]: {
                     "state": stage["state"],
@@ -247,8 +264,8 @@ class _Demo:
                 for stage in answer["stages"]
             },
             "alerts": [
-                {"alert": "StageDegraded", "stage": stage, "after_s": after_s}
-                for stage, after_s in self._alerts.items()
+                {"alert": ALERTS[State(state)], "stage": stage, "after_s": after_s}
+                for (stage, state), after_s in self._alerts.items()
             ],
             "journeys": _journeys(answer["journeys"]),
         }
@@ -266,4 +283,7 @@ def _journeys(known: dict[str, Any] | None) -> dict[str, Any] | None:
         "missed": over["missed"],
         "hit": known["hit"],
         "weakest": known["weakest"] and known["weakest"]["stage"],
+        "overdue": known["overdue"],
+        "handoffs_lost": known["handoffs_lost"],
+        "labyrinths": known["labyrinths"],
     }

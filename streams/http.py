@@ -86,7 +86,7 @@ class HttpServer:
         app.router.add_get("/api/stages", self._stages)
         app.router.add_get("/api/stages/{stage}/failures", self._stage_failures)
         if self._journeys is not None:
-            app.router.add_get("/api/journeys/{id:.+}", partial(self._journey, self._journeys))
+            app.router.add_get(r"/api/journeys/{id:[\s\S]*}", partial(self._journey, self._journeys))
         app.router.add_get("/runbooks/{name}", self._runbook)
         for path in PAGE:
             app.router.add_get(path, self._static)
@@ -197,7 +197,7 @@ def _journeys(journey: Journey, known: JourneyFacts | None) -> dict[str, Any] | 
     if journey.journeys is None:
         return None
     if known is None:
-        return dict.fromkeys(("open", "over", "hit", "weakest", "overdue", "labyrinths"))
+        return dict.fromkeys(("open", "over", "hit", "weakest", "overdue", "labyrinths", "handoffs_lost"))
     weakest = None
     if known.weakest is not None:
         stage, n = known.weakest
@@ -209,6 +209,7 @@ def _journeys(journey: Journey, known: JourneyFacts | None) -> dict[str, Any] | 
         "weakest": weakest,
         "overdue": known.overdue,
         "labyrinths": known.labyrinths,
+        "handoffs_lost": known.handoffs_lost,
     }
 
 
@@ -225,7 +226,7 @@ def _seen(snapshot: Snapshot, does: str) -> dict[str, Any]:
 
 def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) -> dict[str, Any]:
     stage, weakest = held.stage, held.weakest
-    share = weakest.share
+    share, silence = weakest.share, snapshot.silence(held)
     first_s = snapshot.at_ms // 60_000 * 60 - 59 * 60
     return {
         "stage": stage.name,
@@ -234,7 +235,8 @@ def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) 
         "owner": stage.owner,
         "runbook": stage.runbook,
         "depends_on": stage.depends_on,
-        "state": weakest.state,
+        "state": snapshot.state(held),
+        "silent": silence and {"window": silence.window, "expected": round(silence.expected)},
         "window": weakest.window,
         "quality": share.quality,
         "target": float(weakest.experience.target) if share.n else None,

@@ -10,7 +10,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 from urllib.parse import quote
 
 import aiohttp
@@ -18,6 +18,7 @@ import orjson
 from yarl import URL
 
 from monitor.errors import UserError
+from monitor.event import Id
 from monitor.journey_answer import journey_answer
 from streams.clock import now_ms
 from streams.security import CertificateError
@@ -36,6 +37,14 @@ ASK_S = 5.0
 PASSED_ON = (200, 404, 503)
 """What a worker answers about a journey. Anything else is not about the journey, but about the asking."""
 
+NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""What OpenSSL says of an answer that is no TLS, as plain HTTP is none; the second since its version 3.2
+(https://github.com/urllib3/urllib3/pull/3405)."""
+
+
+MAX_ID: int = get_args(Id)[1].max_length
+ID_RULE = f"a journey id is 1 to {MAX_ID} printable characters"
+
 
 class NotAnsweredError(UserError):
     """A worker that cannot be asked; one line."""
@@ -52,6 +61,11 @@ def _answer(status: int, error: str) -> Answer:
     return Answer(status, orjson.dumps({"error": error}))
 
 
+def is_id(text: str) -> bool:
+    """Whether a journey may be asked for by this: `ID_RULE`."""
+    return 0 < len(text) <= MAX_ID and text.isprintable()
+
+
 class JourneyLookup:
     """Answers for one worker. `app` is what it has of Faust, None until Kafka is reached."""
 
@@ -61,7 +75,12 @@ class JourneyLookup:
         self._context = client_ssl(settings)
 
     async def look_up(self, journey_id: str, authorization: str | None, *, is_forwarded: bool) -> Answer:
-        """What is known of a journey; 404 when nothing is, 503 with the reason when nobody can be asked."""
+        """What is known of a journey; 404 when nothing is, 503 with the reason when nobody can be asked.
+
+        400 for what is no id.
+        """
+        if not is_id(journey_id):
+            return _answer(400, ID_RULE)
         app = self._app()
         if app is None:
             return _answer(503, "this worker has not reached Kafka yet")
@@ -124,10 +143,39 @@ async def ask(url: str, journey_id: str, headers: Mapping[str, str], context: ss
     except aiohttp.ClientConnectorCertificateError as error:
         why = getattr(error.certificate_error, "verify_message", "") or "it cannot be vouched for"
         raise NotAnsweredError(f"{url} shows a certificate that is not trusted: {why}") from None
+    except aiohttp.ClientConnectorSSLError as error:
+        reason = getattr(error.os_error, "reason", None) or type(error.os_error).__name__
+        if reason in NOT_TLS:
+            raise NotAnsweredError(f"{url} does not speak TLS: ask {_with_scheme(url, 'http')}") from None
+        raise NotAnsweredError(f"{url} cannot be reached: TLS fails ({reason})") from None
     except aiohttp.ClientConnectorError as error:
         raise NotAnsweredError(f"{url} cannot be reached: {_in_words(error.os_error)}") from None
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+        other = _with_scheme(url, "https")
+        if other != url and await _speaks_tls(other, context):
+            raise NotAnsweredError(f"{url} speaks TLS: ask {other}") from None
+        raise NotAnsweredError(f"{url} hung up without an answer") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise NotAnsweredError(f"{url} does not answer as a worker does ({type(error).__name__})") from None
+
+
+def _with_scheme(url: str, scheme: str) -> str:
+    return f"{scheme}://{url.partition('://')[2]}"
+
+
+async def _speaks_tls(url: str, context: ssl.SSLContext) -> bool:
+    """Whether anything answers there over TLS; it is told nothing, so it need not be trusted."""
+    timeout = aiohttp.ClientTimeout(total=ASK_S)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, ssl=context, allow_redirects=False),
+        ):
+            return True
+    except aiohttp.ClientConnectorCertificateError:
+        return True
+    except (aiohttp.ClientError, OSError):
+        return False
 
 
 def _in_words(error: OSError) -> str:

@@ -8,69 +8,40 @@ whoever wrote it, and says up to which offset. What differs is how far each was 
 - A journey's record may be ahead of that: its steps up to its own offset are passed over, and what they added
   to stands in it, to be offered to the panes again at the same offset. Panes know what they hold.
 - Keys carry the owner's epoch, so no former owner overwrites its successor. Of two records of one journey the
-  one that is further wins.
-
-Keys: `j:<epoch>:<journey id>`, `c:<epoch>`, or that of a pane (`streams.partition`). A journey's value:
-position, epoch, and when to look at it next (8 bytes each, big endian), whether it is over and whether
-something of it is overdue (a byte), then the rest as MessagePack in an LZ4 block. It is held in memory as it
-is written, and nothing beside it.
+  one that is further wins. Journeys are held in memory as they are written, and nothing beside them.
 """
 
 import asyncio
-import struct
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-import msgspec
-from cramjam import lz4
-from msgspec import Struct
-
 from monitor.open_journey import KEEP_MS, Effect, JourneyRules, OpenJourney
 from monitor.panes import SHORT
 from monitor.steps import Steps
+from streams.journey_records import (
+    CLOSED,
+    FULL,
+    OVERDUE,
+    Kept,
+    Made,
+    Source,
+    clock_key,
+    header,
+    journey_key,
+    pack,
+    pack_clock,
+    unpack,
+    unpack_clock,
+)
 from streams.partition import PaneRecord, Partition, Positioned
 
 REBUILD_SLICE = 500
 """Journeys looked at before the event loop gets a turn."""
 
-_HEADER = struct.Struct(">qqqB")
-OVERDUE, CLOSED = 1, 2
-"""Flags of a journey's value."""
-
-Source = tuple[str, int]
-"""Stage and partition."""
-
 Overdue = tuple[str, str, int]
 """What is overdue (`promise/<kind>` or `handoff/<from>/<to>`), its partner, and since when (ms)."""
-
-
-class Made(Struct, array_like=True, frozen=True):
-    """What a journey added to, and at which offset of the steps topic."""
-
-    offset: int
-    at_ms: int
-    counters: tuple[str, ...]
-
-
-class Kept(Struct, array_like=True):
-    """A journey as it is written; `made` holds what a successor may have to offer to the panes again.
-
-    It will be looked at when the clock has reached `wake_ms`, and then again if that was too early.
-    """
-
-    journey: OpenJourney
-    made: list[Made] = []
-    wake_ms: int = 0
-
-
-class Clock(Struct, array_like=True, frozen=True):
-    """Up to which offset everything is written, and what time it was then."""
-
-    position: int
-    clock_ms: int
-    marks: dict[str, int]
 
 
 class Taken(NamedTuple):
@@ -80,11 +51,7 @@ class Taken(NamedTuple):
     steps: int
     duplicate: int
     late: int
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode_kept = msgspec.msgpack.Decoder(Kept).decode
-_decode_clock = msgspec.msgpack.Decoder(Clock).decode
+    refused: int
 
 
 class JourneyPartition:
@@ -137,10 +104,9 @@ class JourneyPartition:
             self._stale.discard(record.key)
         elif epoch >= self._clock_epoch:
             if 0 <= self._clock_epoch < epoch:
-                self._stale.add(_clock_key(self._clock_epoch))
-            clock = _decode_clock(record.value)
-            self._clock_epoch, self.position, self.clock_ms = epoch, clock.position, clock.clock_ms
-            self._marks = {_source(text): ms for text, ms in clock.marks.items()}
+                self._stale.add(clock_key(self._clock_epoch))
+            self._clock_epoch = epoch
+            self.position, self.clock_ms, self._marks = unpack_clock(record.value)
         else:
             self._stale.add(record.key)
 
@@ -153,16 +119,16 @@ class JourneyPartition:
         others = self._others[journey_id]
         known = self._records.pop(journey_id, None)
         if known is not None:
-            others[_epoch(known)] = known
+            others[header(known).epoch] = known
         if record.value is None:
             for earlier in [one for one in others if one <= epoch]:
                 del others[earlier]
-                self._stale.add(_journey_key(earlier, journey_id))
+                self._stale.add(journey_key(earlier, journey_id))
             self._stale.discard(record.key)
         else:
             others[epoch] = record.value
         if others:
-            furthest = max(others, key=lambda one: (_position(others[one]), one))
+            furthest = max(others, key=lambda one: (header(others[one]).position, one))
             self._records[journey_id] = others.pop(furthest)
         if not others:
             del self._others[journey_id]
@@ -173,7 +139,7 @@ class JourneyPartition:
         if self._is_owned:
             return
         for journey_id, others in self._others.items():
-            self._stale.update(_journey_key(epoch, journey_id) for epoch in others)
+            self._stale.update(journey_key(epoch, journey_id) for epoch in others)
         self._others.clear()
         self.open = 0
         self.overdue.clear()
@@ -187,10 +153,10 @@ class JourneyPartition:
                 await asyncio.sleep(0)
                 if not is_current():
                     return
-            position, _, wake_ms, flags = _HEADER.unpack_from(value)
+            position, _, wake_ms, flags = header(value)
             self._wake(journey_id, wake_ms)
             if position > self.position or flags & OVERDUE:
-                kept = _read(value)
+                kept = unpack(value)
                 self._note_overdue(journey_id, kept.journey)
                 if position > self.position:
                     self._ahead[journey_id] = position
@@ -207,11 +173,14 @@ class JourneyPartition:
     def take(self, offset: int, record: Steps) -> Taken:
         """Take in one record; what it adds to, all at its offset."""
         if offset <= self.position:
-            return Taken([], len(record.steps), len(record.steps), 0)
+            return Taken([], len(record.steps), len(record.steps), 0, 0)
         made: list[Made] = self._again.pop(offset, [])
-        duplicate = late = 0
+        duplicate = late = refused = 0
         for step in record.steps:
             if self._ahead.get(step.journey_id, -1) >= offset:
+                continue
+            if self._is_full(step.journey_id):
+                refused += 1
                 continue
             kept = self._find(step.journey_id)
             if kept is None or self._is_forgettable(kept):
@@ -243,7 +212,7 @@ class JourneyPartition:
         if self._ahead and offset >= self._furthest:
             self._ahead.clear()
         positioned = [Positioned(offset, one.at_ms, one.counters) for one in made]
-        return Taken(positioned, len(record.steps), duplicate, late)
+        return Taken(positioned, len(record.steps), duplicate, late, refused)
 
     def _pass_time(self, offset: int) -> list[Made]:
         """Look at journeys whose slices have ended, as of that end: one that is looked at before its turn
@@ -279,6 +248,15 @@ class JourneyPartition:
             self._wake(journey_id, self.clock_ms)
         return made
 
+    def _is_full(self, journey_id: str) -> bool:
+        """Whether the journey takes no more steps, told without unpacking them all: a service that gives its
+        events one id sends as many as it has events."""
+        kept = self._hot.get(journey_id)
+        if kept is not None:
+            return kept.journey.is_full
+        value = self._records.get(journey_id)
+        return value is not None and bool(header(value).flags & FULL)
+
     def _is_forgettable(self, kept: Kept) -> bool:
         """Whether a journey counts as unknown, still kept or not: when it is written changes no count."""
         closed_ms = kept.journey.closed_ms
@@ -299,14 +277,14 @@ class JourneyPartition:
 
     def _forget(self, journey_id: str) -> None:
         value = self._records.pop(journey_id)
-        self._stale.add(_journey_key(_epoch(value), journey_id))
+        self._stale.add(journey_key(header(value).epoch, journey_id))
 
     def _find(self, journey_id: str) -> Kept | None:
         kept = self._hot.get(journey_id)
         if kept is not None:
             return kept
         known = self._records.get(journey_id)
-        return None if known is None else _read(known)
+        return None if known is None else unpack(known)
 
     def _add(self, kept: Kept, offset: int, effects: list[Effect]) -> list[Made]:
         made = [Made(offset, at_ms, counters) for at_ms, counters in effects]
@@ -348,23 +326,20 @@ class JourneyPartition:
         epoch = self.panes.epoch
         for journey_id, kept in self._hot.items():
             kept.made = [one for one in kept.made if one.offset > self._written[0]]
-            flags = OVERDUE * (journey_id in self.overdue) + CLOSED * (kept.journey.closed_ms is not None)
-            header = _HEADER.pack(self.position, epoch, kept.wake_ms, flags)
-            value = header + bytes(lz4.compress_block(_encode(kept)))
+            value = pack(kept, self.position, epoch, is_overdue=journey_id in self.overdue)
             known = self._records.get(journey_id)
-            if known is not None and _epoch(known) != epoch:
-                self._stale.add(_journey_key(_epoch(known), journey_id))
+            if known is not None and (before := header(known).epoch) != epoch:
+                self._stale.add(journey_key(before, journey_id))
             self._records[journey_id] = value
-            records.append(PaneRecord(_journey_key(epoch, journey_id), value))
+            records.append(PaneRecord(journey_key(epoch, journey_id), value))
         self._hot.clear()
         if not records and self.position == self._written[-1]:
             return [], [], self._take_stale()
         self._written.append(self.position)
         if self._clock_epoch not in (-1, epoch):
-            self._stale.add(_clock_key(self._clock_epoch))
+            self._stale.add(clock_key(self._clock_epoch))
         self._clock_epoch = epoch
-        marks = {f"{stage}:{partition}": ms for (stage, partition), ms in self._marks.items()}
-        clock = PaneRecord(_clock_key(epoch), _encode(Clock(self.position, self.clock_ms, marks)))
+        clock = PaneRecord(clock_key(epoch), pack_clock(self.position, self.clock_ms, self._marks))
         return records, [clock], self._take_stale()
 
     def _take_stale(self) -> list[PaneRecord]:
@@ -378,30 +353,3 @@ class JourneyPartition:
             found = self.look_up(journey_id)
             if found is not None:
                 yield journey_id, found
-
-
-def _journey_key(epoch: int, journey_id: str) -> bytes:
-    return b"j:%d:%b" % (epoch, journey_id.encode())
-
-
-def _clock_key(epoch: int) -> bytes:
-    return b"c:%d" % epoch
-
-
-def _source(text: str) -> Source:
-    stage, _, partition = text.rpartition(":")
-    return stage, int(partition)
-
-
-def _position(value: bytes) -> int:
-    position: int = _HEADER.unpack_from(value)[0]
-    return position
-
-
-def _epoch(value: bytes) -> int:
-    epoch: int = _HEADER.unpack_from(value)[1]
-    return epoch
-
-
-def _read(value: bytes) -> Kept:
-    return _decode_kept(lz4.decompress_block(memoryview(value)[_HEADER.size :]))

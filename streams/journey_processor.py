@@ -11,7 +11,8 @@ from monitor.journey_counters import CounterTally, counter_names
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, journeys_snapshot
 from monitor.open_journey import JourneyRules, OpenJourney
 from monitor.steps import decode
-from streams.journey_partition import JourneyPartition, Source
+from streams.journey_partition import JourneyPartition
+from streams.journey_records import Source
 from streams.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition
 from streams.processor import Processor
@@ -76,9 +77,10 @@ class JourneyProcessor(Processor[JourneyPartition]):
                 continue
             taken = held.take(record.offset, steps)
             made += taken.made
-            self.results["counted"] += taken.steps - taken.duplicate - taken.late
+            self.results["counted"] += taken.steps - taken.duplicate - taken.late - taken.refused
             self.results["duplicate"] += taken.duplicate
             self.results["late"] += taken.late
+            self.results["refused"] += taken.refused
         if made:
             for key, counts in held.panes.fold(made, CounterTally, held.clock_ms).added:
                 self.windows.add(key, counts)
@@ -113,5 +115,6 @@ class JourneyProcessor(Processor[JourneyPartition]):
             results=self.results,
             open_journeys=sum(one.open for one in held),
             overdue=[entry for one in held for entries in one.overdue.values() for entry in entries],
+            clocks_ms={partition: one.clock_ms for partition, one in self._partitions.items()},
             lags=lags,
         )

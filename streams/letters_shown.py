@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from streams.letters import Box, Letter, LettersError, Selection
+from streams.terminal import printable
 
 ERROR_SHOWN = 80
 """Characters of an error in the table; `show` and `--json` have it whole."""
@@ -107,13 +108,6 @@ def described(letter: Letter, is_sent: bool) -> Iterator[str]:
 def value_lines(letter: Letter) -> Iterator[str]:
     """Its value for a terminal."""
     return map(printable, _text(letter.value).split("\n"))
-
-
-def printable(text: str) -> str:
-    """The text with everything that could move the cursor or turn the line spelt out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _text(value: bytes | None) -> str:

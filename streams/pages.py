@@ -16,6 +16,8 @@ from aiohttp import web
 
 from monitor.errors import UserError
 from monitor.finding import encode, finding
+from streams.clock import now_ms
+from streams.terminal import printable
 
 HEARTBEAT_S = 180.0
 """Three heartbeats, each a minute apart."""
@@ -78,7 +80,7 @@ class Pages:
         severity = request.match_info["severity"]
         try:
             posted = (await request.json())["alerts"]
-            alerts = [(alert, said(severity, alert), encode(finding(alert))) for alert in posted]
+            alerts = [(alert, said(severity, alert), encode(finding(alert, now_ms()))) for alert in posted]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
             return web.Response(status=400, text="not an alert of Alertmanager or Grafana\n")
         if severity == "heartbeat":
@@ -127,15 +129,10 @@ def said(severity: str, alert: dict[str, Any]) -> str:
     status, name = alert["status"], labels.get("touchpoint") or labels["alertname"]
     head = f"{severity.upper()} {status} {name}: {annotations.get('summary', '')}"
     if status != "firing":
-        return _one_line(head)
+        return printable(head)
     facts = {"why": annotations.get("description"), "owner": labels.get("owner")}
     facts |= {word: annotations.get(key) for word, key in LINKS.items()}
     if facts["and"] == facts["runbook"]:
         del facts["and"]
-    below = (f"    {word:8}  {_one_line(text)}" for word, text in facts.items() if text)
-    return "\n".join([_one_line(head), *below])
-
-
-def _one_line(text: str) -> str:
-    """What comes from elsewhere can neither break the line nor steer the terminal."""
-    return "".join(char if char.isprintable() else " " for char in text)
+    below = (f"    {word:8}  {printable(text)}" for word, text in facts.items() if text)
+    return "\n".join([printable(head), *below])

@@ -22,8 +22,8 @@ from monitor.event import Codec, Refused
 from streams import security, topics
 from streams.dead_letters import ATTEMPT
 from streams.letters import Box, Letter, LettersError, Selection, Sent
-from streams.letters_shown import one, printable
-from streams.terminal import progress
+from streams.letters_shown import one
+from streams.terminal import counted, printable, progress
 
 BATCH = 200
 """Letters of one transaction, whose end costs some 10 ms; what a crash on the embedded broker repeats."""
@@ -146,7 +146,7 @@ def _is_left(letter: Letter, way: Way, limits: dict[str, int], report: Replayed)
     size = letter.size + len(letter.key or b"") + FRAME_BYTES
     size += sum(len(name.encode()) + len(value or b"") + 10 for name, value in letter.headers)
     if letter.attempt >= way.max_attempts:
-        report.say(letter, f"left: refused {letter.attempt} times; --max-attempts raises the cap")
+        report.say(letter, f"left: refused {counted(letter.attempt, 'time')}; --max-attempts raises the cap")
     elif size > limits.get(letter.header("dlq.topic"), topics.MAX_RECORD_BYTES):
         report.say(letter, f"left: {letter.size} bytes are more than its topic takes")
     else:

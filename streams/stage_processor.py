@@ -125,7 +125,7 @@ class StageProcessor(Processor[Partition]):
         if self._steps is not None:
             self._pass_on(self._steps, message.partition, accepted, panes)
             last = (max(one.at_ms for one in read.accepted), read.late_ms(now_ms)) if read.accepted else ()
-            self._steps.note(message.partition, records[-1].offset, *last)
+            self._steps.note(message.partition, records[-1].offset, now_ms, *last)
         folded = panes.fold(accepted, partial(Tally, self._judge), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)

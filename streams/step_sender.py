@@ -10,6 +10,10 @@ from streams.outgoing import Outgoing
 MARK_MS = 5_000
 """How long a journey's partition waits at most for word that a source has got further."""
 
+HOLD_MS = 600_000
+"""How long one delayed event has more like it expected. Without a bound one event hours late on a quiet
+partition would hold up what falls due in all journeys until that partition's next event."""
+
 STEPS_PER_RECORD = 500
 """Some 70 KB; what keeps journeys takes one record at a time."""
 
@@ -35,7 +39,8 @@ class StepSender:
         self._waiting: dict[int, dict[int, list[Step]]] = {}
         self._folded: dict[int, int] = {}
         self._newest_ms: dict[int, int] = {}
-        self._delay_ms: dict[int, int] = {}
+        self._held_back: dict[int, tuple[int, int]] = {}
+        """By how much, and until when (ms)."""
         self._marked_ms: dict[tuple[int, int], int] = {}
 
     def add(self, step: Step) -> None:
@@ -43,12 +48,14 @@ class StepSender:
         targets = self._waiting.setdefault(step.partition, defaultdict(list))
         targets[partition_of(step.journey_id, self._partitions)].append(step)
 
-    def note(self, partition: int, offset: int, newest_ms: int = 0, delay_ms: int | None = None) -> None:
+    def note(
+        self, partition: int, offset: int, now_ms: int, newest_ms: int = 0, delay_ms: int | None = None
+    ) -> None:
         """Records have been read up to an offset and an event time, the last so long after it happened."""
         self._folded[partition] = offset
         self._newest_ms[partition] = max(newest_ms, self._newest_ms.get(partition, 0))
         if delay_ms is not None:
-            self._delay_ms[partition] = max(delay_ms, 0)
+            self._held_back[partition] = (delay_ms, now_ms + HOLD_MS)
 
     def take(self, owned: Iterable[int], now_ms: int) -> list[Outgoing]:
         """Records of all that waits, and marks that are due. Marks never go back."""
@@ -73,9 +80,10 @@ class StepSender:
     def _mark_ms(self, source: int, now_ms: int) -> int:
         """No event of the partition from before this is still to come; 0 while nothing is known.
 
-        What comes from now on is as late as what came last: history that is played back ages no faster than
-        it was lived.
+        What comes for a while from now on is as late as what came last: history that is played back ages no
+        faster than it was lived.
         """
         if self._is_read_up(source, self._folded.get(source)):
-            return now_ms - max(GRACE_MS, self._delay_ms.get(source, 0))
+            delay_ms, until_ms = self._held_back.get(source, (0, 0))
+            return now_ms - max(GRACE_MS, delay_ms if now_ms < until_ms else 0)
         return max(min(self._newest_ms.get(source, 0), now_ms) - GRACE_MS, 0)

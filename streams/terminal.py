@@ -1,4 +1,4 @@
-"""The one place that draws on a terminal: the demo's view of the stages, and progress of long work."""
+"""The one place that draws on a terminal: views, tables, progress; what others wrote cannot steer it."""
 
 import os
 import sys
@@ -12,7 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 # Colour and word say the same, so that nothing hangs on seeing colours.
-STYLES = {"good": "green", "below": "yellow", "degraded": "bold red", "quiet": "dim"}
+STYLES = {
+    "good": "green", "too_few": "dim", "quiet": "dim",
+    "below": "yellow", "silent": "bold red", "degraded": "bold red",
+}  # fmt: skip
+"""By `limits.State`."""
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -68,7 +73,8 @@ class StagesView:
             if self._states.get(name) != state:
                 self._states[name] = state
                 quality = _percent(stage["quality"])
-                self.say(f"{name}: {state}, {quality} of {stage['n']} events in {stage['window']}")
+                events = counted(stage["n"], "event")
+                self.say(f"{name}: {state}, {quality} of {events} in {stage['window']}")
 
 
 def _table(stages: list[dict[str, Any]], caption: str) -> Table:
@@ -82,7 +88,7 @@ def _table(stages: list[dict[str, Any]], caption: str) -> Table:
         state = stage["state"]
         table.add_row(
             stage["title"],
-            Text(state, style=STYLES[state]),
+            Text(state.replace("_", " "), style=STYLES[state]),
             _percent(stage["quality"]),
             _percent(stage["target"]),
             f"{stage['events_per_minute']:.0f}",
@@ -99,6 +105,18 @@ def _percent(ratio: float | None) -> str:
 
 def _spark(qualities: list[float | None]) -> str:
     return "".join(" " if q is None else BARS[min(int(q * len(BARS)), len(BARS) - 1)] for q in qualities)
+
+
+def printable(text: str) -> str:
+    """The text with everything that could move the cursor or turn or break the line spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 line`, `1,200 lines`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 class Row(NamedTuple):

@@ -114,7 +114,7 @@ class Truth:
         return end
 
     def _promises(self, facts: list[Fact]) -> list[Fact]:
-        owing = {kind.name: self._journey.stage(kind.stage).partners for kind in self._rules.promises}
+        owing = {kind.name: self._journey.stage(kind.stage) for kind in self._rules.promises}
         found: dict[str, Fact] = {}
         for number, fact in enumerate(facts):
             if promise := fact.get("promise"):
@@ -124,9 +124,11 @@ class Truth:
                     {"kind": kind, "made": fact["at"], "due": None, "done": None, "kept": False},
                 )
                 told = (fact.get("partner"), (fact.get("handoff") or {}).get("to"))
-                known = [partner for partner in told if partner in owing.get(kind, ())]
-                if one.get("partner", "none") == "none":
-                    one["partner"] = known[0] if known else "none"
+                known = [partner for partner in told if kind in owing and partner in owing[kind].partners]
+                if kind in owing and fact["stage"] == owing[kind].name and fact.get("partner"):
+                    known.append("other")
+                if one.get("partner", "none") in ("none", "other"):
+                    one["partner"] = known[0] if known else one.get("partner", "none")
                 if one["due"] is None and promise.get("due"):
                     one["due"] = at_ms(promise["due"])
                 if promise.get("kept") is not None and one["done"] is None:

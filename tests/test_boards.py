@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from monitor import measures, metrics, panels
-from monitor.board_parts import state, weakest
+from monitor.board_parts import STATE_STEPS, STATES, state, weakest
 from monitor.boards import boards
 from monitor.journey import Journey
 from monitor.journey_file import parse
-from monitor.limits import fast_limits
+from monitor.limits import State, fast_limits
 from monitor.measures import wilson_lower
 from monitor.promql import recordings
-from monitor.snapshot import MIN_GROUP
+from monitor.snapshot import MIN_GROUP, SEVERITY
 
 Json = dict[str, Any]
 
@@ -239,6 +239,14 @@ def test_every_experience_has_its_exact_target() -> None:
     assert panels.against(Decimal("0.95"))["steps"][-1] == {"color": panels.BLUE, "value": 0.95}
 
 
+def test_every_state_has_a_word() -> None:
+    """No state of a stage is a bare number, and each has a colour of its own step."""
+    assert set(STATES) == {"-1", *(str(SEVERITY[one]) for one in State)}
+    assert [(str(step["value"]), step["color"]) for step in STATE_STEPS["steps"][1:]] == [
+        (code, color) for code, (_, color) in list(STATES.items())[1:]
+    ]
+
+
 def test_the_journey_board_shows_stages_in_order_and_leads_to_each() -> None:
     """Stage panels and the timeline follow the journey; a click opens that stage."""
     board = BOARDS["shipped/journey.json"]
@@ -428,11 +436,18 @@ STORES = spread(helsinki=(100, 90), tampere=(10, 8), oulu=(50, 30), vaasa=(9, 0)
 
 ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     "no monitor, no state": (STATE, {}, {}),
+    "few, and not on target": (STATE, TARGETS | held(3, 2, "1h"), {'{stage="web_checkout"}': 2}),
+    "few, and exactly on target": (STATE, TARGETS | held(20, 1, "1h"), {'{stage="web_checkout"}': 1}),
+    "enough, and below by chance": (STATE, TARGETS | held(30, 2, "1h"), {'{stage="web_checkout"}': 1}),
+    "silent": (
+        STATE, TARGETS | GOOD_NOW | {f'{metrics.SILENT}{{stage="web_checkout",window="1m"}}': 600},
+        {'{stage="web_checkout"}': 4},
+    ),
     "no events": (STATE, TARGETS, {'{stage="web_checkout"}': 0}),
     "good in the last minute, bad before": (STATE, TARGETS | GOOD_NOW, {'{stage="web_checkout"}': 1}),
-    "few in the last minute: 5 minutes count": (STATE, TARGETS | BELOW_NOW, {'{stage="web_checkout"}': 2}),
+    "few in the last minute: 5 minutes count": (STATE, TARGETS | BELOW_NOW, {'{stage="web_checkout"}': 3}),
     "not certainly below": (STATE, TARGETS | BELOW_NOW | wilson(0.04, "5m"), {'{stage="web_checkout"}': 1}),
-    "degraded": (STATE, TARGETS | BELOW_NOW | {DEGRADED: 0.2}, {'{stage="web_checkout"}': 3}),
+    "degraded": (STATE, TARGETS | BELOW_NOW | {DEGRADED: 0.2}, {'{stage="web_checkout"}': 5}),
     "slow burns are not degraded": (
         STATE, TARGETS | GOOD_NOW | {DEGRADED.replace("1m", "6h"): 0.3}, {'{stage="web_checkout"}': 1},
     ),

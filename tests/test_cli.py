@@ -63,7 +63,9 @@ def test_a_fault_degrades_its_stage_and_no_other() -> None:
     assert set(states.values()) == {"good"}
     assert [alert["stage"] for alert in summary["alerts"]] == ["web_checkout"]
     journeys = summary["journeys"]
-    assert set(journeys) == {"open", "over", "met", "missed", "hit", "weakest"}
+    assert set(journeys) == {
+        "open", "over", "met", "missed", "hit", "weakest", "overdue", "handoffs_lost", "labyrinths",
+    }  # fmt: skip
     assert 0 < journeys["met"] + journeys["missed"] <= journeys["over"]
     assert set(journeys["hit"]) < set(summary["stages"])
 
@@ -81,6 +83,23 @@ def test_a_misspelled_fault_names_the_nearest() -> None:
     assert done.returncode == 1
     assert "checkout-payment-failure" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (1, "1 line refused as not_json (line 1: "),
+        (2, "2 lines refused, all as not_json (line 1: "),
+        (1200, "1,200 lines refused, all as not_json (line 1: "),
+    ],
+)
+def test_one_is_not_many(tmp_path: Path, lines: int, said: str) -> None:
+    """A count and its noun agree."""
+    file = tmp_path / "notes.txt"
+    file.write_text("note\n" * lines)
+    done = touchpoint("backtest", str(file))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"touchpoint: {file}: there is no event to judge: {said}")
 
 
 def test_simulate_is_reproducible() -> None:

@@ -1,5 +1,7 @@
 """The demo ends by itself, orderly, whoever stops looking, and its summary tells of whole journeys."""
 
+import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +10,12 @@ from dataclasses import replace
 import orjson
 
 from monitor.journey_file import parse
+from monitor.limits import State
 from streams.demo import compressed
 from streams.settings import SHIPPED_JOURNEY
-from tests.programs import TOUCHPOINT, environment
+from streams.terminal import STYLES
+from tests.polling import until
+from tests.programs import TOUCHPOINT, WorkerProcess, environment
 
 FOLDED = """
 version: 1
@@ -65,6 +70,34 @@ def test_ends_when_nobody_reads_it_any_more() -> None:
         assert read.stdout is not None
         summary = orjson.loads(read.stdout.read())
     assert summary["published"] == summary["counted"] > 0
+    assert summary["partitions"]["owned"] == summary["partitions"]["of"] > 0
+    assert summary["only_part"] is None
+
+
+def test_says_when_it_counts_a_part_only() -> None:
+    """Once a second worker has joined, a line and the summary say how much is counted here."""
+    with WorkerProcess(("demo", "--for", "3600")) as running:
+        assert running.process.stderr is not None
+        assert running.process.stdout is not None
+        asked = re.findall(r"TOUCHPOINT_(KAFKA|JOURNEY)=(\S+)", running.process.stderr.readline())
+        with WorkerProcess(**dict(asked)):
+            until(lambda: running.json("/api/stages")["only_part"], "the second worker has joined")
+            assert any(line.startswith("this worker counts") for line in running.process.stderr)
+            code, _ = running.end(signal.SIGINT, ENDS_S)
+        summary = orjson.loads(running.process.stdout.read())
+    assert code == 0
+    owned, total = summary["partitions"]["owned"], summary["partitions"]["of"]
+    assert 0 < owned < total
+    assert summary["only_part"].startswith(f"this worker counts {owned} of {total} partitions; ")
+    assert summary["alerts"] == []
+    assert set(summary["journeys"]) == {
+        "open", "over", "met", "missed", "hit", "weakest", "overdue", "handoffs_lost", "labyrinths",
+    }  # fmt: skip
+
+
+def test_every_state_can_be_shown() -> None:
+    """On a terminal, by word and style."""
+    assert set(STYLES) == set(State)
 
 
 def test_only_whole_journeys_are_compressed() -> None:

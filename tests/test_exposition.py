@@ -104,6 +104,7 @@ def journeys(ready: bool) -> JourneysSnapshot:
             ("promise/delivery_window", "postnord", NOW - 7_100_000),
             ("handoff/warehouse/delivery", "", NOW - 60_000),
         ],
+        clocks_ms={1: NOW - 60_000},
         lags=(PartitionLag(1, 3, 0.5),),
     )
 
@@ -381,7 +382,12 @@ def _les(found: Samples, name: str) -> list[str]:
 def test_windows_are_withheld_until_ready() -> None:
     """A worker that is not recovered shows no window family, rather than windows that look empty."""
     shown = openmetrics_families(snapshot(ready=False))
-    withheld = {*WINDOW_FAMILIES, metrics.OPEN_JOURNEYS.name, metrics.OVERDUE.name}
+    withheld = {
+        *WINDOW_FAMILIES,
+        metrics.OPEN_JOURNEYS.name,
+        metrics.OVERDUE.name,
+        metrics.JOURNEYS_JUDGED.name,
+    }
     assert set(shown) == {metric.name for metric in metrics.METRICS} - withheld
     assert shown["touchpoint_ready"].samples[0].value == 0
     ready = snapshot()

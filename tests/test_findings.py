@@ -11,6 +11,7 @@ from monitor.journey import FINDINGS_TOPIC
 from tests.brokers import TansuNode, running
 from tests.pager import Pager
 from tests.polling import until
+from tests.programs import touchpoint
 from tests.test_worker import read_topic
 
 FIRING: dict[str, Any] = {
@@ -26,11 +27,13 @@ FIRING: dict[str, Any] = {
     },
 }
 OVER = FIRING | {"status": "resolved", "endsAt": "2026-11-21T21:30:00Z"}
+POSTED_MS = 1_795_298_400_000
+"""2026-11-21T22:00:00Z."""
 
 
 def test_a_finding_says_what_of_whom_and_when() -> None:
     """The labels people know, what the alert says, where to look; Grafana's name of the alert is its own."""
-    found = orjson.loads(encode(finding(FIRING)))
+    found = orjson.loads(encode(finding(FIRING, POSTED_MS)))
     assert len(found.pop("id")) == 32
     assert found == {
         "time": "2026-11-21T21:00:00Z",
@@ -42,24 +45,32 @@ def test_a_finding_says_what_of_whom_and_when() -> None:
         "links": {"dashboard": "http://g/d/s"},
     }
     labels = FIRING["labels"] | {"alertname": "StageDegraded page store", "touchpoint": "StageDegraded"}
-    assert finding(FIRING | {"labels": labels}).alert == "StageDegraded"
+    assert finding(FIRING | {"labels": labels}, POSTED_MS).alert == "StageDegraded"
 
 
 def test_the_same_change_has_the_same_id() -> None:
     """And another change, another alert or a relapse has another."""
     again = FIRING | {"startsAt": "2026-11-21T22:00:00Z"}
     other = FIRING | {"labels": FIRING["labels"] | {"stage": "delivery"}}
-    different = [finding(alert).id for alert in (FIRING, OVER, again, other)]
+    different = [finding(alert, POSTED_MS).id for alert in (FIRING, OVER, again, other)]
     assert len(set(different)) == 4
-    assert finding(dict(FIRING)).id == different[0]
-    assert finding(OVER).time == "2026-11-21T21:30:00Z"
+    assert finding(dict(FIRING), POSTED_MS + 1).id == different[0]
+
+
+@pytest.mark.parametrize("unknown", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"])
+def test_the_time_of_a_change_is_one_that_was(unknown: str) -> None:
+    """When it is said to have been; when it was posted, where Go's zero time says that nobody knows."""
+    assert finding(FIRING, POSTED_MS).time == "2026-11-21T21:00:00Z"
+    assert finding(OVER, POSTED_MS).time == "2026-11-21T21:30:00Z"
+    assert finding(OVER | {"endsAt": unknown}, POSTED_MS).time == "2026-11-21T22:00:00Z"
+    assert finding(FIRING | {"startsAt": unknown}, POSTED_MS).time == "2026-11-21T22:00:00Z"
 
 
 @pytest.mark.parametrize("alert", [{}, {"labels": {}}, {"labels": 1, "annotations": {}, "status": "firing"}])
 def test_what_is_no_alert_is_none(alert: dict[str, Any]) -> None:
     """The named errors, which the receiver answers with 400."""
     with pytest.raises((KeyError, TypeError, AttributeError)):
-        finding(alert)
+        finding(alert, POSTED_MS)
 
 
 def test_each_change_is_published_once() -> None:
@@ -98,3 +109,13 @@ def test_a_finding_that_kafka_does_not_take_ends_the_receiver() -> None:
             assert not any("Traceback" in line for _, line in pager.lines)
         finally:
             pager.stop()
+
+
+def test_without_kafka_the_receiver_says_so_and_no_more() -> None:
+    """What Kafka's client logs of each attempt is not printed, as with every command."""
+    done = touchpoint(
+        "pages", "--http", "127.0.0.1:0", "--findings", KAFKA="127.0.0.1:9", KAFKA_TIMEOUT_S="1"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("touchpoint: Kafka at 127.0.0.1:9 does not answer")

@@ -203,6 +203,7 @@ async def test_stages(get: Get) -> None:
         "runbook": "https://runbooks.example.com/web-checkout",
         "depends_on": [],
         "state": "degraded",
+        "silent": None,
         "window": "1m",
         "quality": 0.6,
         "target": 0.95,
@@ -232,7 +233,14 @@ def with_journeys(ready: bool = True) -> Snapshot:
         windows.add(PaneKey(grain.ms, grain.start_of(NOW)), counts)
     overdue = [("promise/delivery_window", "postnord", NOW - 1000)]
     journeys = journeys_snapshot(
-        windows, NOW, topic="steps", results={}, open_journeys=9, overdue=overdue, lags=()
+        windows,
+        NOW,
+        topic="steps",
+        results={},
+        open_journeys=9,
+        overdue=overdue,
+        clocks_ms={0: NOW - 60_000},
+        lags=(),
     )
     return replace(snapshot(ready=ready), journeys=journeys)
 
@@ -247,6 +255,7 @@ def test_whole_journeys() -> None:
         "weakest": {"stage": "store", "title": "Store", "journeys": 1},
         "overdue": {"postnord": 1},
         "labyrinths": 0,
+        "handoffs_lost": 0,
     }
     hit = {stage["stage"]: stage["journeys_hit"] for stage in body["stages"]}
     assert (hit["store"], hit["delivery"], hit["staff_pulse"]) == (2, 0, None)
@@ -255,7 +264,7 @@ def test_whole_journeys() -> None:
 def test_whole_journeys_unknown() -> None:
     """While not ready nothing is known of journeys; where the file asks for none there is nothing to know."""
     body = stages_answer(with_journeys(ready=False))
-    assert set(body["journeys"]) == {"open", "over", "hit", "weakest", "overdue", "labyrinths"}
+    assert set(body["journeys"]) == set(stages_answer(with_journeys())["journeys"])
     assert set(body["journeys"].values()) == {stage["journeys_hit"] for stage in body["stages"]} == {None}
     without = replace(with_journeys(), journey=replace(CHAIR, journeys=None), journeys=None)
     assert stages_answer(without)["journeys"] is None
@@ -370,6 +379,13 @@ async def test_who_sees_a_part_says_so(get: Get, worker: Worker) -> None:
         worker.now = now
         for path in ("/api/stages", "/api/stages/web_checkout/failures"):
             assert (await (await get(path)).json())["only_part"] is None
+
+
+def test_a_silent_stage_says_what_was_expected() -> None:
+    """Who counts all says silent, not quiet or good, where events are expected and none came."""
+    checkout, silent = stages_answer(replace(READY, owned=8))["stages"][:2]
+    assert (checkout["state"], checkout["silent"]) == ("degraded", None)
+    assert (silent["state"], silent["silent"]) == ("silent", {"window": "1m", "expected": 125})
 
 
 def test_nothing_bad_hits_nobody() -> None:

@@ -327,6 +327,97 @@ def test_a_slip_in_whole_journeys_is_one_line(given: str, message: str) -> None:
     assert others in ([], [f"line {line}: journeys.promises.call: missing key `target`"])
 
 
+TWO_STAGES = (
+    SMALLEST.replace("segments: []", "segments: []\npartners: [postnord]").replace(
+        "    owner: people\n", "    owner: people\n    partners: [postnord]\n"
+    )
+    + SMALLEST.split("stages:\n")[1].replace("front_desk", "back_desk")
+    + JOURNEYS
+)
+"""The smallest file and its journeys with a second stage; the first has a partner."""
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("starts: {stage: []}", "starts.stage: must name at least one value"),
+        ("goal: {outcome: [ok], channel: []}", "goal.channel: must name at least one value"),
+        ("ends: {outcome: []}", "ends.outcome: must name at least one value"),
+        ("starts: {stagee: [front_desk]}", "starts.stagee: unknown key; did you mean `stage`?"),
+        ("ends: {}", "ends: must hold at least one condition"),
+        (
+            "follow_up: {stage: front_desk, outcome: [], within: 1d, target: 0.7}",
+            "follow_up.outcome: must name at least one value",
+        ),
+        (
+            "follow_up: {stage: front_desk, outcome: [ok], within: 49h, target: 0.7}",
+            "follow_up.within: must not be longer than `limit`",
+        ),
+        (
+            "handoffs: [{from: front_desk, to: back_desk, within: 3d, target: 0.9}]",
+            "handoffs[0].within: must not be longer than `limit`",
+        ),
+        (
+            "handoffs: [{from: postnord, to: back_desk, within: 1d, target: 0.9}]",
+            "handoffs[0].from: `postnord` is a partner of stage `front_desk`: name the stage",
+        ),
+        (
+            "handoffs: [{from: back_desk, to: postnord, within: 1d, target: 0.9}]",
+            "handoffs[0].to: `postnord` is a partner of stage `front_desk`: name the stage",
+        ),
+        (
+            "promises: {call: {stage: postnord, target: 0.9}}",
+            "promises.call.stage: `postnord` is a partner of stage `front_desk`: name the stage",
+        ),
+        ("runbook: javascript:alert(1)", "runbook: `javascript:alert(1)` must be an http or https address"),
+        ("runbook: runbooks/journeys", "runbook: `runbooks/journeys` must be an http or https address"),
+    ],
+)
+def test_what_could_never_be_met_is_one_line(given: str, message: str) -> None:
+    """A rule that no step can satisfy, a deadline after the end, a link nobody can follow."""
+    key = given.partition(":")[0]
+    text = "".join(f"{line}\n" for line in TWO_STAGES.splitlines() if not line.startswith(f"  {key}:"))
+    line = len(text.splitlines()) + 1
+    assert errors_of(f"{text}  {given}\n") == [f"line {line}: journeys.{message}"]
+
+
+def test_a_deadline_may_be_the_limit() -> None:
+    """What has to come within the limit itself can still be seen to have come."""
+    rules = parse(f"""{TWO_STAGES}
+  follow_up: {{stage: front_desk, outcome: [ok], within: 2d, target: 0.7}}
+  handoffs: [{{from: front_desk, to: back_desk, within: 48h, target: 0.9}}]
+""").journeys
+    assert rules is not None
+    assert rules.follow_up is not None
+    assert rules.follow_up.within_ms == rules.edges[0].within_ms == rules.limit_ms
+
+
+@pytest.mark.parametrize("given", ["javascript:alert(1)", "ftp://x/y", "//x/y", "wiki/desk", "http://a b/"])
+def test_a_runbook_is_an_address(given: str) -> None:
+    """Alerts and pages link to it: whatever is no http or https address leads nowhere, or worse."""
+    text = SMALLEST.replace("kind: staff", f"kind: staff\n    runbook: {given!r}")
+    assert errors_of(text) == [
+        f"line 7: stages.front_desk.runbook: `{given}` must be an http or https address"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("good", "message"),
+    [
+        ("{internal_okk: true}", "internal_okk: unknown key; did you mean `internal_ok`?"),
+        ("{wait_s: {at_mst: 9}}", "wait_s.at_mst: unknown key; did you mean `at_most`?"),
+        ("{outcome: ok}", "outcome: must be a list"),
+        ("{outcome: []}", "outcome: must name at least one value"),
+        ("{wait_s: {}}", "wait_s: needs at_most or at_least"),
+        ("{wait_s: 9}", "wait_s: must be a mapping of keys to values"),
+    ],
+)
+def test_a_slip_in_a_condition_is_one_line(good: str, message: str) -> None:
+    """One mistake is told once, not also as what follows from it."""
+    (error,) = errors_of(SMALLEST.replace("{internal_ok: true}", good))
+    assert error == f"line 9: stages.front_desk.experiences.greeted.good.{message}"
+
+
 @pytest.mark.parametrize("name", ["journeys", "all"])
 def test_a_stage_cannot_be_called_so(name: str) -> None:
     """Those are labels of whole journeys and of all stages together."""

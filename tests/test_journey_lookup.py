@@ -21,10 +21,18 @@ import orjson
 import pytest
 from aiohttp import web
 from aiokafka import AIOKafkaProducer
+from yarl import URL
 
 from streams import journey_lookup
 from streams.http import HttpServer
-from streams.journey_lookup import FORWARDED, JourneyLookup, advertised_url, client_ssl
+from streams.journey_lookup import (
+    FORWARDED,
+    JourneyLookup,
+    NotAnsweredError,
+    advertised_url,
+    ask,
+    client_ssl,
+)
 from streams.security import CertificateError, http_ssl
 from streams.settings import Settings, SettingsError, read
 from tests.brokers import TansuNode, running
@@ -140,7 +148,7 @@ def test_what_is_told(pair: list[WorkerProcess]) -> None:
     assert 0 < late["staleness"]["clock_behind_s"] < 400
 
 
-@pytest.mark.parametrize("path", ["nobody", "%ff", "%ed%a0%80", "..", "%2e%2e", "a%00b", "x" * 5000])
+@pytest.mark.parametrize("path", ["nobody", "%ff", "%ed%a0%80", "..", "%2e%2e", "x" * 200])
 def test_an_unknown_journey_is_not_found(pair: list[WorkerProcess], path: str) -> None:
     """404 and a sentence, from either worker, whatever is asked for."""
     for worker in pair:
@@ -206,7 +214,7 @@ def test_the_command_fails_in_one_line(pair: list[WorkerProcess]) -> None:
         (("nobody", "--worker", url), {"HTTP_TOKEN": TOKEN}, f"{url}: no such journey"),
         (("j-1", "--worker", url), {"HTTP_TOKEN": "wrong"}, f"{url} refuses to answer (401)"),
         (("j-1", "--worker", gone), {}, f"{gone} cannot be reached: Connection refused"),
-        (("j-1", "--worker", tls), {}, f"{tls} "),
+        (("j-1", "--worker", tls), {}, f"{tls} does not speak TLS: ask {url}"),
         (("j-1", "--worker", "127.0.0.1:9"), {}, "--worker: must be http://HOST:PORT"),
         (("j-1",), {"HTTP": "127.0.0.1:0"}, "TOUCHPOINT_HTTP names no port: say --worker"),
     ]
@@ -334,6 +342,56 @@ def test_a_wrong_ca_is_one_line(tmp_path: Path) -> None:
     for file in (nonsense, tmp_path / "missing.pem"):
         with pytest.raises(CertificateError, match=f"^{file}: holds no usable certificate"):
             client_ssl(Settings(http_ca=file))
+
+
+ID_RULE = "a journey id is 1 to 200 printable characters"
+
+
+@pytest.mark.parametrize("path", ["", "a%00b", "a%0Ab", "%0A", "a%1B%5B2J", "a%C2%85", "x" * 201])
+async def test_what_is_no_id_is_told(path: str) -> None:
+    """400 and what an id is, whether or not this worker would keep it, and before it is ready."""
+    async with serving(Settings()) as here, aiohttp.ClientSession() as session:
+        url = URL(f"{here}/api/journeys/{path}", encoded=True)
+        async with session.get(url) as answer:
+            assert (answer.status, await answer.json()) == (400, {"error": ID_RULE})
+
+
+@pytest.mark.parametrize("journey_id", ["", "a\nb", "a\x1b[2J", "a\x85", "x" * 201, "\udcff"])
+def test_the_command_asks_nobody_for_what_is_no_id(journey_id: str) -> None:
+    """One line, as for any other mistake, though nobody is there to be asked."""
+    done = touchpoint("journey", "--worker", "http://127.0.0.1:9", "--", journey_id)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"touchpoint: {ID_RULE}\n")
+
+
+async def test_whether_the_other_side_speaks_tls_is_told(certificates: Certificates) -> None:
+    """Either way round, and whether or not its certificate is trusted: one line with the URL to use."""
+    cert, key = certificates.sign("shared")
+    shared = Settings(http_cert=cert, http_key=key)
+    async with serving(shared) as tls, serving(Settings()) as plain:
+        without, within = tls.replace("https", "http"), plain.replace("http", "https")
+        for context in (client_ssl(shared), client_ssl(Settings())):
+            with pytest.raises(NotAnsweredError) as caught:
+                await ask(without, "j-1", {}, context)
+            assert str(caught.value) == f"{without} speaks TLS: ask {tls}"
+            with pytest.raises(NotAnsweredError) as caught:
+                await ask(within, "j-1", {}, context)
+            assert str(caught.value) == f"{within} does not speak TLS: ask {plain}"
+
+
+async def test_who_hangs_up_is_not_taken_for_one_that_speaks_tls() -> None:
+    """A server that closes every connection, whatever comes, is told as that."""
+    calls = []
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        calls.append(writer)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with pytest.raises(NotAnsweredError) as caught:
+            await ask(url, "j-1", {}, client_ssl(Settings()))
+    assert str(caught.value) == f"{url} hung up without an answer"
+    assert len(calls) > 1
 
 
 # -- when nobody can be asked ----------------------------------------------------------------------------

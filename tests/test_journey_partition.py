@@ -13,7 +13,7 @@ from monitor.event import Codec, Event, Handoff, Promise
 from monitor.journey_counters import CounterTally, counter_names
 from monitor.journey_file import parse
 from monitor.judging import Judge
-from monitor.open_journey import KEEP_MS, JourneyRules
+from monitor.open_journey import KEEP_MS, MAX_STEPS, JourneyRules
 from monitor.panes import LONG
 from monitor.simulator import Simulator
 from monitor.steps import GRACE_MS, Step, Steps, decode, encode, step_of
@@ -348,6 +348,22 @@ def test_an_older_timer_makes_nothing_due_earlier() -> None:
     for offset, record in enumerate(records[4:], 4):
         fold(second, offset, record)
     assert totals(second) == totals(alone)
+
+
+def test_one_id_for_all_events_is_refused_from_a_point_on() -> None:
+    """Such a journey takes no more steps, for whoever keeps it, and is over in its time."""
+    changelog = Changelog()
+    first = keeper(changelog, 1)
+    steps = [("all", i, START + i, ()) for i in range(MAX_STEPS)]
+    assert first.take(0, in_store(START, *steps)).refused == 0
+    one_more = [("all", 500, START + 500, ()), ("other", 501, START + 501, ())]
+    assert first.take(1, in_store(START, *one_more))[1:] == (2, 0, 0, 1)
+    for records in flush(first):
+        changelog.write(records)
+    for keeping in (first, keeper(changelog, 2)):
+        assert keeping.take(2, in_store(START, ("all", 502, START + 502, ())))[1:] == (1, 0, 0, 1)
+        assert keeping.take(3, in_store(START + 40 * DAY)).made
+        assert keeping.open == 0
 
 
 def test_when_what_is_over_is_written_changes_no_count() -> None:

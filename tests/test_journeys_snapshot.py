@@ -25,7 +25,7 @@ def held(counts: dict[str, int], *, ago_ms: int = 0) -> JourneysSnapshot:
         ("handoff/warehouse/delivery", "postnord", NOW - 1000),
     ]
     return journeys_snapshot(
-        windows, NOW, topic="steps", results={}, open_journeys=12, overdue=overdue, lags=()
+        windows, NOW, topic="steps", results={}, open_journeys=12, overdue=overdue, clocks_ms={}, lags=()
     )
 
 
@@ -33,16 +33,19 @@ COUNTS = {
     "closed/met/new": 5, "closed/met/business": 2, "closed/missed/new": 3, "closed/visit/other": 1,
     "hit/store/new": 4, "hit/store/other": 1, "weakest/store/new": 2, "weakest/delivery/new": 1,
     "weakest/delivery/business": 2, "labyrinth/new": 1, "labyrinth/other": 1,
+    "handoff/warehouse/delivery/postnord/lost": 3, "handoff/warehouse/delivery/none/lost": 1,
+    "handoff/warehouse/delivery/postnord/received": 50, "handoff/warehouse/delivery/postnord/late": 2,
 }  # fmt: skip
 
 
 def test_adds_up_segments() -> None:
-    """Open, over by result, hit by stage, weakest, overdue by partner, labyrinths: of all customers."""
+    """Open, over by result, hit by stage, weakest, overdue by partner, labyrinths, lost hand-overs: all."""
     facts = journey_facts(CHAIR, held(COUNTS))
     over = {"met": 7, "missed": 3, "visit": 1}
     assert (facts.open_journeys, facts.over, facts.labyrinths) == (12, {"1h": over, "1d": over}, 2)
     assert {stage: n for stage, n in facts.hit.items() if n} == {"store": 5}
     assert facts.weakest == ("delivery", 3)
+    assert facts.handoffs_lost == 4
     assert list(facts.overdue.items()) == [("matkahuolto", 3), ("none", 1)]
 
 
@@ -52,7 +55,7 @@ def test_each_in_its_window() -> None:
     assert facts.over["1h"] == {"met": 0, "missed": 0, "visit": 0}
     assert facts.over["1d"]["met"] == 7
     assert set(facts.hit.values()) == {0}
-    assert (facts.weakest, facts.labyrinths) == (("delivery", 3), 2)
+    assert (facts.weakest, facts.labyrinths, facts.handoffs_lost) == (("delivery", 3), 2, 4)
 
 
 def test_nothing_is_no_stage() -> None:

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.kafka.kafka import KafkaNode
 from streams.letters import CHUNK, Letter, Sent
-from streams.letters_shown import printable
+from streams.terminal import printable
 from tests.brokers import Node, TansuNode, running
 from tests.polling import until
 from tests.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint

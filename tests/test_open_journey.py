@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from itertools import permutations
 
+import pytest
+
 from monitor.event import Promise
 from monitor.journey_file import parse
 from monitor.open_journey import JourneyRules, OpenJourney
@@ -11,6 +13,7 @@ from streams.settings import SHIPPED_JOURNEY
 
 RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
 DAY = 86_400_000
+KIND = "delivery_window"
 BEGIN = 1_800_000_000_000
 
 
@@ -42,3 +45,28 @@ def test_a_deadline_that_is_read_after_the_word_of_its_keeping_counts() -> None:
     found = [comes_to(order) for order in permutations((promised, done))]
     assert found[0] == found[1]
     assert "promise/delivery_window/none/late" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("told", "partner"),
+    [
+        ([("delivery", "postnord")], "postnord"),
+        ([("delivery", None)], "none"),
+        ([("delivery", "dhl")], "other"),
+        ([("web_checkout", "klarna")], "none"),
+        ([("web_checkout", "klarna"), ("delivery", "dhl")], "other"),
+        ([("delivery", "dhl"), ("delivery", "matkahuolto")], "matkahuolto"),
+    ],
+)
+def test_a_promise_is_of_the_partner_who_has_to_keep_it(
+    told: list[tuple[str, str | None]], partner: str
+) -> None:
+    """Of the stage that owes it: a known one, else `other` if it names any, else `none`, as stages count."""
+    due = datetime.fromtimestamp((BEGIN + DAY) / 1000, UTC)
+    steps = [
+        Step("j", stage, 0, n, BEGIN + n, "ok", 1, (), partner=named, promise=Promise("p", KIND, due=due))
+        for n, (stage, named) in enumerate(told)
+    ]
+    for order in permutations(steps):
+        promised = [name for name in comes_to(order) if name.startswith("promise/")]
+        assert promised == [f"promise/{KIND}/{partner}/due", f"promise/{KIND}/{partner}/missed"]

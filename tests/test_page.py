@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from monitor.limits import State
+from monitor.snapshot import SEVERITY
 from tests import chromium
 
 PAGE = Path(__file__).parent.parent / "streams" / "page"
@@ -45,6 +47,7 @@ def stage(name: str, title: str, kind: str, quality: float | None, target: float
         "runbook": f"https://runbooks.example.com/{name}",
         "depends_on": [],
         "state": state,
+        "silent": None,
         "quality": quality,
         "target": target,
         "weakest": None,
@@ -171,6 +174,7 @@ def chair(*, degraded: bool = True) -> Answer:
             "weakest": {"stage": "delivery", "title": "Delivery", "journeys": 431},
             "overdue": {"matkahuolto": 1210, "none": 3},
             "labyrinths": 17,
+            "handoffs_lost": 26,
         },
         "stages": [stage(**row) for row in rows],
     }
@@ -315,6 +319,63 @@ async def test_the_weakest_stage_says_whom_it_hits_and_why(evening: Worker, tmp_
     assert evening.asked["/api/stages/delivery/failures"] >= 1
 
 
+def test_every_state_has_a_word_a_shape_and_its_severity() -> None:
+    """The page knows every state of the API, most severe first, by more than a colour."""
+    script = (PAGE / "page.js").read_text()
+    listed = re.search(r"const STATES = \{(.*?)\};", script, re.DOTALL)
+    shapes = re.search(r"const SHAPES = \{(.*?)\n\};", script, re.DOTALL)
+    assert listed is not None
+    assert shapes is not None
+    assert re.findall(r'(\w+): "', listed[1]) == sorted(State, key=SEVERITY.__getitem__, reverse=True)
+    drawn = dict(re.findall(r"^  (\w+): (\[\[.*?\]\]),$", shapes[1], re.DOTALL | re.MULTILINE))
+    assert set(drawn) == set(State)
+    assert len(set(drawn.values())) == len(State)
+    styles = (PAGE / "page.css").read_text()
+    assert [state for state in State if not re.search(rf"\.symbol\.{state}\b[^{{]*{{ color:", styles)] == []
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_few_events_are_neither_good_nor_said_to_meet_the_target(tmp_path: Path) -> None:
+    """Where few events look bad, card, counts and headline say that they are too few to tell."""
+    answer = chair(degraded=False)
+    few = {"state": "too_few", "quality": 1 / 3, "n": 3, "bad": 2, "window": "1h"}
+    answer["stages"][5] |= few
+    async with serving(Worker(answer)) as worker:
+        dom = (await chromium.dump_dom(worker.url, tmp_path)).dom
+    state, text = Texts(dom).cards[5]
+    assert state == "too_few"
+    assert all(one in text for one in ("Too few to tell", "33.3 %", "2 of 3 bad in 1 h"))
+    assert "1 too few to tell 6 good" in words(dom, "counts")
+    assert words(dom, "hero-stage") == "Feedback"
+    enough = "Every stage with enough events meets its target; 1 has too few to tell."
+    assert words(dom, "hero-why") == enough
+    answer["stages"][4] |= few
+    answer["stages"][0] |= {"quality": 0.949}
+    (other := tmp_path / "other").mkdir()
+    async with serving(Worker(answer)) as worker:
+        dom = (await chromium.dump_dom(worker.url, other)).dom
+    by_chance = "No stage with enough events misses its target beyond chance; 2 have too few to tell."
+    assert words(dom, "hero-why") == by_chance
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_a_silent_stage_shows_no_quality_of_the_past(tmp_path: Path) -> None:
+    """A stage that fell silent says what was expected instead of how good its last events were."""
+    answer = chair(degraded=False)
+    answer["stages"][4] |= {"state": "silent", "silent": {"window": "1m", "expected": 633}, "window": "1h"}
+    async with serving(Worker(answer)) as worker:
+        dom = (await chromium.dump_dom(worker.url, tmp_path)).dom
+    state, text = Texts(dom).cards[4]
+    assert state == "silent"
+    assert all(one in text for one in ("Silent", "no events", "0 of 633 expected in 1 min"))
+    assert "94.3" not in text
+    assert (words(dom, "hero-stage"), words(dom, "hero-quality")) == ("Delivery", "no events")
+    assert words(dom, "hero-why") == "No event came in 1 min, 633 were expected."
+    assert "<title>(1 silent) A used saddle chair" in dom
+
+
 def words(dom: str, part: str) -> str:
     """The text of the element with that id."""
     found = re.search(rf'<(\w+)[^>]* id="{part}"[^>]*>(.*?)</\1>', dom, re.DOTALL)
@@ -331,7 +392,8 @@ async def test_whole_journeys_stand_above_the_stages(evening: Worker, tmp_path: 
         "Whole journeys open now 28,588 over in 1 h 709 met \u00b7 81 missed \u00b7 1 visit "
         "over in 1 d 13,709 met \u00b7 1,481 missed \u00b7 3,020 visits "
         "weakest in 1 d Delivery, 431 journeys "
-        "overdue promises matkahuolto 1,210 \u00b7 ourselves 3 labyrinths in 1 d 17"
+        "overdue promises matkahuolto 1,210 \u00b7 ourselves 3 "
+        "hand-overs lost in 1 d 26 labyrinths in 1 d 17"
     )
     said = ["1,234 journeys hit in 5 min" in text for _, text in Texts(dom).cards]
     assert said == [True] * 6 + [False]
@@ -347,7 +409,7 @@ async def test_journeys_nothing_is_known_of_are_dashes(evening: Worker, tmp_path
         row["journeys_hit"] = None
     dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
     assert not re.search(r"\d", re.sub(r"\bin 1 [hd]\b", "", words(dom, "journeys")))
-    assert words(dom, "journeys").count("\u2013") == 6
+    assert words(dom, "journeys").count("\u2013") == 7
     assert Texts(dom).cards[0][1].endswith("\u2013 journeys hit in 5 min")
     evening.stages["journeys"] = None
     (other := tmp_path / "other").mkdir()

@@ -49,7 +49,7 @@ ALERT: dict[str, Any] = {
 def test_an_alert_says_what_why_whose_and_where() -> None:
     """Severity, state, name and what it says, then a line each; nothing of it can break a line."""
     assert said("page", ALERT).splitlines() == [
-        "PAGE firing StageDegraded: Store: 9 of 30 [2J",
+        r"PAGE firing StageDegraded: Store:\n9 of 30\x1b[2J",
         "    why       Most frequent reason: queue.",
         "    owner     store-managers",
         "    board     http://g/d/s",
@@ -61,7 +61,8 @@ def test_an_alert_says_what_why_whose_and_where() -> None:
 
 def test_an_alert_says_no_more_than_there_is() -> None:
     """The end of an alert is one line; one runbook is not named twice, what is missing not at all."""
-    assert said("page", ALERT | {"status": "resolved"}) == "PAGE resolved StageDegraded: Store: 9 of 30 [2J"
+    over = said("page", ALERT | {"status": "resolved"})
+    assert over == r"PAGE resolved StageDegraded: Store:\n9 of 30\x1b[2J"
     one = {"summary": "Blind", "runbook_url": "http://r", "alert_runbook_url": "http://r"}
     alert = {"status": "firing", "labels": {"alertname": "MonitorBlind"}, "annotations": one}
     assert said("page", alert) == "PAGE firing MonitorBlind: Blind\n    runbook   http://r"

@@ -13,7 +13,7 @@ from monitor.journey_counters import JOURNEY_FAMILIES, counter_names
 from monitor.journey_file import parse
 from monitor.prometheus_rules import escaped, rule_file
 from monitor.promql import number
-from monitor.rules import HOLD_S
+from monitor.rules import HOLD_S, JOURNEYS_LAG_S
 from monitor.windows import WINDOW_LABELS
 from streams.settings import SHIPPED_JOURNEY
 from tests.promtool import Series, Verdict, firing, told_by
@@ -426,10 +426,11 @@ def but(counted: Counted, name: str, windows: Mapping[str, int]) -> Counted:
           "closed/met/business": {"1d": 140, "2h": 22}}, {}, {goal("ticket", "business")}),
         # A new monitor sees first those that fail: none was over three days ago.
         (but(MISSED, "closed/met/new", {"7d": 9000, "3d": 9000, "6h": 300, "30m": 20}), {}, set()),
-        # A page on the goal is another matter than a promise; a stage in trouble explains what comes of it.
+        # A page on the goal is another matter than a promise. A stage in trouble explains the page that comes
+        # of it, and no ticket.
         ({**MISSED, **UNKEPT, **STRAYED}, {}, {goal("page"), UNKEPT_TICKET, STRAYED_TICKET}),
-        ({**MISSED, **UNKEPT}, {CHECKOUT: {"new": OUTAGE}}, {page(*CHECKOUT)}),
-        ({**MISSED, **UNKEPT}, {PACKED: {"new": OUTAGE}}, {page(*PACKED)}),
+        ({**MISSED, **UNKEPT}, {CHECKOUT: {"new": OUTAGE}}, {page(*CHECKOUT), UNKEPT_TICKET}),
+        ({**MISSED, **UNKEPT}, {PACKED: {"new": OUTAGE}}, {page(*PACKED), UNKEPT_TICKET}),
         # Opinions of staff explain nothing.
         (UNKEPT, {STAFF: {"other": OUTAGE}}, {UNKEPT_TICKET, page(*STAFF, severity="ticket")}),
     ],
@@ -458,6 +459,15 @@ def test_whole_journeys_are_not_judged_while_their_steps_lag(tmp_path: Path) -> 
     world = count(World({PACKED: {"new": OUTAGE}}), UNKEPT)
     world.flat(metrics.EVENT_LAG.name, 61, topic=f"any-group-{STEPS_TOPIC}", partition="3")
     assert firing(tmp_path, JOURNEY, world, [90])[90] == {page(*PACKED), ("MonitorBlind", "page", "journeys")}
+
+
+@pytest.mark.full
+def test_whole_journeys_are_not_judged_while_their_time_is_held_up(tmp_path: Path) -> None:
+    """A source that nobody reads, or that brings nothing but the past, keeps all journeys waiting."""
+    world = count(World(), UNKEPT)
+    world.flat(metrics.JOURNEYS_JUDGED.name, -JOURNEYS_LAG_S - 1, partition="3")
+    told = told_by(tmp_path, JOURNEY, world, 90, "MonitorBlind")
+    assert "Journeys are judged as of more than 15 min ago (held_up). Alerts on stages are held back." in told
 
 
 @pytest.mark.full

@@ -303,13 +303,23 @@ def test_journeys_pass_through_the_stages_in_order(healthy: list[SimulatedEvent]
         handed = {e["handoff"]["id"] for e in events if "handoff" in e}
         assert len(handed) <= 1
         for e in events:
-            if e.get("touchpoint") == "doorstep":
+            if e.get("touchpoint") == "doorstep" and e.get("reason") != "lost":
                 assert e["promise"]["kept"] is (e["promise"]["due_from"] <= e["time"] <= e["promise"]["due"])
                 assert e["partner"] == e["handoff"]["to"]
     assert whole > 300
     stages = {tuple(e["stage"] for e in events) for events in steps.values()}
     assert any("call_queue" in names and "feedback" in names for names in stages)
     assert any(names[:2] == ("store", "web_checkout") for names in stages)
+
+
+def test_a_lost_parcel_keeps_no_promise_and_reaches_nobody(healthy: list[SimulatedEvent]) -> None:
+    """The courier says that it is lost, and no more: whoever waits for it waits on."""
+    parcels = [e for e in (orjson.loads(record.value) for record in healthy) if e["stage"] == "delivery"]
+    lost = [e for e in parcels if e.get("reason") == "lost"]
+    assert len(lost) > 10
+    assert {(e["outcome"], "handoff" in e, "promise" in e) for e in lost} == {("failed", False, False)}
+    damaged = [e for e in parcels if e.get("reason") == "damaged"]
+    assert {("handoff" in e, "promise" in e) for e in damaged} == {(True, True)}
 
 
 def test_orders_take_days_when_time_is_not_compressed() -> None:

@@ -1,15 +1,19 @@
 """A snapshot says what the windows hold: the weakest experience, and nothing of nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from monitor.event import Event
 from monitor.journey_file import parse
+from monitor.journeys_snapshot import PartitionLag
 from monitor.judging import Judge, counter_names
 from monitor.limits import State
 from monitor.measures import Share
 from monitor.panes import Tally
-from monitor.snapshot import StageSnapshot, stage_snapshot, unknown_stage
+from monitor.snapshot import Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
 from monitor.windows import WINDOW_LABELS, StageWindows
 
 CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
@@ -70,6 +74,57 @@ def test_weakest_is_the_most_severe() -> None:
     assert (few.weakest.experience, few.weakest.state) == (COMPLETED, State.BELOW)
     fine = taken((96, 0, OK), (4, 0, FAILED))
     assert (fine.weakest.experience, fine.weakest.state) == (COMPLETED, State.GOOD)
+
+
+def test_what_few_say_is_not_good() -> None:
+    """An experience that few look bad for leaves its stage neither good nor below target."""
+    held = taken((40, 0, {"outcome": "ok"}), (2, 0, SLOW), (1, 0, OK))
+    assert (held.weakest.experience, held.weakest.share) == (SPEED, Share(1, 2))
+    assert held.weakest.state is State.TOO_FEW
+
+
+def alone(*stages: StageSnapshot, **more: Any) -> Snapshot:
+    """A worker that counts all partitions and has these stages."""
+    return Snapshot(CHAIR, NOW, True, stages, "1", **{"partitions": 8, "owned": 8, **more})
+
+
+def test_a_stage_with_a_rhythm_falls_silent() -> None:
+    """No event in the narrowest window that expected twenty, which alerts call silence; one event ends it."""
+    held = taken((400, 100_000, OK))
+    known = alone(held)
+    assert known.silence(held) == Silence("1m", 500.0)  # 36,000 an hour, in 50 s
+    assert known.state(held) is State.SILENT
+    heard = taken((400, 100_000, OK), (1, 0, OK))
+    assert (alone(heard).silence(heard), alone(heard).state(heard)) == (None, State.GOOD)
+    slow = replace(held, stage=replace(CHECKOUT, per_hour=288.0))  # 4 in 50 s
+    assert alone(slow).silence(slow) is None
+    long = replace(slow, sums=taken((400, 400_000, OK)).sums)
+    wider = alone(long).silence(long)
+    assert wider is not None
+    assert wider.window == "5m"
+    assert wider.expected == pytest.approx(23.2)  # 288 an hour, in 290 s
+
+
+def test_a_stage_never_heard_of_is_silent() -> None:
+    """Once other stages are heard; before anything at all is, the journey has not begun."""
+    other, never = taken((1, 0, OK)), taken()
+    assert alone(other, never).state(never) is State.SILENT
+    assert alone(never).state(never) is State.QUIET
+
+
+def test_silence_is_said_only_where_it_is_known() -> None:
+    """Not without a rhythm, outside opening hours, by one of several workers, before all is read, or while
+    not ready.
+    """
+    held = taken((400, 100_000, OK))
+    assert alone(held).silence(held) is not None
+    for change in ({"per_hour": None}, {"hours": ((),) * 7}):
+        other = replace(held, stage=replace(CHECKOUT, **change))
+        assert alone(other).silence(other) is None
+    behind = replace(held, lags=(PartitionLag(0, 0, 0.0), PartitionLag(1, 3, 0.1)))
+    assert alone(behind).silence(behind) is None
+    assert alone(held, owned=4).silence(held) is None
+    assert replace(alone(held), ready=False).silence(held) is None
 
 
 def test_silence_is_never_the_weakest() -> None:

@@ -7,7 +7,7 @@ import pytest
 from monitor.event import Event, Handoff, Promise
 from monitor.judging import Verdict
 from monitor.steps import GRACE_MS, MAX_WORD, Step, decode, step_of
-from streams.step_sender import MARK_MS, StepSender, partition_of
+from streams.step_sender import HOLD_MS, MARK_MS, StepSender, partition_of
 
 NOW = 1_800_000_000_000
 KAFKA_BYTES = 1_048_576
@@ -46,7 +46,7 @@ def test_no_record_outgrows_kafka() -> None:
 def test_each_step_goes_to_the_partition_of_its_journey() -> None:
     """And the mark to every partition, once a while."""
     one = sender()
-    one.note(0, 7, NOW)
+    one.note(0, 7, NOW, NOW)
     for offset, journey_id in enumerate(("a", "b", "c", "d")):
         one.add(step(journey_id, offset))
     records = one.take([0], NOW)
@@ -74,5 +74,17 @@ def test_a_mark_vouches_for_the_past_only(
 ) -> None:
     """As far as events have been read, or up to now when all are; never ahead, whatever an event says."""
     one = sender(is_read_up=is_read_up)
-    one.note(0, 7, newest_ms, delay_ms)
+    one.note(0, 7, NOW, newest_ms, delay_ms)
     assert {decode(record.value or b"").mark_ms for record in one.take([0], NOW)} == {mark_ms}
+
+
+def test_one_late_event_holds_time_up_for_a_while_only() -> None:
+    """A quiet partition may not hear of its next event for a day, and all journeys would wait for it."""
+    one = sender(is_read_up=True, partitions=1)
+    one.note(0, 7, NOW, NOW - 5000, 6 * 3_600_000)
+    marks = [
+        decode(record.value or b"").mark_ms
+        for at_ms in (NOW + HOLD_MS - 1, NOW + HOLD_MS + MARK_MS)
+        for record in one.take([0], at_ms)
+    ]
+    assert marks == [NOW + HOLD_MS - 1 - 6 * 3_600_000, NOW + HOLD_MS + MARK_MS - GRACE_MS]

@@ -486,7 +486,7 @@ def series(situation: Situation, found: Told) -> list[dict[str, str]]:
                 done[stage.name] += 1
             sums = windows.sums(end_ms - 1)
             if stage.name == WHOLE:
-                for family in _journeys(JourneysSnapshot("", windows.column, sums, {}, 0, {}, ())):
+                for family in _journeys(JourneysSnapshot("", windows.column, sums, {}, 0, {}, {}, ())):
                     for sample in family.samples:
                         show(sample.name, sample.value, sample.labels)
                 continue

@@ -8,8 +8,10 @@ const CARD_REM = 14.5; // narrower than this, a card of the map would break its 
 const ROOM_COLUMNS = 4; // the weakest stage, written large, needs the width of two cards
 const HOUR_S = 3600;
 
-const STATES = { degraded: "Degraded", below: "Below target", good: "Good", quiet: "Quiet" };
-const SEVERITY = { degraded: 3, below: 2, good: 1, quiet: 0 };
+const STATES = {
+  degraded: "Degraded", silent: "Silent", below: "Below target", too_few: "Too few to tell", good: "Good", quiet: "Quiet",
+}; // most severe first
+const SEVERITY = Object.fromEntries(Object.keys(STATES).reverse().map((state, i) => [state, i]));
 const KINDS = { customer: "Customer stage", background: "Background system", feedback: "Customers’ voice" };
 const IN_FRONT = new Set(["customer", "feedback"]);
 const COLUMNS = ["Time", "Id", "Outcome", "Reason", "Experience missed", "Segment", "Partner", "Channel", "Journey"];
@@ -21,6 +23,9 @@ const SHAPES = {
   good: [["circle", { cx: 8, cy: 8, r: 7 }], ["path", { class: "hole", d: "M4.6 8.3l2.4 2.4 4.5-5" }]],
   below: [["path", { d: "M.8 2.2h14.4L8 15z" }], ["path", { class: "hole", d: "M8 5v3.6M8 11v.2" }]],
   degraded: [["path", { d: "M8 .2L15.8 8 8 15.8.2 8z" }], ["path", { class: "hole", d: "M8 4.2v4.6M8 11.6v.2" }]],
+  silent: [["rect", { x: 1, y: 1, width: 14, height: 14, rx: 2 }], ["path", { class: "hole", d: "M4 8h8" }]],
+  too_few: [["circle", { class: "hollow", cx: 8, cy: 8, r: 6.8 }],
+    ["path", { class: "bar", d: "M6 6.3a2 2 0 1 1 3 1.7c-.7.4-1 .7-1 1.4M8 11.8v.1" }]],
   quiet: [["circle", { class: "hollow", cx: 8, cy: 8, r: 6.2 }], ["path", { class: "bar", d: "M5.2 8h5.6" }]],
 };
 
@@ -68,6 +73,9 @@ function age(ms) {
   return s < 7200 ? `${Math.round(s / 60)} min` : `${Math.round(s / 3600)} h`;
 }
 
+// What a silent stage's last events were like says nothing of the present.
+const hasQuality = (stage) => stage.quality !== null && !stage.silent;
+
 // How many times as many bad encounters as the target allows: comparable between stages, unlike quality.
 function overshoot(stage) {
   if (stage.quality === null || stage.target === null) return -1;
@@ -75,7 +83,7 @@ function overshoot(stage) {
 }
 
 function weakest(stages) {
-  const judged = stages.filter((s) => s.quality !== null);
+  const judged = stages.filter((s) => s.quality !== null || s.silent);
   judged.sort((a, b) => (SEVERITY[b.state] ?? 0) - (SEVERITY[a.state] ?? 0) || overshoot(b) - overshoot(a));
   return judged[0] ?? null;
 }
@@ -221,7 +229,8 @@ function paintCard(parts, stage, ready) {
   parts.root.dataset.state = state;
   putSymbol(parts.mark, state);
   put(parts.word, ready ? STATES[state] : "Catching up");
-  const known = stage.quality !== null;
+  const known = hasQuality(stage);
+  const hurts = known && stage.bad;
   put(parts.figure, known ? percent(stage.quality) : ready ? "no events" : "–");
   parts.figure.classList.toggle("none", !known);
   put(parts.unit, known ? " %" : "");
@@ -231,12 +240,17 @@ function paintCard(parts, stage, ready) {
   parts.fill.setAttribute("width", known ? stage.quality * 1000 : 0);
   parts.tick.setAttribute("x", stage.target === null ? -20 : Math.min(stage.target * 1000 - 4, 992));
   put(parts.weak, stage.weakest?.title ?? "–");
-  put(parts.hits, !stage.weakest || !stage.bad ? "–" : stage.weakest.segment === null ? "everyone" : words(stage.weakest.segment));
-  put(parts.reason, stage.top_reason && stage.bad ? words(stage.top_reason) : "–");
-  put(parts.bad, stage.n ? `${whole.format(stage.bad)} of ${whole.format(stage.n)} bad in ${span(stage.window)}` : "");
+  put(parts.hits, !stage.weakest || !hurts ? "–" : stage.weakest.segment === null ? "everyone" : words(stage.weakest.segment));
+  put(parts.reason, stage.top_reason && hurts ? words(stage.top_reason) : "–");
+  put(parts.bad, badOf(stage));
   put(parts.journeys, answer.journeys && stage.kind !== "staff" ? `${amount(stage.journeys_hit, "journey")} hit in 5 min` : "");
   put(parts.flow, ready ? `${perMinute(stage.events_per_minute)}/min` : "");
   paintTrend(parts, stage);
+}
+
+function badOf({ silent, n, bad, window }) {
+  if (silent) return `0 of ${number(silent.expected)} expected in ${span(silent.window)}`;
+  return n ? `${number(bad)} of ${number(n)} bad in ${span(window)}` : "";
 }
 
 // The scale holds everything drawn and at least SPAN, so that noise stays small; minutes without events are gaps.
@@ -289,21 +303,33 @@ function paintHeader() {
   at("hero").dataset.state = worst?.state ?? "quiet";
   putSymbol(at("hero-symbol"), worst && worst.state in STATES ? worst.state : "quiet");
   put(at("hero-stage"), worst?.title ?? (ready ? "No events in any stage" : "Not yet known"));
-  put(at("hero-quality"), worst ? `${percent(worst.quality)} %` : "");
+  put(at("hero-quality"), !worst ? "" : hasQuality(worst) ? `${percent(worst.quality)} %` : "no events");
   put(at("hero-target"), worst && worst.target !== null ? `against a target of ${target(worst.target)}` : "");
   put(at("hero-title"), worst?.weakest?.title ?? "");
-  put(at("hero-why"), why(worst));
+  put(at("hero-why"), why(worst, stages));
 }
 
-function why(worst) {
+function why(worst, stages) {
   if (!worst) return "A journey is exactly as good as its weakest encounter.";
-  if (worst.state !== "degraded" && worst.state !== "below") return "Every stage with events meets its target.";
+  if (worst.silent) return `No event came in ${span(worst.silent.window)}, ${number(worst.silent.expected)} were expected.`;
+  if (worst.state !== "degraded" && worst.state !== "below") return wellBut(stages);
   const parts = [];
   if (worst.weakest?.segment) parts.push(`hits ${words(worst.weakest.segment)} hardest`);
   if (worst.top_reason) parts.push(`mostly ${words(worst.top_reason)}`);
   if (overshoot(worst) > 1) parts.push(`${tenths.format(overshoot(worst))} × the bad encounters the target allows`);
   const text = parts.join(" · ");
   return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+// The present where nothing surely misses its target, and no more than is known of it.
+function wellBut(stages) {
+  const few = stages.filter((s) => s.state === "too_few").length;
+  const good = stages.filter((s) => s.state === "good");
+  if (!good.length) return "No stage has enough events to tell.";
+  const which = few ? "with enough events" : "with events";
+  const rest = few ? `; ${few} ${few === 1 ? "has" : "have"} too few to tell` : "";
+  const misses = good.some((s) => s.quality < s.target);
+  return `${misses ? `No stage ${which} misses its target beyond chance` : `Every stage ${which} meets its target`}${rest}.`;
 }
 
 // A worker of several sees its share of the events: what looks quiet or good here may be neither.
@@ -338,8 +364,9 @@ function paintStrip() {
     put(at("part"), partOf(answer));
     at("part").hidden = !answer.only_part;
   }
-  const degraded = answer ? answer.stages.filter((s) => s.state === "degraded").length : 0;
-  const prefix = trouble ? "(unreachable) " : answer && !answer.ready ? "(not ready) " : degraded ? `(${degraded} degraded) ` : "";
+  const count = (state) => answer ? answer.stages.filter((s) => s.state === state).length : 0;
+  const paging = ["degraded", "silent"].filter(count).map((state) => `${count(state)} ${state}`).join(", ");
+  const prefix = trouble ? "(unreachable) " : answer && !answer.ready ? "(not ready) " : paging ? `(${paging}) ` : "";
   document.title = `${prefix}${answer ? `${answer.title} · ` : ""}Touchpoint Monitor`;
 }
 
@@ -362,6 +389,7 @@ function paintJourneys() {
   const worst = journeys.weakest;
   put(at("journeys-weakest"), worst ? `${worst.title}, ${amount(worst.journeys, "journey")}` : journeys.over ? "none" : "–");
   put(at("journeys-overdue"), overdue(journeys.overdue));
+  put(at("journeys-handoffs"), number(journeys.handoffs_lost));
   put(at("journeys-labyrinths"), number(journeys.labyrinths));
 }
 

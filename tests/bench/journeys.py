@@ -194,7 +194,7 @@ def _records(events: Sequence[SimulatedEvent]) -> Iterator[tuple[int, bytes]]:
         sender = senders[event.topic]
         if step is not None:
             sender.add(step)
-        sender.note(0, offset, event.at_ms)
+        sender.note(0, offset, event.at_ms, event.at_ms)
         if (offset + 1) % EVENTS_PER_FLUSH == 0:
             for sender in senders.values():
                 for record in sender.take([0], event.at_ms):

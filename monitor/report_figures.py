@@ -1,0 +1,76 @@
+"""How the digest writes a figure, each kind in one way.
+
+Shares are cut, never rounded up, as on the live page. Cut to as many decimals as its target has, what is
+shown of a share is below the target exactly when the share itself is.
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from monitor.journey import Journey
+from monitor.measures import Share
+from monitor.promql import number
+from monitor.report_document import Mood
+from monitor.report_found import Judged, is_met, is_surely_missed
+from monitor.rules import judged
+
+
+def percent(share: Share, target: Decimal | None = None) -> str:
+    """How many of some were good, to a tenth of a per cent, or finer where the target is; only all are 100 %,
+    only none 0 %. ZeroDivisionError of none at all."""
+    decimals = max(1, -int((target * 100).normalize().as_tuple().exponent)) if target is not None else 1
+    cut = Decimal(share.good * 100 * 10**decimals // share.n).scaleb(-decimals)
+    if not share.bad or not share.good:
+        return f"{cut:.0f} %"
+    return f"{cut} %" if cut else f"under {Decimal(1).scaleb(-decimals)} %"
+
+
+def aimed(target: Decimal) -> str:
+    """A target, exactly."""
+    return f"{number(target * 100)} %"
+
+
+def verdict(share: Share, target: Decimal) -> str:
+    """Whether it met its target, in the words used everywhere."""
+    return f"target {aimed(target)} {'met' if is_met(share, target) else 'missed'}"
+
+
+def against(one: Judged) -> str:
+    """How many were good, against the target."""
+    return f"{percent(one.share, one.target)} of {one.share.n:,} good, {verdict(one.share, one.target)}"
+
+
+def chance(share: Share, target: Decimal) -> str:
+    """Whether a target that was missed may have been missed by chance."""
+    return "That is more than chance." if is_surely_missed(share, target) else "That may be chance."
+
+
+def mood(is_good: bool | None) -> Mood:
+    """Of what was held to a target, or, None, to none."""
+    if is_good is None:
+        return "plain"
+    return "good" if is_good else "bad"
+
+
+def counted(n: int, noun: str = "journey") -> str:
+    """So many of a thing whose plural ends in s."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def duration(minutes: int) -> str:
+    """A length of time in its two largest units."""
+    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
+    parts = [(days, "d"), (hours, "h"), (rest, "min")]
+    told = [f"{n} {unit}" for n, unit in parts if n][:2]
+    return " ".join(told) or "0 min"
+
+
+def title(journey: Journey, stage: str) -> str:
+    """What people call a stage, or whole journeys; its name when the journey file does not know it."""
+    return {one.name: one.title for one in judged(journey)}.get(stage, stage)
+
+
+def local(journey: Journey, at_s: int, form: str) -> str:
+    """A moment, Unix time in seconds, in the journey's time zone, as `strftime` is told to write it."""
+    return datetime.fromtimestamp(at_s, UTC).astimezone(ZoneInfo(journey.timezone)).strftime(form)

@@ -1,0 +1,110 @@
+"""Journeys and their clock as they stand in the changelog.
+
+Keys: `j:<epoch>:<journey id>`, `c:<epoch>`, or that of a pane (`streams.partition`). A journey's value is a
+header (position, epoch, when to look at it next: 8 bytes each, big endian; flags: a byte), then the journey
+as MessagePack in an LZ4 block. What a worker must know of every journey stands in the header, so that a
+million of them need not be unpacked.
+"""
+
+import struct
+from typing import NamedTuple
+
+import msgspec
+from cramjam import lz4
+from msgspec import Struct
+
+from monitor.open_journey import OpenJourney
+
+_HEADER = struct.Struct(">qqqB")
+
+OVERDUE, CLOSED, FULL = 1, 2, 4
+"""Flags: something of it is overdue; it is over; it takes no more steps."""
+
+Source = tuple[str, int]
+"""Stage and partition."""
+
+
+class Made(Struct, array_like=True, frozen=True):
+    """What a journey added to, and at which offset of the steps topic."""
+
+    offset: int
+    at_ms: int
+    counters: tuple[str, ...]
+
+
+class Kept(Struct, array_like=True):
+    """A journey as it is written; `made` holds what a successor may have to offer to the panes again.
+
+    It will be looked at when the clock has reached `wake_ms`, and then again if that was too early.
+    """
+
+    journey: OpenJourney
+    made: list[Made] = []
+    wake_ms: int = 0
+
+
+class Header(NamedTuple):
+    """What is told without unpacking a journey: written up to which offset, by whom, when it is looked at."""
+
+    position: int
+    epoch: int
+    wake_ms: int
+    flags: int
+
+
+class Clock(Struct, array_like=True, frozen=True):
+    """Up to which offset everything is written, what time it was then, and the marks that say so."""
+
+    position: int
+    clock_ms: int
+    marks: dict[str, int]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_kept = msgspec.msgpack.Decoder(Kept).decode
+_decode_clock = msgspec.msgpack.Decoder(Clock).decode
+
+
+def journey_key(epoch: int, journey_id: str) -> bytes:
+    """Of a journey's record by that owner."""
+    return b"j:%d:%b" % (epoch, journey_id.encode())
+
+
+def clock_key(epoch: int) -> bytes:
+    """Of the clock's record by that owner."""
+    return b"c:%d" % epoch
+
+
+def pack(kept: Kept, position: int, epoch: int, *, is_overdue: bool) -> bytes:
+    """A journey's value."""
+    is_closed, is_full = kept.journey.closed_ms is not None, kept.journey.is_full
+    flags = OVERDUE * is_overdue | CLOSED * is_closed | FULL * is_full
+    return _HEADER.pack(position, epoch, kept.wake_ms, flags) + bytes(lz4.compress_block(_encode(kept)))
+
+
+def header(value: bytes) -> Header:
+    """The beginning of a journey's value."""
+    return Header(*_HEADER.unpack_from(value))
+
+
+def unpack(value: bytes) -> Kept:
+    """All of a journey's value."""
+    return _decode_kept(lz4.decompress_block(memoryview(value)[_HEADER.size :]))
+
+
+def pack_clock(position: int, clock_ms: int, marks: dict[Source, int]) -> bytes:
+    """The clock's value."""
+    return _encode(
+        Clock(position, clock_ms, {f"{stage}:{partition}": ms for (stage, partition), ms in marks.items()})
+    )
+
+
+def unpack_clock(value: bytes) -> tuple[int, int, dict[Source, int]]:
+    """Position, time in ms, and marks."""
+    clock = _decode_clock(value)
+    return clock.position, clock.clock_ms, {_source(text): ms for text, ms in clock.marks.items()}
+
+
+def _source(text: str) -> Source:
+    stage, _, partition = text.rpartition(":")
+    return stage, int(partition)
