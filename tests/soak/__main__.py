@@ -68,7 +68,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--once", action="store_true", help="each fault once and quickly, whatever --minutes")
     parser.add_argument("--broker", choices=FAULTS, default="apache")
-    parser.add_argument("--events-per-s", type=float, default=13_000)
+    parser.add_argument("--events-per-s", type=float, default=12_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
