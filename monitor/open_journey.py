@@ -6,6 +6,7 @@ at when every event from before then has been read (`steps`), so a worker that l
 
 from bisect import insort
 from collections.abc import Iterable
+from math import inf
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -201,14 +202,17 @@ class JourneyRules:
         if rule is None:
             return []
         effects = []
+        if matches(rule.match, step):
+            for pledge in held.pledges:
+                if pledge.kind == FOLLOW_UP and step.at_ms >= pledge.made_ms:
+                    effects += self._fulfilled(pledge, step.at_ms, kept=True)
         if is_unhappy_answer(step):
             pledge = Pledge(f"{FOLLOW_UP}/{len(held.pledges)}", FOLLOW_UP, step.at_ms)
             pledge.due_ms = step.at_ms + rule.within_ms
             held.pledges.append(pledge)
-        for one in held.steps if is_unhappy_answer(step) or matches(rule.match, step) else ():
-            for pledge in held.pledges:
-                if pledge.kind == FOLLOW_UP and matches(rule.match, one) and one.at_ms >= pledge.made_ms:
-                    effects += self._fulfilled(pledge, one.at_ms, kept=True)
+            following = (one for one in held.steps if one.at_ms >= step.at_ms and matches(rule.match, one))
+            for one in following:
+                effects += self._fulfilled(pledge, one.at_ms, kept=True)
         return effects
 
     def _partner(self, kind: str, step: Step) -> str | None:
@@ -281,27 +285,17 @@ class JourneyRules:
         steps = held.steps
         limit_ms = steps[0].at_ms + self.rules.limit_ms
         end_ms = limit_ms
+        waits = _waits(held)
         for step in steps:
-            if step.at_ms > end_ms:
+            at_ms = step.at_ms
+            if at_ms > end_ms:
                 break
-            known_ms = max(step.at_ms, self._waits_until_ms(held, step.at_ms))
+            pending_ms = [due_ms for begun_ms, done_ms, due_ms in waits if begun_ms <= at_ms < done_ms]
+            known_ms = max([at_ms, *pending_ms])
             if self.rules.ends is not None and matches(self.rules.ends, step):
                 return min(known_ms, limit_ms)
             end_ms = min(known_ms + self.rules.quiet_ms, limit_ms)
         return end_ms
-
-    def _waits_until_ms(self, held: OpenJourney, at_ms: int) -> int:
-        """Until when something promised or handed over by then, and not there by then, may come in time."""
-        until_ms = 0
-        for pledge in held.pledges:
-            if pledge.due_ms is not None and pledge.made_ms <= at_ms:
-                is_done = pledge.fulfilled_ms is not None and pledge.fulfilled_ms <= at_ms
-                until_ms = until_ms if is_done else max(until_ms, pledge.due_ms)
-        for one in held.hand_overs:
-            if one.due_ms is not None and one.sent_ms is not None and one.sent_ms <= at_ms:
-                is_done = one.received_ms is not None and one.received_ms <= at_ms
-                until_ms = until_ms if is_done else max(until_ms, one.due_ms)
-        return until_ms
 
     def _close(self, held: OpenJourney, at_ms: int) -> list[Effect]:
         steps = [step for step in held.steps if step.at_ms <= at_ms]
@@ -320,6 +314,20 @@ class JourneyRules:
 
 
 _order = attrgetter("order")
+
+
+def _waits(held: OpenJourney) -> list[tuple[int, float, int]]:
+    """What was promised or handed over: since when (ms), until it was there, and when it is due."""
+    found = [
+        (one.made_ms, inf if one.fulfilled_ms is None else one.fulfilled_ms, one.due_ms)
+        for one in held.pledges
+        if one.due_ms is not None
+    ]
+    return found + [
+        (one.sent_ms, inf if one.received_ms is None else one.received_ms, one.due_ms)
+        for one in held.hand_overs
+        if one.due_ms is not None and one.sent_ms is not None
+    ]
 
 
 def _promise_counter(pledge: Pledge, what: str) -> str:

@@ -70,8 +70,6 @@ def test_ends_when_nobody_reads_it_any_more() -> None:
         assert read.stdout is not None
         summary = orjson.loads(read.stdout.read())
     assert summary["published"] == summary["counted"] > 0
-    assert summary["partitions"]["owned"] == summary["partitions"]["of"] > 0
-    assert summary["only_part"] is None
 
 
 def test_says_when_it_counts_a_part_only() -> None:
