@@ -36,9 +36,13 @@ DISK = "full disk of the state directory"
 CLOCK = "clock back an hour"
 JOURNEY = "changed journey file"
 
-SLOW_BYTES_PER_S, SHORT_SLOW_BYTES_PER_S = 600_000, 100_000
-"""Half of what workers write for the journeys of so much load. At 15 KB/s the short form waited for minutes,
-and a worker gave up, as it should, for what it had to write was never taken."""
+SLOW_BYTES_PER_S, SHORT_SLOW_BYTES_PER_S = (600_000, 300_000, 100_000, 50_000), (100_000, 50_000)
+"""Slower and slower until it shows: what workers write for journeys is little once their steps are too many. At
+15 KB/s the short form waited for minutes, and a worker gave up, as it should, for what it had to write was
+never taken."""
+
+SLOW_WITHIN_S = 20.0
+"""How long each is tried."""
 
 SLOW_S = 4.0
 """What was published is committed within 2 s; beyond this Kafka answers late."""
@@ -262,20 +266,27 @@ class Faults:
     def _slow_producer(self) -> int:
         """Kafka acknowledges late; workers must neither end nor commit earlier."""
         before = self._fleet.restarts
-        bytes_per_s = SHORT_SLOW_BYTES_PER_S if self._short else SLOW_BYTES_PER_S
-        with kafka_configs.throttled(self._node.bootstrap, bytes_per_s):
-
-            def is_slow() -> bool:
-                asked_s = time.monotonic()
-                self._committed(self._published())
-                return time.monotonic() - asked_s > SLOW_S
-
-            until(is_slow, "acknowledgements come late")
-            self._run_for(0 if self._short else self._rng.uniform(10, 30))
-        self._since_s = time.monotonic()
+        for bytes_per_s in SHORT_SLOW_BYTES_PER_S if self._short else SLOW_BYTES_PER_S:
+            with kafka_configs.throttled(self._node.bootstrap, bytes_per_s):
+                is_slow = self._becomes_slow()
+                if is_slow:
+                    self._run_for(0 if self._short else self._rng.uniform(10, 30))
+            self._since_s = time.monotonic()
+            if is_slow:
+                break
+        else:
+            raise SoakError("no throttle of Kafka's made acknowledgements late")
         if self._fleet.restarts != before:
             raise SoakError("a worker ended because Kafka acknowledged late")
         return 1
+
+    def _becomes_slow(self) -> bool:
+        ends_s = time.monotonic() + SLOW_WITHIN_S
+        while (asked_s := time.monotonic()) < ends_s:
+            self._committed(self._published())
+            if time.monotonic() - asked_s > SLOW_S:
+                return True
+        return False
 
     def _fill_disk(self) -> int:
         """A worker there lives on and can be killed and started again; a new one says what is wrong."""
