@@ -1,29 +1,16 @@
-"""How the digest writes a figure, each kind in one way.
-
-Shares are cut, never rounded up, as on the live page. Cut to as many decimals as its target has, what is
-shown of a share is below the target exactly when the share itself is.
-"""
+"""How the digest says what figures mean: targets met or missed, by chance or not, times and titles."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from monitor.figures import percent
 from monitor.journey import Journey
 from monitor.measures import Share
 from monitor.promql import number
 from monitor.report_document import Mood
 from monitor.report_found import Judged, is_met, is_surely_missed
 from monitor.rules import judged
-
-
-def percent(share: Share, target: Decimal | None = None) -> str:
-    """How many of some were good, to a tenth of a per cent, or finer where the target is; only all are 100 %,
-    only none 0 %. ZeroDivisionError of none at all."""
-    decimals = max(1, -int((target * 100).normalize().as_tuple().exponent)) if target is not None else 1
-    cut = Decimal(share.good * 100 * 10**decimals // share.n).scaleb(-decimals)
-    if not share.bad or not share.good:
-        return f"{cut:.0f} %"
-    return f"{cut} %" if cut else f"under {Decimal(1).scaleb(-decimals)} %"
 
 
 def aimed(target: Decimal) -> str:
@@ -51,11 +38,6 @@ def mood(is_good: bool | None) -> Mood:
     if is_good is None:
         return "plain"
     return "good" if is_good else "bad"
-
-
-def counted(n: int, noun: str = "journey") -> str:
-    """So many of a thing whose plural ends in s."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def duration(minutes: int) -> str:

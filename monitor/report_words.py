@@ -4,9 +4,10 @@ import math
 from collections.abc import Iterator
 
 from monitor.board_voice import KINDS
+from monitor.figures import counted, percent
 from monitor.measures import Share
 from monitor.report_document import UNKNOWN, Document, Item, Section
-from monitor.report_figures import aimed, counted, local, mood, percent, title, verdict
+from monitor.report_figures import aimed, local, mood, title, verdict
 from monitor.report_found import Answered, Digest, is_met, weakest_of
 from monitor.report_words_journeys import astray, promises, weights
 from monitor.report_words_monitor import alerts, untold

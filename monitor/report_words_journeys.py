@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from monitor.critical import MIN_BAD, MIN_DETRACTORS
+from monitor.figures import counted, percent
 from monitor.journey import NONE, OTHER, Journey
 from monitor.measures import Share
 from monitor.report_document import UNKNOWN, Item
-from monitor.report_figures import chance, counted, mood, percent, title, verdict
+from monitor.report_figures import chance, mood, title, verdict
 from monitor.report_found import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met
 
 WEIGHTS_TOLD = 5

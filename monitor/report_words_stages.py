@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from monitor.backtest_picture import FLOORS, LEAST_N
+from monitor.figures import percent
 from monitor.journey import Journey
 from monitor.report_document import Bar, Item, Picture
-from monitor.report_figures import against, chance, duration, local, mood, percent, verdict
+from monitor.report_figures import against, chance, duration, local, mood, verdict
 from monitor.report_found import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
 from monitor.snapshot import MIN_SEGMENT_EVENTS
 

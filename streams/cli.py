@@ -17,6 +17,7 @@ import typer
 
 from monitor.errors import UserError
 from monitor.faults import FAULTS, Fault, parse_fault
+from monitor.figures import counted
 from monitor.journey import Journey
 from streams import settings as settings_reader
 from streams.cli_backtest import backtest
@@ -36,7 +37,6 @@ from streams.command import (
     tell_of_thread,
 )
 from streams.settings import Settings
-from streams.terminal import counted
 
 if TYPE_CHECKING:
     from streams.traffic import Report

@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 import typer
 
 from monitor.errors import UserError
+from monitor.figures import counted
 from monitor.journey import Journey
 from streams.command import failed, read_journey, read_settings
-from streams.terminal import Row, counted, progress, say, show_table
+from streams.terminal import Row, progress, say, show_table
 
 if TYPE_CHECKING:
     from monitor.backtest import Backtest, Fired

@@ -19,11 +19,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced
 
 from monitor.event import Codec, Refused
+from monitor.figures import counted
 from streams import security, topics
 from streams.dead_letters import ATTEMPT
 from streams.letters import Box, Letter, LettersError, Selection, Sent
 from streams.letters_shown import one
-from streams.terminal import counted, printable, progress
+from streams.terminal import printable, progress
 
 BATCH = 200
 """Letters of one transaction, whose end costs some 10 ms; what a crash on the embedded broker repeats."""

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from math import floor
 from typing import Any, NamedTuple, Self
 
 from rich.console import Console
@@ -11,12 +12,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-# Colour and word say the same, so that nothing hangs on seeing colours.
+from monitor.figures import counted
+
 STYLES = {
     "good": "green", "too_few": "dim", "quiet": "dim",
     "below": "yellow", "silent": "bold red", "degraded": "bold red",
 }  # fmt: skip
-"""By `limits.State`."""
+"""By `limits.State`. Colour and word say the same, so that nothing hangs on seeing colours."""
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -72,9 +74,9 @@ class StagesView:
             name, state = stage["stage"], stage["state"]
             if self._states.get(name) != state:
                 self._states[name] = state
-                quality = _percent(stage["quality"])
-                events = counted(stage["n"], "event")
-                self.say(f"{name}: {state}, {quality} of {events} in {stage['window']}")
+                share = f"{_percent(stage['quality'])} of " if stage["n"] else ""
+                events = f"{share}{counted(stage['n'], 'event')} in {stage['window']}"
+                self.say(f"{name}: {state.replace('_', ' ')}, {events}")
 
 
 def _table(stages: list[dict[str, Any]], caption: str) -> Table:
@@ -100,7 +102,8 @@ def _table(stages: list[dict[str, Any]], caption: str) -> Table:
 
 
 def _percent(ratio: float | None) -> str:
-    return "no events" if ratio is None else f"{ratio:.1%}"
+    """Cut, as on the live page: 94.99 % is not the 95 % it misses."""
+    return "" if ratio is None else f"{floor(ratio * 1000 + 1e-6) / 10:.1f}%"
 
 
 def _spark(qualities: list[float | None]) -> str:
@@ -112,11 +115,6 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def counted(n: int, noun: str) -> str:
-    """`1 line`, `1,200 lines`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 class Row(NamedTuple):

@@ -19,11 +19,11 @@ import typer
 
 from deploy.kafka.kafka import HOST, free_port
 from monitor import metrics, report_found
+from monitor.figures import percent
 from monitor.journey import Journey
 from monitor.journey_file import parse
 from monitor.measures import Share
 from monitor.report import digest
-from monitor.report_figures import percent
 from monitor.report_found import DAY_S, Digest, Period, is_met
 from monitor.report_html import html
 from monitor.report_questions import Answers, Question, Sample, questions

@@ -37,8 +37,8 @@ CLOCK = "clock back an hour"
 JOURNEY = "changed journey file"
 
 SLOW_BYTES_PER_S, SHORT_SLOW_BYTES_PER_S = (600_000, 300_000, 100_000, 50_000), (100_000, 50_000)
-"""Slower and slower until it shows: what workers write for journeys is little once their steps are too many. At
-15 KB/s the short form waited for minutes, and a worker gave up, as it should, for what it had to write was
+"""Slower and slower until it shows: what workers write for journeys is little once these take no more steps.
+At 15 KB/s the short form waited for minutes, and a worker gave up, as it should, for what it had to write was
 never taken."""
 
 SLOW_WITHIN_S = 20.0

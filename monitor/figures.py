@@ -1,0 +1,24 @@
+"""How figures are written for people, each kind in one way.
+
+Shares are cut, never rounded up, as on the live page. Cut to as many decimals as its target has, what is
+shown of a share is below the target exactly when the share itself is.
+"""
+
+from decimal import Decimal
+
+from monitor.measures import Share
+
+
+def percent(share: Share, target: Decimal | None = None) -> str:
+    """How many of some were good, to a tenth of a per cent, or finer where the target is; only all are 100 %,
+    only none 0 %. ZeroDivisionError of none at all."""
+    decimals = max(1, -int((target * 100).normalize().as_tuple().exponent)) if target is not None else 1
+    cut = Decimal(share.good * 100 * 10**decimals // share.n).scaleb(-decimals)
+    if not share.bad or not share.good:
+        return f"{cut:.0f} %"
+    return f"{cut} %" if cut else f"under {Decimal(1).scaleb(-decimals)} %"
+
+
+def counted(n: int, noun: str = "journey") -> str:
+    """`1 line`, `1,200 lines`: so many of a thing whose plural ends in s."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
