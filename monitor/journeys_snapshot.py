@@ -64,6 +64,8 @@ class JourneyFacts:
     handoffs_lost: int
     """What one stage handed over and the next did not receive in time, in `FOUND_WINDOW`; some of it may have
     come later."""
+    judged_ms: int | None
+    """Up to when (event time) all of them are judged; None until every source has been heard of."""
 
 
 def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
@@ -85,6 +87,7 @@ def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
         if what.startswith("promise/"):
             overdue[partner] += n
     return JourneyFacts(
+        judged_ms=min(held.clocks_ms.values(), default=0) or None,
         open_journeys=held.open_journeys,
         over={w: {result: total(w, "closed", result) for result in RESULTS} for w in OVER_WINDOWS},
         hit={s.name: total(HIT_WINDOW, "hit", s.name) for s in journey.stages if s.kind != "staff"},

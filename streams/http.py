@@ -197,12 +197,15 @@ def _journeys(journey: Journey, known: JourneyFacts | None) -> dict[str, Any] | 
     if journey.journeys is None:
         return None
     if known is None:
-        return dict.fromkeys(("open", "over", "hit", "weakest", "overdue", "labyrinths", "handoffs_lost"))
+        return dict.fromkeys(
+            ("judged_until", "open", "over", "hit", "weakest", "overdue", "labyrinths", "handoffs_lost")
+        )
     weakest = None
     if known.weakest is not None:
         stage, n = known.weakest
         weakest = {"stage": stage, "title": journey.stage(stage).title, "journeys": n}
     return {
+        "judged_until": known.judged_ms and _rfc3339(known.judged_ms),
         "open": known.open_journeys,
         "over": known.over,
         "hit": known.hit,

@@ -249,6 +249,7 @@ def test_whole_journeys() -> None:
     """The API says what whole journeys come to, and by stage how many are hit now; of staff, none can be."""
     body = stages_answer(with_journeys())
     assert body["journeys"] == {
+        "judged_until": "2027-01-15T07:59:30Z",
         "open": 9,
         "over": {window: {"met": 2, "missed": 1, "visit": 0} for window in ("1h", "1d")},
         "hit": {s.name: 2 if s.name == "store" else 0 for s in CHAIR.stages if s.kind != "staff"},

@@ -25,7 +25,14 @@ def held(counts: dict[str, int], *, ago_ms: int = 0) -> JourneysSnapshot:
         ("handoff/warehouse/delivery", "postnord", NOW - 1000),
     ]
     return journeys_snapshot(
-        windows, NOW, topic="steps", results={}, open_journeys=12, overdue=overdue, clocks_ms={}, lags=()
+        windows,
+        NOW,
+        topic="steps",
+        results={},
+        open_journeys=12,
+        overdue=overdue,
+        clocks_ms={0: NOW - 60_000, 1: NOW - 61_000},
+        lags=(),
     )
 
 
@@ -43,6 +50,7 @@ def test_adds_up_segments() -> None:
     facts = journey_facts(CHAIR, held(COUNTS))
     over = {"met": 7, "missed": 3, "visit": 1}
     assert (facts.open_journeys, facts.over, facts.labyrinths) == (12, {"1h": over, "1d": over}, 2)
+    assert facts.judged_ms == NOW - 61_000
     assert {stage: n for stage, n in facts.hit.items() if n} == {"store": 5}
     assert facts.weakest == ("delivery", 3)
     assert facts.handoffs_lost == 4

@@ -165,6 +165,7 @@ def chair(*, degraded: bool = True) -> Answer:
         "worker": "host-1234",
         "partitions": {"owned": 12, "of": 24},
         "journeys": {
+            "judged_until": "2026-11-21T20:30:00Z",
             "open": 28588,
             "over": {
                 "1h": {"met": 709, "missed": 81, "visit": 1},
@@ -388,15 +389,17 @@ def words(dom: str, part: str) -> str:
 async def test_whole_journeys_stand_above_the_stages(evening: Worker, tmp_path: Path) -> None:
     """One line says what journeys come to, and each stage's card how many it hits; not that of the staff."""
     dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
-    assert words(dom, "journeys") == (
-        "Whole journeys open now 28,588 over in 1 h 709 met \u00b7 81 missed \u00b7 1 visit "
+    said = re.sub(r"until .*?, ", "until HERE, ", words(dom, "journeys"))  # in the reader's time zone
+    assert said == (
+        "Whole journeys judged until HERE, 60 min ago: held up open now 28,588 "
+        "over in 1 h 709 met \u00b7 81 missed \u00b7 1 visit "
         "over in 1 d 13,709 met \u00b7 1,481 missed \u00b7 3,020 visits "
         "weakest in 1 d Delivery, 431 journeys "
         "overdue promises matkahuolto 1,210 \u00b7 ourselves 3 "
         "hand-overs lost in 1 d 26 labyrinths in 1 d 17"
     )
-    said = ["1,234 journeys hit in 5 min" in text for _, text in Texts(dom).cards]
-    assert said == [True] * 6 + [False]
+    hit = ["1,234 journeys hit in 5 min" in text for _, text in Texts(dom).cards]
+    assert hit == [True] * 6 + [False]
 
 
 @pytest.mark.full
@@ -409,7 +412,7 @@ async def test_journeys_nothing_is_known_of_are_dashes(evening: Worker, tmp_path
         row["journeys_hit"] = None
     dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
     assert not re.search(r"\d", re.sub(r"\bin 1 [hd]\b", "", words(dom, "journeys")))
-    assert words(dom, "journeys").count("\u2013") == 7
+    assert words(dom, "journeys").count("\u2013") == 8
     assert Texts(dom).cards[0][1].endswith("\u2013 journeys hit in 5 min")
     evening.stages["journeys"] = None
     (other := tmp_path / "other").mkdir()

@@ -2,6 +2,7 @@
 
 const POLL_MS = 2000; // detection is promised within a minute; the table is re-read as fast as people look
 const TIMEOUT_MS = 5000; // an answer takes milliseconds: a worker this slow is shown as unreachable
+const HELD_UP_MS = 900000; // what MonitorBlind calls held up
 const STILL_MS = 20000; // ten polls without the worker's own clock moving: its numbers stand still
 const READING_MS = 30000; // a pointer that moved over the table this recently belongs to someone reading it
 const CARD_REM = 14.5; // narrower than this, a card of the map would break its words: use the flow layout
@@ -379,10 +380,17 @@ function overdue(promises) {
   return parts.length ? parts.join(" · ") : "none";
 }
 
+function judgedUntil(iso) {
+  if (!iso) return "–";
+  const behind = new Date(answer.at) - new Date(iso); // two minutes at most when all is well
+  return behind > HELD_UP_MS ? `${time(iso)}, ${age(behind)} ago: held up` : time(iso);
+}
+
 function paintJourneys() {
   const { journeys } = answer;
   at("journeys").hidden = !journeys;
   if (!journeys) return;
+  put(at("journeys-judged"), judgedUntil(journeys.judged_until));
   put(at("journeys-open"), number(journeys.open));
   put(at("journeys-1h"), over(journeys.over?.["1h"]));
   put(at("journeys-1d"), over(journeys.over?.["1d"]));
