@@ -70,7 +70,7 @@ def _step(step: Step) -> dict[str, Any]:
 
 def _promise(one: Pledge) -> dict[str, Any]:
     if one.fulfilled_ms is not None:
-        state = "kept" if one.is_kept else "late"
+        state = "kept" if one.is_kept else "late" if one.kept else "broken"
     else:
         state = "overdue" if one.is_overdue else "pending"
     return {

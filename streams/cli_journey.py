@@ -102,7 +102,7 @@ def _read(url: str, answer: "Answer") -> dict[str, Any]:
 STEP = ("stage", "outcome", "touchpoint", "channel", "partner", "reason")
 PROMISED = ("made", "due", "fulfilled")
 HANDED = ("sent", "due", "received")
-LOUD = ("overdue", "late")
+LOUD = ("overdue", "late", "broken")
 
 
 def _show(said: dict[str, Any]) -> None:

@@ -121,7 +121,7 @@ def test_the_goal_and_the_weakest_encounter() -> None:
 
 
 def test_each_promise_has_its_state() -> None:
-    """Pending until the clock has passed its deadline; then kept, late or overdue, as it was fulfilled."""
+    """Pending until word comes or the clock has passed its deadline; then kept, late, broken or overdue."""
 
     def promised(number: int, ms: int, kept: bool | None = None) -> Step:
         promise = Promise(f"p-{number}", "delivery_window", None, at(HOUR), kept)
@@ -131,8 +131,10 @@ def test_each_promise_has_its_state() -> None:
     steps += [promised(1, 30 * MINUTE, kept=True), promised(2, 2 * HOUR, kept=True)]
     held = journey(*steps, clock=3 * HOUR)
     RULES.take(held, step(3 * HOUR, promise=Promise("p-4", "call_back", None, at(9 * HOUR), None)))
+    RULES.take(held, promised(5, 3 * HOUR + 1))
+    RULES.take(held, promised(5, 3 * HOUR + 2, kept=False))
     promises = answer(held)["promises"]
-    assert [one["state"] for one in promises] == ["overdue", "kept", "late", "overdue", "pending"]
+    assert [one["state"] for one in promises] == ["overdue", "kept", "late", "overdue", "pending", "broken"]
     assert promises[1] == {
         "id": "p-1",
         "kind": "delivery_window",
