@@ -166,21 +166,27 @@ def _critical(journey: Journey) -> Iterator[Json]:
     )
     enough = f"({a} + {b} >= {MIN_BAD}) and ({a} + {c} >= {MIN_DETRACTORS})"
     share = f"({a} + {c}) / ({a} + {b} + {c} + {d})"
+    every = f"({a} + {b}) * ({c} + {d}) * ({a} + {c}) * ({b} + {d})"
     yield table(
         "Critical touchpoints, last day",
         "Of customers who answered: how much more often those who had a bad encounter at the stage speak ill "
-        "of us (lift, 1 is no more often), and the share of all who do that would not, were the stage never "
+        "of us (lift, 1 is no more often), how closely that goes together (φ, 0 not at all), and the share "
+        "of all who do that would not, were the stage never "
         f"bad. Good is a lift near 1. From {MIN_BAD} bad journeys and {MIN_DETRACTORS} unhappy customers on; "
         "it goes together, which does not prove a cause.",
-        {"stage": "Stage", "Value #A": "Lift", "Value #B": "Share", "Value #C": "Bad journeys"},
+        {
+            "stage": "Stage", "Value #A": "Lift", "Value #B": "Share", "Value #C": "φ",
+            "Value #D": "Bad journeys",
+        },
         rows(f"({a} / ({a} + {b})) / ({share}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"1 - ({c} / ({c} + {d})) / ({share}) and {enough} or ({a} + {b}) * NaN"),
+        rows(f"({a} * {d} - {b} * {c}) / sqrt({every}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"{a} + {b}"),
         unit="short", size=(14, 8), nothing=FEW, field={"decimals": 2},
         overrides=[
             override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
             override("Value #B", unit="percentunit", decimals=0),
-            override("Value #C", decimals=0),
+            override("Value #D", decimals=0),
         ],
     )  # fmt: skip
     gap = _sum(metrics.WINDOW_GAP, " by (stage)", cell="ok_inside_bad_outside")

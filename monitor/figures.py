@@ -1,4 +1,4 @@
-"""How figures are written for people, each kind in one way.
+"""How figures are written for people, each in one way but for what Prometheus writes (`humanizePercentage`).
 
 Shares are cut, never rounded up, as on the live page. Cut to as many decimals as its target has, what is
 shown of a share is below the target exactly when the share itself is.
@@ -17,6 +17,11 @@ def percent(share: Share, target: Decimal | None = None) -> str:
     if not share.bad or not share.good:
         return f"{cut:.0f} %"
     return f"{cut} %" if cut else f"under {Decimal(1).scaleb(-decimals)} %"
+
+
+def aimed(target: Decimal) -> str:
+    """A target, exactly."""
+    return f"{(target * 100).normalize():f} %"
 
 
 def counted(n: int, noun: str = "journey") -> str:

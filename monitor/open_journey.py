@@ -178,7 +178,8 @@ class JourneyRules:
             pledge = Pledge(told.id, told.kind if told.kind in self._owing else OTHER, step.at_ms)
             held.pledges.append(pledge)
         pledge.made_ms = min(pledge.made_ms, step.at_ms)
-        if pledge.partner in (None, OTHER):
+        is_due_yet = pledge.due_ms is not None and pledge.due_ms < step.at_ms
+        if pledge.partner in (None, OTHER) and not is_due_yet:  # what has been counted stays whose it was
             pledge.partner = self._partner(pledge.kind, step) or pledge.partner
         if told.due is not None and not pledge.is_due_told and not pledge.is_counted:
             pledge.due_ms, pledge.is_due_told = epoch_ms(told.due), True

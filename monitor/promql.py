@@ -365,8 +365,8 @@ def _blind(journey: Journey) -> Iterator[Recording]:
 
 
 UNJUDGED = ("no_worker", "not_counted", "lag", "held_up")
-"""Causes of blindness that leave windows short. A spare worker that is down is told of, but hides nothing:
-what it counted others count now."""
+"""Causes of blindness that leave windows short, or journeys unjudged. A spare worker that is down is told of,
+but hides nothing: what it counted others count now."""
 
 
 def _unless_in_trouble(stages: tuple[str, ...]) -> str:

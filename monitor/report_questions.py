@@ -16,7 +16,7 @@ from monitor.board_parts import ALERTS
 from monitor.measures import Share
 from monitor.metrics import Metric
 from monitor.promql import select
-from monitor.report_found import Period
+from monitor.report_digest import Period
 
 BACK = "1h"
 """While a worker starts, its counts are withheld, and while partitions move some are missing. Then the last

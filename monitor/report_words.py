@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterator
 
 from monitor.board_voice import KINDS
-from monitor.figures import counted, percent
+from monitor.figures import aimed, counted, percent
 from monitor.measures import Share
+from monitor.report_digest import Answered, Digest, is_met, weakest_of
 from monitor.report_document import UNKNOWN, Document, Item, Section
-from monitor.report_figures import aimed, local, mood, title, verdict
-from monitor.report_found import Answered, Digest, is_met, weakest_of
+from monitor.report_phrases import local, mood, title, verdict
 from monitor.report_words_journeys import astray, promises, weights
 from monitor.report_words_monitor import alerts, untold
 from monitor.report_words_stages import evenness, stages
@@ -35,7 +35,8 @@ def document(digest: Digest) -> Document:
             Section(
                 "What goes with unhappy customers",
                 tuple(weights(digest)),
-                "What happens together need not be cause and effect.",
+                "What happens together need not be cause and effect. φ says how closely it goes together: "
+                "0 not at all, 1 always.",
             ),
             Section("Who is served worse", tuple(evenness(digest))),
             Section("Alerts", tuple(alerts(digest))),

@@ -6,9 +6,9 @@ from monitor.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.figures import counted, percent
 from monitor.journey import NONE, OTHER, Journey
 from monitor.measures import Share
+from monitor.report_digest import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met
 from monitor.report_document import UNKNOWN, Item
-from monitor.report_figures import chance, mood, title, verdict
-from monitor.report_found import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met
+from monitor.report_phrases import chance, mood, title, verdict
 
 WEIGHTS_TOLD = 5
 
@@ -19,7 +19,7 @@ def promises(digest: Digest) -> Iterator[Item]:
     if found is None:
         yield Item("Promises", UNKNOWN, "unknown")
     elif not found:
-        yield Item("Promises", "None fell due.")
+        yield Item("Promises", "None fell due.", "unknown")
     for kind in by_kind(found or ()):
         yield _promise(kind, [one for one in found or () if one.kind == kind.kind])
     if (worst := digest.worst_partner) is not None and worst.target is not None:
@@ -32,6 +32,8 @@ def promises(digest: Digest) -> Iterator[Item]:
         )
     if digest.handed_over is None:
         yield Item("Hand-overs", UNKNOWN, "unknown")
+    elif not digest.handed_over:
+        yield Item("Hand-overs", "Nothing was handed over.", "unknown")
     for edge in digest.handed_over or ():
         yield _hand_over(digest.journey, edge)
 
@@ -61,6 +63,8 @@ def _partner(one: Promised) -> str:
 def _hand_over(journey: Journey, one: HandedOver) -> Item:
     lead = f"{title(journey, one.sender)} to {title(journey, one.receiver)}"
     sent = f"{one.sent:,} handed over"
+    if not one.share.n:
+        return Item(lead, f"{sent}, of none is it known yet whether it arrived.", "unknown")
     is_kept = is_met(one.share, one.target) if one.target is not None else None
     if not one.lost:
         return Item(lead, f"{sent}, none lost.", mood(is_kept))
@@ -118,7 +122,7 @@ def _weight(one: Weight) -> str:
     )
     often = f"{at.lift:.1f} times as many as usual"
     share = f"about {round(one.share * at.detractors):,} of all {at.detractors:,} who do"
-    return f"{bad}: {often}. That accounts for {share}."
+    return f"{bad}: {often} (φ {one.phi:.2f}). That accounts for {share}."
 
 
 def _gap(journey: Journey, gaps: Sequence[Gap] | None) -> Item:

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 from monitor.alerts import CAUSES
 from monitor.journey import Journey
+from monitor.report_digest import DAY_S, Digest, Firings
 from monitor.report_document import Item
-from monitor.report_figures import duration, local, title
-from monitor.report_found import DAY_S, Digest, Firings
-from monitor.report_words_stages import LEAST_DAYS
+from monitor.report_phrases import LEAST_DAYS, duration, local, title
 from monitor.rules import judged
 
 ALERTS_TOLD = 10

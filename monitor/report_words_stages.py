@@ -5,13 +5,10 @@ from collections.abc import Iterator
 from monitor.backtest_picture import FLOORS, LEAST_N
 from monitor.figures import percent
 from monitor.journey import Journey
+from monitor.report_digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
 from monitor.report_document import Bar, Item, Picture
-from monitor.report_figures import against, chance, duration, local, mood, verdict
-from monitor.report_found import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
+from monitor.report_phrases import LEAST_DAYS, against, chance, duration, local, mood, verdict
 from monitor.snapshot import MIN_SEGMENT_EVENTS
-
-LEAST_DAYS = 2
-"""A picture of fewer days shows nothing that its sentence does not say."""
 
 
 def stages(digest: Digest) -> Iterator[Item]:
@@ -100,5 +97,5 @@ def _spread(one: Spread) -> Item:
     else:
         at = f"{one.stage.title} ({one.experience.title})"
         said = f"Widest at {at}: from {shown} good ({name}) to {other} ({best_name})."
-    met = " Every segment met its targets." if one.by == BY_SEGMENT else ""
+    met = " Every segment that could be compared met its targets." if one.by == BY_SEGMENT else ""
     return Item(lead, f"{said}{met}", "good" if met else "plain")

@@ -14,7 +14,6 @@ from monitor.journey import Hours, Journey, Stage
 HOUR_MS = 3_600_000
 QUARTER_MS = HOUR_MS // 4
 MINUTE_MS = 60_000
-DAY_MS = 24 * HOUR_MS
 
 REMEMBERED_HOURS = 200
 """The hours of a week, for each stage."""

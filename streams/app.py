@@ -115,16 +115,19 @@ class App(faust.App):
             self._declare(processor, counts[processor.topic])
 
     def _stage(self, journey: Journey, stage: Stage, counts: Mapping[str, int]) -> StageProcessor:
-        topic = steps_topic(self._settings.group)
-        is_read_up = partial(self._is_read_up, stage.topic)
         return StageProcessor(
             journey,
             stage,
             changelog_topic(self._settings.group, stage.name),
             self._produce,
             Codec(journey, stage, refuse_personal_data=self._settings.refuse_personal_data),
-            StepSender(stage.name, topic, counts[topic], is_read_up) if journey.journeys else None,
+            self._step_sender(stage, counts) if journey.journeys else None,
         )
+
+    def _step_sender(self, stage: Stage, counts: Mapping[str, int]) -> StepSender:
+        topic = steps_topic(self._settings.group)
+        ago_ms = partial(self._read_up_ms_ago, stage.topic)
+        return StepSender(stage.name, topic, counts[topic], ago_ms, self._clock.now_ms)
 
     def _journeys(self, journey: Journey, counts: Mapping[str, int]) -> JourneyProcessor:
         group = self._settings.group
@@ -132,8 +135,9 @@ class App(faust.App):
         sources = ((stage.name, p) for stage in journey.stages for p in range(counts[stage.topic]))
         return JourneyProcessor(journey, topic, changelog, self._produce, frozenset(sources), counts[topic])
 
-    def _is_read_up(self, topic: str, partition: int, folded: int | None) -> bool:
-        return bool(self.consumer.is_read_up(TP(topic, partition), folded))
+    def _read_up_ms_ago(self, topic: str, partition: int, folded: int | None) -> int | None:
+        ago_ms: int | None = self.consumer.read_up_ms_ago(TP(topic, partition), folded)
+        return ago_ms
 
     def _declare(self, processor: Processor[Any], partitions: int) -> None:
         self.tables.add(PaneTable(self, processor, partitions))

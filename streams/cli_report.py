@@ -48,10 +48,10 @@ def report(
 
     Example: touchpoint report --prometheus http://prometheus:9090 --html digest.html
     """
-    from monitor.report import digest
-    from monitor.report_found import Period
+    from monitor.report_digest import Period
     from monitor.report_html import html as page
     from monitor.report_questions import questions
+    from monitor.report_sums import digest
     from monitor.report_text import markdown as text
     from monitor.report_words import document
 

@@ -67,16 +67,24 @@ class JourneyPartition:
         self._sources = sources
         self._marks: dict[Source, int] = {}
         self._records: dict[str, bytes] = {}
+        """Journeys as they were written last, of each the record that is furthest."""
         self._others: dict[str, dict[int, bytes]] = defaultdict(dict)
+        """While the changelog is read: what other owners wrote of the same journeys, by epoch."""
         self._hot: dict[str, Kept] = {}
+        """Journeys changed since they were written."""
         self._timers: dict[int, list[str]] = defaultdict(list)
         self._due: list[int] = []
+        """The slices of `_timers`, a heap."""
         self._ahead: dict[str, int] = {}
         self._furthest = -1
+        """Journeys recovered from beyond the clock record, up to which offset, and the furthest of these."""
         self._again: dict[int, list[Made]] = defaultdict(list)
+        """What these had added to there, by offset, for the panes may not hold it."""
         self._clock_epoch = -1
         self._written = deque([-1, -1], maxlen=2)
+        """Positions of the last two clock records: whether the later one has arrived is not known yet."""
         self._stale: set[bytes] = set()
+        """Keys to be deleted."""
         self._is_owned = False
 
     # -- recovery ------------------------------------------------------------------------------------
@@ -250,7 +258,7 @@ class JourneyPartition:
 
     def _is_full(self, journey_id: str) -> bool:
         """Whether the journey takes no more steps, told without unpacking them all: a service that gives its
-        events one id sends as many as it has events."""
+        events one id sends as many as it has events. So one that it holds already is refused, too."""
         kept = self._hot.get(journey_id)
         if kept is not None:
             return kept.journey.is_full

@@ -12,7 +12,6 @@ from monitor.judging import Judge, counter_names
 from monitor.panes import Tally
 from monitor.snapshot import StageSnapshot, stage_snapshot
 from monitor.steps import step_of
-from streams.clock import now_ms as clock_ms
 from streams.dead_letters import dead_letter
 from streams.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition, Positioned
@@ -39,6 +38,10 @@ class Read(NamedTuple):
     accepted: list[Positioned]
     written_ms: list[int]
     refused: list[tuple[Any, Refused]]
+
+    def newest_ms(self) -> int:
+        """How far events have come; none is newer than when it was written, whatever it says."""
+        return min(max(one.at_ms for one in self.accepted), max(self.written_ms))
 
     def late_ms(self, now_ms: int) -> int:
         """How long after it happened the last event was written; a record's time may lie in the future."""
@@ -124,8 +127,9 @@ class StageProcessor(Processor[Partition]):
             accepted = [one for one, is_repeated in zip(accepted, repeated, strict=True) if not is_repeated]
         if self._steps is not None:
             self._pass_on(self._steps, message.partition, accepted, panes)
-            last = (max(one.at_ms for one in read.accepted), read.late_ms(now_ms)) if read.accepted else ()
-            self._steps.note(message.partition, records[-1].offset, now_ms, *last)
+            self._steps.note(message.partition, records[-1].offset)
+            if read.accepted:
+                self._steps.note_events(message.partition, read.newest_ms(), read.late_ms(now_ms))
         folded = panes.fold(accepted, partial(Tally, self._judge), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
@@ -174,7 +178,7 @@ class StageProcessor(Processor[Partition]):
 
     def _writes(self) -> Iterator[list[Outgoing]]:
         letters, self._dead_letters = self._dead_letters, []
-        steps = [] if self._steps is None else self._steps.take(self.owned or (), clock_ms())
+        steps = [] if self._steps is None else self._steps.drain(self.owned or ())
         changes = {p: panes.take_changes() for p, panes in self._partitions.items()}
         yield letters
         self._refused_bytes -= sum(len(letter.value or b"") for letter in letters)

@@ -26,21 +26,28 @@ def partition_of(journey_id: str, partitions: int) -> int:
 class StepSender:
     """Collects steps while batches are folded.
 
-    `is_read_up` says whether nothing of a partition is to be read beyond an offset.
+    `read_up_ms_ago` says how long ago nothing of a partition lay beyond an offset, None if something may: a
+    worker that was suspended may not vouch for the time it slept. `now_ms` is the clock events are read by.
     """
 
     def __init__(
-        self, stage: str, topic: str, partitions: int, is_read_up: Callable[[int, int | None], bool]
+        self,
+        stage: str,
+        topic: str,
+        partitions: int,
+        read_up_ms_ago: Callable[[int, int | None], int | None],
+        now_ms: Callable[[], int],
     ) -> None:
         self._stage = stage
         self._topic = topic
         self._partitions = partitions
-        self._is_read_up = is_read_up
+        self._read_up_ms_ago = read_up_ms_ago
+        self._now_ms = now_ms
         self._waiting: dict[int, dict[int, list[Step]]] = {}
         self._folded: dict[int, int] = {}
         self._newest_ms: dict[int, int] = {}
-        self._held_back: dict[int, tuple[int, int]] = {}
-        """By how much, and until when (ms)."""
+        self._delays: dict[int, tuple[int, int]] = {}
+        """How late the last event was, and until when more like it are expected (ms)."""
         self._marked_ms: dict[tuple[int, int], int] = {}
 
     def add(self, step: Step) -> None:
@@ -48,17 +55,18 @@ class StepSender:
         targets = self._waiting.setdefault(step.partition, defaultdict(list))
         targets[partition_of(step.journey_id, self._partitions)].append(step)
 
-    def note(
-        self, partition: int, offset: int, now_ms: int, newest_ms: int = 0, delay_ms: int | None = None
-    ) -> None:
-        """Records have been read up to an offset and an event time, the last so long after it happened."""
+    def note(self, partition: int, offset: int) -> None:
+        """Records have been read up to an offset."""
         self._folded[partition] = offset
-        self._newest_ms[partition] = max(newest_ms, self._newest_ms.get(partition, 0))
-        if delay_ms is not None:
-            self._held_back[partition] = (delay_ms, now_ms + HOLD_MS)
 
-    def take(self, owned: Iterable[int], now_ms: int) -> list[Outgoing]:
-        """Records of all that waits, and marks that are due. Marks never go back."""
+    def note_events(self, partition: int, newest_ms: int, delay_ms: int) -> None:
+        """Events have been read up to an event time; the last was written so long after it happened."""
+        self._newest_ms[partition] = max(newest_ms, self._newest_ms.get(partition, 0))
+        self._delays[partition] = (delay_ms, self._now_ms() + HOLD_MS)
+
+    def drain(self, owned: Iterable[int]) -> list[Outgoing]:
+        """Records of all that waits, and marks that are due."""
+        now_ms = self._now_ms()
         records = []
         waiting, self._waiting = self._waiting, {}
         for source in {*owned, *waiting}:
@@ -83,7 +91,8 @@ class StepSender:
         What comes for a while from now on is as late as what came last: history that is played back ages no
         faster than it was lived.
         """
-        if self._is_read_up(source, self._folded.get(source)):
-            delay_ms, until_ms = self._held_back.get(source, (0, 0))
-            return now_ms - max(GRACE_MS, delay_ms if now_ms < until_ms else 0)
+        ago_ms = self._read_up_ms_ago(source, self._folded.get(source))
+        if ago_ms is not None:
+            delay_ms, until_ms = self._delays.get(source, (0, 0))
+            return max(now_ms - ago_ms - max(GRACE_MS, delay_ms if now_ms < until_ms else 0), 0)
         return max(min(self._newest_ms.get(source, 0), now_ms) - GRACE_MS, 0)

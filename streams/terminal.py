@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from math import floor
+from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
 from rich.console import Console
@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from monitor.figures import counted
+from monitor.figures import aimed, counted, percent
+from monitor.measures import Share
 
 STYLES = {
     "good": "green", "too_few": "dim", "quiet": "dim",
@@ -74,7 +75,7 @@ class StagesView:
             name, state = stage["stage"], stage["state"]
             if self._states.get(name) != state:
                 self._states[name] = state
-                share = f"{_percent(stage['quality'])} of " if stage["n"] else ""
+                share = f"{_quality(stage)} of " if stage["n"] else ""
                 events = f"{share}{counted(stage['n'], 'event')} in {stage['window']}"
                 self.say(f"{name}: {state.replace('_', ' ')}, {events}")
 
@@ -91,8 +92,8 @@ def _table(stages: list[dict[str, Any]], caption: str) -> Table:
         table.add_row(
             stage["title"],
             Text(state.replace("_", " "), style=STYLES[state]),
-            _percent(stage["quality"]),
-            _percent(stage["target"]),
+            _quality(stage),
+            aimed(_target(stage)) if stage["n"] else "",
             f"{stage['events_per_minute']:.0f}",
             _spark([quality for _, quality in stage["trend"]][-20:]),
             stage["weakest"]["experience"] if stage["weakest"] else "",
@@ -101,9 +102,14 @@ def _table(stages: list[dict[str, Any]], caption: str) -> Table:
     return table
 
 
-def _percent(ratio: float | None) -> str:
-    """Cut, as on the live page: 94.99 % is not the 95 % it misses."""
-    return "" if ratio is None else f"{floor(ratio * 1000 + 1e-6) / 10:.1f}%"
+def _quality(stage: dict[str, Any]) -> str:
+    n, bad = stage["n"], stage["bad"]
+    return percent(Share(n - bad, bad), _target(stage)) if n else ""
+
+
+def _target(stage: dict[str, Any]) -> Decimal:
+    """What the journey file says: JSON writes the shortest decimal that is the same float."""
+    return Decimal(repr(stage["target"]))
 
 
 def _spark(qualities: list[float | None]) -> str:

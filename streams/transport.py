@@ -10,6 +10,7 @@ past an unacknowledged batch; here acknowledgements come strictly in order and o
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -17,6 +18,8 @@ from aiokafka.errors import KafkaConnectionError
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+
+from streams.clock import now_ms
 
 FAUST_LOG = logging.getLogger("faust.touchpoint")
 """For all that derives from Faust's services, which would log under our modules' names otherwise."""
@@ -36,6 +39,15 @@ class BatchSchema(Schema):
         return message.value
 
 
+@dataclass(frozen=True)
+class Fetched:
+    """The last offset handed over of each partition, which partitions are at their end, and as of when."""
+
+    handed: Mapping[TopicPartition, int] = field(default_factory=dict)
+    at_end: frozenset[TopicPartition] = frozenset()
+    as_of_ms: int = 0
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Faust's consumer thread, blind to records of transactions that did not commit."""
 
@@ -45,8 +57,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Faust writes to standard error here; what ends the worker is told by what starts it."""
         FAUST_LOG.error("%s", msg.format(*fmt))
 
-    _handed: Mapping[TopicPartition, int] = {}
-    _at_end: frozenset[TopicPartition] = frozenset()
+    _fetch_began_ms = 0
+    _fetched = Fetched()
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -90,29 +102,35 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return 0 if state is None else max(int(state.lso - state.position), 0)
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, **options: Any) -> Any:
-        """Fetch, and note in the same breath what is handed over and whether that was all."""
+        """Fetch, and note in the same breath what is handed over and whether that was all.
+
+        What Kafka's client holds may have come while the fetch before was under way: it is true as of then.
+        """
+        as_of_ms, self._fetch_began_ms = self._fetch_began_ms, now_ms()
         fetched = await super()._fetch_records(consumer, active_partitions, **options)
-        handed = {**self._handed, **{tp: records[-1].offset for tp, records in fetched.items() if records}}
+        handed = {tp: records[-1].offset for tp, records in fetched.items() if records}
         at_end = frozenset(
             tp
             for tp in consumer.assignment()
             if (state := self._state(tp)) is not None and state.position >= state.lso
         )
-        self._handed, self._at_end = handed, at_end
+        self._fetched = Fetched({**self._fetched.handed, **handed}, at_end, as_of_ms)
         return fetched
 
-    def is_read_up(self, tp: TP, folded: int | None) -> bool:
-        """Whether, as of the last fetch, nothing of the partition lay beyond that offset.
+    def read_up_ms_ago(self, tp: TP, folded: int | None) -> int | None:
+        """How long ago nothing of the partition lay beyond that offset; None if something did.
 
         What a fetch has returned is on its way to us, so where Kafka's client stands does not tell.
         """
         kafka_tp = driver.ensure_aiokafka_TP(tp)
-        handed = self._handed.get(kafka_tp)
-        return kafka_tp in self._at_end and (handed is None or (folded is not None and handed <= folded))
+        seen = self._fetched
+        handed = seen.handed.get(kafka_tp)
+        is_folded = handed is None or (folded is not None and handed <= folded)
+        return max(now_ms() - seen.as_of_ms, 0) if kafka_tp in seen.at_end and is_folded else None
 
     def forget_handed(self) -> None:
         """At a rebalance: what has been handed over by then is folded, or dropped and read again."""
-        self._handed, self._at_end = {}, frozenset()
+        self._fetched = Fetched()
 
 
 def _go_on(coordinator: Any) -> None:
@@ -209,9 +227,10 @@ class Consumer(driver.Consumer):
         """At a rebalance: nothing is known to be read up."""
         self._thread.forget_handed()
 
-    def is_read_up(self, tp: TP, folded: int | None) -> bool:
-        """Whether nothing of the partition is known to lie beyond that offset."""
-        return bool(self._thread.is_read_up(tp, folded))
+    def read_up_ms_ago(self, tp: TP, folded: int | None) -> int | None:
+        """How long ago nothing of the partition lay beyond that offset; None if something did."""
+        ago_ms: int | None = self._thread.read_up_ms_ago(tp, folded)
+        return ago_ms
 
     def committed(self) -> frozenset[tuple[TP, int]]:
         """The offset committed last, for each partition that has one."""

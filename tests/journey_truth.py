@@ -127,7 +127,8 @@ class Truth:
                 known = [partner for partner in told if kind in owing and partner in owing[kind].partners]
                 if kind in owing and fact["stage"] == owing[kind].name and fact.get("partner"):
                     known.append("other")
-                if one.get("partner", "none") in ("none", "other"):
+                is_due_yet = one["due"] is not None and one["due"] < fact["at"]
+                if one.get("partner", "none") in ("none", "other") and not is_due_yet:
                     one["partner"] = known[0] if known else one.get("partner", "none")
                 if one["due"] is None and promise.get("due"):
                     one["due"] = at_ms(promise["due"])

@@ -10,7 +10,9 @@ import pytest
 
 from monitor.journey import Journey, Stage
 from monitor.journey_file import parse
-from monitor.rhythm import DAY_MS, HOUR_MS, MINUTE_MS, expected, is_open
+from monitor.rhythm import HOUR_MS, MINUTE_MS, expected, is_open
+
+DAY_MS = 24 * HOUR_MS
 
 TEXT = """\
 version: 1

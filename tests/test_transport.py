@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
@@ -18,6 +18,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 from aiokafka.protocol.group import LeaveGroupRequest
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
 
@@ -29,7 +30,7 @@ from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.kafka_errors import in_words
 from streams.settings import Settings
 from streams.tables import ChangelogQueue
-from streams.transport import IDLE_S, Transport
+from streams.transport import IDLE_S, ConsumerThread, Transport
 from streams.worker import Worker
 from tests.brokers import Node, TansuNode, running
 
@@ -346,3 +347,28 @@ def test_what_derives_from_faust_logs_as_faust() -> None:
     ours = {one for one in derived(Service) if one.__module__.startswith("streams.")}
     assert {App, Transport.Consumer, EmbeddedTransport.Consumer} <= ours
     assert {one.logger.name for one in ours} == {"faust.touchpoint"}
+
+
+async def test_what_was_read_up_is_true_as_of_the_fetch_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker suspended in a fetch knows what Kafka said before it slept, whenever it wakes."""
+    tp, at = TopicPartition("topic", 0), SimpleNamespace(ms=1000)
+    monkeypatch.setattr("streams.transport.now_ms", lambda: at.ms)
+
+    async def fetch(*_: object, sleeps_ms: int) -> dict[Any, Any]:
+        at.ms += sleeps_ms
+        return {tp: [SimpleNamespace(offset=7)]} if at.ms == 2000 else {}
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
+    thread = ConsumerThread.__new__(ConsumerThread)
+    monkeypatch.setattr(thread, "_state", lambda _: SimpleNamespace(position=8, lso=8))
+    consumer = SimpleNamespace(assignment=lambda: {tp})
+    for sleeps_ms in (1000, 10, 3_600_000):
+        await thread._fetch_records(consumer, None, sleeps_ms=sleeps_ms)
+    assert thread.read_up_ms_ago(TP("topic", 0), 7) == at.ms - 2000
+    assert thread.read_up_ms_ago(TP("topic", 0), 6) is None
+    await thread._fetch_records(consumer, None, sleeps_ms=10)
+    assert thread.read_up_ms_ago(TP("topic", 0), 7) == at.ms - 2010
+    at.ms += 600_000
+    assert thread.read_up_ms_ago(TP("topic", 0), 7) == at.ms - 2010
+    thread.forget_handed()
+    assert thread.read_up_ms_ago(TP("topic", 0), 7) is None

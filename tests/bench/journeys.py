@@ -186,18 +186,21 @@ def _steps(rounds: int) -> None:
 
 def _records(events: Sequence[SimulatedEvent]) -> Iterator[tuple[int, bytes]]:
     """Partition and value of records of the steps topic, as the stages send them on."""
+    at_ms = 0
     senders = {
-        stage.topic: StepSender(stage.name, "steps", STEP_PARTITIONS, lambda *_: False)
+        stage.topic: StepSender(stage.name, "steps", STEP_PARTITIONS, lambda *_: None, lambda: at_ms)
         for stage in JOURNEY.stages
     }
     for offset, (event, step) in enumerate(as_steps(events)):
         sender = senders[event.topic]
         if step is not None:
             sender.add(step)
-        sender.note(0, offset, event.at_ms, event.at_ms)
+        at_ms = event.at_ms
+        sender.note(0, offset)
+        sender.note_events(0, at_ms, 0)
         if (offset + 1) % EVENTS_PER_FLUSH == 0:
             for sender in senders.values():
-                for record in sender.take([0], event.at_ms):
+                for record in sender.drain([0]):
                     assert record.partition is not None
                     assert record.value is not None
                     yield record.partition, record.value

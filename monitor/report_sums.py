@@ -10,7 +10,7 @@ from monitor import metrics
 from monitor.journey import OTHER, Experience, Journey, Stage
 from monitor.judging import ANSWER_CLASSES, BY_CHANNEL, BY_LOCATION, counts_answers
 from monitor.measures import Share, nps, wilson_lower
-from monitor.report_found import (
+from monitor.report_digest import (
     BY_SEGMENT,
     Answered,
     Digest,
@@ -22,8 +22,8 @@ from monitor.report_found import (
     StageFound,
     weakest_of,
 )
-from monitor.report_journeys import astray, gaps, handed_over, outcome, promises, weights, worst_partner
 from monitor.report_questions import STEP_S, Answers, Told
+from monitor.report_sums_journeys import astray, gaps, handed_over, outcome, promises, weights, worst_partner
 from monitor.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
 
 

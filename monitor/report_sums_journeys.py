@@ -7,7 +7,7 @@ from monitor.critical import Touchpoint
 from monitor.journey import NONE, OTHER, Journey
 from monitor.journey_counters import CRITICAL, GAP, HANDED, PROMISED
 from monitor.measures import Share
-from monitor.report_found import Astray, Gap, HandedOver, Outcome, Promised, Weight, is_met
+from monitor.report_digest import Astray, Gap, HandedOver, Outcome, Promised, Weight, is_met
 from monitor.report_questions import Told
 from monitor.snapshot import MIN_SEGMENT_EVENTS
 

@@ -4,18 +4,15 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from monitor.figures import percent
+from monitor.figures import aimed, percent
 from monitor.journey import Journey
 from monitor.measures import Share
-from monitor.promql import number
+from monitor.report_digest import Judged, is_met, is_surely_missed
 from monitor.report_document import Mood
-from monitor.report_found import Judged, is_met, is_surely_missed
 from monitor.rules import judged
 
-
-def aimed(target: Decimal) -> str:
-    """A target, exactly."""
-    return f"{number(target * 100)} %"
+LEAST_DAYS = 2
+"""A picture of fewer days shows nothing that its sentence does not say."""
 
 
 def verdict(share: Share, target: Decimal) -> str:

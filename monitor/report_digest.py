@@ -201,6 +201,13 @@ class Weight:
     share: float
     """Of detractors, that there would not be, were the stage never bad."""
 
+    @property
+    def phi(self) -> float:
+        """How closely bad and detractor go together, -1 to 1; of a stage whose share is not 0."""
+        phi = self.touchpoint.phi
+        assert phi is not None  # noqa: S101 - None goes with a share of 0 or None
+        return phi
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
