@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from monitor import metrics
-from monitor.alerts import CAUSES, LETTERS_SHARE
+from monitor.alerts import CAUSES, LETTERS_SHARE, READ
 from monitor.board_parts import alerts_table, blind, stage_titles, trusted
 from monitor.event import Reason
-from monitor.journey import Journey
+from monitor.journey import STEPS_TOPIC, Journey
+from monitor.open_journey import MAX_STEPS
 from monitor.panels import (
     BLUE,
     LINES,
@@ -31,14 +32,19 @@ from monitor.panels import (
     titled,
     words,
 )
-from monitor.promql import JOB
-from monitor.rules import LAG_S
+from monitor.promql import JOB, select
+from monitor.rules import JOURNEYS_LAG_S, LAG_S
 
 RATE = "$__rate_interval"
+RECORDS = f"{metrics.RECORDS.name}_total"
 
 RESULTS = {
     "counted": "counted", "late": "counted, more than a minute late",
     "duplicate": "duplicates", "refused": "refused",
+}  # fmt: skip
+
+STEPS = {
+    "counted": "counted", "late": "late, changed nothing", "duplicate": "duplicates", "refused": "refused",
 }  # fmt: skip
 
 SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S = 1.0, 10.0
@@ -100,6 +106,8 @@ def panels(journey: Journey) -> Iterator[Json]:
         query(f"sum by (topic) ({metrics.CONSUMER_LAG.name})", "{{topic}}"),
         unit="short", size=(12, 9), overrides=lines(topics), field={"min": 0},
     )  # fmt: skip
+    if journey.journeys is not None:
+        yield _judged()
     yield bars(
         "Since the last event, each stage",
         "How long ago the newest event of each stage happened, longest first. What is good depends on its "
@@ -108,18 +116,34 @@ def panels(journey: Journey) -> Iterator[Json]:
         unit="s", size=(WIDTH, 8), overrides=titled(stage_titles(journey)), field={"min": 0, "decimals": 0},
     )  # fmt: skip
     yield heading("What comes in")
-    yield from _flow()
+    yield from _flow(journey)
+    if journey.journeys is not None:
+        yield _steps()
     yield heading("The monitor itself")
     yield from _cost(journey)
 
 
-def _flow() -> Iterator[Json]:
-    records, letters = f"{metrics.RECORDS.name}_total", f"{metrics.DEAD_LETTERS.name}_total"
+def _judged() -> Json:
+    return chart(
+        "Journeys judged as of",
+        "How long ago the moment is up to which all whole journeys are judged. Good is about a minute; "
+        f"beyond {JOURNEYS_LAG_S} s they are not held to their targets, and `/api/stages` of a worker names "
+        "the partition that holds them up. Nothing is drawn while some partition was never heard of.",
+        query(f"time() - (min({metrics.JOURNEYS_JUDGED.name}) > 0)", "furthest behind"),
+        unit="s", size=(WIDTH, 8), steps=thresholds((None, BLUE), (JOURNEYS_LAG_S, VERMILLION)),
+        custom={"thresholdsStyle": {"mode": "line"}}, field={"min": 0},
+        overrides=[override("furthest behind", color=fixed(LINES[0]))],
+    )  # fmt: skip
+
+
+def _flow(journey: Journey) -> Iterator[Json]:
+    topics = tuple(stage.topic for stage in journey.stages)
+    letters = f"{metrics.DEAD_LETTERS.name}_total"
     yield chart(
         "Events per second",
-        "What was read from Kafka, by what became of it; late ones are among the counted. Good is nearly "
-        "all counted, next to none refused.",
-        query(f"sum by (result) (rate({records}[{RATE}]))", "{{result}}"),
+        "What was read from the topics of the stages, by what became of it; late ones are among the counted. "
+        "Good is nearly all counted, next to none refused.",
+        query(f"sum by (result) (rate({select(RECORDS, topic=topics)}[{RATE}]))", "{{result}}"),
         unit="suffix:/s", size=(12, 9), overrides=lines(RESULTS), field={"min": 0},
     )  # fmt: skip
     yield chart(
@@ -130,21 +154,33 @@ def _flow() -> Iterator[Json]:
         unit="suffix:/s", size=(12, 9),
         overrides=lines({one.value: one.value.replace("_", " ") for one in Reason}), field={"min": 0},
     )  # fmt: skip
-    counted = f'sum(rate({records}{{result="counted"}}[{RATE}]))'
-    late = f'sum(rate({records}{{result="late"}}[{RATE}]))'
+    counted, late, refused, read = (
+        f"sum(rate({select(RECORDS, topic=topics, result=results)}[{RATE}]))"
+        for results in ("counted", "late", "refused", READ)
+    )
     yield chart(
         "Late and refused, share",
         "Share of counted events that came more than a minute after they happened, and of all read events "
         f"that were refused. 0 % is good; refused above the line at {float(LETTERS_SHARE):.0%} for a while "
         "opens a ticket.",
         query(f"{late} / ({counted} > 0)", "late"),
-        query(
-            f'sum(rate({records}{{result="refused"}}[{RATE}])) '
-            f'/ (sum(rate({records}{{result!="late"}}[{RATE}])) > 0)', "refused"
-        ),
+        query(f"{refused} / ({read} > 0)", "refused"),
         unit="percentunit", size=(WIDTH, 8), steps=thresholds((None, BLUE), (float(LETTERS_SHARE), ORANGE)),
         custom={"thresholdsStyle": {"mode": "line"}}, overrides=lines({"late": "late", "refused": "refused"}),
         field={"min": 0},
+    )  # fmt: skip
+
+
+def _steps() -> Json:
+    steps = f'{RECORDS}{{topic=~".+-{STEPS_TOPIC}"}}'
+    return chart(
+        "Steps of journeys per second",
+        "Events with a journey_id, handed on as steps to the worker that keeps the journey, by what became "
+        "of them. Good is nearly all counted. Late: it came after its journey was over, and changes nothing. "
+        f"Refused: its journey has {MAX_STEPS} steps already, as when a service gives all its events one id, "
+        "or its record cannot be read.",
+        query(f"sum by (result) (rate({steps}[{RATE}]))", "{{result}}"),
+        unit="suffix:/s", size=(WIDTH, 8), overrides=lines(STEPS), field={"min": 0},
     )  # fmt: skip
 
 

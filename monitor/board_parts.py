@@ -74,8 +74,8 @@ def state(journey: Journey, stage: str) -> str:
     quality = f"max by (stage, experience, segment) (({longest} - {bad}) / ({longest} < {MIN_N}))"
     cases = {
         -1: f'label_replace(count({select(metrics.BLIND, stage=(ALL, stage))}), "stage", "{stage}", "", "")',
-        SEVERITY[State.DEGRADED]: f"count by (stage) ({degraded})",
         SEVERITY[State.SILENT]: f"count by (stage) ({select(metrics.SILENT, stage=stage)})",
+        SEVERITY[State.DEGRADED]: f"count by (stage) ({degraded})",
         SEVERITY[State.BELOW]: f"count by (stage) ({below})",
         SEVERITY[State.TOO_FEW]: f"count by (stage) ({quality} < {SAME} {TARGET})",
         SEVERITY[State.GOOD]: f"count by (stage) ({longest} > 0)",

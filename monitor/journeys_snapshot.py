@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monitor.journey import NONE, Journey
 from monitor.journey_counters import RESULTS, edge_partners, name
@@ -13,6 +13,9 @@ AGES_MS = {"1h": 3_600_000, "1d": 86_400_000, "3d": 259_200_000, "+Inf": None}
 
 HIT_WINDOW, OVER_WINDOWS, FOUND_WINDOW = "5m", ("1h", "1d"), "1d"
 """What is hit now, what is over lately, and what a day's journeys tell: few go astray in an hour."""
+
+Source = tuple[str, int]
+"""A stage, and a partition of its topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class JourneysSnapshot:
     clocks_ms: Mapping[int, int]
     """By partition, up to when (event time) its journeys are judged."""
     lags: tuple[PartitionLag, ...]
+    slowest: Mapping[int, Source | None] = field(default_factory=dict)
+    """By partition, the source that its clock waits for; None while none has been heard of."""
 
     def count(self, name: str, window: str) -> int:
         """A counter's sum over a window."""
@@ -66,6 +71,8 @@ class JourneyFacts:
     come later."""
     judged_ms: int | None
     """Up to when (event time) all of them are judged; None until every source has been heard of."""
+    slowest: Source | None
+    """The source that those judged up to then wait for."""
 
 
 def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
@@ -86,8 +93,10 @@ def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
     for (what, partner, _), n in held.overdue.items():
         if what.startswith("promise/"):
             overdue[partner] += n
+    furthest_behind = min(held.clocks_ms, key=held.clocks_ms.__getitem__, default=None)
     return JourneyFacts(
-        judged_ms=min(held.clocks_ms.values(), default=0) or None,
+        judged_ms=None if furthest_behind is None else held.clocks_ms[furthest_behind] or None,
+        slowest=None if furthest_behind is None else held.slowest[furthest_behind],
         open_journeys=held.open_journeys,
         over={w: {result: total(w, "closed", result) for result in RESULTS} for w in OVER_WINDOWS},
         hit={s.name: total(HIT_WINDOW, "hit", s.name) for s in journey.stages if s.kind != "staff"},
@@ -107,6 +116,7 @@ def journeys_snapshot(
     open_journeys: int,
     overdue: Iterable[tuple[str, str, int]],
     clocks_ms: Mapping[int, int],
+    slowest: Mapping[int, Source | None],
     lags: tuple[PartitionLag, ...],
 ) -> JourneysSnapshot:
     """Journeys as they are now; `overdue` says what, of which partner, and since when (ms)."""
@@ -123,5 +133,6 @@ def journeys_snapshot(
         open_journeys=open_journeys,
         overdue=ages,
         clocks_ms=clocks_ms,
+        slowest=slowest,
         lags=lags,
     )

@@ -79,7 +79,9 @@ LAST_EVENT = Metric(
 )  # fmt: skip
 RECORDS = Metric(
     "touchpoint_records", "counter", ("topic", "result"),
-    "Records read by result: counted; late (counted too, more than a minute behind); duplicate; refused.",
+    "Records read by result: counted; late (counted too, more than a minute behind); duplicate; refused. "
+    "On the topic of steps, of each step: counted; late (its journey was over: changes nothing); duplicate; "
+    "refused (its journey is full, or it is unreadable).",
 )  # fmt: skip
 DEAD_LETTERS = Metric(
     "touchpoint_dead_letters", "counter", ("topic", "reason"),

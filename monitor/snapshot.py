@@ -167,18 +167,19 @@ class Snapshot:
         or where this worker cannot know.
 
         It cannot without a declared rhythm, while others count some of the partitions, while records wait to
-        be read, and before anything at all was counted: then the journey has not begun.
+        be read, and where nothing at all was counted before the window: a new monitor has not seen all of it.
         """
         if not self.ready or self.owned < self.partitions or any(lag.records for lag in held.lags):
-            return None
-        if not any(stage.events(WINDOW_LABELS[-1]) for stage in self.stages):
             return None
         for window in WINDOWS:
             if window.label in SILENT_WINDOWS and not held.events(window.label):
                 missed = expected(self.journey, held.stage, window.start_ms(self.at_ms), self.at_ms)
-                if missed >= SILENT_EXPECTED:
+                if missed >= SILENT_EXPECTED and self._has_counted_before(window.label):
                     return Silence(window.label, missed)
         return None
+
+    def _has_counted_before(self, window: str) -> bool:
+        return any(stage.events(WINDOW_LABELS[-1]) > stage.events(window) for stage in self.stages)
 
     def state(self, held: StageSnapshot) -> State:
         """The state of a stage: silent, or that of its weakest experience."""

@@ -14,8 +14,8 @@ from aiohttp import web
 
 from monitor.errors import UserError
 from monitor.exposition import render
-from monitor.journey import Journey
 from monitor.journeys_snapshot import JourneyFacts, journey_facts
+from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import Snapshot, StageSnapshot
 from streams.journey_lookup import FORWARDED, JourneyLookup
 from streams.security import Guard
@@ -180,7 +180,7 @@ def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
         "worker": snapshot.worker,
         **_seen(snapshot, "counts"),
         "problems": snapshot.problems,
-        "journeys": _journeys(snapshot.journey, known),
+        "journeys": _journeys(snapshot, known),
         "stages": [_stage(snapshot, held, known) for held in snapshot.stages],
     }
 
@@ -192,20 +192,23 @@ def _facts(snapshot: Snapshot) -> JourneyFacts | None:
     return journey_facts(snapshot.journey, snapshot.journeys)
 
 
-def _journeys(journey: Journey, known: JourneyFacts | None) -> dict[str, Any] | None:
+def _journeys(snapshot: Snapshot, known: JourneyFacts | None) -> dict[str, Any] | None:
     """Facts of whole journeys, each None while unknown; None where the journey file asks for none."""
+    journey = snapshot.journey
     if journey.journeys is None:
         return None
     if known is None:
-        return dict.fromkeys(
-            ("judged_until", "open", "over", "hit", "weakest", "overdue", "labyrinths", "handoffs_lost")
-        )
+        return dict.fromkeys((
+            "judged_until", "held_up_by", "open", "over", "hit", "weakest", "overdue", "labyrinths",
+            "handoffs_lost",
+        ))  # fmt: skip
     weakest = None
     if known.weakest is not None:
         stage, n = known.weakest
         weakest = {"stage": stage, "title": journey.stage(stage).title, "journeys": n}
     return {
         "judged_until": known.judged_ms and _rfc3339(known.judged_ms),
+        "held_up_by": _held_up_by(snapshot, known),
         "open": known.open_journeys,
         "over": known.over,
         "hit": known.hit,
@@ -214,6 +217,15 @@ def _journeys(journey: Journey, known: JourneyFacts | None) -> dict[str, Any] | 
         "labyrinths": known.labyrinths,
         "handoffs_lost": known.handoffs_lost,
     }
+
+
+def _held_up_by(snapshot: Snapshot, known: JourneyFacts) -> dict[str, Any] | None:
+    """The partition of a stage that journeys wait for, once `MonitorBlind` calls them held up."""
+    behind_ms = snapshot.at_ms - (known.judged_ms or 0)
+    if known.slowest is None or behind_ms <= JOURNEYS_LAG_S * 1000:
+        return None
+    stage, partition = known.slowest
+    return {"stage": stage, "title": snapshot.journey.stage(stage).title, "partition": partition}
 
 
 def _seen(snapshot: Snapshot, does: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from monitor.journeys_snapshot import Source
 from monitor.open_journey import KEEP_MS, Effect, JourneyRules, OpenJourney
 from monitor.panes import SHORT
 from monitor.steps import Steps
@@ -26,7 +27,6 @@ from streams.journey_records import (
     OVERDUE,
     Kept,
     Made,
-    Source,
     clock_key,
     header,
     journey_key,
@@ -314,6 +314,13 @@ class JourneyPartition:
             self.overdue[journey_id] = tuple(found)
         else:
             self.overdue.pop(journey_id, None)
+
+    @property
+    def slowest(self) -> Source | None:
+        """The source that the clock waits for, one never heard of before all; None while none has been."""
+        if not self._marks:
+            return None
+        return min(sorted(self._sources), key=lambda source: self._marks.get(source, 0), default=None)
 
     def look_up(self, journey_id: str) -> OpenJourney | None:
         """The journey as it is now."""

@@ -8,11 +8,10 @@ import msgspec
 
 from monitor.journey import Journey
 from monitor.journey_counters import CounterTally, counter_names
-from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, journeys_snapshot
+from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, Source, journeys_snapshot
 from monitor.open_journey import JourneyRules, OpenJourney
 from monitor.steps import decode
 from streams.journey_partition import JourneyPartition
-from streams.journey_records import Source
 from streams.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition
 from streams.processor import Processor
@@ -116,5 +115,6 @@ class JourneyProcessor(Processor[JourneyPartition]):
             open_journeys=sum(one.open for one in held),
             overdue=[entry for one in held for entries in one.overdue.values() for entry in entries],
             clocks_ms={partition: one.clock_ms for partition, one in self._partitions.items()},
+            slowest={partition: one.slowest for partition, one in self._partitions.items()},
             lags=lags,
         )

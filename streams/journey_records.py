@@ -13,15 +13,13 @@ import msgspec
 from cramjam import lz4
 from msgspec import Struct
 
+from monitor.journeys_snapshot import Source
 from monitor.open_journey import OpenJourney
 
 _HEADER = struct.Struct(">qqqB")
 
 OVERDUE, CLOSED, FULL = 1, 2, 4
 """Flags: something of it is overdue; it is over; it takes no more steps."""
-
-Source = tuple[str, int]
-"""Stage and partition."""
 
 
 class Made(Struct, array_like=True, frozen=True):

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from decimal import Decimal
 from itertools import combinations
 from pathlib import Path
@@ -13,13 +14,15 @@ from typing import Any
 import pytest
 
 from monitor import measures, metrics, panels
+from monitor.board_monitor import STEPS
 from monitor.board_parts import STATE_STEPS, STATES, state, weakest
 from monitor.boards import boards
-from monitor.journey import Journey
+from monitor.journey import STEPS_TOPIC, Journey
 from monitor.journey_file import parse
 from monitor.limits import State, fast_limits
 from monitor.measures import wilson_lower
 from monitor.promql import recordings
+from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, SEVERITY
 
 Json = dict[str, Any]
@@ -297,6 +300,37 @@ def test_marks_stand_where_changes_happened() -> None:
             assert ("$stage|all" in one["expr"]) == name.endswith("stage.json")
 
 
+def test_steps_of_journeys_are_no_events() -> None:
+    """Flow and share of events are of the stages' topics alone; steps, of which an event may be one too, have
+    a panel of their own, where there are whole journeys.
+    """
+    steps_topic = f"any-group-{STEPS_TOPIC}"
+    without = boards(replace(SHIPPED, journeys=None))["monitor.json"]
+    of_steps = []
+    for name, board in (*BOARDS.items(), ("without", without)):
+        known = {stage.topic for stage in JOURNEYS["small" if "small" in name else "shipped"].stages}
+        for panel in shown(board):
+            for expr in (target["expr"] for target in panel["targets"]):
+                for labels in re.findall(rf"{metrics.RECORDS.name}_total(?:{{(.*?)}})?", expr):
+                    found = re.search(r'topic(=~?)"(.*?)"', labels)
+                    assert found, expr
+                    pattern = found[2] if found[1] == "=~" else re.escape(found[2])
+                    matched = {one for one in {*known, steps_topic} if re.fullmatch(pattern, one)}
+                    assert matched in (known, {steps_topic}), expr
+                    if matched == {steps_topic}:
+                        of_steps.append((name, panel["title"]))
+    assert of_steps == [("shipped/monitor.json", "Steps of journeys per second")]
+    assert set(STEPS) == {"counted", "late", "duplicate", "refused"}
+
+
+def test_how_far_journeys_are_judged_has_a_line() -> None:
+    """Beyond it the monitor calls itself blind; where no journeys are kept there is nothing to show."""
+    titled = {panel["title"]: panel for panel in shown(BOARDS["shipped/monitor.json"])}
+    panel = titled["Journeys judged as of"]
+    assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"] == JOURNEYS_LAG_S
+    assert "Journeys judged as of" not in {p["title"] for p in shown(BOARDS["small/monitor.json"])}
+
+
 def test_voice_shows_what_is_asked() -> None:
     """The shipped journey asks customers and staff; a journey that asks nobody says so."""
     headings = [panel["title"] for panel in BOARDS["shipped/voice.json"]["panels"] if panel["type"] == "row"]
@@ -434,6 +468,15 @@ def spread(**locations: tuple[int, int]) -> dict[str, float]:
 
 STORES = spread(helsinki=(100, 90), tampere=(10, 8), oulu=(50, 30), vaasa=(9, 0), other=(50, 0))
 
+
+def judged(*until_s: int) -> dict[str, float]:
+    """Up to when each partition of journeys is judged; it is 0 s now."""
+    return {
+        f'{metrics.JOURNEYS_JUDGED.name}{{partition="{partition}"}}': at_s
+        for partition, at_s in enumerate(until_s)
+    }
+
+
 ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     "no monitor, no state": (STATE, {}, {}),
     "few, and not on target": (STATE, TARGETS | held(3, 2, "1h"), {'{stage="web_checkout"}': 2}),
@@ -448,6 +491,11 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     "few in the last minute: 5 minutes count": (STATE, TARGETS | BELOW_NOW, {'{stage="web_checkout"}': 3}),
     "not certainly below": (STATE, TARGETS | BELOW_NOW | wilson(0.04, "5m"), {'{stage="web_checkout"}': 1}),
     "degraded": (STATE, TARGETS | BELOW_NOW | {DEGRADED: 0.2}, {'{stage="web_checkout"}': 5}),
+    "a silent stage is not also degraded": (
+        STATE,
+        TARGETS | BELOW_NOW | {DEGRADED: 0.2, f'{metrics.SILENT}{{stage="web_checkout",window="1m"}}': 600},
+        {'{stage="web_checkout"}': 4},
+    ),
     "slow burns are not degraded": (
         STATE, TARGETS | GOOD_NOW | {DEGRADED.replace("1m", "6h"): 0.3}, {'{stage="web_checkout"}': 1},
     ),
@@ -597,6 +645,12 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
         panel_query("monitor.json", "Can these boards be trusted?"), held(9, 2, "1d"), {"{}": 0},
     ),
     "no rules, no opinion": (panel_query("monitor.json", "Can these boards be trusted?"), {}, {}),
+    "judged as of": (
+        panel_query("monitor.json", "Journeys judged as of"), judged(30, 60), {"{}": -30},
+    ),
+    "judged as of, and a partition that waits for a source": (
+        panel_query("monitor.json", "Journeys judged as of"), judged(30, 0), {},
+    ),
 }  # fmt: skip
 
 

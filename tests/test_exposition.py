@@ -105,6 +105,7 @@ def journeys(ready: bool) -> JourneysSnapshot:
             ("handoff/warehouse/delivery", "", NOW - 60_000),
         ],
         clocks_ms={1: NOW - 60_000},
+        slowest={},
         lags=(PartitionLag(1, 3, 0.5),),
     )
 

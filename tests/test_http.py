@@ -22,6 +22,7 @@ from monitor.journey_file import parse
 from monitor.journeys_snapshot import journeys_snapshot
 from monitor.judging import Judge, counter_names, reason_name
 from monitor.panes import LONG, SHORT, PaneKey, Tally
+from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from monitor.windows import StageWindows
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
@@ -225,7 +226,7 @@ async def test_stages(get: Get) -> None:
     )  # fmt: skip
 
 
-def with_journeys(ready: bool = True) -> Snapshot:
+def with_journeys(ready: bool = True, *, clock_ms: int = NOW - 60_000) -> Snapshot:
     """A worker that keeps journeys: 3 over, 2 hit at the store lately, a promise overdue."""
     windows = StageWindows(journey_counter_names(CHAIR))
     counts = {"closed/met/new": 2, "closed/missed/new": 1, "hit/store/new": 2, "weakest/store/new": 1}
@@ -239,7 +240,8 @@ def with_journeys(ready: bool = True) -> Snapshot:
         results={},
         open_journeys=9,
         overdue=overdue,
-        clocks_ms={0: NOW - 60_000},
+        clocks_ms={0: clock_ms},
+        slowest={0: ("store", 3)},
         lags=(),
     )
     return replace(snapshot(ready=ready), journeys=journeys)
@@ -250,6 +252,7 @@ def test_whole_journeys() -> None:
     body = stages_answer(with_journeys())
     assert body["journeys"] == {
         "judged_until": "2027-01-15T07:59:30Z",
+        "held_up_by": None,
         "open": 9,
         "over": {window: {"met": 2, "missed": 1, "visit": 0} for window in ("1h", "1d")},
         "hit": {s.name: 2 if s.name == "store" else 0 for s in CHAIR.stages if s.kind != "staff"},
@@ -260,6 +263,18 @@ def test_whole_journeys() -> None:
     }
     hit = {stage["stage"]: stage["journeys_hit"] for stage in body["stages"]}
     assert (hit["store"], hit["delivery"], hit["staff_pulse"]) == (2, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("clock_ms", "is_held_up"),
+    [(NOW - JOURNEYS_LAG_S * 1000, False), (NOW - JOURNEYS_LAG_S * 1000 - 1, True), (0, True)],
+)
+def test_what_holds_journeys_up_is_named(clock_ms: int, is_held_up: bool) -> None:
+    """As soon as `MonitorBlind` calls them held up, by what the slowest partition waits for."""
+    known = stages_answer(with_journeys(clock_ms=clock_ms))["journeys"]
+    by = {"stage": "store", "title": "Store", "partition": 3} if is_held_up else None
+    assert known["held_up_by"] == by
+    assert (known["judged_until"] is None) == (clock_ms == 0)
 
 
 def test_whole_journeys_unknown() -> None:
@@ -384,7 +399,14 @@ async def test_who_sees_a_part_says_so(get: Get, worker: Worker) -> None:
 
 def test_a_silent_stage_says_what_was_expected() -> None:
     """Who counts all says silent, not quiet or good, where events are expected and none came."""
-    checkout, silent = stages_answer(replace(READY, owned=8))["stages"][:2]
+    store = CHAIR.stage("store")
+    windows, tally = StageWindows(counter_names(CHAIR, store)), Tally(Judge(CHAIR, store))
+    tally.add(Event(stage=store.name, outcome="ok"), NOW - 120_000)
+    for key, counts in tally.panes():
+        windows.add(key, counts)
+    before = stage_snapshot(CHAIR, store, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    known = replace(READY, owned=8, stages=(*READY.stages[:2], before))
+    checkout, silent = stages_answer(known)["stages"][:2]
     assert (checkout["state"], checkout["silent"]) == ("degraded", None)
     assert (silent["state"], silent["silent"]) == ("silent", {"window": "1m", "expected": 125})
 

@@ -1,5 +1,6 @@
 """What is read first of whole journeys is what their counters add up to, window by window."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from monitor.journey_counters import counter_names
@@ -32,6 +33,7 @@ def held(counts: dict[str, int], *, ago_ms: int = 0) -> JourneysSnapshot:
         open_journeys=12,
         overdue=overdue,
         clocks_ms={0: NOW - 60_000, 1: NOW - 61_000},
+        slowest={0: ("store", 2), 1: ("delivery", 0)},
         lags=(),
     )
 
@@ -50,7 +52,7 @@ def test_adds_up_segments() -> None:
     facts = journey_facts(CHAIR, held(COUNTS))
     over = {"met": 7, "missed": 3, "visit": 1}
     assert (facts.open_journeys, facts.over, facts.labyrinths) == (12, {"1h": over, "1d": over}, 2)
-    assert facts.judged_ms == NOW - 61_000
+    assert (facts.judged_ms, facts.slowest) == (NOW - 61_000, ("delivery", 0))
     assert {stage: n for stage, n in facts.hit.items() if n} == {"store": 5}
     assert facts.weakest == ("delivery", 3)
     assert facts.handoffs_lost == 4
@@ -64,6 +66,12 @@ def test_each_in_its_window() -> None:
     assert facts.over["1d"]["met"] == 7
     assert set(facts.hit.values()) == {0}
     assert (facts.weakest, facts.labyrinths, facts.handoffs_lost) == (("delivery", 3), 2, 4)
+
+
+def test_no_partition_waits_for_nobody() -> None:
+    """A worker that keeps no partition of journeys knows neither up to when they are judged nor why."""
+    facts = journey_facts(CHAIR, replace(held(COUNTS), clocks_ms={}, slowest={}))
+    assert (facts.judged_ms, facts.slowest) == (None, None)
 
 
 def test_nothing_is_no_stage() -> None:

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from monitor.limits import State
+from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import SEVERITY
 from tests import chromium
 
@@ -166,6 +167,7 @@ def chair(*, degraded: bool = True) -> Answer:
         "partitions": {"owned": 12, "of": 24},
         "journeys": {
             "judged_until": "2026-11-21T20:30:00Z",
+            "held_up_by": {"stage": "store", "title": "Store", "partition": 3},
             "open": 28588,
             "over": {
                 "1h": {"met": 709, "missed": 81, "visit": 1},
@@ -391,7 +393,7 @@ async def test_whole_journeys_stand_above_the_stages(evening: Worker, tmp_path: 
     dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
     said = re.sub(r"until .*?, ", "until HERE, ", words(dom, "journeys"))  # in the reader's time zone
     assert said == (
-        "Whole journeys judged until HERE, 60 min ago: held up open now 28,588 "
+        "Whole journeys judged until HERE, 60 min ago: held up by Store partition 3 open now 28,588 "
         "over in 1 h 709 met \u00b7 81 missed \u00b7 1 visit "
         "over in 1 d 13,709 met \u00b7 1,481 missed \u00b7 3,020 visits "
         "weakest in 1 d Delivery, 431 journeys "
@@ -400,6 +402,11 @@ async def test_whole_journeys_stand_above_the_stages(evening: Worker, tmp_path: 
     )
     hit = ["1,234 journeys hit in 5 min" in text for _, text in Texts(dom).cards]
     assert hit == [True] * 6 + [False]
+    assert isinstance(evening.stages, dict)
+    evening.stages["journeys"]["judged_until"] = None
+    (other := tmp_path / "other").mkdir()
+    dom = (await chromium.dump_dom(evening.url, other)).dom
+    assert words(dom, "journeys-judged") == "nothing heard of Store partition 3"
 
 
 @pytest.mark.full
@@ -587,6 +594,13 @@ async def test_nothing_leaves_the_machine(evening: Worker, tmp_path: Path) -> No
     assert [url for url in seen.asked if not url.startswith(f"{evening.url}/")] == []
     assert set(evening.asked) == {*FILES, "/api/stages", "/api/stages/delivery/failures"}
     assert evening.asked["/api/stages"] >= 2
+
+
+def test_the_page_and_the_alert_agree_on_what_is_held_up() -> None:
+    """The page calls journeys held up when `MonitorBlind` does."""
+    found = re.search(r"^const HELD_UP_MS = (\d+);", (PAGE / "page.js").read_text(), re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) == JOURNEYS_LAG_S * 1000
 
 
 def test_the_files_name_no_other_host() -> None:

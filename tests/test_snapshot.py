@@ -106,10 +106,18 @@ def test_a_stage_with_a_rhythm_falls_silent() -> None:
 
 
 def test_a_stage_never_heard_of_is_silent() -> None:
-    """Once other stages are heard; before anything at all is, the journey has not begun."""
-    other, never = taken((1, 0, OK)), taken()
+    """Once others were heard for all of the window; one that has only just begun to listen cannot know."""
+    other, never = taken((1, 100_000, OK)), taken()
     assert alone(other, never).state(never) is State.SILENT
     assert alone(never).state(never) is State.QUIET
+    new = taken((1, 40_000, OK))
+    assert alone(new, never).state(never) is State.QUIET
+    slow = replace(never, stage=replace(CHECKOUT, per_hour=2.0))  # 48 a day
+    of_today, of_yesterday = taken((9, 3_600_000, OK)), taken((1, 100_000_000, OK))
+    assert alone(of_today, slow).silence(slow) is None
+    found = alone(of_today, of_yesterday, slow).silence(slow)
+    assert found is not None
+    assert found.window == "1d"
 
 
 def test_silence_is_said_only_where_it_is_known() -> None:

@@ -5,9 +5,14 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.event import Event, Handoff, Promise
+from monitor.journey_file import parse
 from monitor.judging import Verdict
-from monitor.steps import GRACE_MS, MAX_WORD, Step, decode, step_of
+from monitor.open_journey import JourneyRules
+from monitor.rules import JOURNEYS_LAG_S
+from monitor.steps import GRACE_MS, MAX_WORD, Step, Steps, decode, step_of
+from streams.journey_partition import JourneyPartition
 from streams.outgoing import Outgoing
+from streams.settings import SHIPPED_JOURNEY
 from streams.step_sender import HOLD_MS, MARK_MS, StepSender, partition_of
 
 NOW = 1_800_000_000_000
@@ -113,3 +118,21 @@ def test_one_late_event_holds_time_up_for_a_while_only() -> None:
     assert marks(one.drain([0])) == {NOW + HOLD_MS - 1 - 6 * 3_600_000}
     clock.ms += MARK_MS
     assert marks(one.drain([0])) == {clock.ms - GRACE_MS}
+
+
+def test_one_late_event_is_no_reason_to_be_told() -> None:
+    """It holds journeys up for less than `MonitorBlind` puts up with."""
+    assert JOURNEYS_LAG_S * 1000 > HOLD_MS + GRACE_MS
+
+
+def test_whose_mark_is_waited_for_is_known() -> None:
+    """The source never heard of, or else the one whose mark is oldest; nobody's before anything is heard."""
+    sources = frozenset({("store", 0), ("store", 1), ("delivery", 0)})
+    held = JourneyPartition(JourneyRules(parse(SHIPPED_JOURNEY.read_text())), sources, 0)
+    found = [held.slowest]
+    for offset, (source, mark_ms) in enumerate(
+        [(("store", 0), NOW), (("delivery", 0), NOW - 2), (("store", 1), NOW - 1), (("delivery", 0), NOW + 1)]
+    ):
+        held.take(offset, Steps(*source, mark_ms, ()))
+        found.append(held.slowest)
+    assert found == [None, ("delivery", 0), ("store", 1), ("delivery", 0), ("store", 1)]

@@ -380,17 +380,19 @@ function overdue(promises) {
   return parts.length ? parts.join(" · ") : "none";
 }
 
-function judgedUntil(iso) {
-  if (!iso) return "–";
+function judgedUntil(iso, by) {
+  const source = by ? `${by.title} partition ${by.partition}` : "";
+  if (!iso) return source ? `nothing heard of ${source}` : "–";
   const behind = new Date(answer.at) - new Date(iso); // two minutes at most when all is well
-  return behind > HELD_UP_MS ? `${time(iso)}, ${age(behind)} ago: held up` : time(iso);
+  if (behind <= HELD_UP_MS) return time(iso);
+  return `${time(iso)}, ${age(behind)} ago: held up${source ? ` by ${source}` : ""}`;
 }
 
 function paintJourneys() {
   const { journeys } = answer;
   at("journeys").hidden = !journeys;
   if (!journeys) return;
-  put(at("journeys-judged"), judgedUntil(journeys.judged_until));
+  put(at("journeys-judged"), judgedUntil(journeys.judged_until, journeys.held_up_by));
   put(at("journeys-open"), number(journeys.open));
   put(at("journeys-1h"), over(journeys.over?.["1h"]));
   put(at("journeys-1d"), over(journeys.over?.["1d"]));
