@@ -47,8 +47,8 @@ STEPS = {
     "counted": "counted", "late": "late, changed nothing", "duplicate": "duplicates", "refused": "refused",
 }  # fmt: skip
 
-SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S = 1.0, 10.0
-"""Prometheus gives up after its own limit, 10 seconds unless set."""
+SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S = 1.0, 5.0
+"""Prometheus gives up after the interval of the shipped configuration."""
 
 MANY_SAMPLES = 10_000
 """The sane most of one worker (`journey_file.MAX_STAGES`)."""

@@ -244,18 +244,24 @@ class JourneyRules:
         edge = next((edge for edge in self.rules.edges if self._is_on(edge, told.from_, told.to)), None)
         if edge is None or step.stage not in (edge.sender, edge.receiver):
             return []
+        partners = self._stages[edge.receiver].partners
+        partner = label(told.to if told.to in partners else step.partner, partners)
         one = next((one for one in held.hand_overs if one.id == told.id), None)
         if one is None:
-            partners = self._stages[edge.receiver].partners
-            partner = label(told.to if told.to in partners else step.partner, partners)
             one = HandOver(told.id, edge.sender, edge.receiver, partner)
             held.hand_overs.append(one)
         if step.stage == edge.sender and one.due_ms is None:
+            one.partner = partner
             one.sent_ms, one.due_ms = step.at_ms, step.at_ms + edge.within_ms
-            return [Effect(step.at_ms, (self._handed_counter(one, "sent"),))]
+            effects = [Effect(step.at_ms, (self._handed_counter(one, "sent"),))]
+            if one.received_ms is not None:
+                effects.append(Effect(one.received_ms, (self._handed_counter(one, "received"),)))
+            return effects
         if step.stage == edge.receiver and one.received_ms is None:
             was_lost = one.is_lost
             one.received_ms = step.at_ms
+            if one.sent_ms is None:  # to which partner it went, the sender has to say
+                return []
             what = ("received", "late") if was_lost else ("received",)
             return [Effect(step.at_ms, tuple(self._handed_counter(one, each) for each in what))]
         return []
@@ -303,6 +309,11 @@ class JourneyRules:
         counters = closing_counters(self._journey, steps, self._segment(steps))
         pledges = [pledge for pledge in held.pledges if pledge.made_ms <= at_ms]
         effects = [effect for one in pledges if one.is_pending for effect in self._due(one, at_ms)]
+        effects += [
+            Effect(one.received_ms, (self._handed_counter(one, "received"),))
+            for one in held.hand_overs
+            if one.sent_ms is None and one.received_ms is not None and one.received_ms <= at_ms
+        ]
         counters += [_promise_counter(pledge, "missed") for pledge in pledges if pledge.is_overdue]
         held.steps, held.pledges, held.hand_overs, held.closed_ms = [], [], [], at_ms
         held.result = result_of(counters)

@@ -84,7 +84,10 @@ class Pages:
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
             return web.Response(status=400, text="not an alert of Alertmanager or Grafana\n")
         if severity == "heartbeat":
-            self._beat.set()
+            if any(alert["status"] == "firing" for alert, _, _ in alerts):
+                self._beat.set()
+            elif alerts:
+                self._tell("HEARTBEAT ended: rules are not evaluated; what resolves now may not be over")
         else:
             for alert, text, found in alerts:
                 if not self.is_news(severity, alert):

@@ -158,6 +158,7 @@ class Truth:
                     told["id"], {"edge": edge, "partner": partner, "sent": None, "received": None}
                 )
                 if fact["stage"] == edge.sender and one["sent"] is None:
+                    one["partner"] = partner
                     one["sent"], one["due"] = fact["at"], fact["at"] + edge.within_ms
                 if fact["stage"] == edge.receiver and one["received"] is None:
                     one["received"] = fact["at"]

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from monitor.event import Promise
+from monitor.event import Handoff, Promise
 from monitor.journey_file import parse
 from monitor.open_journey import JourneyRules, OpenJourney
 from monitor.steps import Step
@@ -70,3 +70,32 @@ def test_a_promise_is_of_the_partner_who_has_to_keep_it(
     for order in permutations(steps):
         promised = [name for name in comes_to(order) if name.startswith("promise/")]
         assert promised == [f"promise/{KIND}/{partner}/due", f"promise/{KIND}/{partner}/missed"]
+
+
+@pytest.mark.parametrize(
+    ("sender", "to", "receiver", "partner"),
+    [
+        (None, "delivery", "postnord", "none"),
+        ("klarna", "delivery", "postnord", "other"),
+        ("matkahuolto", "delivery", "postnord", "matkahuolto"),
+        (None, "postnord", None, "postnord"),
+    ],
+)
+def test_a_hand_over_is_of_the_partner_whom_the_sender_names(
+    sender: str | None, to: str, receiver: str | None, partner: str
+) -> None:
+    """Whichever of the two events is read first, all that is counted of it is of one partner."""
+    handed = Handoff("h", "warehouse", to)
+    sent = Step("j", "warehouse", 0, 1, BEGIN, "ok", 1, (), partner=sender, handoff=handed)
+    received = Step("j", "delivery", 0, 2, BEGIN + DAY, "ok", 1, (), partner=receiver, handoff=handed)
+    for order in permutations((sent, received)):
+        counted = [name for name in comes_to(order) if name.startswith("handoff/")]
+        assert counted == [f"handoff/warehouse/delivery/{partner}/{what}" for what in ("received", "sent")]
+
+
+def test_what_nobody_says_to_have_sent_is_received_all_the_same() -> None:
+    """Once, as the receiver names the partner, when the journey is over."""
+    handed = Handoff("h", "warehouse", "delivery")
+    received = Step("j", "delivery", 0, 2, BEGIN, "ok", 1, (), partner="postnord", handoff=handed)
+    counted = [name for name in comes_to((received,)) if name.startswith("handoff/")]
+    assert counted == ["handoff/warehouse/delivery/postnord/received"]

@@ -95,6 +95,18 @@ def test_the_printer_prints_each_change_once() -> None:
     assert said[0].count("\n") == 6
 
 
+def test_the_end_of_the_heartbeat_is_told_at_once() -> None:
+    """Alertmanager says that it has ended before it says the same of every other alert."""
+    pager = Pager()
+    try:
+        for status in ("firing", "resolved"):
+            pager.post("heartbeat", ALERT | {"status": status})
+    finally:
+        pager.stop()
+    said = [line for _, line in pager.lines if line.startswith("HEARTBEAT")]
+    assert [line.split(":")[0] for line in said] == ["HEARTBEAT ended"]
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"alerts": 1}', b'{"alerts": [{}]}', b"\xff"])
 def test_what_is_no_alert_is_refused(body: bytes) -> None:
     """The printer stays up and says no."""
