@@ -10,7 +10,7 @@ TOGETHER ?= 2
 # Two halves side by side, the rest of the slower one shared out. `TOGETHER=0` runs one test after the other.
 SIDE_BY_SIDE := --numprocesses $(TOGETHER) --dist worksteal
 
-.PHONY: install demo pages render test test-all test-full lint bench soak fuzz lock
+.PHONY: install demo pages render test test-all test-full lint bench soak fuzz audit lock
 
 install: $(VENV)/.installed
 
@@ -60,6 +60,13 @@ soak: install
 fuzz: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3,<4'
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(ARGS)
+
+# Known holes of what is locked, asked of PyPI. It fails where PyPI's advisories cannot be reached, so `.ci/run`
+# leaves it out; it has an environment of its own, for what it needs is not locked.
+audit:
+	@$(PYTHON) -m venv .cache/audit
+	@.cache/audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
+	.cache/audit/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock
 
 # No package host is named in the lock file: hashes are enough.
 lock:
