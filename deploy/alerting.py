@@ -6,6 +6,7 @@ prometheus-alertmanager, or programs of these names on the PATH.
 
 import argparse
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -167,6 +168,7 @@ def main() -> int:
         help=f"HOST:PORT of a worker, once for each that runs; {HOST}:8080 unless given",
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends with it
     address = f"{HOST}:{free_port()}"
     workers = arguments.worker or [f"{HOST}:8080"]
     with tempfile.TemporaryDirectory(prefix="touchpoint-alerting-") as directory:

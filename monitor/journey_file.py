@@ -145,6 +145,8 @@ def _links(at: At) -> Links:
     found = {}
     for key, member in at.fields(required=(), optional=("monitor", "grafana", "webhook")).items():
         text = member.address()
+        if key != "webhook" and ("?" in text or "#" in text):
+            member.wrong(f"`{text}` must end with its path: the rest of each link is put behind it")
         found[key] = text if "?" in text else text.rstrip("/")
     return Links(**found)
 

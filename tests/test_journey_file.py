@@ -392,6 +392,16 @@ def test_a_deadline_may_be_the_limit() -> None:
     assert rules.follow_up.within_ms == rules.edges[0].within_ms == rules.limit_ms
 
 
+@pytest.mark.parametrize("key", ["monitor", "grafana"])
+@pytest.mark.parametrize("rest", ["/x/?a=1", "/#top"])
+def test_what_links_begin_with_ends_with_its_path(key: str, rest: str) -> None:
+    """Runbooks and boards are put behind it; a webhook's query stays behind the whole."""
+    url = f"https://example.com{rest}"
+    assert errors_of(f"links: {{{key}: '{url}'}}\n" + SMALLEST) == [
+        f"line 1: links.{key}: `{url}` must end with its path: the rest of each link is put behind it"
+    ]
+
+
 @pytest.mark.parametrize("given", ["javascript:alert(1)", "ftp://x/y", "//x/y", "wiki/desk", "http://a b/"])
 def test_a_runbook_is_an_address(given: str) -> None:
     """Alerts and pages link to it: whatever is no http or https address leads nowhere, or worse."""

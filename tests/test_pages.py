@@ -173,9 +173,11 @@ def test_every_worker_named_is_scraped() -> None:
         try:
             until(lambda: targets() == {"127.0.0.1:1", "127.0.0.1:2"}, "both are scraped", 30)
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert lines[1] == "scraping 127.0.0.1:1, 127.0.0.1:2\n"
+    with pytest.raises(urllib.error.URLError):  # what it started has ended with it
+        targets()
 
 
 @pytest.mark.full
