@@ -71,7 +71,8 @@ def main() -> int:
     parser.add_argument("--events-per-s", type=float, default=12_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # started in the background, Ctrl-C is ignored otherwise
+        signal.signal(number, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="touchpoint-soak-"))
     code = 1
     try:
