@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from monitor import links
+from monitor.journey_file import links
 from monitor.promql import Values
 from monitor.whole import WholeName
 

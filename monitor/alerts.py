@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from monitor import links, metrics
+from monitor import metrics
 from monitor.alert import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
-from monitor.journey import WHOLE, Experience, Journey, Journeys, Stage
+from monitor.journey_file import links
+from monitor.journey_file.model import WHOLE, Experience, Journey, Journeys, Stage
 from monitor.promql import UNJUDGED, Values, held, number, select
 from monitor.rules import JOURNEYS_LAG_S, LAG_S, Severity, judged, pages_for, severities, silence_severity
 from monitor.whole import Watched, WholeName, watched

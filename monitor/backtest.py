@@ -17,8 +17,8 @@ from monitor.alert import Chosen, Name
 from monitor.alerts import alerts
 from monitor.backtest_span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
 from monitor.history import History, StageHistory
-from monitor.journey import ALL, WHOLE, Journey
 from monitor.journey_counters import lived_stages
+from monitor.journey_file.model import ALL, WHOLE, Journey
 from monitor.panes import SHORT
 from monitor.rules import (
     Quality,

@@ -11,7 +11,7 @@ import numpy as np
 
 from monitor.backtest import Backtest, Fired
 from monitor.history import StageHistory
-from monitor.journey import Experience, Journey, Stage
+from monitor.journey_file.model import Experience, Journey, Stage
 from monitor.panes import SHORT
 from monitor.rules import judged
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from monitor import critical
 from monitor.history import StageHistory
-from monitor.journey import ALL, WHOLE, Journey, Stage
+from monitor.journey_file.hours import MINUTE_MS, expected, is_open
+from monitor.journey_file.model import ALL, WHOLE, Journey, Stage
 from monitor.limits import Limit
 from monitor.measures import Share
 from monitor.panes import SHORT
-from monitor.rhythm import MINUTE_MS, expected, is_open
 from monitor.rules import (
     EXPLAINS_S,
     HOLD_S,

@@ -9,8 +9,8 @@ from monitor import metrics
 from monitor.board_parts import segment_titles, stage_titles, to_stage
 from monitor.closing import ASTRAY_MOVES
 from monitor.critical import MIN_BAD, MIN_DETRACTORS
-from monitor.journey import Journey
 from monitor.journey_counters import promise_partners
+from monitor.journey_file.model import Journey
 from monitor.panels import (
     COLORED,
     GREY,

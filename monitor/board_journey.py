@@ -22,7 +22,7 @@ from monitor.board_parts import (
     trusted,
     weakest,
 )
-from monitor.journey import ALL, OTHER, Journey
+from monitor.journey_file.model import ALL, OTHER, Journey
 from monitor.limits import FAST_POINTS
 from monitor.panels import (
     ATTAINMENT,

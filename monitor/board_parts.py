@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from monitor import links, metrics
+from monitor import metrics
 from monitor.alerts import CAUSES
-from monitor.journey import ALL, OTHER, Journey
+from monitor.journey_file import links
+from monitor.journey_file.model import ALL, OTHER, Journey
 from monitor.limits import BELOW_MIN_N, MIN_N, State, fast_limits
 from monitor.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.panels import (

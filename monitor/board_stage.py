@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from monitor import links, metrics
+from monitor import metrics
 from monitor.board_parts import (
     ATTAINMENT_MEANS,
     CHOSEN,
@@ -15,7 +15,8 @@ from monitor.board_parts import (
     state_and_weakest,
     windows_table,
 )
-from monitor.journey import ALL, NONE, OTHER, Experience, Journey, Stage
+from monitor.journey_file import links
+from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
 from monitor.judging import reason_labels
 from monitor.panels import (
     ATTAINMENT,

@@ -9,7 +9,7 @@ from typing import Any
 
 from monitor import metrics
 from monitor.board_parts import LABELS, cells, segment_titles, windows_table
-from monitor.journey import ALL, NONE, OTHER, Experience, Journey, Stage
+from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
 from monitor.judging import (
     ANSWER_CLASSES,
     ASKED,

@@ -8,9 +8,17 @@ from collections.abc import Iterator
 
 from monitor import board_customers, board_journey, board_monitor, board_stage, board_voice, metrics
 from monitor.board_parts import CHOSEN
-from monitor.journey import ALL, Journey
-from monitor.links import CUSTOMERS_BOARD, JOURNEY_BOARD, MONITOR_BOARD, STAGE_BOARD, VOICE_BOARD, runbook
-from monitor.panels import BLUE, DATASOURCE, VERMILLION, Json, arranged, plain
+from monitor.journey_file.links import (
+    CUSTOMERS_BOARD,
+    DATASOURCE,
+    JOURNEY_BOARD,
+    MONITOR_BOARD,
+    STAGE_BOARD,
+    VOICE_BOARD,
+    runbook,
+)
+from monitor.journey_file.model import ALL, Journey
+from monitor.panels import BLUE, VERMILLION, Json, arranged, plain
 
 SCHEMA_VERSION = 39
 """Provisioned from a file by Grafana 9.4 (which knows 37) to 13; later versions mean another format."""

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from monitor.event import AHEAD_MS, Id, Time, epoch_ms
-from monitor.journey import ALL, Journey
+from monitor.journey_file.model import ALL, Journey
 
 KEPT_MS = 7 * 86_400_000
 """The longest window: what changed before it explains nothing in it."""

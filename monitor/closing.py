@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
-from monitor.journey import Journey, Match
 from monitor.journey_counters import SCORES, channel_labels, label, lived_stages, name
+from monitor.journey_file.model import Journey, Match
 from monitor.judging import is_unhappy
 from monitor.steps import Step
 

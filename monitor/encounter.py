@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Any
 
 from monitor.faults import Effect
-from monitor.journey import Condition, Journey, Stage
-from monitor.journey_file import BOOLEAN_FIELDS, NUMBER_FIELDS
+from monitor.journey_file.grammar import BOOLEAN_FIELDS, NUMBER_FIELDS
+from monitor.journey_file.model import Condition, Journey, Stage
 from monitor.judging import ASKED, FOLLOWED_UP
 
 SECONDS_FIELDS = tuple(name for name in NUMBER_FIELDS if name != "score.value")

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from monitor.journey import Journey, Stage
+from monitor.journey_file.model import Journey, Stage
 
 MAX_BYTES = 1_000_000
 """Kafka's own default limit of a record is 1 MiB; an event is a few hundred, more is a mistake."""

@@ -17,8 +17,9 @@ from prometheus_client.registry import Collector
 
 from monitor import metrics
 from monitor.event import Reason
-from monitor.journey import ALL, Journey, Stage
 from monitor.journey_counters import JOURNEY_FAMILIES
+from monitor.journey_file.hours import expected, is_open
+from monitor.journey_file.model import ALL, Journey, Stage
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
 from monitor.judging import (
     BUCKETS,
@@ -35,7 +36,6 @@ from monitor.judging import (
     spread_good_name,
 )
 from monitor.metrics import Metric
-from monitor.rhythm import expected, is_open
 from monitor.rules import SILENT_WINDOWS
 from monitor.snapshot import MIN_GROUP, Snapshot, StageSnapshot, tells_on_staff
 from monitor.windows import WINDOW_LABELS, WINDOWS

@@ -13,8 +13,8 @@ from typing import Any
 
 import orjson
 
-from monitor.journey import Journey
-from monitor.yaml_reader import nearest
+from monitor.journey_file.model import Journey
+from monitor.journey_file.nodes import nearest
 
 BAD_EVENTS = "bad-events"
 STAGE_SILENT = "stage-silent"

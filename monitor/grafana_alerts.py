@@ -8,9 +8,8 @@ from typing import Any
 
 from monitor.alert import Alert, Asked, Chosen, Fact, Own
 from monitor.alerts import alerts
-from monitor.journey import Journey
-from monitor.links import webhook
-from monitor.panels import DATASOURCE, DATASOURCE_UID
+from monitor.journey_file.links import DATASOURCE, DATASOURCE_UID, webhook
+from monitor.journey_file.model import Journey
 from monitor.prometheus_rules import chosen, escaped, filled, otherwise, own
 from monitor.promql import ANY
 from monitor.routing import (

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 
 from monitor import metrics
-from monitor.journey import NONE, OTHER, Edge, Journey, Stage
+from monitor.journey_file.model import NONE, OTHER, Edge, Journey, Stage
 from monitor.panes import LONG, SHORT, Counts, PaneKey
 
 RESULTS = ("met", "missed", "visit")

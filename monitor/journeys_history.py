@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.open_journey import KEEP_MS, Effect, JourneyRules, OpenJourney
 from monitor.steps import Step
 

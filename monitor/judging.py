@@ -24,8 +24,8 @@ from operator import attrgetter
 from typing import Any
 
 from monitor.event import Event
-from monitor.journey import ALL, NONE, OTHER, Condition, Experience, Journey, Stage
-from monitor.rhythm import MINUTE_MS, is_open
+from monitor.journey_file.hours import MINUTE_MS, is_open
+from monitor.journey_file.model import ALL, NONE, OTHER, Condition, Experience, Journey, Stage
 
 BOUNDS_S = (
     0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1800, 3600, 7200, 21600, 86400, 259200,

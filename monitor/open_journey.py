@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from monitor.closing import closing_counters, is_unhappy_answer, matches, result_of
 from monitor.event import epoch_ms
-from monitor.journey import FOLLOW_UP, NONE, OTHER, Edge, Journey
 from monitor.journey_counters import label, name
+from monitor.journey_file.model import FOLLOW_UP, NONE, OTHER, Edge, Journey
 from monitor.steps import Step
 
 MAX_STEPS = 200

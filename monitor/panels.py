@@ -12,12 +12,11 @@ from itertools import count, product
 from string import ascii_uppercase
 from typing import Any
 
+from monitor.journey_file.links import DATASOURCE
 from monitor.limits import FAST_POINTS
 
 Json = dict[str, Any]
 
-DATASOURCE_UID = "touchpoint-prometheus"
-DATASOURCE = {"type": "prometheus", "uid": DATASOURCE_UID}
 
 PLUGIN_VERSION = "9.4.0"
 """The oldest Grafana these are for: newer ones migrate what they changed since."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from monitor.alert import Alert, Asked, Chosen, Fact, Own
 from monitor.alerts import INHIBITOR, NOBODY, Inhibitor, alerts, inhibitors
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.promql import recordings
 
 SHOWN = {

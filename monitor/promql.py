@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from monitor import critical, metrics
-from monitor.journey import ALL, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.journey_counters import CRITICAL
+from monitor.journey_file.model import ALL, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.limits import FAST_Z, PAGE_WINDOWS, Limit
 from monitor.measures import Z
 from monitor.rules import (

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from monitor.critical import Touchpoint
-from monitor.journey import Experience, Journey, Stage
 from monitor.journey_counters import PROMISED
+from monitor.journey_file.model import Experience, Journey, Stage
 from monitor.measures import Share, wilson_lower
 from monitor.snapshot import MIN_SEGMENT_EVENTS
 from monitor.whole import HANDED_KNOWN

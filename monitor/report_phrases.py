@@ -5,7 +5,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from monitor.figures import aimed, percent
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.measures import Share
 from monitor.report_digest import Judged, is_met, is_surely_missed
 from monitor.report_document import Mood

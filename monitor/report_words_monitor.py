@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from monitor.alerts import CAUSES
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.report_digest import DAY_S, Digest, Firings
 from monitor.report_document import Item
 from monitor.report_phrases import LEAST_DAYS, duration, local, title

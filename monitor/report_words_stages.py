@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from monitor.backtest_picture import FLOORS, LEAST_N
 from monitor.figures import percent
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.report_digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
 from monitor.report_document import Bar, Item, Picture
 from monitor.report_phrases import LEAST_DAYS, against, chance, duration, local, mood, verdict

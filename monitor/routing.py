@@ -8,8 +8,8 @@ there it keeps new alerts from beginning, here it also keeps quiet about those t
 from typing import Any, get_args
 
 from monitor.alerts import INHIBITOR, NOBODY
-from monitor.journey import ALL, Journey, Stage
-from monitor.links import webhook
+from monitor.journey_file.links import webhook
+from monitor.journey_file.model import ALL, Journey, Stage
 from monitor.rules import explaining, judged, upstream
 from monitor.whole import WholeName
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from monitor.journey import ALL, WHOLE, Experience, Journey, Stage
+from monitor.journey_file.model import ALL, WHOLE, Experience, Journey, Stage
 from monitor.limits import Limit, budget_limits, page_limits, ticket_limits
 from monitor.whole import GOAL, watched, whole
 

@@ -6,7 +6,7 @@ import msgspec
 
 from monitor import change, finding
 from monitor.event import Event
-from monitor.journey import STEPS_TOPIC, Journey, Stage
+from monitor.journey_file.model import STEPS_TOPIC, Journey, Stage
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 REQUIRED = ["id", "time", "stage", "outcome"]

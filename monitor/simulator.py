@@ -29,8 +29,8 @@ from monitor.faults import (
     Effect,
     Fault,
 )
-from monitor.journey import Journey, Stage
-from monitor.journey_file import zone
+from monitor.journey_file.grammar import zone
+from monitor.journey_file.model import Journey, Stage
 from monitor.judging import ASKED, FOLLOWED_UP, is_unhappy
 
 HOUR_MS = 3_600_000

@@ -10,7 +10,14 @@ from decimal import Decimal
 from typing import Literal
 
 from monitor import metrics
-from monitor.journey import (
+from monitor.journey_counters import (
+    GAP,
+    channel_moves,
+    edge_partners,
+    lived_stages,
+    promise_partners,
+)
+from monitor.journey_file.model import (
     FOLLOW_UP,
     WHOLE,
     Edge,
@@ -19,13 +26,6 @@ from monitor.journey import (
     Journeys,
     PromiseKind,
     Stage,
-)
-from monitor.journey_counters import (
-    GAP,
-    channel_moves,
-    edge_partners,
-    lived_stages,
-    promise_partners,
 )
 from monitor.metrics import Metric
 

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from monitor.event import AHEAD_MS, Codec
-from monitor.journey import Journey, Stage
+from monitor.journey_file.model import Journey, Stage
 from monitor.journeys_snapshot import PartitionLag
 from streams.clock import SteadyClock
 from streams.journey_processor import JourneyProcessor

@@ -18,7 +18,7 @@ import typer
 from monitor.errors import UserError
 from monitor.faults import FAULTS, Fault, parse_fault
 from monitor.figures import counted
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
 from streams.cli_backtest import backtest
 from streams.cli_journey import journey_command

@@ -15,7 +15,7 @@ import typer
 
 from monitor.errors import UserError
 from monitor.figures import counted
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from streams.command import failed, read_journey, read_settings
 from streams.terminal import Row, progress, say, show_table
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.links import is_address
+from monitor.journey_file.links import is_address
 from streams.command import failed, read_journey
 
 

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 from monitor.errors import UserError
-from monitor.links import is_address
+from monitor.journey_file.links import is_address
 from streams.clock import now_ms
 from streams.command import failed, read_journey, read_settings, run
 from streams.terminal import printable, progress

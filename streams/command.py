@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import typer
 
 from monitor.errors import UserError
-from monitor.journey import Journey
-from monitor.journey_file import JourneyFileError, parse
+from monitor.journey_file.grammar import JourneyFileError, parse
+from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
 from streams.settings import Settings
 

@@ -11,12 +11,12 @@ import yaml
 
 from monitor.errors import UserError
 from monitor.faults import Fault
-from monitor.journey import Journey
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
+from monitor.journey_file.nodes import DURATION, UNIT_MS
 from monitor.limits import State
 from monitor.publisher import Publisher
 from monitor.simulator import Simulator
-from monitor.yaml_reader import DURATION, UNIT_MS
 from streams import topics
 from streams.embedded import EmbeddedBroker
 from streams.http import stages_answer

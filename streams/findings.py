@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.publisher import Publisher, PublishError
 from streams import topics
 from streams.pages import Share

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from monitor.journey import Journey
 from monitor.journey_counters import CounterTally, counter_names
+from monitor.journey_file.model import Journey
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, Source, journeys_snapshot
 from monitor.open_journey import JourneyRules, OpenJourney
 from monitor.steps import decode

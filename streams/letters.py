@@ -19,8 +19,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from monitor.errors import UserError
 from monitor.event import Reason
-from monitor.journey import Journey, Stage
-from monitor.journey_file import nearest
+from monitor.journey_file.grammar import nearest
+from monitor.journey_file.model import Journey, Stage
 from streams import security, topics
 from streams.dead_letters import ATTEMPT
 from streams.settings import Settings

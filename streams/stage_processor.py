@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from monitor.event import AHEAD_MS, Codec, Event, Refused
-from monitor.journey import Journey, Stage
+from monitor.journey_file.model import Journey, Stage
 from monitor.journeys_snapshot import PartitionLag
 from monitor.judging import Judge, counter_names
 from monitor.panes import Tally

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from monitor.errors import UserError
-from monitor.journey import STEPS_TOPIC, Journey
+from monitor.journey_file.model import STEPS_TOPIC, Journey
 from streams.embedded import CLUSTER_ID
 from streams.kafka_errors import in_words
 from streams.security import kafka_options, kafka_refusal

@@ -15,7 +15,7 @@ import orjson
 from monitor.errors import UserError
 from monitor.event import Codec, Event, Refused, epoch_ms
 from monitor.faults import Fault
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.publisher import Publisher
 from monitor.simulator import SimulatedEvent, Simulator
 from streams import topics

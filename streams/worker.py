@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 
 from monitor.errors import UserError
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.snapshot import Snapshot, unknown_stage
 from streams import topics
 from streams.app import App

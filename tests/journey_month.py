@@ -21,8 +21,8 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.journey import Journey
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.open_journey import JourneyRules
 from monitor.panes import LONG
 from monitor.publisher import Publisher

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from monitor.event import Codec, Event
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.judging import Judge
 from monitor.simulator import SimulatedEvent
 

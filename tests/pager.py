@@ -18,7 +18,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 
 from deploy.alerting import Alerting
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from tests.brokers import TansuNode, running
 from tests.polling import until
 from tests.programs import TOUCHPOINT, WorkerProcess, environment

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.prometheus_rules import rule_file
 from monitor.rendered import as_yaml
 

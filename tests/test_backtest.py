@@ -20,8 +20,8 @@ from monitor.backtest_picture import picture
 from monitor.backtest_span import reach
 from monitor.event import Reason
 from monitor.history import MAX_SLICES, History, HistoryError, StageHistory
-from monitor.journey import WHOLE
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import WHOLE
 from monitor.panes import SHORT
 from monitor.rules import HOLD_S, qualities
 from monitor.rules import judged as stages_judged

@@ -17,8 +17,9 @@ from monitor import measures, metrics, panels
 from monitor.board_monitor import STEPS
 from monitor.board_parts import STATE_STEPS, STATES, state, weakest
 from monitor.boards import boards
-from monitor.journey import STEPS_TOPIC, Journey
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.links import DATASOURCE
+from monitor.journey_file.model import STEPS_TOPIC, Journey
 from monitor.limits import State, fast_limits
 from monitor.measures import wilson_lower
 from monitor.promql import recordings
@@ -107,7 +108,7 @@ def problems(board: Json) -> Iterator[str]:
         yield "ids"
     if any(overlap(one, other) for one, other in combinations(board["panels"], 2)):
         yield "overlap"
-    if any(source != panels.DATASOURCE for source in values(board, "datasource")):
+    if any(source != DATASOURCE for source in values(board, "datasource")):
         yield "data source"
     text = json.dumps(board)
     if not set(re.findall(r"#\w{6}", text)) <= PALETTE or re.search(r'"(color|fixedColor)": "(?!#)', text):

@@ -15,8 +15,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.event import EPOCH, MAX_BYTES, Codec, Reason
-from monitor.journey import Stage
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Stage
 from monitor.judging import counter_names
 from monitor.panes import LONG, Counts, merge_into
 from streams.outgoing import Outgoing

@@ -2,7 +2,6 @@
 
 import itertools
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,9 +11,10 @@ from hypothesis import strategies as st
 
 from monitor.change import KEPT_MS, MAX_TITLE, Change, LatestChanges, read, written
 from monitor.event import AHEAD_MS
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 AT = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
 AT_MS = int(AT.timestamp() * 1000)
 DEPLOY = {"id": "d1", "time": "2026-07-01T12:30:00Z", "kind": "deploy", "title": "checkout 4.2"}

@@ -13,7 +13,7 @@ import pytest
 import streams.changes
 from deploy.kafka.kafka import KafkaNode
 from monitor.errors import UserError
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.publisher import Publisher
 from streams import topics
 from streams.changes import ChangesReader, publish, record

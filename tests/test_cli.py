@@ -8,10 +8,11 @@ import orjson
 import pytest
 
 from streams.embedded import EmbeddedBroker
+from streams.settings import SHIPPED_JOURNEY
 from tests.polling import until
 from tests.programs import WorkerProcess, counted, touchpoint, touchpoint_reading
 
-SHIPPED = Path(__file__).parents[1] / "monitor" / "journey.yaml"
+SHIPPED = SHIPPED_JOURNEY
 
 
 @pytest.fixture(scope="module")

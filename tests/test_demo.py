@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import orjson
 
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.limits import State
 from streams.demo import compressed
 from streams.settings import SHIPPED_JOURNEY

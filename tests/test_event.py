@@ -3,7 +3,6 @@
 import base64
 import json
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.event import AHEAD_MS, MAX_BYTES, Codec, Event, Reason, Refused, epoch_ms, refuse_personal_data
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 CODEC = Codec(CHAIR, CHAIR.stage("web_checkout"))
 
 VALID: dict[str, Any] = {

@@ -4,7 +4,6 @@ import itertools
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -18,15 +17,16 @@ from monitor.change import Change
 from monitor.event import Event, Reason, Score
 from monitor.exposition import SLOW_WINDOWS, render
 from monitor.journey_counters import CounterTally
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, journeys_snapshot
 from monitor.judging import BUCKETS, Judge, counter_names, reason_labels
 from monitor.panes import Tally
 from monitor.rules import SILENT_WINDOWS
 from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from monitor.windows import WINDOW_LABELS, StageWindows
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_030_000
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PROMETHEUS = "text/plain; version=0.0.4"

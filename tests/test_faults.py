@@ -1,7 +1,5 @@
 """A fault is read exactly as it is written, or refused with one line that helps."""
 
-from pathlib import Path
-
 import pytest
 
 from monitor.event import Codec, Refused
@@ -15,9 +13,10 @@ from monitor.faults import (
     Fault,
     parse_fault,
 )
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 CLINIC = parse("""
 version: 1
 journey: clinic

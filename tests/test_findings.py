@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from monitor.finding import encode, finding
-from monitor.journey import FINDINGS_TOPIC
+from monitor.journey_file.model import FINDINGS_TOPIC
 from tests.brokers import TansuNode, running
 from tests.pager import Pager
 from tests.polling import until

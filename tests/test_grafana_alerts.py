@@ -8,8 +8,8 @@ import pytest
 from monitor import grafana_alerts
 from monitor.alerts import alerts
 from monitor.boards import boards
-from monitor.journey import Journey
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.routing import ROUTES, alertmanager, receiver
 from monitor.whole import WholeName
 from streams.settings import SHIPPED_JOURNEY

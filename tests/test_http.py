@@ -18,7 +18,7 @@ from monitor.alerts import alerts
 from monitor.event import Event, Score
 from monitor.exposition import render
 from monitor.journey_counters import counter_names as journey_counter_names
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.journeys_snapshot import journeys_snapshot
 from monitor.judging import Judge, counter_names, reason_name
 from monitor.panes import LONG, SHORT, PaneKey, Tally
@@ -26,9 +26,10 @@ from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from monitor.windows import StageWindows
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
+from streams.settings import SHIPPED_JOURNEY
 from streams.stage_processor import Failure
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 FILES = Path(__file__).parent.parent / "streams/page"
 NOW = 1_800_000_030_000
 FAILED = Event(

@@ -8,7 +8,7 @@ import orjson
 
 from monitor.event import Handoff, Promise, Score
 from monitor.journey_answer import STEP_FIELDS, journey_answer
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.open_journey import JourneyRules, OpenJourney, Pledge
 from monitor.steps import Step
 from streams.settings import SHIPPED_JOURNEY

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from monitor.journey import Journey
-from monitor.journey_file import CONDITION_FIELDS, JourneyFileError, nearest, parse, zone
+from monitor.journey_file.grammar import CONDITION_FIELDS, JourneyFileError, nearest, parse, zone
+from monitor.journey_file.model import Journey
+from streams.settings import SHIPPED_JOURNEY
 
-SHIPPED = (Path(__file__).parent.parent / "monitor/journey.yaml").read_text()
+SHIPPED = SHIPPED_JOURNEY.read_text()
 GOLDEN = sorted((Path(__file__).parent / "golden/journey").glob("*.yaml"))
 
 SMALLEST = """\

@@ -11,7 +11,7 @@ import pytest
 
 from monitor.event import Codec, Event, Handoff, Promise
 from monitor.journey_counters import CounterTally, counter_names
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.judging import Judge
 from monitor.open_journey import KEEP_MS, MAX_STEPS, JourneyRules
 from monitor.panes import LONG

@@ -10,8 +10,8 @@ import orjson
 from monitor.backtest import backtest
 from monitor.event import Codec, Event
 from monitor.history import History, StageHistory
-from monitor.journey import WHOLE
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import WHOLE
 from monitor.journeys_history import JourneysHistory
 from monitor.judging import Judge
 from monitor.open_journey import KEEP_MS, Effect

@@ -1,15 +1,15 @@
 """What is read first of whole journeys is what their counters add up to, window by window."""
 
 from dataclasses import replace
-from pathlib import Path
 
 from monitor.journey_counters import counter_names
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.journeys_snapshot import JourneysSnapshot, journey_facts, journeys_snapshot
 from monitor.panes import LONG, SHORT, PaneKey
 from monitor.windows import StageWindows
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_030_000
 
 

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.event import Event, Promise, Score
-from monitor.journey import Stage
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Stage
 from monitor.judging import (
     BOUNDS_S,
     BUCKETS,
@@ -23,8 +22,9 @@ from monitor.judging import (
     is_unhappy,
 )
 from monitor.panes import Tally
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 STAGES = tuple(stage.name for stage in CHAIR.stages)
 
 

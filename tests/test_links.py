@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from monitor import grafana_alerts, routing
-from monitor.journey import Journey
-from monitor.journey_file import JourneyFileError, parse
-from monitor.links import webhook
+from monitor.journey_file.grammar import JourneyFileError, parse
+from monitor.journey_file.links import webhook
+from monitor.journey_file.model import Journey
 from monitor.rendered import as_yaml
 from streams.settings import SHIPPED_JOURNEY
 from tests.programs import touchpoint

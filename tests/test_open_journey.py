@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 
 from monitor.event import Handoff, Promise
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.open_journey import JourneyRules, OpenJourney
 from monitor.steps import Step
 from streams.settings import SHIPPED_JOURNEY

@@ -19,7 +19,7 @@ from deploy.alerting import scraped
 from monitor.alert import Asked
 from monitor.alerts import alerts
 from monitor.boards import boards
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.promql import ANY
 from streams.pages import Pages, said
 from streams.settings import SHIPPED_JOURNEY

@@ -1,14 +1,12 @@
 """Merging panes is adding; an event is in one pane of each grain; panes expire by event time."""
 
-from pathlib import Path
-
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.event import Event, Score
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.judging import Judge
 from monitor.panes import (
     LONG,
@@ -23,8 +21,9 @@ from monitor.panes import (
     keep_ms,
     merge_into,
 )
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 STORE = CHAIR.stage("store")
 HOUR = 3_600_000
 DAY = 24 * HOUR

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.event import Event
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.judging import Judge
 from monitor.panes import LONG, SHORT, Counts, PaneKey, Tally, is_expired, keep_ms, merge_into
 from streams.partition import (
@@ -23,8 +22,9 @@ from streams.partition import (
     Positioned,
     next_epoch,
 )
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 STAGE = CHAIR.stage("warehouse")
 JUDGE = Judge(CHAIR, STAGE)
 TALLY = partial(Tally, JUDGE)

@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 from monitor.event import AHEAD_MS, EPOCH, Codec
-from monitor.journey import Stage
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Stage
 from streams import processor as processor_module
 from streams.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY

@@ -8,9 +8,9 @@ import pytest
 
 from monitor import metrics
 from monitor.alerts import alerts
-from monitor.journey import ALL, STEPS_TOPIC
 from monitor.journey_counters import JOURNEY_FAMILIES, counter_names
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import ALL, STEPS_TOPIC
 from monitor.prometheus_rules import escaped, rule_file
 from monitor.promql import number
 from monitor.rules import HOLD_S, JOURNEYS_LAG_S

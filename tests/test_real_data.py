@@ -16,9 +16,9 @@ from aiokafka import AIOKafkaConsumer
 
 from monitor.critical import Touchpoint
 from monitor.event import Codec, Event
-from monitor.journey import Journey
 from monitor.journey_counters import CRITICAL
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.judging import Judge
 from monitor.open_journey import JourneyRules, OpenJourney
 from monitor.panes import LONG, Counts, merge_into

@@ -20,8 +20,8 @@ import typer
 from deploy.kafka.kafka import HOST, free_port
 from monitor import metrics, report_digest
 from monitor.figures import percent
-from monitor.journey import Journey
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.measures import Share
 from monitor.report_digest import DAY_S, Digest, Period, is_met
 from monitor.report_html import html
@@ -31,11 +31,12 @@ from monitor.report_text import literal, markdown
 from monitor.report_words import document
 from monitor.whole import watched
 from streams.cli_report import report
+from streams.settings import SHIPPED_JOURNEY
 from tests import chromium
 from tests.polling import until
 from tests.programs import touchpoint
 
-SHIPPED = Path(__file__).parent.parent / "monitor" / "journey.yaml"
+SHIPPED = SHIPPED_JOURNEY
 JOURNEY = parse(SHIPPED.read_text())
 
 END_S = 1_763_769_600  # 2025-11-22 00:00 UTC

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from monitor.journey import Journey, Stage
-from monitor.journey_file import parse
-from monitor.rhythm import HOUR_MS, MINUTE_MS, expected, is_open
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.hours import HOUR_MS, MINUTE_MS, expected, is_open
+from monitor.journey_file.model import Journey, Stage
 
 DAY_MS = 24 * HOUR_MS
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.rendered import as_yaml
 from monitor.routing import alertmanager
 from streams.settings import SHIPPED_JOURNEY

@@ -22,17 +22,17 @@ import pytest
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.snapshot import Snapshot, unknown_stage
 from streams import security
 from streams.http import HEADERS, PAGE, HttpServer
 from streams.security import CertificateError, Guard, exposure, http_ssl, kafka_options, kafka_refusal
-from streams.settings import Secret, Settings, SettingsError, read
+from streams.settings import SHIPPED_JOURNEY, Secret, Settings, SettingsError, read
 from tests.brokers import running
 from tests.polling import until
 from tests.programs import WorkerProcess, counted, touchpoint, touchpoint_reading
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 PASSWORD = "s3cret-pass-wörd"  # noqa: S105 - of nothing
 TOKEN = "t0ken-t0ken-t0ken"  # noqa: S105 - of nothing
 USER = "ops"

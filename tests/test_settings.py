@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY, Secret, Settings, SettingsError, describe, read
 
 EXAMPLES: dict[str, tuple[str, Any]] = {

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice, pairwise, takewhile
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,12 +15,13 @@ from hypothesis import strategies as st
 
 from monitor.event import Codec, Event
 from monitor.faults import BETWEEN_STAGES, CHAIN, DEFAULT_STRENGTH, Fault
-from monitor.journey import OUTCOMES, Condition, Experience, Journey
-from monitor.journey_file import BOOLEAN_FIELDS, CONDITION_FIELDS, NUMBER_FIELDS, parse
+from monitor.journey_file.grammar import BOOLEAN_FIELDS, CONDITION_FIELDS, NUMBER_FIELDS, parse
+from monitor.journey_file.model import OUTCOMES, Condition, Experience, Journey
 from monitor.simulator import SimulatedEvent, Simulator
+from streams.settings import SHIPPED_JOURNEY
 from tests.journey_truth import Truth
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOON_MS = int(datetime(2026, 3, 4, 10, 0, tzinfo=UTC).timestamp() * 1000)  # a Wednesday in Helsinki
 MINUTE_MS = 60_000
 

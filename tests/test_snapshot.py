@@ -1,13 +1,12 @@
 """A snapshot says what the windows hold: the weakest experience, and nothing of nothing."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monitor.event import Event
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.journeys_snapshot import PartitionLag
 from monitor.judging import Judge, counter_names
 from monitor.limits import State
@@ -15,8 +14,9 @@ from monitor.measures import Share
 from monitor.panes import Tally
 from monitor.snapshot import Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
 from monitor.windows import WINDOW_LABELS, StageWindows
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 CHECKOUT = CHAIR.stage("web_checkout")
 COMPLETED, SPEED = CHECKOUT.experiences
 NOW = 1_800_000_030_000

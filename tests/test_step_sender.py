@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.event import Event, Handoff, Promise
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.judging import Verdict
 from monitor.open_journey import JourneyRules
 from monitor.rules import JOURNEYS_LAG_S

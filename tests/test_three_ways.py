@@ -20,14 +20,14 @@ from monitor.backtest import Key, alerts_of, spans_of, worst
 from monitor.exposition import _journeys
 from monitor.grafana_alerts import rule_groups
 from monitor.history import StageHistory
-from monitor.journey import NONE, WHOLE, Journey, Stage
 from monitor.journey_counters import CRITICAL, counter_names
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.hours import expected, is_open
+from monitor.journey_file.model import NONE, WHOLE, Journey, Stage
 from monitor.journeys_snapshot import JourneysSnapshot
 from monitor.judging import bad_name, good_name, outcome_name, reason_name
 from monitor.panes import LONG, SHORT, PaneKey
 from monitor.prometheus_rules import rule_file
-from monitor.rhythm import expected, is_open
 from monitor.rules import SILENT_WINDOWS, judged, qualities
 from monitor.whole import BETWEEN, WholeName
 from monitor.windows import WINDOWS, StageWindows

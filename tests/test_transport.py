@@ -23,7 +23,7 @@ from faust.types import TP
 from mode import Service
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from streams import topics
 from streams.app import App
 from streams.embedded_transport import Transport as EmbeddedTransport

@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 
 from monitor.history import StageHistory
-from monitor.journey import WHOLE, Journey
 from monitor.journey_counters import JOURNEY_FAMILIES, counter_names
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import WHOLE, Journey
 from monitor.panes import SHORT
 from monitor.rules import judged, pages_for, qualities, severities, upstream
 from monitor.whole import BETWEEN, GOAL, Term, Watched, watched, whole

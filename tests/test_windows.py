@@ -1,19 +1,18 @@
 """A window is the sum of exactly the panes its definition names."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.event import AHEAD_MS
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.judging import counter_names
 from monitor.panes import LONG, SHORT, Counts, Grain, PaneKey
 from monitor.windows import WINDOW_LABELS, WINDOWS, Ring, StageWindows, Window
+from streams.settings import SHIPPED_JOURNEY
 
-CHAIR = parse((Path(__file__).parent.parent / "monitor/journey.yaml").read_text())
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
 T = 1_800_000_000_000
 DAY = 86_400_000
 NAMES = ("a", "b")

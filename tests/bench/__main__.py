@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from streams import topics
 from streams.command import ONE_BLAS_THREAD
 from streams.embedded import EmbeddedBroker

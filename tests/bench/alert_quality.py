@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from monitor import backtest_span
 from monitor.backtest import alerts_of, spans_of
 from monitor.history import StageHistory
-from monitor.journey import Journey, Stage
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.hours import expected
+from monitor.journey_file.model import Journey, Stage
 from monitor.limits import Limit
 from monitor.panes import SHORT
-from monitor.rhythm import expected
 from monitor.rules import Quality, Severity, qualities
 
 MINUTE, HOUR = 60_000 // SHORT.ms, 3_600_000 // SHORT.ms

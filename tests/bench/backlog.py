@@ -24,7 +24,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.event import MAX_BYTES
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 from tests.bench.load import STAGE, publish
 from tests.brokers import running

@@ -26,8 +26,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.event import Codec
-from monitor.journey import Journey
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.simulator import Simulator
 from streams import settings as settings_reader
 from streams import topics

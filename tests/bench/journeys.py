@@ -20,9 +20,9 @@ from typing import Any
 import uvloop
 
 from monitor.event import Codec, Event
-from monitor.journey import Journey
 from monitor.journey_counters import CounterTally
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.judging import Judge
 from monitor.open_journey import JourneyRules
 from monitor.publisher import Publisher

@@ -4,7 +4,7 @@ import itertools
 import time
 from datetime import UTC, datetime
 
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.publisher import Publisher
 from monitor.simulator import Simulator
 

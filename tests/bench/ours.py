@@ -7,7 +7,7 @@ import time
 
 import uvloop
 
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from streams import settings as settings_reader
 from streams.worker import Worker
 from tests.bench.load import STAGE

@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 from tests.pager import Rig, rig
 

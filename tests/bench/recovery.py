@@ -24,8 +24,8 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.event import Codec, Event, Refused
-from monitor.journey import Journey
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.judging import Judge
 from monitor.panes import LONG, SHORT, Tally
 from monitor.simulator import Simulator

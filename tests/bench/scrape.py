@@ -8,8 +8,8 @@ import time
 
 import uvloop
 
-from monitor.journey import Journey
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.judging import counter_names
 from monitor.panes import LONG, PaneKey
 from monitor.snapshot import Snapshot, stage_snapshot

@@ -15,7 +15,7 @@ from typing import Any
 import faust
 
 from monitor.event import Codec, Refused
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
 from monitor.judging import Judge
 from monitor.panes import Tally
 from streams.settings import read

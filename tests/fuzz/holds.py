@@ -7,14 +7,14 @@ event counts under names of the closed key space only, whatever was judged befor
 
 from dataclasses import astuple
 from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import monitor.event
 from monitor.event import Codec, Event, Reason, Refused, refuse_personal_data
-from monitor.journey import Journey, Stage
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey, Stage
 from monitor.judging import Judge, counter_names
+from streams.settings import SHIPPED_JOURNEY
 from tests.fuzz.record import read
 
 NOW_MS = 1_777_888_999_123
@@ -25,7 +25,7 @@ LONGEST_ERROR = 300
 PREFIX = b"\x00\x00\x00\x00\x07"
 
 JOURNEY = parse(
-    (Path(__file__).parents[2] / "monitor/journey.yaml").read_text()
+    SHIPPED_JOURNEY.read_text()
     # One stage whose experiences look at every field that the shipped ones leave out.
     + """
   repair:

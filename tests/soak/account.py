@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 from monitor.judging import counter_names
 from monitor.panes import LONG, Counts
 from streams.partition import PaneRecord, Partition

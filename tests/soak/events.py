@@ -14,8 +14,8 @@ import orjson
 import yaml
 
 from monitor.event import Codec, Refused
-from monitor.journey import Journey, Stage
-from monitor.journey_file import parse
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey, Stage
 from monitor.judging import Judge
 from monitor.panes import LONG, Counts, Tally
 from streams.settings import SHIPPED_JOURNEY

@@ -20,7 +20,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from monitor.journey import Stage
+from monitor.journey_file.model import Stage
 from monitor.panes import LONG
 from tests.soak.events import BASE, BLOCK_EVENTS, BLOCKS, Block, blocks, journey
 

@@ -2,7 +2,7 @@
 
 import re
 
-from monitor.journey import Journey
+from monitor.journey_file.model import Journey
 
 CHARACTER = r"""(?:[^\s"'`{}<>%]|%[0-9A-Fa-f]{2})"""
 """What stands for something else in YAML, a template or a page is left out, and a lone %, which Alertmanager
@@ -52,3 +52,9 @@ def webhook(journey: Journey, severity: str) -> str:
     match = ADDRESS.fullmatch(journey.links.webhook)
     before, query = (match["before"], match["query"]) if match else (journey.links.webhook, None)
     return f"{before.rstrip('/')}/{severity}{query or ''}"
+
+
+DATASOURCE_UID = "touchpoint-prometheus"
+
+
+DATASOURCE = {"type": "prometheus", "uid": DATASOURCE_UID}

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import get_args
 from zoneinfo import ZoneInfo, available_timezones
 
-from monitor.journey import (
+from monitor.journey_file.grammar_journeys import read_journeys
+from monitor.journey_file.model import (
     ALL,
     CHANGES_TOPIC,
     FINDINGS_TOPIC,
@@ -23,10 +24,11 @@ from monitor.journey import (
     Links,
     Stage,
 )
-from monitor.journeys_file import read_journeys
-from monitor.yaml_reader import UNIT_MS, At, read
-from monitor.yaml_reader import JourneyFileError as JourneyFileError  # readers of a journey file catch it
-from monitor.yaml_reader import nearest as nearest  # and name what they do not know in the same words
+from monitor.journey_file.nodes import UNIT_MS, At, read
+from monitor.journey_file.nodes import (
+    JourneyFileError as JourneyFileError,  # readers of a journey file catch it
+)
+from monitor.journey_file.nodes import nearest as nearest  # and name what they do not know in the same words
 
 TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 """Kafka allows 249 characters; the changelog topic derived from it adds to them."""

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from decimal import Decimal
 
-from monitor.journey import FOLLOW_UP, OTHER, Edge, FollowUp, Journeys, Match, PromiseKind, Stage
-from monitor.yaml_reader import UNIT_MS, At
+from monitor.journey_file.model import FOLLOW_UP, OTHER, Edge, FollowUp, Journeys, Match, PromiseKind, Stage
+from monitor.journey_file.nodes import UNIT_MS, At
 
 MATCH_FIELDS = ("stage", "outcome", "channel", "touchpoint", "partner", "reason", "initiator")
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from monitor.journey import Hours, Journey, Stage
+from monitor.journey_file.model import Hours, Journey, Stage
 
 HOUR_MS = 3_600_000
 QUARTER_MS = HOUR_MS // 4

@@ -12,8 +12,8 @@ from decimal import Decimal
 
 import yaml
 
-from monitor.journey import ALL, NONE, OTHER
-from monitor.links import is_address
+from monitor.journey_file.links import is_address
+from monitor.journey_file.model import ALL, NONE, OTHER
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names become label values, topic names and Grafana uids (at most 40 characters)."""

@@ -1,0 +1,1 @@
+"""The journey file: YAML in, an immutable model out, every error at once."""
