@@ -32,10 +32,10 @@ from streams.journey_partition import JourneyPartition
 from streams.partition import PaneRecord
 from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.topics import JOURNEYS, changelog_topic
-from tests.brokers import Node, TansuNode, running
-from tests.journey_truth import Truth
-from tests.polling import until
-from tests.programs import WorkerProcess
+from tests.kit.brokers import Node, TansuNode, running
+from tests.kit.journey_truth import Truth
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess
 
 DAY_MS = 86_400_000
 MONTH_DAYS = 30

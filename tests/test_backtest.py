@@ -27,8 +27,8 @@ from monitor.rules import HOLD_S, qualities
 from monitor.rules import judged as stages_judged
 from monitor.windows import WINDOWS
 from streams.cli_backtest import ALERTS_SHOWN
-from tests import history as real
-from tests.programs import touchpoint, touchpoint_reading
+from tests.kit import history as real
+from tests.kit.programs import touchpoint, touchpoint_reading
 
 JOURNEY_TEXT = """
 version: 1

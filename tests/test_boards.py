@@ -25,10 +25,10 @@ from monitor.measures import wilson_lower
 from monitor.promql import recordings
 from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, SEVERITY
+from tests.kit.programs import ROOT
 
 Json = dict[str, Any]
 
-ROOT = Path(__file__).parent.parent
 SHIPPED = parse((ROOT / "monitor/journey.yaml").read_text())
 
 LONG = "a" * 40

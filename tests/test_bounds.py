@@ -24,9 +24,9 @@ from streams.partition import PaneRecord, Partition
 from streams.settings import SHIPPED_JOURNEY
 from streams.stage_processor import FAILURES_KEPT, StageProcessor
 from streams.topics import MAX_RECORD_BYTES
-from tests.brokers import Node, TansuNode, running
-from tests.polling import until
-from tests.programs import WorkerProcess, counted, touchpoint
+from tests.kit.brokers import Node, TansuNode, running
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess, counted, touchpoint
 from tests.test_worker import Record, checkout, read_topic, send
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())

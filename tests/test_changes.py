@@ -19,9 +19,9 @@ from streams import topics
 from streams.changes import ChangesReader, publish, record
 from streams.clock import now_ms
 from streams.settings import SHIPPED_JOURNEY, Settings
-from tests.brokers import Node, TansuNode, running
-from tests.polling import until
-from tests.programs import WorkerProcess, touchpoint
+from tests.kit.brokers import Node, TansuNode, running
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess, touchpoint
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 TOPIC = "touchpoint.changes.v1"

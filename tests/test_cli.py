@@ -9,8 +9,8 @@ import pytest
 
 from streams.embedded import EmbeddedBroker
 from streams.settings import SHIPPED_JOURNEY
-from tests.polling import until
-from tests.programs import WorkerProcess, counted, touchpoint, touchpoint_reading
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess, counted, touchpoint, touchpoint_reading
 
 SHIPPED = SHIPPED_JOURNEY
 

@@ -14,8 +14,8 @@ from monitor.limits import State
 from streams.demo import compressed
 from streams.settings import SHIPPED_JOURNEY
 from streams.terminal import STYLES
-from tests.polling import until
-from tests.programs import TOUCHPOINT, WorkerProcess, environment
+from tests.kit.polling import until
+from tests.kit.programs import TOUCHPOINT, WorkerProcess, environment
 
 FOLDED = """
 version: 1

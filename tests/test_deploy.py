@@ -12,8 +12,8 @@ import yaml
 from monitor.rendered import rendered
 from streams.command import read_journey
 from streams.settings import SHIPPED_JOURNEY
+from tests.kit.programs import ROOT
 
-ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 COMPOSE = DEPLOY / "compose.yaml"
 BIN = Path(sys.executable).parent

@@ -8,10 +8,10 @@ import pytest
 
 from monitor.finding import encode, finding
 from monitor.journey_file.model import FINDINGS_TOPIC
-from tests.brokers import TansuNode, running
-from tests.pager import Pager
-from tests.polling import until
-from tests.programs import touchpoint
+from tests.kit.brokers import TansuNode, running
+from tests.kit.pager import Pager
+from tests.kit.polling import until
+from tests.kit.programs import touchpoint
 from tests.test_worker import read_topic
 
 FIRING: dict[str, Any] = {

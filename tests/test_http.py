@@ -28,9 +28,10 @@ from monitor.windows import StageWindows
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
 from streams.settings import SHIPPED_JOURNEY
 from streams.stage_processor import Failure
+from tests.kit.programs import ROOT
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
-FILES = Path(__file__).parent.parent / "streams/page"
+FILES = ROOT / "streams/page"
 NOW = 1_800_000_030_000
 FAILED = Event(
     id="e1", time=datetime(2026, 7, 1, 12, 30, 0, 250_000, tzinfo=UTC), stage="web_checkout",

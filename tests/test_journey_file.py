@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from monitor.journey_file.grammar import CONDITION_FIELDS, JourneyFileError, nearest, parse, zone
 from monitor.journey_file.model import Journey
 from streams.settings import SHIPPED_JOURNEY
+from tests.kit.programs import ROOT
 
 SHIPPED = SHIPPED_JOURNEY.read_text()
-GOLDEN = sorted((Path(__file__).parent / "golden/journey").glob("*.yaml"))
+GOLDEN = sorted((ROOT / "tests/golden/journey").glob("*.yaml"))
 
 SMALLEST = """\
 version: 1
@@ -119,7 +120,7 @@ def test_bad_files_show_every_error_at_once(file: Path) -> None:
 
 def test_golden_files_come_in_pairs() -> None:
     """No expectation stands without its input, and there are inputs at all."""
-    texts = {file.stem for file in (Path(__file__).parent / "golden/journey").glob("*.txt")}
+    texts = {file.stem for file in (ROOT / "tests/golden/journey").glob("*.txt")}
     assert texts == {file.stem for file in GOLDEN}
     assert len(GOLDEN) > 20
 

@@ -35,9 +35,9 @@ from streams.journey_lookup import (
 )
 from streams.security import CertificateError, http_ssl
 from streams.settings import Settings, SettingsError, read
-from tests.brokers import TansuNode, running
-from tests.polling import until
-from tests.programs import WorkerProcess, touchpoint
+from tests.kit.brokers import TansuNode, running
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess, touchpoint
 from tests.test_security import Certificates, snapshot
 
 TOKEN = "t0ken-t0ken-t0ken"  # noqa: S105 - of nothing

@@ -20,7 +20,7 @@ from monitor.steps import GRACE_MS, Step, Steps, decode, encode, step_of
 from streams.journey_partition import JourneyPartition
 from streams.partition import PaneRecord
 from streams.settings import SHIPPED_JOURNEY
-from tests.journey_truth import Truth
+from tests.kit.journey_truth import Truth
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 RULES = JourneyRules(CHAIR)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from deploy.kafka.kafka import KafkaNode
-from tests.brokers import Node, TansuNode, running
 from tests.journey_month import run
+from tests.kit.brokers import Node, TansuNode, running
 
 BROKERS = [
     pytest.param("embedded"),

@@ -20,7 +20,7 @@ from monitor.simulator import SimulatedEvent, Simulator
 from monitor.steps import Step, step_of
 from monitor.whole import whole
 from streams.settings import SHIPPED_JOURNEY
-from tests.journey_truth import Truth
+from tests.kit.journey_truth import Truth
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 START = 1_700_000_000_000 // SHORT.ms * SHORT.ms

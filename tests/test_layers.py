@@ -5,12 +5,12 @@ Walks the syntax tree instead of importing, so that code which never runs in a t
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.kit.programs import ROOT
+
 FILES = sorted(
     file.relative_to(ROOT).as_posix()
     for layer in ("monitor", "streams")

@@ -16,9 +16,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from deploy.kafka.kafka import KafkaNode
 from streams.letters import CHUNK, Letter, Sent
 from streams.terminal import printable
-from tests.brokers import Node, TansuNode, running
-from tests.polling import until
-from tests.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint
+from tests.kit.brokers import Node, TansuNode, running
+from tests.kit.polling import until
+from tests.kit.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint
 from tests.test_worker import Record, checkout, send
 
 TOPIC = "touchpoint.web-checkout.v1"

@@ -13,7 +13,7 @@ from monitor.journey_file.links import webhook
 from monitor.journey_file.model import Journey
 from monitor.rendered import as_yaml
 from streams.settings import SHIPPED_JOURNEY
-from tests.programs import touchpoint
+from tests.kit.programs import touchpoint
 
 TEXT = SHIPPED_JOURNEY.read_text()
 JOURNEY = parse(TEXT)

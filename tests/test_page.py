@@ -17,9 +17,10 @@ from aiohttp import web
 from monitor.limits import State
 from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import SEVERITY
-from tests import chromium
+from tests.kit import chromium
+from tests.kit.programs import ROOT
 
-PAGE = Path(__file__).parent.parent / "streams" / "page"
+PAGE = ROOT / "streams/page"
 FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
 CSP = "default-src 'self'"
 DEGRADED_RGB = (0xD5, 0x5E, 0x00)

@@ -10,7 +10,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +22,11 @@ from monitor.journey_file.grammar import parse
 from monitor.promql import ANY
 from streams.pages import Pages, said
 from streams.settings import SHIPPED_JOURNEY
-from tests.pager import Pager, Rig, rig
-from tests.polling import until
+from tests.kit.pager import Pager, Rig, rig
+from tests.kit.polling import until
+from tests.kit.programs import ROOT
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
-ROOT = Path(__file__).parent.parent
 
 
 ALERT: dict[str, Any] = {

@@ -16,7 +16,7 @@ from monitor.promql import number
 from monitor.rules import HOLD_S, JOURNEYS_LAG_S
 from monitor.windows import WINDOW_LABELS
 from streams.settings import SHIPPED_JOURNEY
-from tests.promtool import Series, Verdict, firing, told_by
+from tests.kit.promtool import Series, Verdict, firing, told_by
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 STEPS = 40
@@ -443,7 +443,7 @@ def test_whole_journeys(tmp_path: Path, counted: Counted, bad: Bad, expected: se
 @pytest.mark.full
 def test_whole_journeys_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each goes on while its limit is crossed and is held: a page for five minutes, a ticket for an hour."""
-    monkeypatch.setattr("tests.promtool.STEP_S", 60)
+    monkeypatch.setattr("tests.kit.promtool.STEP_S", 60)
     tickets = {UNKEPT_TICKET, LOST_TICKET, STRAYED_TICKET, MISUNDERSTOOD_TICKET}
     world = count(World(steps=80), {**UNKEPT, **NOT_HANDED, **STRAYED, **MISUNDERSTOOD}, range(2, 6))
     found = firing(tmp_path, JOURNEY, world, [60, 120, 300, 300 + HOLD_S["ticket"] - 59, 300 + 3600])

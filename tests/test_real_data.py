@@ -25,9 +25,9 @@ from monitor.panes import LONG, Counts, merge_into
 from monitor.steps import step_of
 from streams.embedded import EmbeddedBroker
 from streams.partition import PaneRecord, Partition
-from tests import history
-from tests.polling import until
-from tests.programs import WorkerProcess, counted, touchpoint
+from tests.kit import history
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess, counted, touchpoint
 
 pytestmark = pytest.mark.full
 

@@ -18,7 +18,7 @@ from monitor.schemas import asyncapi, change_schema, event_schema, topic_list
 from monitor.simulator import Simulator
 from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.topics import Topic, own_topics, read_topics
-from tests.programs import touchpoint
+from tests.kit.programs import touchpoint
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 

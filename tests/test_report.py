@@ -32,9 +32,9 @@ from monitor.report_words import document
 from monitor.whole import watched
 from streams.cli_report import report
 from streams.settings import SHIPPED_JOURNEY
-from tests import chromium
-from tests.polling import until
-from tests.programs import touchpoint
+from tests.kit import chromium
+from tests.kit.polling import until
+from tests.kit.programs import touchpoint
 
 SHIPPED = SHIPPED_JOURNEY
 JOURNEY = parse(SHIPPED.read_text())

@@ -28,9 +28,9 @@ from streams import security
 from streams.http import HEADERS, PAGE, HttpServer
 from streams.security import CertificateError, Guard, exposure, http_ssl, kafka_options, kafka_refusal
 from streams.settings import SHIPPED_JOURNEY, Secret, Settings, SettingsError, read
-from tests.brokers import running
-from tests.polling import until
-from tests.programs import WorkerProcess, counted, touchpoint, touchpoint_reading
+from tests.kit.brokers import running
+from tests.kit.polling import until
+from tests.kit.programs import ROOT, WorkerProcess, counted, touchpoint, touchpoint_reading
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 PASSWORD = "s3cret-pass-wörd"  # noqa: S105 - of nothing
@@ -371,7 +371,7 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
     assert not Guard(BOTH).allows(f"Bearer {TOKEN}")  # the comparison alone decides
     assert not Guard(BOTH).allows(basic(USER, PASSWORD))
     assert compared == [(TOKEN.encode(),) * 2, (f"{USER}:{PASSWORD}".encode(),) * 2]
-    for file in (Path(__file__).parent.parent / "streams").glob("*.py"):
+    for file in (ROOT / "streams").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Compare):
                 assert "reveal" not in ast.dump(node), f"{file}:{node.lineno}"

@@ -19,7 +19,7 @@ from monitor.journey_file.grammar import BOOLEAN_FIELDS, CONDITION_FIELDS, NUMBE
 from monitor.journey_file.model import OUTCOMES, Condition, Experience, Journey
 from monitor.simulator import SimulatedEvent, Simulator
 from streams.settings import SHIPPED_JOURNEY
-from tests.journey_truth import Truth
+from tests.kit.journey_truth import Truth
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOON_MS = int(datetime(2026, 3, 4, 10, 0, tzinfo=UTC).timestamp() * 1000)  # a Wednesday in Helsinki

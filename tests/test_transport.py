@@ -32,7 +32,7 @@ from streams.settings import Settings
 from streams.tables import ChangelogQueue
 from streams.transport import IDLE_S, ConsumerThread, Transport
 from streams.worker import Worker
-from tests.brokers import Node, TansuNode, running
+from tests.kit.brokers import Node, TansuNode, running
 
 JOURNEY = parse(
     "version: 1\njourney: x\nsegments: []\n"

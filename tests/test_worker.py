@@ -15,9 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from deploy.kafka.kafka import KafkaNode
 from streams.settings import SHIPPED_JOURNEY
-from tests.brokers import Node, TansuNode, running
-from tests.polling import until
-from tests.programs import Samples, WorkerProcess, counted, touchpoint
+from tests.kit.brokers import Node, TansuNode, running
+from tests.kit.polling import until
+from tests.kit.programs import Samples, WorkerProcess, counted, touchpoint
 
 TOPIC = "touchpoint.web-checkout.v1"
 CHANGELOG = "touchpoint-monitor-web_checkout-changelog"

@@ -18,7 +18,7 @@ from streams.command import ONE_BLAS_THREAD
 from streams.embedded import EmbeddedBroker
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.bench.load import STAGE, publish
-from tests.programs import environment
+from tests.kit.programs import environment
 
 PARTITIONS = 12
 

@@ -27,9 +27,9 @@ from monitor.event import MAX_BYTES
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 from tests.bench.load import STAGE, publish
-from tests.brokers import running
-from tests.polling import until
-from tests.programs import WorkerProcess, touchpoint
+from tests.kit.brokers import running
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess, touchpoint
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 GOOD_TOPIC = JOURNEY.stage(STAGE).topic

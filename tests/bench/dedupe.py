@@ -39,8 +39,8 @@ from streams.stage_processor import StageProcessor
 from streams.worker import Worker, rest_collector
 from tests.bench.load import STAGE, publish
 from tests.bench.report import peak_mb, tell
-from tests.brokers import running
-from tests.programs import environment
+from tests.kit.brokers import running
+from tests.kit.programs import environment
 
 PER_S = 10_000
 DEDUPE_S = 600

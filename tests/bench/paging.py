@@ -9,7 +9,7 @@ from pathlib import Path
 
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
-from tests.pager import Rig, rig
+from tests.kit.pager import Rig, rig
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 

@@ -37,8 +37,8 @@ from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.worker import Worker
 from tests.bench.load import STAGE
 from tests.bench.report import tell
-from tests.brokers import running
-from tests.programs import environment
+from tests.kit.brokers import running
+from tests.kit.programs import environment
 
 RECORDS = 200_000
 

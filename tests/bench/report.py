@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.command import ONE_BLAS_THREAD
-from tests.programs import environment
+from tests.kit.programs import environment
 
 
 def peak_mb() -> float:

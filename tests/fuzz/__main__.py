@@ -16,8 +16,9 @@ from typing import Any
 from monitor.event import Event
 from tests.fuzz.holds import holds, readers
 from tests.fuzz.record import seeds
+from tests.kit.programs import ROOT
 
-CACHE = Path(__file__).parents[2] / ".cache/fuzz"
+CACHE = ROOT / ".cache/fuzz"
 
 COVERED = re.compile(r"\bcov: ([0-9]+)")
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from deploy.kafka.kafka import KafkaNode
-from tests.brokers import Node, TansuNode, running
+from tests.kit.brokers import Node, TansuNode, running
 
 EXTERNAL = os.environ.get("TOUCHPOINT_TEST_KAFKA")
 OWN = ["embedded", pytest.param("apache", marks=pytest.mark.full)]

@@ -12,8 +12,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced, TopicAlreadyExistsError, UnknownError
 
 from streams.embedded import CLUSTER_ID
-from tests.brokers import Node
 from tests.kafka.conftest import Broker
+from tests.kit.brokers import Node
 
 DEADLINE_SECONDS = 30
 """For one thing to come true; the slowest is a take-over on the embedded broker, about 3 s."""

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.kafka.kafka import KafkaNode
-from tests.brokers import Node, TansuNode, running
-from tests.polling import until
-from tests.programs import touchpoint
+from tests.kit.brokers import Node, TansuNode, running
+from tests.kit.polling import until
+from tests.kit.programs import touchpoint
 from tests.soak import account, events
 from tests.soak.faults import (
     BROKER_KILL,

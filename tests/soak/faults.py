@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from streams.topics import changelog_topic
-from tests.brokers import Node
-from tests.polling import until
+from tests.kit.brokers import Node
+from tests.kit.polling import until
 from tests.soak import account, events, kafka_configs, machine
 from tests.soak.fleet import Fleet, InexactError, LoadProcess, Offsets, Say, SoakError, WorkerInstance
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from tests.polling import until
-from tests.programs import TOUCHPOINT, Samples, environment
+from tests.kit.polling import until
+from tests.kit.programs import ROOT, TOUCHPOINT, Samples, environment
 
 STOP_S = 60
 """A graceful stop may take 20 s (`streams.worker.STOP_S`); more is a hang."""
@@ -213,7 +213,7 @@ class LoadProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=out,
-                cwd=Path(__file__).parents[2],
+                cwd=ROOT,
                 text=True,
             )
 

@@ -5,10 +5,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from tests.kit.programs import ROOT
 from tests.soak.account import Verdict, compare
 
 
@@ -19,7 +19,7 @@ def soak(broker: str, events_per_s: int, seed: int) -> None:
             *(sys.executable, "-m", "tests.soak", "--once"),
             *("--broker", broker, "--events-per-s", str(events_per_s), "--seed", str(seed)),
         ],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -37,7 +37,7 @@ def test_an_interrupted_soak_says_so() -> None:
     command = [sys.executable, "-m", "tests.soak", "--broker", "embedded", "--events-per-s", "500"]
     with subprocess.Popen(
         command,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -19,9 +19,9 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.alerting import Alerting
 from monitor.journey_file.model import Journey
-from tests.brokers import TansuNode, running
-from tests.polling import until
-from tests.programs import TOUCHPOINT, WorkerProcess, environment
+from tests.kit.brokers import TansuNode, running
+from tests.kit.polling import until
+from tests.kit.programs import TOUCHPOINT, WorkerProcess, environment
 
 PER_S = 20
 """Events a second and stage: 30 within any 20 s."""

@@ -15,7 +15,10 @@ from typing import Any, Self
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.polling import until
+from tests.kit.polling import until
+
+ROOT = Path(__file__).parents[2]
+"""The repository."""
 
 TOUCHPOINT = str(Path(sys.executable).parent / "touchpoint")
 

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-DATA = Path(os.environ.get("TOUCHPOINT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+from tests.kit.programs import ROOT
+
+DATA = Path(os.environ.get("TOUCHPOINT_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 CALLS = DATA / "bank-calls-1999-01.tsv.gz"
 ORDERS = DATA / "olist-orders.csv.gz"

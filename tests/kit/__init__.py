@@ -1,0 +1,1 @@
+"""What tests share: brokers, browser, promtool, whole programs, an independent truth of journeys."""
