@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from monitor import metrics
 from monitor.alert import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
+from monitor.counting import metrics
 from monitor.journey_file import links
 from monitor.journey_file.model import WHOLE, Experience, Journey, Journeys, Stage
 from monitor.promql import UNJUDGED, Values, held, number, select

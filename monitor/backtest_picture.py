@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from monitor.backtest import Backtest, Fired
+from monitor.counting.panes import SHORT
 from monitor.history import StageHistory
 from monitor.journey_file.model import Experience, Journey, Stage
-from monitor.panes import SHORT
 from monitor.rules import judged
 
 WIDTH, LEFT, RIGHT, TOP = 1200, 70, 20, 96

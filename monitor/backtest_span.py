@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor import critical
+from monitor.counting.measures import Share
+from monitor.counting.panes import SHORT
+from monitor.counting.windows import WINDOWS
 from monitor.history import StageHistory
 from monitor.journey_file.hours import MINUTE_MS, expected, is_open
 from monitor.journey_file.model import ALL, WHOLE, Journey, Stage
 from monitor.limits import Limit
-from monitor.measures import Share
-from monitor.panes import SHORT
 from monitor.rules import (
     EXPLAINS_S,
     HOLD_S,
@@ -25,7 +26,6 @@ from monitor.rules import (
     severities,
 )
 from monitor.whole import GOAL
-from monitor.windows import WINDOWS
 
 HOLD: dict[Severity, int] = {severity: seconds * 1000 // SHORT.ms + 1 for severity, seconds in HOLD_S.items()}
 """Slices, the present one among them, in which a reason keeps an alert going."""

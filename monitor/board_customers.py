@@ -5,9 +5,9 @@ Journeys are counted when they are over, so most of it looks back a day; what is
 
 from collections.abc import Iterator
 
-from monitor import metrics
 from monitor.board_parts import segment_titles, stage_titles, to_stage
 from monitor.closing import ASTRAY_MOVES
+from monitor.counting import metrics
 from monitor.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.journey_counters import promise_partners
 from monitor.journey_file.model import Journey

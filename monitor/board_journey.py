@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from monitor import metrics
 from monitor.board_parts import (
     ATTAINMENT_MEANS,
     LABELS,
@@ -22,6 +21,7 @@ from monitor.board_parts import (
     trusted,
     weakest,
 )
+from monitor.counting import metrics
 from monitor.journey_file.model import ALL, OTHER, Journey
 from monitor.limits import FAST_POINTS
 from monitor.panels import (

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from monitor import metrics
 from monitor.alerts import CAUSES, LETTERS_SHARE, READ
 from monitor.board_parts import alerts_table, blind, stage_titles, trusted
-from monitor.event import Reason
+from monitor.counting import metrics
+from monitor.counting.event import Reason
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from monitor.open_journey import MAX_STEPS
 from monitor.panels import (

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from monitor import metrics
 from monitor.alerts import CAUSES
+from monitor.counting import metrics
+from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
+from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, OTHER, Journey
 from monitor.limits import BELOW_MIN_N, MIN_N, State, fast_limits
-from monitor.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.panels import (
     ATTAINMENT,
     BLUE,
@@ -33,7 +34,6 @@ from monitor.panels import (
 )
 from monitor.promql import select
 from monitor.snapshot import MIN_SEGMENT_EVENTS, SEVERITY
-from monitor.windows import WINDOW_LABELS
 
 CHOSEN = "$stage"
 """The stage chosen on its board."""

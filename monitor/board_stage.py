@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from monitor import metrics
 from monitor.board_parts import (
     ATTAINMENT_MEANS,
     CHOSEN,
@@ -15,9 +14,10 @@ from monitor.board_parts import (
     state_and_weakest,
     windows_table,
 )
+from monitor.counting import metrics
+from monitor.counting.judging import reason_labels
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
-from monitor.judging import reason_labels
 from monitor.panels import (
     ATTAINMENT,
     DASHED,

@@ -7,10 +7,9 @@ much of their time tools take, and how often they meet more than they were promi
 from collections.abc import Iterator
 from typing import Any
 
-from monitor import metrics
 from monitor.board_parts import LABELS, cells, segment_titles, windows_table
-from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
-from monitor.judging import (
+from monitor.counting import metrics
+from monitor.counting.judging import (
     ANSWER_CLASSES,
     ASKED,
     BY_CHANNEL,
@@ -19,7 +18,8 @@ from monitor.judging import (
     counts_answers,
     spread_cells,
 )
-from monitor.measures import Z
+from monitor.counting.measures import Z
+from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
 from monitor.panels import (
     BLUE,
     COLORED,

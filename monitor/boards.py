@@ -6,8 +6,9 @@ of its own, in PromQL on the recorded series of `promql`; how Grafana draws them
 
 from collections.abc import Iterator
 
-from monitor import board_customers, board_journey, board_monitor, board_stage, board_voice, metrics
+from monitor import board_customers, board_journey, board_monitor, board_stage, board_voice
 from monitor.board_parts import CHOSEN
+from monitor.counting import metrics
 from monitor.journey_file.links import (
     CUSTOMERS_BOARD,
     DATASOURCE,

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta, Struct
 
-from monitor.event import AHEAD_MS, Id, Time, epoch_ms
+from monitor.counting.event import AHEAD_MS, Id, Time, epoch_ms
 from monitor.journey_file.model import ALL, Journey
 
 KEPT_MS = 7 * 86_400_000

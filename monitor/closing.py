@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from itertools import pairwise
 
+from monitor.counting.judging import is_unhappy
 from monitor.journey_counters import SCORES, channel_labels, label, lived_stages, name
 from monitor.journey_file.model import Journey, Match
-from monitor.judging import is_unhappy
 from monitor.steps import Step
 
 REPEAT_MS = 7 * 86_400_000

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from monitor.counting.judging import ASKED, FOLLOWED_UP
 from monitor.faults import Effect
 from monitor.journey_file.grammar import BOOLEAN_FIELDS, NUMBER_FIELDS
 from monitor.journey_file.model import Condition, Journey, Stage
-from monitor.judging import ASKED, FOLLOWED_UP
 
 SECONDS_FIELDS = tuple(name for name in NUMBER_FIELDS if name != "score.value")
 MAX_SECONDS = 1e9

@@ -15,13 +15,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from monitor import metrics
-from monitor.event import Reason
-from monitor.journey_counters import JOURNEY_FAMILIES
-from monitor.journey_file.hours import expected, is_open
-from monitor.journey_file.model import ALL, Journey, Stage
-from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
-from monitor.judging import (
+from monitor.counting import metrics
+from monitor.counting.event import Reason
+from monitor.counting.judging import (
     BUCKETS,
     answer_cells,
     answer_name,
@@ -35,10 +31,14 @@ from monitor.judging import (
     spread_cells,
     spread_good_name,
 )
-from monitor.metrics import Metric
+from monitor.counting.metrics import Metric
+from monitor.counting.windows import WINDOW_LABELS, WINDOWS
+from monitor.journey_counters import JOURNEY_FAMILIES
+from monitor.journey_file.hours import expected, is_open
+from monitor.journey_file.model import ALL, Journey, Stage
+from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
 from monitor.rules import SILENT_WINDOWS
 from monitor.snapshot import MIN_GROUP, Snapshot, StageSnapshot, tells_on_staff
-from monitor.windows import WINDOW_LABELS, WINDOWS
 
 
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:

@@ -11,13 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.counting.event import Codec, Reason, Refused
+from monitor.counting.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
+from monitor.counting.panes import SHORT
 from monitor.errors import UserError
-from monitor.event import Codec, Reason, Refused
 from monitor.journey_counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
 from monitor.journey_file.model import WHOLE, Journey, Stage
 from monitor.journeys_history import JourneysHistory
-from monitor.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
-from monitor.panes import SHORT
 from monitor.rules import judged
 from monitor.steps import step_of
 from monitor.whole import BETWEEN, watched

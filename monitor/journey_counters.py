@@ -18,9 +18,9 @@ gap/<stage>/<cell>                       the same by what the process said of it
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 
-from monitor import metrics
+from monitor.counting import metrics
+from monitor.counting.panes import LONG, SHORT, Counts, PaneKey
 from monitor.journey_file.model import NONE, OTHER, Edge, Journey, Stage
-from monitor.panes import LONG, SHORT, Counts, PaneKey
 
 RESULTS = ("met", "missed", "visit")
 SCORES = ("0", "0.25", "0.5", "0.75", "0.99", "1")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from monitor.measures import Share, Z, headline_window, wilson_lower
+from monitor.counting.measures import Share, Z, headline_window, wilson_lower
 
 MIN_N = 30
 """With fewer events even all of them bad may be chance or a handful of customers."""

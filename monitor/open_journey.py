@@ -13,7 +13,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from monitor.closing import closing_counters, is_unhappy_answer, matches, result_of
-from monitor.event import epoch_ms
+from monitor.counting.event import epoch_ms
 from monitor.journey_counters import label, name
 from monitor.journey_file.model import FOLLOW_UP, NONE, OTHER, Edge, Journey
 from monitor.steps import Step

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from monitor import critical, metrics
+from monitor import critical
+from monitor.counting import metrics
+from monitor.counting.measures import Z
+from monitor.counting.windows import WINDOWS
 from monitor.journey_counters import CRITICAL
 from monitor.journey_file.model import ALL, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.limits import FAST_Z, PAGE_WINDOWS, Limit
-from monitor.measures import Z
 from monitor.rules import (
     EXPLAINS_S,
     HOLD_S,
@@ -33,7 +35,6 @@ from monitor.rules import (
     upstream,
 )
 from monitor.whole import BETWEEN, GOAL, Term, watched
-from monitor.windows import WINDOWS
 
 JOB = "touchpoint"
 """The scrape job of the workers."""

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from monitor.figures import aimed, percent
+from monitor.counting.figures import aimed, percent
+from monitor.counting.measures import Share
 from monitor.journey_file.model import Journey
-from monitor.measures import Share
 from monitor.report_digest import Judged, is_met, is_surely_missed
 from monitor.report_document import Mood
 from monitor.rules import judged

@@ -11,10 +11,10 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from monitor import metrics
 from monitor.board_parts import ALERTS
-from monitor.measures import Share
-from monitor.metrics import Metric
+from monitor.counting import metrics
+from monitor.counting.measures import Share
+from monitor.counting.metrics import Metric
 from monitor.promql import select
 from monitor.report_digest import Period
 

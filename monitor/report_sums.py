@@ -6,10 +6,10 @@ those of `measures` and `critical`.
 
 from collections.abc import Iterator
 
-from monitor import metrics
+from monitor.counting import metrics
+from monitor.counting.judging import ANSWER_CLASSES, BY_CHANNEL, BY_LOCATION, counts_answers
+from monitor.counting.measures import Share, nps, wilson_lower
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
-from monitor.judging import ANSWER_CLASSES, BY_CHANNEL, BY_LOCATION, counts_answers
-from monitor.measures import Share, nps, wilson_lower
 from monitor.report_digest import (
     BY_SEGMENT,
     Answered,

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator
 
 from monitor.board_voice import KINDS
-from monitor.figures import aimed, counted, percent
-from monitor.measures import Share
+from monitor.counting.figures import aimed, counted, percent
+from monitor.counting.measures import Share
 from monitor.report_digest import Answered, Digest, is_met, weakest_of
 from monitor.report_document import UNKNOWN, Document, Item, Section
 from monitor.report_phrases import local, mood, title, verdict

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from monitor.backtest_picture import FLOORS, LEAST_N
-from monitor.figures import percent
+from monitor.counting.figures import percent
 from monitor.journey_file.model import Journey
 from monitor.report_digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
 from monitor.report_document import Bar, Item, Picture

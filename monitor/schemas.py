@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from monitor import change, finding
-from monitor.event import Event
+from monitor.counting.event import Event
 from monitor.journey_file.model import STEPS_TOPIC, Journey, Stage
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from monitor.counting.judging import ASKED, FOLLOWED_UP, is_unhappy
 from monitor.encounter import ANSWERED, Shape, pick, time_text
 from monitor.faults import (
     BAD_EVENTS,
@@ -31,7 +32,6 @@ from monitor.faults import (
 )
 from monitor.journey_file.grammar import zone
 from monitor.journey_file.model import Journey, Stage
-from monitor.judging import ASKED, FOLLOWED_UP, is_unhappy
 
 HOUR_MS = 3_600_000
 END_MS = 10 * 365 * 24 * HOUR_MS

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from monitor.change import Change
+from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
+from monitor.counting.measures import Share, headline_window
+from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Numbers, StageWindows
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
-from monitor.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.limits import State, state
-from monitor.measures import Share, headline_window
 from monitor.rules import SILENT_EXPECTED, SILENT_WINDOWS
-from monitor.windows import WINDOW_LABELS, WINDOWS, Numbers, StageWindows
 
 MIN_SEGMENT_EVENTS = 10
 """Below this a segment is not called the worst served; three failures of four say little."""

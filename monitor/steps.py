@@ -8,8 +8,8 @@ them goes a *mark*: no event of that source partition from before it is still to
 import msgspec
 from msgspec import Struct, structs
 
-from monitor.event import Event, Handoff, Promise, Score
-from monitor.judging import Verdict
+from monitor.counting.event import Event, Handoff, Promise, Score
+from monitor.counting.judging import Verdict
 
 MAX_WORD = 100
 """Characters of a name that a step keeps. Names of a journey file have 40 at most, so a longer one is none of

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
-from monitor import metrics
+from monitor.counting import metrics
+from monitor.counting.metrics import Metric
 from monitor.journey_counters import (
     GAP,
     channel_moves,
@@ -27,7 +28,6 @@ from monitor.journey_file.model import (
     PromiseKind,
     Stage,
 )
-from monitor.metrics import Metric
 
 WholeName = Literal[
     "JourneyDegraded", "PromisesOverdue", "HandoversLost", "CustomersLost", "UnderstandingGap"

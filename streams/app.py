@@ -12,7 +12,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from monitor.event import AHEAD_MS, Codec
+from monitor.counting.event import AHEAD_MS, Codec
 from monitor.journey_file.model import Journey, Stage
 from monitor.journeys_snapshot import PartitionLag
 from streams.clock import SteadyClock

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from monitor.counting.figures import counted
 from monitor.errors import UserError
 from monitor.faults import FAULTS, Fault, parse_fault
-from monitor.figures import counted
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
 from streams.cli_backtest import backtest

@@ -13,15 +13,15 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from monitor.counting.figures import counted
 from monitor.errors import UserError
-from monitor.figures import counted
 from monitor.journey_file.model import Journey
 from streams.command import failed, read_journey, read_settings
 from streams.terminal import Row, progress, say, show_table
 
 if TYPE_CHECKING:
     from monitor.backtest import Backtest, Fired
-    from monitor.event import Refused
+    from monitor.counting.event import Refused
     from monitor.history import History
 
 GZIP_MAGIC = b"\x1f\x8b"

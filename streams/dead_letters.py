@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from monitor.event import Refused
+from monitor.counting.event import Refused
 from streams.outgoing import Outgoing
 
 ATTEMPT = "dlq.attempt"

@@ -17,8 +17,8 @@ import aiohttp
 import orjson
 from yarl import URL
 
+from monitor.counting.event import Id
 from monitor.errors import UserError
-from monitor.event import Id
 from monitor.journey_answer import journey_answer
 from streams.clock import now_ms
 from streams.security import CertificateError

@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from monitor.counting.panes import SHORT
 from monitor.journeys_snapshot import Source
 from monitor.open_journey import KEEP_MS, Effect, JourneyRules, OpenJourney
-from monitor.panes import SHORT
 from monitor.steps import Steps
 from streams.journey_records import (
     CLOSED,

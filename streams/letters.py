@@ -17,8 +17,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from monitor.counting.event import Reason
 from monitor.errors import UserError
-from monitor.event import Reason
 from monitor.journey_file.grammar import nearest
 from monitor.journey_file.model import Journey, Stage
 from streams import security, topics

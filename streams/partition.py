@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 from cramjam import lz4
 
-from monitor.panes import LONG, SHORT, Counts, Pane, PaneKey, is_expired
+from monitor.counting.panes import LONG, SHORT, Counts, Pane, PaneKey, is_expired
 
 EXPIRE_EVERY_MS = 60_000
 """Event time between two sweeps for expired panes; a sweep looks at every pane, some 3,000."""

@@ -22,8 +22,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from aiokafka.errors import KafkaError
 
-from monitor.panes import LONG
-from monitor.windows import StageWindows
+from monitor.counting.panes import LONG
+from monitor.counting.windows import StageWindows
 from streams.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition
 from streams.sightings import Sightings

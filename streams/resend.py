@@ -18,8 +18,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced
 
-from monitor.event import Codec, Refused
-from monitor.figures import counted
+from monitor.counting.event import Codec, Refused
+from monitor.counting.figures import counted
 from streams import security, topics
 from streams.dead_letters import ATTEMPT
 from streams.letters import Box, Letter, LettersError, Selection, Sent

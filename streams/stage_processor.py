@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from monitor.event import AHEAD_MS, Codec, Event, Refused
+from monitor.counting.event import AHEAD_MS, Codec, Event, Refused
+from monitor.counting.judging import Judge, counter_names
+from monitor.counting.panes import Tally
 from monitor.journey_file.model import Journey, Stage
 from monitor.journeys_snapshot import PartitionLag
-from monitor.judging import Judge, counter_names
-from monitor.panes import Tally
 from monitor.snapshot import StageSnapshot, stage_snapshot
 from monitor.steps import step_of
 from streams.dead_letters import dead_letter

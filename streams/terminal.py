@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from monitor.figures import aimed, counted, percent
-from monitor.measures import Share
+from monitor.counting.figures import aimed, counted, percent
+from monitor.counting.measures import Share
 
 STYLES = {
     "good": "green", "too_few": "dim", "quiet": "dim",

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
+from monitor.counting.event import Codec, Event, Refused, epoch_ms
 from monitor.errors import UserError
-from monitor.event import Codec, Event, Refused, epoch_ms
 from monitor.faults import Fault
 from monitor.journey_file.model import Journey
 from monitor.publisher import Publisher

@@ -18,14 +18,14 @@ import pytest
 from monitor.backtest import Backtest, Key, alerts_of, backtest, spans_of, worst
 from monitor.backtest_picture import picture
 from monitor.backtest_span import reach
-from monitor.event import Reason
+from monitor.counting.event import Reason
+from monitor.counting.panes import SHORT
+from monitor.counting.windows import WINDOWS
 from monitor.history import MAX_SLICES, History, HistoryError, StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
-from monitor.panes import SHORT
 from monitor.rules import HOLD_S, qualities
 from monitor.rules import judged as stages_judged
-from monitor.windows import WINDOWS
 from streams.cli_backtest import ALERTS_SHOWN
 from tests.kit import history as real
 from tests.kit.programs import touchpoint, touchpoint_reading

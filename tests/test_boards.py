@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from monitor import measures, metrics, panels
+from monitor import panels
 from monitor.board_monitor import STEPS
 from monitor.board_parts import STATE_STEPS, STATES, state, weakest
 from monitor.boards import boards
+from monitor.counting import measures, metrics
+from monitor.counting.measures import wilson_lower
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import DATASOURCE
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from monitor.limits import State, fast_limits
-from monitor.measures import wilson_lower
 from monitor.promql import recordings
 from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, SEVERITY

@@ -14,11 +14,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.event import EPOCH, MAX_BYTES, Codec, Reason
+from monitor.counting.event import EPOCH, MAX_BYTES, Codec, Reason
+from monitor.counting.judging import counter_names
+from monitor.counting.panes import LONG, Counts, merge_into
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
-from monitor.judging import counter_names
-from monitor.panes import LONG, Counts, merge_into
 from streams.outgoing import Outgoing
 from streams.partition import PaneRecord, Partition
 from streams.settings import SHIPPED_JOURNEY

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.change import KEPT_MS, MAX_TITLE, Change, LatestChanges, read, written
-from monitor.event import AHEAD_MS
+from monitor.counting.event import AHEAD_MS
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 

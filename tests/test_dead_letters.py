@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from monitor.event import Reason, Refused
+from monitor.counting.event import Reason, Refused
 from streams.dead_letters import dead_letter
 
 REFUSED = Refused(Reason.BAD_VALUE, "Expected `float` >= 0 - at `$.wait_s`, not «-1»")

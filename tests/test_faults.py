@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.event import Codec, Refused
+from monitor.counting.event import Codec, Refused
 from monitor.faults import (
     BAD_EVENTS,
     BETWEEN_STAGES,

@@ -13,18 +13,18 @@ import aiohttp
 import pytest
 
 import streams.http as served
-from monitor import metrics
 from monitor.alerts import alerts
-from monitor.event import Event, Score
+from monitor.counting import metrics
+from monitor.counting.event import Event, Score
+from monitor.counting.judging import Judge, counter_names, reason_name
+from monitor.counting.panes import LONG, SHORT, PaneKey, Tally
+from monitor.counting.windows import StageWindows
 from monitor.exposition import render
 from monitor.journey_counters import counter_names as journey_counter_names
 from monitor.journey_file.grammar import parse
 from monitor.journeys_snapshot import journeys_snapshot
-from monitor.judging import Judge, counter_names, reason_name
-from monitor.panes import LONG, SHORT, PaneKey, Tally
 from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
-from monitor.windows import StageWindows
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
 from streams.settings import SHIPPED_JOURNEY
 from streams.stage_processor import Failure

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from monitor.event import Handoff, Promise, Score
+from monitor.counting.event import Handoff, Promise, Score
 from monitor.journey_answer import STEP_FIELDS, journey_answer
 from monitor.journey_file.grammar import parse
 from monitor.open_journey import JourneyRules, OpenJourney, Pledge

@@ -9,12 +9,12 @@ from random import Random
 
 import pytest
 
-from monitor.event import Codec, Event, Handoff, Promise
+from monitor.counting.event import Codec, Event, Handoff, Promise
+from monitor.counting.judging import Judge
+from monitor.counting.panes import LONG
 from monitor.journey_counters import CounterTally, counter_names
 from monitor.journey_file.grammar import parse
-from monitor.judging import Judge
 from monitor.open_journey import KEEP_MS, MAX_STEPS, JourneyRules
-from monitor.panes import LONG
 from monitor.simulator import Simulator
 from monitor.steps import GRACE_MS, Step, Steps, decode, encode, step_of
 from streams.journey_partition import JourneyPartition

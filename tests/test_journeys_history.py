@@ -8,14 +8,14 @@ from random import Random
 import orjson
 
 from monitor.backtest import backtest
-from monitor.event import Codec, Event
+from monitor.counting.event import Codec, Event
+from monitor.counting.judging import Judge
+from monitor.counting.panes import SHORT
 from monitor.history import History, StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
 from monitor.journeys_history import JourneysHistory
-from monitor.judging import Judge
 from monitor.open_journey import KEEP_MS, Effect
-from monitor.panes import SHORT
 from monitor.simulator import SimulatedEvent, Simulator
 from monitor.steps import Step, step_of
 from monitor.whole import whole

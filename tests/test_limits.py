@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
+from monitor.counting.measures import Share
 from monitor.limits import State, fast_limits, state
-from monitor.measures import Share
 
 QUIET = Share(0, 0)
 

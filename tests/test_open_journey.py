@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from monitor.event import Handoff, Promise
+from monitor.counting.event import Handoff, Promise
 from monitor.journey_file.grammar import parse
 from monitor.open_journey import JourneyRules, OpenJourney
 from monitor.steps import Step

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.event import Event
+from monitor.counting.event import Event
+from monitor.counting.judging import Judge
+from monitor.counting.panes import LONG, SHORT, Counts, PaneKey, Tally, is_expired, keep_ms, merge_into
 from monitor.journey_file.grammar import parse
-from monitor.judging import Judge
-from monitor.panes import LONG, SHORT, Counts, PaneKey, Tally, is_expired, keep_ms, merge_into
 from streams.partition import (
     EXPIRE_EVERY_MS,
     GENERATIONS,

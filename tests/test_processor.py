@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from monitor.event import AHEAD_MS, EPOCH, Codec
+from monitor.counting.event import AHEAD_MS, EPOCH, Codec
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from streams import processor as processor_module

@@ -14,14 +14,14 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
 
+from monitor.counting.event import Codec, Event
+from monitor.counting.judging import Judge
+from monitor.counting.panes import LONG, Counts, merge_into
 from monitor.critical import Touchpoint
-from monitor.event import Codec, Event
 from monitor.journey_counters import CRITICAL
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.judging import Judge
 from monitor.open_journey import JourneyRules, OpenJourney
-from monitor.panes import LONG, Counts, merge_into
 from monitor.steps import step_of
 from streams.embedded import EmbeddedBroker
 from streams.partition import PaneRecord, Partition

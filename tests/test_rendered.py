@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from monitor.change import Change, read
-from monitor.event import Codec, Refused
+from monitor.counting.event import Codec, Refused
 from monitor.journey_file.grammar import parse
 from monitor.rendered import HEADER, rendered
 from monitor.schemas import asyncapi, change_schema, event_schema, topic_list

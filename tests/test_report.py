@@ -18,11 +18,12 @@ import pytest
 import typer
 
 from deploy.kafka.kafka import HOST, free_port
-from monitor import metrics, report_digest
-from monitor.figures import percent
+from monitor import report_digest
+from monitor.counting import metrics
+from monitor.counting.figures import percent
+from monitor.counting.measures import Share
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.measures import Share
 from monitor.report_digest import DAY_S, Digest, Period, is_met
 from monitor.report_html import html
 from monitor.report_questions import Answers, Question, Sample, questions

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.event import Codec, Event
+from monitor.counting.event import Codec, Event
 from monitor.faults import BETWEEN_STAGES, CHAIN, DEFAULT_STRENGTH, Fault
 from monitor.journey_file.grammar import BOOLEAN_FIELDS, CONDITION_FIELDS, NUMBER_FIELDS, parse
 from monitor.journey_file.model import OUTCOMES, Condition, Experience, Journey

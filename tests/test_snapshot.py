@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from monitor.event import Event
+from monitor.counting.event import Event
+from monitor.counting.judging import Judge, counter_names
+from monitor.counting.measures import Share
+from monitor.counting.panes import Tally
+from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journeys_snapshot import PartitionLag
-from monitor.judging import Judge, counter_names
 from monitor.limits import State
-from monitor.measures import Share
-from monitor.panes import Tally
 from monitor.snapshot import Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
-from monitor.windows import WINDOW_LABELS, StageWindows
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.event import Event, Handoff, Promise
+from monitor.counting.event import Event, Handoff, Promise
+from monitor.counting.judging import Verdict
 from monitor.journey_file.grammar import parse
-from monitor.judging import Verdict
 from monitor.open_journey import JourneyRules
 from monitor.rules import JOURNEYS_LAG_S
 from monitor.steps import GRACE_MS, MAX_WORD, Step, Steps, decode, step_of

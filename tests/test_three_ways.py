@@ -15,8 +15,11 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from monitor import metrics
 from monitor.backtest import Key, alerts_of, spans_of, worst
+from monitor.counting import metrics
+from monitor.counting.judging import bad_name, good_name, outcome_name, reason_name
+from monitor.counting.panes import LONG, SHORT, PaneKey
+from monitor.counting.windows import WINDOWS, StageWindows
 from monitor.exposition import _journeys
 from monitor.grafana_alerts import rule_groups
 from monitor.history import StageHistory
@@ -25,12 +28,9 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import NONE, WHOLE, Journey, Stage
 from monitor.journeys_snapshot import JourneysSnapshot
-from monitor.judging import bad_name, good_name, outcome_name, reason_name
-from monitor.panes import LONG, SHORT, PaneKey
 from monitor.prometheus_rules import rule_file
 from monitor.rules import SILENT_WINDOWS, judged, qualities
 from monitor.whole import BETWEEN, WholeName
-from monitor.windows import WINDOWS, StageWindows
 
 pytestmark = pytest.mark.full
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from monitor import backtest_span
 from monitor.backtest import alerts_of, spans_of
+from monitor.counting.panes import SHORT
 from monitor.history import StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import Journey, Stage
 from monitor.limits import Limit
-from monitor.panes import SHORT
 from monitor.rules import Quality, Severity, qualities
 
 MINUTE, HOUR = 60_000 // SHORT.ms, 3_600_000 // SHORT.ms

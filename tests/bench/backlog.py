@@ -23,7 +23,7 @@ from pathlib import Path
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.event import MAX_BYTES
+from monitor.counting.event import MAX_BYTES
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 from tests.bench.load import STAGE, publish

@@ -25,7 +25,7 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.event import Codec
+from monitor.counting.event import Codec
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.simulator import Simulator

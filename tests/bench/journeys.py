@@ -19,11 +19,11 @@ from typing import Any
 
 import uvloop
 
-from monitor.event import Codec, Event
+from monitor.counting.event import Codec, Event
+from monitor.counting.judging import Judge
 from monitor.journey_counters import CounterTally
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.judging import Judge
 from monitor.open_journey import JourneyRules
 from monitor.publisher import Publisher
 from monitor.simulator import SimulatedEvent, Simulator

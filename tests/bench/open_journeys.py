@@ -21,7 +21,7 @@ import msgspec
 import uvloop
 from msgspec.structs import replace
 
-from monitor.event import epoch_ms
+from monitor.counting.event import epoch_ms
 from monitor.simulator import Simulator
 from monitor.steps import GRACE_MS, Step, Steps, encode
 from streams.clock import now_ms

@@ -23,11 +23,11 @@ import uvloop
 from aiokafka import AIOKafkaProducer
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.event import Codec, Event, Refused
+from monitor.counting.event import Codec, Event, Refused
+from monitor.counting.judging import Judge
+from monitor.counting.panes import LONG, SHORT, Tally
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.judging import Judge
-from monitor.panes import LONG, SHORT, Tally
 from monitor.simulator import Simulator
 from streams import settings as settings_reader
 from streams import topics

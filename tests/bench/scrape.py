@@ -8,12 +8,12 @@ import time
 
 import uvloop
 
+from monitor.counting.judging import counter_names
+from monitor.counting.panes import LONG, PaneKey
+from monitor.counting.windows import StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.judging import counter_names
-from monitor.panes import LONG, PaneKey
 from monitor.snapshot import Snapshot, stage_snapshot
-from monitor.windows import StageWindows
 from streams.command import SWITCH_S
 from streams.http import HttpServer
 from streams.worker import rest_collector

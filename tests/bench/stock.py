@@ -14,10 +14,10 @@ from typing import Any
 
 import faust
 
-from monitor.event import Codec, Refused
+from monitor.counting.event import Codec, Refused
+from monitor.counting.judging import Judge
+from monitor.counting.panes import Tally
 from monitor.journey_file.grammar import parse
-from monitor.judging import Judge
-from monitor.panes import Tally
 from streams.settings import read
 from tests.bench.load import STAGE
 from tests.bench.report import tell

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from monitor.event import Event
+from monitor.counting.event import Event
 from tests.fuzz.holds import holds, readers
 from tests.fuzz.record import seeds
 from tests.kit.programs import ROOT

@@ -9,11 +9,11 @@ from dataclasses import astuple
 from datetime import datetime
 from typing import NamedTuple
 
-import monitor.event
-from monitor.event import Codec, Event, Reason, Refused, refuse_personal_data
+import monitor.counting.event
+from monitor.counting.event import Codec, Event, Reason, Refused, refuse_personal_data
+from monitor.counting.judging import Judge, counter_names
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey, Stage
-from monitor.judging import Judge, counter_names
 from streams.settings import SHIPPED_JOURNEY
 from tests.fuzz.record import read
 
@@ -75,7 +75,7 @@ def holds(record: bytes, readers: list[Reader]) -> Outcome:
     else:
         raise AssertionError("every stage says that the event belongs to another")
     assert reader.strict.decode(value, headers) == result, "decoding twice differs"
-    if value and value[0] != 0 and len(PREFIX + value) <= monitor.event.MAX_BYTES:
+    if value and value[0] != 0 and len(PREFIX + value) <= monitor.counting.event.MAX_BYTES:
         framed = reader.strict.decode(PREFIX + value, [*headers, ("traceparent", None)])
         assert framed == result or _is_too_deep(framed), "a schema prefix or a foreign header matters"
     lenient = reader.lenient.decode(value, headers)

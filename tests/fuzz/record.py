@@ -6,7 +6,7 @@ A header line is `name: content`, or `name` alone for a header without content.
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tests.test_event import ACCEPTED, REFUSED
+from tests.monitor.counting.test_event import ACCEPTED, REFUSED
 
 Header = tuple[str, bytes | None]
 

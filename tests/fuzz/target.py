@@ -13,9 +13,9 @@ from types import FunctionType, ModuleType
 
 import atheris
 
-import monitor.event
-import monitor.judging
-from monitor.event import Event
+import monitor.counting.event
+import monitor.counting.judging
+from monitor.counting.event import Event
 from tests.fuzz.holds import holds, readers
 from tests.fuzz.mutation import mutate
 from tests.fuzz.record import MAX_BYTES
@@ -105,9 +105,9 @@ def _mutate(record: bytes, max_size: int, seed: int) -> bytes:
 def main() -> None:
     """Run as `python -m tests.fuzz.target <inputs> <libFuzzer's options>`; never returns."""
     inputs = int(sys.argv[1])
-    monitor.event.MAX_BYTES = MAX_BYTES - 500  # so that records too large are met as well
-    instrument(monitor.event)
-    instrument(monitor.judging)
+    monitor.counting.event.MAX_BYTES = MAX_BYTES - 500  # so that records too large are met as well
+    instrument(monitor.counting.event)
+    instrument(monitor.counting.judging)
     options = [sys.argv[0], *sys.argv[2:], f"-runs={inputs}", f"-max_len={MAX_BYTES}", *GUIDANCE]
     atheris.Setup(options, Target(inputs), custom_mutator=_mutate)
     atheris.Fuzz()

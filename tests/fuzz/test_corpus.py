@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from monitor.event import Event, Reason
+from monitor.counting.event import Event, Reason
 from tests.fuzz.holds import JOURNEY, Reader, holds, readers
 from tests.fuzz.mutation import mutate
 from tests.fuzz.record import MAX_BYTES, read, seeds, write

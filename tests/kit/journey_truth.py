@@ -12,9 +12,9 @@ from typing import Any
 
 import orjson
 
-from monitor.event import Codec, Event
+from monitor.counting.event import Codec, Event
+from monitor.counting.judging import Judge
 from monitor.journey_file.model import Journey
-from monitor.judging import Judge
 from monitor.simulator import SimulatedEvent
 
 DAY_MS = 86_400_000

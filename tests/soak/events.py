@@ -13,11 +13,11 @@ from typing import Any
 import orjson
 import yaml
 
-from monitor.event import Codec, Refused
+from monitor.counting.event import Codec, Refused
+from monitor.counting.judging import Judge
+from monitor.counting.panes import LONG, Counts, Tally
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey, Stage
-from monitor.judging import Judge
-from monitor.panes import LONG, Counts, Tally
 from streams.settings import SHIPPED_JOURNEY
 
 BLOCK_EVENTS = 100

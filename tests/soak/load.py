@@ -20,8 +20,8 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from monitor.counting.panes import LONG
 from monitor.journey_file.model import Stage
-from monitor.panes import LONG
 from tests.soak.events import BASE, BLOCK_EVENTS, BLOCKS, Block, blocks, journey
 
 MOST_BLOCKS = 10

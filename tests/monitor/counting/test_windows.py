@@ -5,11 +5,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from monitor.event import AHEAD_MS
+from monitor.counting.event import AHEAD_MS
+from monitor.counting.judging import counter_names
+from monitor.counting.panes import LONG, SHORT, Counts, Grain, PaneKey
+from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Ring, StageWindows, Window
 from monitor.journey_file.grammar import parse
-from monitor.judging import counter_names
-from monitor.panes import LONG, SHORT, Counts, Grain, PaneKey
-from monitor.windows import WINDOW_LABELS, WINDOWS, Ring, StageWindows, Window
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

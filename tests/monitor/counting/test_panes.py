@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.event import Event, Score
-from monitor.journey_file.grammar import parse
-from monitor.judging import Judge
-from monitor.panes import (
+from monitor.counting.event import Event, Score
+from monitor.counting.judging import Judge
+from monitor.counting.panes import (
     LONG,
     SHORT,
     SLACK_MS,
@@ -21,6 +20,7 @@ from monitor.panes import (
     keep_ms,
     merge_into,
 )
+from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

@@ -9,10 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.event import Event, Promise, Score
-from monitor.journey_file.grammar import parse
-from monitor.journey_file.model import Stage
-from monitor.judging import (
+from monitor.counting.event import Event, Promise, Score
+from monitor.counting.judging import (
     BOUNDS_S,
     BUCKETS,
     Judge,
@@ -21,7 +19,9 @@ from monitor.judging import (
     counter_names,
     is_unhappy,
 )
-from monitor.panes import Tally
+from monitor.counting.panes import Tally
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Stage
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

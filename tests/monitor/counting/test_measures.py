@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.measures import Share, headline_window, nps, wilson_lower
+from monitor.counting.measures import Share, headline_window, nps, wilson_lower
 
 QUIET = Share(0, 0)
 

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from monitor.event import AHEAD_MS, MAX_BYTES, Codec, Event, Reason, Refused, epoch_ms, refuse_personal_data
+from monitor.counting.event import (
+    AHEAD_MS,
+    MAX_BYTES,
+    Codec,
+    Event,
+    Reason,
+    Refused,
+    epoch_ms,
+    refuse_personal_data,
+)
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 

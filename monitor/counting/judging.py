@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from monitor.event import Event
+from monitor.counting.event import Event
 from monitor.journey_file.hours import MINUTE_MS, is_open
 from monitor.journey_file.model import ALL, NONE, OTHER, Condition, Experience, Journey, Stage
 

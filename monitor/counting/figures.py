@@ -6,7 +6,7 @@ shown of a share is below the target exactly when the share itself is.
 
 from decimal import Decimal
 
-from monitor.measures import Share
+from monitor.counting.measures import Share
 
 
 def percent(share: Share, target: Decimal | None = None) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from monitor.event import Event
-from monitor.judging import BOUNDS_S, Judge, Verdict, bucket_names
+from monitor.counting.event import Event
+from monitor.counting.judging import BOUNDS_S, Judge, Verdict, bucket_names
 
 Counts = dict[str, int]
 """Counter name to count; an absent name is 0. Sums of times are whole ms, so that adding is exact."""

@@ -1,0 +1,1 @@
+"""One event becomes counts: decoded, judged, added to panes, summed to windows."""
