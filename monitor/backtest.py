@@ -18,8 +18,8 @@ from monitor.alerts import alerts
 from monitor.backtest_span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
 from monitor.counting.panes import SHORT
 from monitor.history import History, StageHistory
-from monitor.journey_counters import lived_stages
 from monitor.journey_file.model import ALL, WHOLE, Journey
+from monitor.journeys.counters import lived_stages
 from monitor.rules import (
     Quality,
     Severity,

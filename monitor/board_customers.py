@@ -6,11 +6,11 @@ Journeys are counted when they are over, so most of it looks back a day; what is
 from collections.abc import Iterator
 
 from monitor.board_parts import segment_titles, stage_titles, to_stage
-from monitor.closing import ASTRAY_MOVES
 from monitor.counting import metrics
 from monitor.critical import MIN_BAD, MIN_DETRACTORS
-from monitor.journey_counters import promise_partners
 from monitor.journey_file.model import Journey
+from monitor.journeys.closing import ASTRAY_MOVES
+from monitor.journeys.counters import promise_partners
 from monitor.panels import (
     COLORED,
     GREY,

@@ -7,7 +7,7 @@ from monitor.board_parts import alerts_table, blind, stage_titles, trusted
 from monitor.counting import metrics
 from monitor.counting.event import Reason
 from monitor.journey_file.model import STEPS_TOPIC, Journey
-from monitor.open_journey import MAX_STEPS
+from monitor.journeys.open import MAX_STEPS
 from monitor.panels import (
     BLUE,
     LINES,

@@ -15,11 +15,11 @@ from monitor.counting.event import Codec, Reason, Refused
 from monitor.counting.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.panes import SHORT
 from monitor.errors import UserError
-from monitor.journey_counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
 from monitor.journey_file.model import WHOLE, Journey, Stage
+from monitor.journeys.counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
+from monitor.journeys.step import step_of
 from monitor.journeys_history import JourneysHistory
 from monitor.rules import judged
-from monitor.steps import step_of
 from monitor.whole import BETWEEN, watched
 
 Table = NDArray[np.int32]

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from monitor.closing import matches, score
-from monitor.open_journey import HandOver, JourneyRules, OpenJourney, Pledge
-from monitor.steps import Step
+from monitor.journeys.closing import matches, score
+from monitor.journeys.open import HandOver, JourneyRules, OpenJourney, Pledge
+from monitor.journeys.step import Step
 
 LAST_MS = 253_402_300_799_000
 """The last second that can be written; a service may have promised something for later."""

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from monitor.journey_file.model import Journey
-from monitor.open_journey import KEEP_MS, Effect, JourneyRules, OpenJourney
-from monitor.steps import Step
+from monitor.journeys.open import KEEP_MS, Effect, JourneyRules, OpenJourney
+from monitor.journeys.step import Step
 
 
 class JourneysHistory:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from monitor.counting.windows import Numbers, StageWindows
-from monitor.journey_counters import RESULTS, edge_partners, name
 from monitor.journey_file.model import NONE, Journey
+from monitor.journeys.counters import RESULTS, edge_partners, name
 
 AGES_MS = {"1h": 3_600_000, "1d": 86_400_000, "3d": 259_200_000, "+Inf": None}
 """Upper bounds of how long something has been overdue."""

@@ -12,8 +12,8 @@ from monitor import critical
 from monitor.counting import metrics
 from monitor.counting.measures import Z
 from monitor.counting.windows import WINDOWS
-from monitor.journey_counters import CRITICAL
 from monitor.journey_file.model import ALL, STEPS_TOPIC, WHOLE, Journey, Stage
+from monitor.journeys.counters import CRITICAL
 from monitor.limits import FAST_Z, PAGE_WINDOWS, Limit
 from monitor.rules import (
     EXPLAINS_S,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from monitor.counting.measures import Share, wilson_lower
 from monitor.critical import Touchpoint
-from monitor.journey_counters import PROMISED
 from monitor.journey_file.model import Experience, Journey, Stage
+from monitor.journeys.counters import PROMISED
 from monitor.snapshot import MIN_SEGMENT_EVENTS
 from monitor.whole import HANDED_KNOWN
 

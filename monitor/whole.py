@@ -11,13 +11,6 @@ from typing import Literal
 
 from monitor.counting import metrics
 from monitor.counting.metrics import Metric
-from monitor.journey_counters import (
-    GAP,
-    channel_moves,
-    edge_partners,
-    lived_stages,
-    promise_partners,
-)
 from monitor.journey_file.model import (
     FOLLOW_UP,
     WHOLE,
@@ -27,6 +20,13 @@ from monitor.journey_file.model import (
     Journeys,
     PromiseKind,
     Stage,
+)
+from monitor.journeys.counters import (
+    GAP,
+    channel_moves,
+    edge_partners,
+    lived_stages,
+    promise_partners,
 )
 
 WholeName = Literal[

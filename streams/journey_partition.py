@@ -18,9 +18,9 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from monitor.counting.panes import SHORT
+from monitor.journeys.open import KEEP_MS, Effect, JourneyRules, OpenJourney
+from monitor.journeys.step import Steps
 from monitor.journeys_snapshot import Source
-from monitor.open_journey import KEEP_MS, Effect, JourneyRules, OpenJourney
-from monitor.steps import Steps
 from streams.journey_records import (
     CLOSED,
     FULL,

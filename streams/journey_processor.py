@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from monitor.journey_counters import CounterTally, counter_names
 from monitor.journey_file.model import Journey
+from monitor.journeys.counters import CounterTally, counter_names
+from monitor.journeys.open import JourneyRules, OpenJourney
+from monitor.journeys.step import decode
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, Source, journeys_snapshot
-from monitor.open_journey import JourneyRules, OpenJourney
-from monitor.steps import decode
 from streams.journey_partition import JourneyPartition
 from streams.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition

@@ -13,8 +13,8 @@ import msgspec
 from cramjam import lz4
 from msgspec import Struct
 
+from monitor.journeys.open import OpenJourney
 from monitor.journeys_snapshot import Source
-from monitor.open_journey import OpenJourney
 
 _HEADER = struct.Struct(">qqqB")
 

@@ -4,7 +4,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
-from monitor.steps import GRACE_MS, Step, Steps, encode
+from monitor.journeys.step import GRACE_MS, Step, Steps, encode
 from streams.outgoing import Outgoing
 
 MARK_MS = 5_000

@@ -24,7 +24,7 @@ from deploy.kafka.kafka import KafkaNode
 from monitor.counting.panes import LONG
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.open_journey import JourneyRules
+from monitor.journeys.open import JourneyRules
 from monitor.publisher import Publisher
 from monitor.simulator import SimulatedEvent, Simulator
 from streams import topics

@@ -12,7 +12,6 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor import journey_counters
 from monitor.change import Change
 from monitor.counting import metrics
 from monitor.counting.event import Event, Reason, Score
@@ -20,8 +19,9 @@ from monitor.counting.judging import BUCKETS, Judge, counter_names, reason_label
 from monitor.counting.panes import Tally
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.exposition import SLOW_WINDOWS, render
-from monitor.journey_counters import CounterTally
 from monitor.journey_file.grammar import parse
+from monitor.journeys import counters as journey_counters
+from monitor.journeys.counters import CounterTally
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, journeys_snapshot
 from monitor.rules import SILENT_WINDOWS
 from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage

@@ -20,8 +20,8 @@ from monitor.counting.judging import Judge, counter_names, reason_name
 from monitor.counting.panes import LONG, SHORT, PaneKey, Tally
 from monitor.counting.windows import StageWindows
 from monitor.exposition import render
-from monitor.journey_counters import counter_names as journey_counter_names
 from monitor.journey_file.grammar import parse
+from monitor.journeys.counters import counter_names as journey_counter_names
 from monitor.journeys_snapshot import journeys_snapshot
 from monitor.rules import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage

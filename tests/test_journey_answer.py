@@ -9,8 +9,8 @@ import orjson
 from monitor.counting.event import Handoff, Promise, Score
 from monitor.journey_answer import STEP_FIELDS, journey_answer
 from monitor.journey_file.grammar import parse
-from monitor.open_journey import JourneyRules, OpenJourney, Pledge
-from monitor.steps import Step
+from monitor.journeys.open import JourneyRules, OpenJourney, Pledge
+from monitor.journeys.step import Step
 from streams.settings import SHIPPED_JOURNEY
 
 START = 1_700_000_000_000

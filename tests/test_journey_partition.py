@@ -12,11 +12,11 @@ import pytest
 from monitor.counting.event import Codec, Event, Handoff, Promise
 from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG
-from monitor.journey_counters import CounterTally, counter_names
 from monitor.journey_file.grammar import parse
-from monitor.open_journey import KEEP_MS, MAX_STEPS, JourneyRules
+from monitor.journeys.counters import CounterTally, counter_names
+from monitor.journeys.open import KEEP_MS, MAX_STEPS, JourneyRules
+from monitor.journeys.step import GRACE_MS, Step, Steps, decode, encode, step_of
 from monitor.simulator import Simulator
-from monitor.steps import GRACE_MS, Step, Steps, decode, encode, step_of
 from streams.journey_partition import JourneyPartition
 from streams.partition import PaneRecord
 from streams.settings import SHIPPED_JOURNEY

@@ -14,10 +14,10 @@ from monitor.counting.panes import SHORT
 from monitor.history import History, StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
+from monitor.journeys.open import KEEP_MS, Effect
+from monitor.journeys.step import Step, step_of
 from monitor.journeys_history import JourneysHistory
-from monitor.open_journey import KEEP_MS, Effect
 from monitor.simulator import SimulatedEvent, Simulator
-from monitor.steps import Step, step_of
 from monitor.whole import whole
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.journey_truth import Truth

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import StageWindows
-from monitor.journey_counters import counter_names
 from monitor.journey_file.grammar import parse
+from monitor.journeys.counters import counter_names
 from monitor.journeys_snapshot import JourneysSnapshot, journey_facts, journeys_snapshot
 from streams.settings import SHIPPED_JOURNEY
 

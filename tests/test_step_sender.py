@@ -7,9 +7,9 @@ import pytest
 from monitor.counting.event import Event, Handoff, Promise
 from monitor.counting.judging import Verdict
 from monitor.journey_file.grammar import parse
-from monitor.open_journey import JourneyRules
+from monitor.journeys.open import JourneyRules
+from monitor.journeys.step import GRACE_MS, MAX_WORD, Step, Steps, decode, step_of
 from monitor.rules import JOURNEYS_LAG_S
-from monitor.steps import GRACE_MS, MAX_WORD, Step, Steps, decode, step_of
 from streams.journey_partition import JourneyPartition
 from streams.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY

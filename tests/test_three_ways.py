@@ -23,10 +23,10 @@ from monitor.counting.windows import WINDOWS, StageWindows
 from monitor.exposition import _journeys
 from monitor.grafana_alerts import rule_groups
 from monitor.history import StageHistory
-from monitor.journey_counters import CRITICAL, counter_names
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import NONE, WHOLE, Journey, Stage
+from monitor.journeys.counters import CRITICAL, counter_names
 from monitor.journeys_snapshot import JourneysSnapshot
 from monitor.prometheus_rules import rule_file
 from monitor.rules import SILENT_WINDOWS, judged, qualities

@@ -8,9 +8,9 @@ import pytest
 
 from monitor.counting.panes import SHORT
 from monitor.history import StageHistory
-from monitor.journey_counters import JOURNEY_FAMILIES, counter_names
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE, Journey
+from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
 from monitor.rules import judged, pages_for, qualities, severities, upstream
 from monitor.whole import BETWEEN, GOAL, Term, Watched, watched, whole
 from streams.settings import SHIPPED_JOURNEY

@@ -21,13 +21,13 @@ import uvloop
 
 from monitor.counting.event import Codec, Event
 from monitor.counting.judging import Judge
-from monitor.journey_counters import CounterTally
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.open_journey import JourneyRules
+from monitor.journeys.counters import CounterTally
+from monitor.journeys.open import JourneyRules
+from monitor.journeys.step import Step, decode, step_of
 from monitor.publisher import Publisher
 from monitor.simulator import SimulatedEvent, Simulator
-from monitor.steps import Step, decode, step_of
 from streams import settings as settings_reader
 from streams import topics
 from streams.clock import now_ms

@@ -22,8 +22,8 @@ import uvloop
 from msgspec.structs import replace
 
 from monitor.counting.event import epoch_ms
+from monitor.journeys.step import GRACE_MS, Step, Steps, encode
 from monitor.simulator import Simulator
-from monitor.steps import GRACE_MS, Step, Steps, encode
 from streams.clock import now_ms
 from streams.journey_processor import JourneyProcessor
 from streams.outgoing import Outgoing

@@ -7,8 +7,8 @@ import pytest
 
 from monitor.counting.event import Handoff, Promise
 from monitor.journey_file.grammar import parse
-from monitor.open_journey import JourneyRules, OpenJourney
-from monitor.steps import Step
+from monitor.journeys.open import JourneyRules, OpenJourney
+from monitor.journeys.step import Step
 from streams.settings import SHIPPED_JOURNEY
 
 RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from monitor.closing import closing_counters, is_unhappy_answer, matches, result_of
 from monitor.counting.event import epoch_ms
-from monitor.journey_counters import label, name
 from monitor.journey_file.model import FOLLOW_UP, NONE, OTHER, Edge, Journey
-from monitor.steps import Step
+from monitor.journeys.closing import closing_counters, is_unhappy_answer, matches, result_of
+from monitor.journeys.counters import label, name
+from monitor.journeys.step import Step
 
 MAX_STEPS = 200
 """More than any customer's journey has; a service that gives all its events one id would fill the memory."""

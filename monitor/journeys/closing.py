@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from monitor.counting.judging import is_unhappy
-from monitor.journey_counters import SCORES, channel_labels, label, lived_stages, name
 from monitor.journey_file.model import Journey, Match
-from monitor.steps import Step
+from monitor.journeys.counters import SCORES, channel_labels, label, lived_stages, name
+from monitor.journeys.step import Step
 
 REPEAT_MS = 7 * 86_400_000
 """A further contact within so long is a repeat: the first did not solve the matter (MEASURES: FCR)."""
