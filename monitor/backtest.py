@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monitor.alert import Chosen, Name
-from monitor.alerts import alerts
 from monitor.backtest_span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
 from monitor.counting.panes import SHORT
 from monitor.history import History, StageHistory
 from monitor.journey_file.model import ALL, WHOLE, Journey
 from monitor.journeys.counters import lived_stages
-from monitor.rules import (
+from monitor.rules.alerts import alerts
+from monitor.rules.facts import Chosen, Name
+from monitor.rules.journeys import GOAL, watched
+from monitor.rules.qualities import (
     Quality,
     Severity,
     explaining,
@@ -30,7 +31,6 @@ from monitor.rules import (
     silence_severity,
     upstream,
 )
-from monitor.whole import GOAL, watched
 
 NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "DeadLettersRising", "CriticalTouchpoint")
 

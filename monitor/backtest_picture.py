@@ -13,7 +13,7 @@ from monitor.backtest import Backtest, Fired
 from monitor.counting.panes import SHORT
 from monitor.history import StageHistory
 from monitor.journey_file.model import Experience, Journey, Stage
-from monitor.rules import judged
+from monitor.rules.qualities import judged
 
 WIDTH, LEFT, RIGHT, TOP = 1200, 70, 20, 96
 PLOT, LANES, GAP = 120, 34, 52

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor import critical
 from monitor.counting.measures import Share
 from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
 from monitor.history import StageHistory
 from monitor.journey_file.hours import MINUTE_MS, expected, is_open
 from monitor.journey_file.model import ALL, WHOLE, Journey, Stage
-from monitor.limits import Limit
-from monitor.rules import (
+from monitor.rules import critical
+from monitor.rules.journeys import GOAL
+from monitor.rules.limits import Limit
+from monitor.rules.qualities import (
     EXPLAINS_S,
     HOLD_S,
     SETTLE_S,
@@ -25,7 +26,6 @@ from monitor.rules import (
     Severity,
     severities,
 )
-from monitor.whole import GOAL
 
 HOLD: dict[Severity, int] = {severity: seconds * 1000 // SHORT.ms + 1 for severity, seconds in HOLD_S.items()}
 """Slices, the present one among them, in which a reason keeps an alert going."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from monitor.board_parts import segment_titles, stage_titles, to_stage
 from monitor.counting import metrics
-from monitor.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.journey_file.model import Journey
 from monitor.journeys.closing import ASTRAY_MOVES
 from monitor.journeys.counters import promise_partners
@@ -29,7 +28,8 @@ from monitor.panels import (
     stat,
     table,
 )
-from monitor.promql import select
+from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
+from monitor.rules.promql import select
 
 WINDOW = "1d"
 

@@ -23,7 +23,6 @@ from monitor.board_parts import (
 )
 from monitor.counting import metrics
 from monitor.journey_file.model import ALL, OTHER, Journey
-from monitor.limits import FAST_POINTS
 from monitor.panels import (
     ATTAINMENT,
     BLUE,
@@ -47,7 +46,8 @@ from monitor.panels import (
     titled,
     words,
 )
-from monitor.promql import select
+from monitor.rules.limits import FAST_POINTS
+from monitor.rules.promql import select
 from monitor.snapshot import MIN_SEGMENT_EVENTS
 
 FACING = ("customer", "partner")

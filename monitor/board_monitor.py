@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from monitor.alerts import CAUSES, LETTERS_SHARE, READ
 from monitor.board_parts import alerts_table, blind, stage_titles, trusted
 from monitor.counting import metrics
 from monitor.counting.event import Reason
@@ -32,8 +31,9 @@ from monitor.panels import (
     titled,
     words,
 )
-from monitor.promql import JOB, select
-from monitor.rules import JOURNEYS_LAG_S, LAG_S
+from monitor.rules.alerts import CAUSES, LETTERS_SHARE, READ
+from monitor.rules.promql import JOB, select
+from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S
 
 RATE = "$__rate_interval"
 RECORDS = f"{metrics.RECORDS.name}_total"

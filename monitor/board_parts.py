@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from monitor.alerts import CAUSES
 from monitor.counting import metrics
 from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, OTHER, Journey
-from monitor.limits import BELOW_MIN_N, MIN_N, State, fast_limits
 from monitor.panels import (
     ATTAINMENT,
     BLUE,
@@ -32,7 +30,9 @@ from monitor.panels import (
     thresholds,
     words,
 )
-from monitor.promql import select
+from monitor.rules.alerts import CAUSES
+from monitor.rules.limits import BELOW_MIN_N, MIN_N, State, fast_limits
+from monitor.rules.promql import select
 from monitor.snapshot import MIN_SEGMENT_EVENTS, SEVERITY
 
 CHOSEN = "$stage"

@@ -41,7 +41,7 @@ from monitor.panels import (
     table,
     titled,
 )
-from monitor.promql import select
+from monitor.rules.promql import select
 from monitor.snapshot import MIN_SEGMENT_EVENTS
 
 MINUTES = 5

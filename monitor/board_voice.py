@@ -46,7 +46,7 @@ from monitor.panels import (
     titled,
     words,
 )
-from monitor.promql import Values, number, select, wilson_lower
+from monitor.rules.promql import Values, number, select, wilson_lower
 from monitor.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
 
 WINDOW = "1d"

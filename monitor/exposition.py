@@ -37,7 +37,7 @@ from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import ALL, Journey, Stage
 from monitor.journeys.counters import JOURNEY_FAMILIES
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
-from monitor.rules import SILENT_WINDOWS
+from monitor.rules.qualities import SILENT_WINDOWS
 from monitor.snapshot import MIN_GROUP, Snapshot, StageSnapshot, tells_on_staff
 
 

@@ -6,12 +6,9 @@ and whether that is above 0; each fact of its texts is a query and its last valu
 
 from typing import Any
 
-from monitor.alert import Alert, Asked, Chosen, Fact, Own
-from monitor.alerts import alerts
 from monitor.journey_file.links import DATASOURCE, DATASOURCE_UID, webhook
 from monitor.journey_file.model import Journey
 from monitor.prometheus_rules import chosen, escaped, filled, otherwise, own
-from monitor.promql import ANY
 from monitor.routing import (
     GROUP_BY,
     HEARTBEAT_EVERY,
@@ -22,6 +19,9 @@ from monitor.routing import (
     nights_and_weekends,
     receiver,
 )
+from monitor.rules.alerts import alerts
+from monitor.rules.facts import Alert, Asked, Chosen, Fact, Own
+from monitor.rules.promql import ANY
 
 FOLDER = "Touchpoint"
 

@@ -19,8 +19,8 @@ from monitor.journey_file.model import WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
 from monitor.journeys.step import step_of
 from monitor.journeys_history import JourneysHistory
-from monitor.rules import judged
-from monitor.whole import BETWEEN, watched
+from monitor.rules.journeys import BETWEEN, watched
+from monitor.rules.qualities import judged
 
 Table = NDArray[np.int32]
 """Counts by counter and slice. A slice of 10 s would need 200 million events a second to overflow."""

@@ -13,7 +13,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from monitor.journey_file.links import DATASOURCE
-from monitor.limits import FAST_POINTS
+from monitor.rules.limits import FAST_POINTS
 
 Json = dict[str, Any]
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from string import Formatter
 from typing import Any
 
-from monitor.alert import Alert, Asked, Chosen, Fact, Own
-from monitor.alerts import INHIBITOR, NOBODY, Inhibitor, alerts, inhibitors
 from monitor.journey_file.model import Journey
-from monitor.promql import recordings
+from monitor.rules.alerts import INHIBITOR, NOBODY, Inhibitor, alerts, inhibitors
+from monitor.rules.facts import Alert, Asked, Chosen, Fact, Own
+from monitor.rules.promql import recordings
 
 SHOWN = {
     "count": '{{ . | first | value | printf "%.0f" }}',

@@ -6,11 +6,11 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from monitor.counting.measures import Share, wilson_lower
-from monitor.critical import Touchpoint
 from monitor.journey_file.model import Experience, Journey, Stage
 from monitor.journeys.counters import PROMISED
+from monitor.rules.critical import Touchpoint
+from monitor.rules.journeys import HANDED_KNOWN
 from monitor.snapshot import MIN_SEGMENT_EVENTS
-from monitor.whole import HANDED_KNOWN
 
 DAY_S = 86_400
 

@@ -9,7 +9,7 @@ from monitor.counting.measures import Share
 from monitor.journey_file.model import Journey
 from monitor.report_digest import Judged, is_met, is_surely_missed
 from monitor.report_document import Mood
-from monitor.rules import judged
+from monitor.rules.qualities import judged
 
 LEAST_DAYS = 2
 """A picture of fewer days shows nothing that its sentence does not say."""

@@ -15,8 +15,8 @@ from monitor.board_parts import ALERTS
 from monitor.counting import metrics
 from monitor.counting.measures import Share
 from monitor.counting.metrics import Metric
-from monitor.promql import select
 from monitor.report_digest import Period
+from monitor.rules.promql import select
 
 BACK = "1h"
 """While a worker starts, its counts are withheld, and while partitions move some are missing. Then the last

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from monitor.alerts import CAUSES
 from monitor.journey_file.model import Journey
 from monitor.report_digest import DAY_S, Digest, Firings
 from monitor.report_document import Item
 from monitor.report_phrases import LEAST_DAYS, duration, local, title
-from monitor.rules import judged
+from monitor.rules.alerts import CAUSES
+from monitor.rules.qualities import judged
 
 ALERTS_TOLD = 10
 """Alerts with a line of their own; more nobody reads."""

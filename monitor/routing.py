@@ -7,11 +7,11 @@ there it keeps new alerts from beginning, here it also keeps quiet about those t
 
 from typing import Any, get_args
 
-from monitor.alerts import INHIBITOR, NOBODY
 from monitor.journey_file.links import webhook
 from monitor.journey_file.model import ALL, Journey, Stage
-from monitor.rules import explaining, judged, upstream
-from monitor.whole import WholeName
+from monitor.rules.alerts import INHIBITOR, NOBODY
+from monitor.rules.journeys import WholeName
+from monitor.rules.qualities import explaining, judged, upstream
 
 ROUTES = ("page", "ticket", "finding", "heartbeat")
 """Severities, each with a route and a receiver of its own."""

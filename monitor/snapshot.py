@@ -11,8 +11,8 @@ from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Numbers, StageWindo
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
-from monitor.limits import State, state
-from monitor.rules import SILENT_EXPECTED, SILENT_WINDOWS
+from monitor.rules.limits import State, state
+from monitor.rules.qualities import SILENT_EXPECTED, SILENT_WINDOWS
 
 MIN_SEGMENT_EVENTS = 10
 """Below this a segment is not called the worst served; three failures of four say little."""

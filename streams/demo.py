@@ -14,8 +14,8 @@ from monitor.faults import Fault
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import DURATION, UNIT_MS
-from monitor.limits import State
 from monitor.publisher import Publisher
+from monitor.rules.limits import State
 from monitor.simulator import Simulator
 from streams import topics
 from streams.embedded import EmbeddedBroker

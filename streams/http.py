@@ -15,7 +15,7 @@ from aiohttp import web
 from monitor.errors import UserError
 from monitor.exposition import render
 from monitor.journeys_snapshot import JourneyFacts, journey_facts
-from monitor.rules import JOURNEYS_LAG_S
+from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.snapshot import Snapshot, StageSnapshot
 from streams.journey_lookup import FORWARDED, JourneyLookup
 from streams.security import Guard

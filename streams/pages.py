@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from monitor.errors import UserError
-from monitor.finding import encode, finding
+from monitor.rules.finding import encode, finding
 from streams.clock import now_ms
 from streams.terminal import printable
 

@@ -22,9 +22,9 @@ from monitor.counting.measures import wilson_lower
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import DATASOURCE
 from monitor.journey_file.model import STEPS_TOPIC, Journey
-from monitor.limits import State, fast_limits
-from monitor.promql import recordings
-from monitor.rules import JOURNEYS_LAG_S
+from monitor.rules.limits import State, fast_limits
+from monitor.rules.promql import recordings
+from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, SEVERITY
 from tests.kit.programs import ROOT
 

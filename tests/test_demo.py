@@ -10,7 +10,7 @@ from dataclasses import replace
 import orjson
 
 from monitor.journey_file.grammar import parse
-from monitor.limits import State
+from monitor.rules.limits import State
 from streams.demo import compressed
 from streams.settings import SHIPPED_JOURNEY
 from streams.terminal import STYLES

@@ -23,7 +23,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journeys import counters as journey_counters
 from monitor.journeys.counters import CounterTally
 from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, journeys_snapshot
-from monitor.rules import SILENT_WINDOWS
+from monitor.rules.qualities import SILENT_WINDOWS
 from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from streams.settings import SHIPPED_JOURNEY
 

@@ -6,8 +6,8 @@ from typing import Any
 import orjson
 import pytest
 
-from monitor.finding import encode, finding
 from monitor.journey_file.model import FINDINGS_TOPIC
+from monitor.rules.finding import encode, finding
 from tests.kit.brokers import TansuNode, running
 from tests.kit.pager import Pager
 from tests.kit.polling import until

@@ -6,12 +6,12 @@ from typing import Any, get_args
 import pytest
 
 from monitor import grafana_alerts
-from monitor.alerts import alerts
 from monitor.boards import boards
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.routing import ROUTES, alertmanager, receiver
-from monitor.whole import WholeName
+from monitor.rules.alerts import alerts
+from monitor.rules.journeys import WholeName
 from streams.settings import SHIPPED_JOURNEY
 
 SHIPPED = SHIPPED_JOURNEY.read_text()

@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 
 import streams.http as served
-from monitor.alerts import alerts
 from monitor.counting import metrics
 from monitor.counting.event import Event, Score
 from monitor.counting.judging import Judge, counter_names, reason_name
@@ -23,7 +22,8 @@ from monitor.exposition import render
 from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import counter_names as journey_counter_names
 from monitor.journeys_snapshot import journeys_snapshot
-from monitor.rules import JOURNEYS_LAG_S
+from monitor.rules.alerts import alerts
+from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
 from streams.settings import SHIPPED_JOURNEY

@@ -17,8 +17,8 @@ from monitor.journey_file.model import WHOLE
 from monitor.journeys.open import KEEP_MS, Effect
 from monitor.journeys.step import Step, step_of
 from monitor.journeys_history import JourneysHistory
+from monitor.rules.journeys import whole
 from monitor.simulator import SimulatedEvent, Simulator
-from monitor.whole import whole
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.journey_truth import Truth
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from deploy.alerting import scraped
-from monitor.alert import Asked
-from monitor.alerts import alerts
 from monitor.boards import boards
 from monitor.journey_file.grammar import parse
-from monitor.promql import ANY
+from monitor.rules.alerts import alerts
+from monitor.rules.facts import Asked
+from monitor.rules.promql import ANY
 from streams.pages import Pages, said
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.pager import Pager, Rig, rig

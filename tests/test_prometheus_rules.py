@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from monitor.alerts import alerts
 from monitor.counting import metrics
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import ALL, STEPS_TOPIC
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
 from monitor.prometheus_rules import escaped, rule_file
-from monitor.promql import number
-from monitor.rules import HOLD_S, JOURNEYS_LAG_S
+from monitor.rules.alerts import alerts
+from monitor.rules.promql import number
+from monitor.rules.qualities import HOLD_S, JOURNEYS_LAG_S
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.promtool import Series, Verdict, firing, told_by
 

@@ -17,12 +17,12 @@ from aiokafka import AIOKafkaConsumer
 from monitor.counting.event import Codec, Event
 from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG, Counts, merge_into
-from monitor.critical import Touchpoint
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journeys.counters import CRITICAL
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import step_of
+from monitor.rules.critical import Touchpoint
 from streams.embedded import EmbeddedBroker
 from streams.partition import PaneRecord, Partition
 from tests.kit import history

@@ -30,7 +30,7 @@ from monitor.report_questions import Answers, Question, Sample, questions
 from monitor.report_sums import digest
 from monitor.report_text import literal, markdown
 from monitor.report_words import document
-from monitor.whole import watched
+from monitor.rules.journeys import watched
 from streams.cli_report import report
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit import chromium

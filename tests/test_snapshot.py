@@ -12,7 +12,7 @@ from monitor.counting.panes import Tally
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journeys_snapshot import PartitionLag
-from monitor.limits import State
+from monitor.rules.limits import State
 from monitor.snapshot import Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
 from streams.settings import SHIPPED_JOURNEY
 

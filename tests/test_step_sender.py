@@ -9,7 +9,7 @@ from monitor.counting.judging import Verdict
 from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import GRACE_MS, MAX_WORD, Step, Steps, decode, step_of
-from monitor.rules import JOURNEYS_LAG_S
+from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.journey_partition import JourneyPartition
 from streams.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY

@@ -29,8 +29,8 @@ from monitor.journey_file.model import NONE, WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL, counter_names
 from monitor.journeys_snapshot import JourneysSnapshot
 from monitor.prometheus_rules import rule_file
-from monitor.rules import SILENT_WINDOWS, judged, qualities
-from monitor.whole import BETWEEN, WholeName
+from monitor.rules.journeys import BETWEEN, WholeName
+from monitor.rules.qualities import SILENT_WINDOWS, judged, qualities
 
 pytestmark = pytest.mark.full
 

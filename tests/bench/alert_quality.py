@@ -21,8 +21,8 @@ from monitor.history import StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import Journey, Stage
-from monitor.limits import Limit
-from monitor.rules import Quality, Severity, qualities
+from monitor.rules.limits import Limit
+from monitor.rules.qualities import Quality, Severity, qualities
 
 MINUTE, HOUR = 60_000 // SHORT.ms, 3_600_000 // SHORT.ms
 DAY = 24 * HOUR

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from monitor.counting.measures import Share
-from monitor.limits import State, fast_limits, state
+from monitor.rules.limits import State, fast_limits, state
 
 QUIET = Share(0, 0)
 

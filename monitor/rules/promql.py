@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from monitor import critical
 from monitor.counting import metrics
 from monitor.counting.measures import Z
 from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import ALL, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL
-from monitor.limits import FAST_Z, PAGE_WINDOWS, Limit
-from monitor.rules import (
+from monitor.rules import critical
+from monitor.rules.journeys import BETWEEN, GOAL, Term, watched
+from monitor.rules.limits import FAST_Z, PAGE_WINDOWS, Limit
+from monitor.rules.qualities import (
     EXPLAINS_S,
     HOLD_S,
     JOURNEYS_LAG_S,
@@ -34,7 +35,6 @@ from monitor.rules import (
     silence_severity,
     upstream,
 )
-from monitor.whole import BETWEEN, GOAL, Term, watched
 
 JOB = "touchpoint"
 """The scrape job of the workers."""

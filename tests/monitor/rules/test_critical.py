@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from monitor.critical import LEAST_LIFT, LEAST_SHARE, MIN_BAD, MIN_DETRACTORS, Touchpoint, is_critical
+from monitor.rules.critical import LEAST_LIFT, LEAST_SHARE, MIN_BAD, MIN_DETRACTORS, Touchpoint, is_critical
 
 CHECK = Touchpoint(40, 60, 60, 840)
 """The check of the definition of measures: lift 4, a third of the detractors, phi a third."""

@@ -5,13 +5,21 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from monitor.alert import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
 from monitor.counting import metrics
 from monitor.journey_file import links
 from monitor.journey_file.model import WHOLE, Experience, Journey, Journeys, Stage
-from monitor.promql import UNJUDGED, Values, held, number, select
-from monitor.rules import JOURNEYS_LAG_S, LAG_S, Severity, judged, pages_for, severities, silence_severity
-from monitor.whole import Watched, WholeName, watched
+from monitor.rules.facts import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
+from monitor.rules.journeys import Watched, WholeName, watched
+from monitor.rules.promql import UNJUDGED, Values, held, number, select
+from monitor.rules.qualities import (
+    JOURNEYS_LAG_S,
+    LAG_S,
+    Severity,
+    judged,
+    pages_for,
+    severities,
+    silence_severity,
+)
 
 BLIND_FOR_S = 60
 """While partitions move to another worker nobody counts for some seconds, up to a minute with many."""

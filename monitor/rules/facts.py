@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from monitor.journey_file import links
-from monitor.promql import Values
-from monitor.whole import WholeName
+from monitor.rules.journeys import WholeName
+from monitor.rules.promql import Values
 
 Name = (
     WholeName

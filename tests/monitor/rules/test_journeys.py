@@ -11,8 +11,8 @@ from monitor.history import StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE, Journey
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
-from monitor.rules import judged, pages_for, qualities, severities, upstream
-from monitor.whole import BETWEEN, GOAL, Term, Watched, watched, whole
+from monitor.rules.journeys import BETWEEN, GOAL, Term, Watched, watched, whole
+from monitor.rules.qualities import judged, pages_for, qualities, severities, upstream
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Literal
 
 from monitor.journey_file.model import ALL, WHOLE, Experience, Journey, Stage
-from monitor.limits import Limit, budget_limits, page_limits, ticket_limits
-from monitor.whole import GOAL, watched, whole
+from monitor.rules.journeys import GOAL, watched, whole
+from monitor.rules.limits import Limit, budget_limits, page_limits, ticket_limits
 
 Severity = Literal["page", "ticket"]
 
