@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from monitor import grafana_alerts, routing, schemas
-from monitor.boards import boards
+from monitor.boards.all import boards
 from monitor.journey_file.model import Journey
 from monitor.prometheus_rules import rule_file
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from monitor.board_parts import ALERTS
+from monitor.boards.parts import ALERTS
 from monitor.counting import metrics
 from monitor.counting.measures import Share
 from monitor.counting.metrics import Metric

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from monitor.board_voice import KINDS
+from monitor.boards.voice import KINDS
 from monitor.counting.figures import aimed, counted, percent
 from monitor.counting.measures import Share
 from monitor.report_digest import Answered, Digest, is_met, weakest_of

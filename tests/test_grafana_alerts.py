@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from monitor import grafana_alerts
-from monitor.boards import boards
+from monitor.boards.all import boards
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.routing import ROUTES, alertmanager, receiver

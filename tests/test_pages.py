@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deploy.alerting import scraped
-from monitor.boards import boards
+from monitor.boards.all import boards
 from monitor.journey_file.grammar import parse
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Asked

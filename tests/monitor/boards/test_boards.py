@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from monitor import panels
-from monitor.board_monitor import STEPS
-from monitor.board_parts import STATE_STEPS, STATES, state, weakest
-from monitor.boards import boards
+from monitor.boards import panels
+from monitor.boards.all import boards
+from monitor.boards.monitor import STEPS
+from monitor.boards.parts import STATE_STEPS, STATES, state, weakest
 from monitor.counting import measures, metrics
 from monitor.counting.measures import wilson_lower
 from monitor.journey_file.grammar import parse

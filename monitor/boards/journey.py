@@ -2,28 +2,7 @@
 
 from collections.abc import Iterator
 
-from monitor.board_parts import (
-    ATTAINMENT_MEANS,
-    LABELS,
-    SAME,
-    STATE_STEPS,
-    STATES,
-    STATES_MEAN,
-    TARGET,
-    alerts_firing,
-    alerts_table,
-    bad_encounters,
-    cells,
-    stage_titles,
-    state,
-    state_and_weakest,
-    to_stage,
-    trusted,
-    weakest,
-)
-from monitor.counting import metrics
-from monitor.journey_file.model import ALL, OTHER, Journey
-from monitor.panels import (
+from monitor.boards.panels import (
     ATTAINMENT,
     BLUE,
     COLORED,
@@ -46,6 +25,27 @@ from monitor.panels import (
     titled,
     words,
 )
+from monitor.boards.parts import (
+    ATTAINMENT_MEANS,
+    LABELS,
+    SAME,
+    STATE_STEPS,
+    STATES,
+    STATES_MEAN,
+    TARGET,
+    alerts_firing,
+    alerts_table,
+    bad_encounters,
+    cells,
+    stage_titles,
+    state,
+    state_and_weakest,
+    to_stage,
+    trusted,
+    weakest,
+)
+from monitor.counting import metrics
+from monitor.journey_file.model import ALL, OTHER, Journey
 from monitor.rules.limits import FAST_POINTS
 from monitor.rules.promql import select
 from monitor.snapshot import MIN_SEGMENT_EVENTS

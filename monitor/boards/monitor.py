@@ -2,12 +2,7 @@
 
 from collections.abc import Iterator
 
-from monitor.board_parts import alerts_table, blind, stage_titles, trusted
-from monitor.counting import metrics
-from monitor.counting.event import Reason
-from monitor.journey_file.model import STEPS_TOPIC, Journey
-from monitor.journeys.open import MAX_STEPS
-from monitor.panels import (
+from monitor.boards.panels import (
     BLUE,
     LINES,
     ORANGE,
@@ -31,6 +26,11 @@ from monitor.panels import (
     titled,
     words,
 )
+from monitor.boards.parts import alerts_table, blind, stage_titles, trusted
+from monitor.counting import metrics
+from monitor.counting.event import Reason
+from monitor.journey_file.model import STEPS_TOPIC, Journey
+from monitor.journeys.open import MAX_STEPS
 from monitor.rules.alerts import CAUSES, LETTERS_SHARE, READ
 from monitor.rules.promql import JOB, select
 from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S

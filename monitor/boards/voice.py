@@ -7,20 +7,7 @@ much of their time tools take, and how often they meet more than they were promi
 from collections.abc import Iterator
 from typing import Any
 
-from monitor.board_parts import LABELS, cells, segment_titles, windows_table
-from monitor.counting import metrics
-from monitor.counting.judging import (
-    ANSWER_CLASSES,
-    ASKED,
-    BY_CHANNEL,
-    BY_LOCATION,
-    FOLLOWED_UP,
-    counts_answers,
-    spread_cells,
-)
-from monitor.counting.measures import Z
-from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
-from monitor.panels import (
+from monitor.boards.panels import (
     BLUE,
     COLORED,
     GREY,
@@ -46,6 +33,19 @@ from monitor.panels import (
     titled,
     words,
 )
+from monitor.boards.parts import LABELS, cells, segment_titles, windows_table
+from monitor.counting import metrics
+from monitor.counting.judging import (
+    ANSWER_CLASSES,
+    ASKED,
+    BY_CHANNEL,
+    BY_LOCATION,
+    FOLLOWED_UP,
+    counts_answers,
+    spread_cells,
+)
+from monitor.counting.measures import Z
+from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
 from monitor.rules.promql import Values, number, select, wilson_lower
 from monitor.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
 

@@ -2,12 +2,7 @@
 
 from typing import Any
 
-from monitor.counting import metrics
-from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
-from monitor.counting.windows import WINDOW_LABELS
-from monitor.journey_file import links
-from monitor.journey_file.model import ALL, OTHER, Journey
-from monitor.panels import (
+from monitor.boards.panels import (
     ATTAINMENT,
     BLUE,
     COLORED,
@@ -30,6 +25,11 @@ from monitor.panels import (
     thresholds,
     words,
 )
+from monitor.counting import metrics
+from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
+from monitor.counting.windows import WINDOW_LABELS
+from monitor.journey_file import links
+from monitor.journey_file.model import ALL, OTHER, Journey
 from monitor.rules.alerts import CAUSES
 from monitor.rules.limits import BELOW_MIN_N, MIN_N, State, fast_limits
 from monitor.rules.promql import select

@@ -6,8 +6,13 @@ of its own, in PromQL on the recorded series of `promql`; how Grafana draws them
 
 from collections.abc import Iterator
 
-from monitor import board_customers, board_journey, board_monitor, board_stage, board_voice
-from monitor.board_parts import CHOSEN
+from monitor.boards import customers as board_customers
+from monitor.boards import journey as board_journey
+from monitor.boards import monitor as board_monitor
+from monitor.boards import stage as board_stage
+from monitor.boards import voice as board_voice
+from monitor.boards.panels import BLUE, VERMILLION, Json, arranged, plain
+from monitor.boards.parts import CHOSEN
 from monitor.counting import metrics
 from monitor.journey_file.links import (
     CUSTOMERS_BOARD,
@@ -19,7 +24,6 @@ from monitor.journey_file.links import (
     runbook,
 )
 from monitor.journey_file.model import ALL, Journey
-from monitor.panels import BLUE, VERMILLION, Json, arranged, plain
 
 SCHEMA_VERSION = 39
 """Provisioned from a file by Grafana 9.4 (which knows 37) to 13; later versions mean another format."""

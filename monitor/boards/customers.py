@@ -5,12 +5,7 @@ Journeys are counted when they are over, so most of it looks back a day; what is
 
 from collections.abc import Iterator
 
-from monitor.board_parts import segment_titles, stage_titles, to_stage
-from monitor.counting import metrics
-from monitor.journey_file.model import Journey
-from monitor.journeys.closing import ASTRAY_MOVES
-from monitor.journeys.counters import promise_partners
-from monitor.panels import (
+from monitor.boards.panels import (
     COLORED,
     GREY,
     NEUTRAL,
@@ -28,6 +23,11 @@ from monitor.panels import (
     stat,
     table,
 )
+from monitor.boards.parts import segment_titles, stage_titles, to_stage
+from monitor.counting import metrics
+from monitor.journey_file.model import Journey
+from monitor.journeys.closing import ASTRAY_MOVES
+from monitor.journeys.counters import promise_partners
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.rules.promql import select
 

@@ -2,23 +2,7 @@
 
 from collections.abc import Iterator
 
-from monitor.board_parts import (
-    ATTAINMENT_MEANS,
-    CHOSEN,
-    LABELS,
-    alerts_firing,
-    alerts_table,
-    bad_encounters,
-    cells,
-    headline,
-    state_and_weakest,
-    windows_table,
-)
-from monitor.counting import metrics
-from monitor.counting.judging import reason_labels
-from monitor.journey_file import links
-from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
-from monitor.panels import (
+from monitor.boards.panels import (
     ATTAINMENT,
     DASHED,
     LINES,
@@ -41,6 +25,22 @@ from monitor.panels import (
     table,
     titled,
 )
+from monitor.boards.parts import (
+    ATTAINMENT_MEANS,
+    CHOSEN,
+    LABELS,
+    alerts_firing,
+    alerts_table,
+    bad_encounters,
+    cells,
+    headline,
+    state_and_weakest,
+    windows_table,
+)
+from monitor.counting import metrics
+from monitor.counting.judging import reason_labels
+from monitor.journey_file import links
+from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
 from monitor.rules.promql import select
 from monitor.snapshot import MIN_SEGMENT_EVENTS
 

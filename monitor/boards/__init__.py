@@ -1,0 +1,1 @@
+"""The Grafana boards, written from the journey file."""
