@@ -25,7 +25,7 @@ def render(
 
     Example: touchpoint render monitor/journey.yaml --out . --check
     """
-    from monitor.rendered import rendered
+    from monitor.generate.files import rendered
 
     journey = read_journey(file)
     if webhook is not None:

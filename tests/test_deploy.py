@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from monitor.rendered import rendered
+from monitor.generate.files import rendered
 from streams.command import read_journey
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.programs import ROOT

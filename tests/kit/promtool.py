@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from monitor.generate.files import as_yaml
+from monitor.generate.prometheus import rule_file
 from monitor.journey_file.model import Journey
-from monitor.prometheus_rules import rule_file
-from monitor.rendered import as_yaml
 
 STEP_S = 10
 

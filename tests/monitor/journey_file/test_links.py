@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitor import grafana_alerts, routing
+from monitor.generate import alertmanager as routing
+from monitor.generate import grafana as grafana_alerts
+from monitor.generate.files import as_yaml
 from monitor.journey_file.grammar import JourneyFileError, parse
 from monitor.journey_file.links import webhook
 from monitor.journey_file.model import Journey
-from monitor.rendered import as_yaml
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.programs import touchpoint
 

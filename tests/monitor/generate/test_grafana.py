@@ -5,11 +5,11 @@ from typing import Any, get_args
 
 import pytest
 
-from monitor import grafana_alerts
 from monitor.boards.all import boards
+from monitor.generate import grafana
+from monitor.generate.alertmanager import ROUTES, alertmanager, receiver
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.routing import ROUTES, alertmanager, receiver
 from monitor.rules.alerts import alerts
 from monitor.rules.journeys import WholeName
 from streams.settings import SHIPPED_JOURNEY
@@ -23,7 +23,7 @@ NAMED = re.compile(r'index \$values "(\w+)"')
 
 def rules(journey: Journey = JOURNEY) -> list[dict[str, Any]]:
     """Every rule of every group."""
-    return [rule for group in grafana_alerts.rule_groups(journey)["groups"] for rule in group["rules"]]
+    return [rule for group in grafana.rule_groups(journey)["groups"] for rule in group["rules"]]
 
 
 def test_every_alert_is_a_rule() -> None:
@@ -34,7 +34,7 @@ def test_every_alert_is_a_rule() -> None:
 
 def test_groups() -> None:
     """Intervals are multiples of 10 s, or Grafana exits; names and folder are given."""
-    for group in grafana_alerts.rule_groups(JOURNEY)["groups"]:
+    for group in grafana.rule_groups(JOURNEY)["groups"]:
         number, unit = int(group["interval"][:-1]), group["interval"][-1]
         assert number * {"s": 1, "m": 60}[unit] % 10 == 0
         assert group["name"]
@@ -83,7 +83,7 @@ def test_dollars_of_the_journey_file_are_not_taken_for_the_environment() -> None
 
 def test_tickets_wait_in_the_zone_of_the_journey() -> None:
     """Summer and winter alike: the same hours as Alertmanager's, by the zone's name."""
-    (mute,) = grafana_alerts.mute_times(JOURNEY)["muteTimes"]
+    (mute,) = grafana.mute_times(JOURNEY)["muteTimes"]
     (there,) = alertmanager(JOURNEY)["time_intervals"]
     assert mute["time_intervals"] == there["time_intervals"]
     assert {one["location"] for one in mute["time_intervals"]} == {"Europe/Helsinki"}
@@ -103,9 +103,9 @@ def test_texts_tell_of_when_it_was_bad() -> None:
 
 def test_every_severity_has_a_route_and_a_contact_point() -> None:
     """What a policy names exists; every severity that a rule has goes somewhere."""
-    points = {one["name"] for one in grafana_alerts.contact_points(JOURNEY)["contactPoints"]}
-    mutes = {one["name"] for one in grafana_alerts.mute_times(JOURNEY)["muteTimes"]}
-    (policy,) = grafana_alerts.policies()["policies"]
+    points = {one["name"] for one in grafana.contact_points(JOURNEY)["contactPoints"]}
+    mutes = {one["name"] for one in grafana.mute_times(JOURNEY)["muteTimes"]}
+    (policy,) = grafana.policies()["policies"]
     assert {policy["receiver"], *(route["receiver"] for route in policy["routes"])} <= points
     assert {route["object_matchers"][0][2] for route in policy["routes"]} == set(ROUTES)
     assert {alert.labels["severity"] for alert in alerts(JOURNEY)} <= set(ROUTES)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from monitor.generate.alertmanager import alertmanager
+from monitor.generate.files import as_yaml
 from monitor.journey_file.grammar import parse
-from monitor.rendered import as_yaml
-from monitor.routing import alertmanager
 from streams.settings import SHIPPED_JOURNEY
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())

@@ -8,10 +8,10 @@ import pytest
 
 from monitor.counting import metrics
 from monitor.counting.windows import WINDOW_LABELS
+from monitor.generate.prometheus import escaped, rule_file
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import ALL, STEPS_TOPIC
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
-from monitor.prometheus_rules import escaped, rule_file
 from monitor.rules.alerts import alerts
 from monitor.rules.promql import number
 from monitor.rules.qualities import HOLD_S, JOURNEYS_LAG_S

@@ -6,10 +6,7 @@ and whether that is above 0; each fact of its texts is a query and its last valu
 
 from typing import Any
 
-from monitor.journey_file.links import DATASOURCE, DATASOURCE_UID, webhook
-from monitor.journey_file.model import Journey
-from monitor.prometheus_rules import chosen, escaped, filled, otherwise, own
-from monitor.routing import (
+from monitor.generate.alertmanager import (
     GROUP_BY,
     HEARTBEAT_EVERY,
     NIGHTS_AND_WEEKENDS,
@@ -19,6 +16,9 @@ from monitor.routing import (
     nights_and_weekends,
     receiver,
 )
+from monitor.generate.prometheus import chosen, escaped, filled, otherwise, own
+from monitor.journey_file.links import DATASOURCE, DATASOURCE_UID, webhook
+from monitor.journey_file.model import Journey
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Alert, Asked, Chosen, Fact, Own
 from monitor.rules.promql import ANY
