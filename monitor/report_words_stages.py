@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from monitor.backtest_picture import FLOORS, LEAST_N
 from monitor.counting.figures import percent
 from monitor.journey_file.model import Journey
+from monitor.live.snapshot import MIN_SEGMENT_EVENTS
 from monitor.report_digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
 from monitor.report_document import Bar, Item, Picture
 from monitor.report_phrases import LEAST_DAYS, against, chance, duration, local, mood, verdict
-from monitor.snapshot import MIN_SEGMENT_EVENTS
 
 
 def stages(digest: Digest) -> Iterator[Item]:

@@ -14,7 +14,7 @@ from faust.types import TP
 
 from monitor.counting.event import AHEAD_MS, Codec
 from monitor.journey_file.model import Journey, Stage
-from monitor.journeys_snapshot import PartitionLag
+from monitor.live.journeys import PartitionLag
 from streams.clock import SteadyClock
 from streams.journey_processor import JourneyProcessor
 from streams.kafka_errors import in_words

@@ -13,9 +13,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from monitor.change import KEPT_MS, KINDS, Change, LatestChanges, read, written
 from monitor.journey_file.grammar import nearest
 from monitor.journey_file.model import Journey
+from monitor.live.change import KEPT_MS, KINDS, Change, LatestChanges, read, written
 from monitor.publisher import Publisher
 from streams import topics
 from streams.clock import now_ms

@@ -13,10 +13,10 @@ import orjson
 from aiohttp import web
 
 from monitor.errors import UserError
-from monitor.exposition import render
-from monitor.journeys_snapshot import JourneyFacts, journey_facts
+from monitor.live.exposition import render
+from monitor.live.journeys import JourneyFacts, journey_facts
+from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from monitor.snapshot import Snapshot, StageSnapshot
 from streams.journey_lookup import FORWARDED, JourneyLookup
 from streams.security import Guard
 from streams.stage_processor import Failure

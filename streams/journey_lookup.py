@@ -19,7 +19,7 @@ from yarl import URL
 
 from monitor.counting.event import Id
 from monitor.errors import UserError
-from monitor.journey_answer import journey_answer
+from monitor.live.journey import journey_answer
 from streams.clock import now_ms
 from streams.security import CertificateError
 from streams.settings import Settings

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from monitor.counting.panes import SHORT
 from monitor.journeys.open import KEEP_MS, Effect, JourneyRules, OpenJourney
 from monitor.journeys.step import Steps
-from monitor.journeys_snapshot import Source
+from monitor.live.journeys import Source
 from streams.journey_records import (
     CLOSED,
     FULL,

@@ -10,7 +10,7 @@ from monitor.journey_file.model import Journey
 from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import decode
-from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, Source, journeys_snapshot
+from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, journeys_snapshot
 from streams.journey_partition import JourneyPartition
 from streams.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition

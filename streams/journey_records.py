@@ -14,7 +14,7 @@ from cramjam import lz4
 from msgspec import Struct
 
 from monitor.journeys.open import OpenJourney
-from monitor.journeys_snapshot import Source
+from monitor.live.journeys import Source
 
 _HEADER = struct.Struct(">qqqB")
 

@@ -10,8 +10,8 @@ from monitor.counting.judging import Judge, counter_names
 from monitor.counting.panes import Tally
 from monitor.journey_file.model import Journey, Stage
 from monitor.journeys.step import step_of
-from monitor.journeys_snapshot import PartitionLag
-from monitor.snapshot import StageSnapshot, stage_snapshot
+from monitor.live.journeys import PartitionLag
+from monitor.live.snapshot import StageSnapshot, stage_snapshot
 from streams.dead_letters import dead_letter
 from streams.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition, Positioned

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
-from monitor.snapshot import Snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, unknown_stage
 from streams import topics
 from streams.app import App
 from streams.changes import ChangesReader

@@ -18,13 +18,13 @@ from monitor.counting.event import Event, Score
 from monitor.counting.judging import Judge, counter_names, reason_name
 from monitor.counting.panes import LONG, SHORT, PaneKey, Tally
 from monitor.counting.windows import StageWindows
-from monitor.exposition import render
 from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import counter_names as journey_counter_names
-from monitor.journeys_snapshot import journeys_snapshot
+from monitor.live.exposition import render
+from monitor.live.journeys import journeys_snapshot
+from monitor.live.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from monitor.rules.alerts import alerts
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
 from streams.settings import SHIPPED_JOURNEY
 from streams.stage_processor import Failure

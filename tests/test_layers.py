@@ -17,7 +17,7 @@ FILES = sorted(
     for file in (ROOT / layer).rglob("*.py")
 )
 
-EDGES = {"monitor/exposition.py", "monitor/publisher.py"}
+EDGES = {"monitor/live/exposition.py", "monitor/publisher.py"}
 """The modules of `monitor` that may touch what the core may not."""
 
 CORE_MODULES = {
@@ -223,7 +223,7 @@ PLANTED = [
     (CORE, "if TYPE_CHECKING:\n    from streams import app", "monitor imports streams.app"),
     (CORE, "from ..streams import app", "monitor imports streams.app"),
     ("monitor/publisher.py", "from streams import topics", "monitor imports streams.topics"),
-    ("monitor/exposition.py", "import streams.http as h", "monitor imports streams.http"),
+    ("monitor/live/exposition.py", "import streams.http as h", "monitor imports streams.http"),
     ("monitor/publisher.py", "importlib.import_module('streams')", "uses import_module"),
     (CORE, "__import__('os')", "uses __import__"),
     (CORE, "from monitor.exposition import render", "the core imports monitor.exposition.render"),
@@ -279,12 +279,12 @@ PLANTED = [
     (STREAMS, "import rich", "imports rich"),
     (STREAMS, "def f():\n    from rich.console import Console", "imports rich.console.Console"),
     ("streams/settings.py", "import typer", "imports typer"),
-    ("monitor/exposition.py", "import typer", "imports typer"),
+    ("monitor/live/exposition.py", "import typer", "imports typer"),
     (STREAMS, "x = 'touchpoint_ready'", "writes the metric name touchpoint_ready"),
     (STREAMS, "x = f'touchpoint_{name}'", "writes the metric name touchpoint_"),
     (STREAMS, "x = b'touchpoint_ready 1'", "writes the metric name touchpoint_ready 1"),
     (CORE, "{'a': ['touchpoint_good']}", "writes the metric name touchpoint_good"),
-    ("monitor/exposition.py", "f('touchpoint_build')", "writes the metric name touchpoint_build"),
+    ("monitor/live/exposition.py", "f('touchpoint_build')", "writes the metric name touchpoint_build"),
 ]
 
 

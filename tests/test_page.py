@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from aiohttp import web
 
+from monitor.live.snapshot import SEVERITY
 from monitor.rules.limits import State
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from monitor.snapshot import SEVERITY
 from tests.kit import chromium
 from tests.kit.programs import ROOT
 

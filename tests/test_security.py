@@ -23,7 +23,7 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
-from monitor.snapshot import Snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, unknown_stage
 from streams import security
 from streams.http import HEADERS, PAGE, HttpServer
 from streams.security import CertificateError, Guard, exposure, http_ssl, kafka_options, kafka_refusal

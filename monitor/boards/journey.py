@@ -46,9 +46,9 @@ from monitor.boards.parts import (
 )
 from monitor.counting import metrics
 from monitor.journey_file.model import ALL, OTHER, Journey
+from monitor.live.snapshot import MIN_SEGMENT_EVENTS
 from monitor.rules.limits import FAST_POINTS
 from monitor.rules.promql import select
-from monitor.snapshot import MIN_SEGMENT_EVENTS
 
 FACING = ("customer", "partner")
 """Kinds of stages whose encounters are customers'."""

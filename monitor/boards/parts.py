@@ -30,10 +30,10 @@ from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, OTHER, Journey
+from monitor.live.snapshot import MIN_SEGMENT_EVENTS, SEVERITY
 from monitor.rules.alerts import CAUSES
 from monitor.rules.limits import BELOW_MIN_N, MIN_N, State, fast_limits
 from monitor.rules.promql import select
-from monitor.snapshot import MIN_SEGMENT_EVENTS, SEVERITY
 
 CHOSEN = "$stage"
 """The stage chosen on its board."""

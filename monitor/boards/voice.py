@@ -46,8 +46,8 @@ from monitor.counting.judging import (
 )
 from monitor.counting.measures import Z
 from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
+from monitor.live.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
 from monitor.rules.promql import Values, number, select, wilson_lower
-from monitor.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
 
 WINDOW = "1d"
 """Opinions change in days, and answers are few."""

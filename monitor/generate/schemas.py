@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from monitor import change
 from monitor.counting.event import Event
 from monitor.journey_file.model import STEPS_TOPIC, Journey, Stage
+from monitor.live import change
 from monitor.rules import finding
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"

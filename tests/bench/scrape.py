@@ -13,7 +13,7 @@ from monitor.counting.panes import LONG, PaneKey
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.snapshot import Snapshot, stage_snapshot
+from monitor.live.snapshot import Snapshot, stage_snapshot
 from streams.command import SWITCH_S
 from streams.http import HttpServer
 from streams.worker import rest_collector

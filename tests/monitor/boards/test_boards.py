@@ -22,10 +22,10 @@ from monitor.counting.measures import wilson_lower
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import DATASOURCE
 from monitor.journey_file.model import STEPS_TOPIC, Journey
+from monitor.live.snapshot import MIN_GROUP, SEVERITY
 from monitor.rules.limits import State, fast_limits
 from monitor.rules.promql import recordings
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from monitor.snapshot import MIN_GROUP, SEVERITY
 from tests.kit.programs import ROOT
 
 Json = dict[str, Any]

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 import yaml
 
-from monitor.change import Change, read
 from monitor.counting.event import Codec, Refused
 from monitor.generate.files import HEADER, rendered
 from monitor.generate.schemas import asyncapi, change_schema, event_schema, topic_list
 from monitor.journey_file.grammar import parse
+from monitor.live.change import Change, read
 from monitor.simulator import Simulator
 from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.topics import Topic, own_topics, read_topics

@@ -20,7 +20,6 @@ from monitor.counting import metrics
 from monitor.counting.judging import bad_name, good_name, outcome_name, reason_name
 from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import WINDOWS, StageWindows
-from monitor.exposition import _journeys
 from monitor.generate.grafana import rule_groups
 from monitor.generate.prometheus import rule_file
 from monitor.history import StageHistory
@@ -28,7 +27,8 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import NONE, WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL, counter_names
-from monitor.journeys_snapshot import JourneysSnapshot
+from monitor.live.exposition import _journeys
+from monitor.live.journeys import JourneysSnapshot
 from monitor.rules.journeys import BETWEEN, WholeName
 from monitor.rules.qualities import SILENT_WINDOWS, judged, qualities
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from monitor.change import Change
 from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.measures import Share, headline_window
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Numbers, StageWindows
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
-from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
+from monitor.live.change import Change
+from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.rules.limits import State, state
 from monitor.rules.qualities import SILENT_EXPECTED, SILENT_WINDOWS
 

@@ -6,7 +6,7 @@ from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import counter_names
-from monitor.journeys_snapshot import JourneysSnapshot, journey_facts, journeys_snapshot
+from monitor.live.journeys import JourneysSnapshot, journey_facts, journeys_snapshot
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

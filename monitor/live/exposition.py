@@ -36,9 +36,9 @@ from monitor.counting.windows import WINDOW_LABELS, WINDOWS
 from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import ALL, Journey, Stage
 from monitor.journeys.counters import JOURNEY_FAMILIES
-from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag
+from monitor.live.journeys import JourneysSnapshot, PartitionLag
+from monitor.live.snapshot import MIN_GROUP, Snapshot, StageSnapshot, tells_on_staff
 from monitor.rules.qualities import SILENT_WINDOWS
-from monitor.snapshot import MIN_GROUP, Snapshot, StageSnapshot, tells_on_staff
 
 
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from monitor.counting.event import Handoff, Promise, Score
-from monitor.journey_answer import STEP_FIELDS, journey_answer
 from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules, OpenJourney, Pledge
 from monitor.journeys.step import Step
+from monitor.live.journey import STEP_FIELDS, journey_answer
 from streams.settings import SHIPPED_JOURNEY
 
 START = 1_700_000_000_000

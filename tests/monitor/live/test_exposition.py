@@ -12,19 +12,19 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitor.change import Change
 from monitor.counting import metrics
 from monitor.counting.event import Event, Reason, Score
 from monitor.counting.judging import BUCKETS, Judge, counter_names, reason_labels
 from monitor.counting.panes import Tally
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
-from monitor.exposition import SLOW_WINDOWS, render
 from monitor.journey_file.grammar import parse
 from monitor.journeys import counters as journey_counters
 from monitor.journeys.counters import CounterTally
-from monitor.journeys_snapshot import JourneysSnapshot, PartitionLag, journeys_snapshot
+from monitor.live.change import Change
+from monitor.live.exposition import SLOW_WINDOWS, render
+from monitor.live.journeys import JourneysSnapshot, PartitionLag, journeys_snapshot
+from monitor.live.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from monitor.rules.qualities import SILENT_WINDOWS
-from monitor.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

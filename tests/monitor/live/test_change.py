@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from monitor.change import KEPT_MS, MAX_TITLE, Change, LatestChanges, read, written
 from monitor.counting.event import AHEAD_MS
 from monitor.journey_file.grammar import parse
+from monitor.live.change import KEPT_MS, MAX_TITLE, Change, LatestChanges, read, written
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

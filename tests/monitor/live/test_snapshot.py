@@ -11,9 +11,9 @@ from monitor.counting.measures import Share
 from monitor.counting.panes import Tally
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.journey_file.grammar import parse
-from monitor.journeys_snapshot import PartitionLag
+from monitor.live.journeys import PartitionLag
+from monitor.live.snapshot import Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
 from monitor.rules.limits import State
-from monitor.snapshot import Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

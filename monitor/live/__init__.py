@@ -1,0 +1,1 @@
+"""What a worker answers: snapshots, metrics in text, the API."""
