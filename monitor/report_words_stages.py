@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from monitor.backtest_picture import FLOORS, LEAST_N
+from monitor.backtest.picture import FLOORS, LEAST_N
 from monitor.counting.figures import percent
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import MIN_SEGMENT_EVENTS

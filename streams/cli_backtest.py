@@ -20,9 +20,9 @@ from streams.command import failed, read_journey, read_settings
 from streams.terminal import Row, progress, say, show_table
 
 if TYPE_CHECKING:
-    from monitor.backtest import Backtest, Fired
+    from monitor.backtest.history import History
+    from monitor.backtest.run import Backtest, Fired
     from monitor.counting.event import Refused
-    from monitor.history import History
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -54,9 +54,9 @@ def backtest(
 
     Example: touchpoint backtest january.jsonl.gz --picture january.svg
     """
-    from monitor.backtest import backtest as judge
-    from monitor.backtest_picture import picture as draw
-    from monitor.history import History
+    from monitor.backtest.history import History
+    from monitor.backtest.picture import picture as draw
+    from monitor.backtest.run import backtest as judge
 
     settings = read_settings()
     read = read_journey(journey or settings.journey)
@@ -192,6 +192,6 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
         say(f"refused: {reasons}")
     if found.unheard:
         say(f"no events, not judged: {', '.join(found.unheard)}")
-    from monitor.backtest import NOT_JUDGED
+    from monitor.backtest.run import NOT_JUDGED
 
     say(f"about the monitor itself, not judged: {', '.join(NOT_JUDGED)}")

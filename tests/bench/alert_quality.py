@@ -14,10 +14,10 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor import backtest_span
-from monitor.backtest import alerts_of, spans_of
+from monitor.backtest import span as backtest_span
+from monitor.backtest.history import StageHistory
+from monitor.backtest.run import alerts_of, spans_of
 from monitor.counting.panes import SHORT
-from monitor.history import StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import Journey, Stage

@@ -15,14 +15,14 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from monitor.backtest import Key, alerts_of, spans_of, worst
+from monitor.backtest.history import StageHistory
+from monitor.backtest.run import Key, alerts_of, spans_of, worst
 from monitor.counting import metrics
 from monitor.counting.judging import bad_name, good_name, outcome_name, reason_name
 from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import WINDOWS, StageWindows
 from monitor.generate.grafana import rule_groups
 from monitor.generate.prometheus import rule_file
-from monitor.history import StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import NONE, WHOLE, Journey, Stage

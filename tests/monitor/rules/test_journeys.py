@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from monitor.backtest.history import StageHistory
 from monitor.counting.panes import SHORT
-from monitor.history import StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE, Journey
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monitor.backtest_span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
+from monitor.backtest.history import History, StageHistory
+from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
 from monitor.counting.panes import SHORT
-from monitor.history import History, StageHistory
 from monitor.journey_file.model import ALL, WHOLE, Journey
 from monitor.journeys.counters import lived_stages
 from monitor.rules.alerts import alerts

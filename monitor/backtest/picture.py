@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from monitor.backtest import Backtest, Fired
+from monitor.backtest.history import StageHistory
+from monitor.backtest.run import Backtest, Fired
 from monitor.counting.panes import SHORT
-from monitor.history import StageHistory
 from monitor.journey_file.model import Experience, Journey, Stage
 from monitor.rules.qualities import judged
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.backtest.history import StageHistory
 from monitor.counting.measures import Share
 from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
-from monitor.history import StageHistory
 from monitor.journey_file.hours import MINUTE_MS, expected, is_open
 from monitor.journey_file.model import ALL, WHOLE, Journey, Stage
 from monitor.rules import critical

@@ -7,16 +7,16 @@ from random import Random
 
 import orjson
 
-from monitor.backtest import backtest
+from monitor.backtest.history import History, StageHistory
+from monitor.backtest.journeys import JourneysHistory
+from monitor.backtest.run import backtest
 from monitor.counting.event import Codec, Event
 from monitor.counting.judging import Judge
 from monitor.counting.panes import SHORT
-from monitor.history import History, StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
 from monitor.journeys.open import KEEP_MS, Effect
 from monitor.journeys.step import Step, step_of
-from monitor.journeys_history import JourneysHistory
 from monitor.rules.journeys import whole
 from monitor.simulator import SimulatedEvent, Simulator
 from streams.settings import SHIPPED_JOURNEY

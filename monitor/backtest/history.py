@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.backtest.journeys import JourneysHistory
 from monitor.counting.event import Codec, Reason, Refused
 from monitor.counting.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.panes import SHORT
@@ -18,7 +19,6 @@ from monitor.errors import UserError
 from monitor.journey_file.model import WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
 from monitor.journeys.step import step_of
-from monitor.journeys_history import JourneysHistory
 from monitor.rules.journeys import BETWEEN, watched
 from monitor.rules.qualities import judged
 

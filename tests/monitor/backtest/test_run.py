@@ -15,13 +15,13 @@ import numpy as np
 import orjson
 import pytest
 
-from monitor.backtest import Backtest, Key, alerts_of, backtest, spans_of, worst
-from monitor.backtest_picture import picture
-from monitor.backtest_span import reach
+from monitor.backtest.history import MAX_SLICES, History, HistoryError, StageHistory
+from monitor.backtest.picture import picture
+from monitor.backtest.run import Backtest, Key, alerts_of, backtest, spans_of, worst
+from monitor.backtest.span import reach
 from monitor.counting.event import Reason
 from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
-from monitor.history import MAX_SLICES, History, HistoryError, StageHistory
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
 from monitor.rules.qualities import HOLD_S, qualities
@@ -162,7 +162,7 @@ def test_each_trouble_is_told_once() -> None:
 def test_how_much_is_judged_at_once_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judged in pieces of 100 moments, the same alerts begin and end at the same moments."""
     whole = judged(troubled())
-    monkeypatch.setattr("monitor.backtest.CHUNK", 100)
+    monkeypatch.setattr("monitor.backtest.run.CHUNK", 100)
     pieces = judged(troubled())
     assert pieces.fired == whole.fired
     assert pieces.totals["shop"].as_json() == whole.totals["shop"].as_json()

@@ -1,0 +1,1 @@
+"""History in, alerts out, without Kafka and in event time."""
