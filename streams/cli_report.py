@@ -19,7 +19,7 @@ from streams.terminal import printable, progress
 if TYPE_CHECKING:
     import aiohttp
 
-    from monitor.report_questions import Answers, Question, Sample
+    from monitor.report.questions import Answers, Question, Sample
 
 ASKED_AT_ONCE = 4
 """Prometheus answers 20 at a time unless set; boards and rules want to be answered too."""
@@ -48,12 +48,12 @@ def report(
 
     Example: touchpoint report --prometheus http://prometheus:9090 --html digest.html
     """
-    from monitor.report_digest import Period
-    from monitor.report_html import html as page
-    from monitor.report_questions import questions
-    from monitor.report_sums import digest
-    from monitor.report_text import markdown as text
-    from monitor.report_words import document
+    from monitor.report.digest import Period
+    from monitor.report.html import html as page
+    from monitor.report.markdown import markdown as text
+    from monitor.report.questions import questions
+    from monitor.report.sums import digest
+    from monitor.report.words import document
 
     settings = read_settings()
     read = read_journey(journey or settings.journey)
@@ -151,7 +151,7 @@ async def _answer(
 ) -> "list[Sample]":
     import aiohttp
 
-    from monitor.report_questions import Sample
+    from monitor.report.questions import Sample
 
     url = f"{prometheus.rstrip('/')}/api/v1/query"
     form = {"query": question.expr, "time": str(question.at_s), "timeout": f"{ANSWER_S}s"}

@@ -18,18 +18,18 @@ import pytest
 import typer
 
 from deploy.kafka.kafka import HOST, free_port
-from monitor import report_digest
 from monitor.counting import metrics
 from monitor.counting.figures import percent
 from monitor.counting.measures import Share
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.report_digest import DAY_S, Digest, Period, is_met
-from monitor.report_html import html
-from monitor.report_questions import Answers, Question, Sample, questions
-from monitor.report_sums import digest
-from monitor.report_text import literal, markdown
-from monitor.report_words import document
+from monitor.report import digest as report_digest
+from monitor.report.digest import DAY_S, Digest, Period, is_met
+from monitor.report.html import html
+from monitor.report.markdown import literal, markdown
+from monitor.report.questions import Answers, Question, Sample, questions
+from monitor.report.sums import digest
+from monitor.report.words import document
 from monitor.rules.journeys import watched
 from streams.cli_report import report
 from streams.settings import SHIPPED_JOURNEY

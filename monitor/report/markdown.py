@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from monitor.report_document import Document, Picture
+from monitor.report.document import Document, Picture
 
 BARS = "▁▂▃▄▅▆▇█"
 MISSING = "·"

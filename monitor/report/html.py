@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from monitor.boards.panels import BLUE, GREY, VERMILLION
-from monitor.report_document import Document, Item, Picture
+from monitor.report.document import Document, Item, Picture
 
 BAR, BETWEEN, HEIGHT = 14, 4, 36
 """Of pictures, in CSS pixels."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from monitor.journey_file.model import Journey
-from monitor.report_digest import DAY_S, Digest, Firings
-from monitor.report_document import Item
-from monitor.report_phrases import LEAST_DAYS, duration, local, title
+from monitor.report.digest import DAY_S, Digest, Firings
+from monitor.report.document import Item
+from monitor.report.phrases import LEAST_DAYS, duration, local, title
 from monitor.rules.alerts import CAUSES
 from monitor.rules.qualities import judged
 

@@ -6,9 +6,9 @@ from monitor.backtest.picture import FLOORS, LEAST_N
 from monitor.counting.figures import percent
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import MIN_SEGMENT_EVENTS
-from monitor.report_digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
-from monitor.report_document import Bar, Item, Picture
-from monitor.report_phrases import LEAST_DAYS, against, chance, duration, local, mood, verdict
+from monitor.report.digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
+from monitor.report.document import Bar, Item, Picture
+from monitor.report.phrases import LEAST_DAYS, against, chance, duration, local, mood, verdict
 
 
 def stages(digest: Digest) -> Iterator[Item]:

@@ -15,7 +15,7 @@ from monitor.boards.parts import ALERTS
 from monitor.counting import metrics
 from monitor.counting.measures import Share
 from monitor.counting.metrics import Metric
-from monitor.report_digest import Period
+from monitor.report.digest import Period
 from monitor.rules.promql import select
 
 BACK = "1h"

@@ -7,12 +7,12 @@ from monitor.boards.voice import KINDS
 from monitor.counting.figures import aimed, counted, percent
 from monitor.counting.measures import Share
 from monitor.live.snapshot import MIN_SEGMENT_EVENTS
-from monitor.report_digest import Answered, Digest, is_met, weakest_of
-from monitor.report_document import UNKNOWN, Document, Item, Section
-from monitor.report_phrases import local, mood, title, verdict
-from monitor.report_words_journeys import astray, promises, weights
-from monitor.report_words_monitor import alerts, untold
-from monitor.report_words_stages import evenness, stages
+from monitor.report.digest import Answered, Digest, is_met, weakest_of
+from monitor.report.document import UNKNOWN, Document, Item, Section
+from monitor.report.phrases import local, mood, title, verdict
+from monitor.report.words_journeys import astray, promises, weights
+from monitor.report.words_monitor import alerts, untold
+from monitor.report.words_stages import evenness, stages
 
 
 def document(digest: Digest) -> Document:

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from monitor.counting.figures import aimed, percent
 from monitor.counting.measures import Share
 from monitor.journey_file.model import Journey
-from monitor.report_digest import Judged, is_met, is_surely_missed
-from monitor.report_document import Mood
+from monitor.report.digest import Judged, is_met, is_surely_missed
+from monitor.report.document import Mood
 from monitor.rules.qualities import judged
 
 LEAST_DAYS = 2

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from monitor.counting.figures import counted, percent
 from monitor.counting.measures import Share
 from monitor.journey_file.model import NONE, OTHER, Journey
-from monitor.report_digest import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met
-from monitor.report_document import UNKNOWN, Item
-from monitor.report_phrases import chance, mood, title, verdict
+from monitor.report.digest import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met
+from monitor.report.document import UNKNOWN, Item
+from monitor.report.phrases import chance, mood, title, verdict
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
 
 WEIGHTS_TOLD = 5

@@ -11,7 +11,7 @@ from monitor.counting.judging import ANSWER_CLASSES, BY_CHANNEL, BY_LOCATION, co
 from monitor.counting.measures import Share, nps, wilson_lower
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.live.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
-from monitor.report_digest import (
+from monitor.report.digest import (
     BY_SEGMENT,
     Answered,
     Digest,
@@ -23,8 +23,8 @@ from monitor.report_digest import (
     StageFound,
     weakest_of,
 )
-from monitor.report_questions import STEP_S, Answers, Told
-from monitor.report_sums_journeys import astray, gaps, handed_over, outcome, promises, weights, worst_partner
+from monitor.report.questions import STEP_S, Answers, Told
+from monitor.report.sums_journeys import astray, gaps, handed_over, outcome, promises, weights, worst_partner
 
 
 def digest(journey: Journey, period: Period, answers: Answers) -> Digest:
