@@ -16,10 +16,10 @@ from aiokafka.errors import KafkaError
 from monitor.journey_file.grammar import nearest
 from monitor.journey_file.model import Journey
 from monitor.live.change import KEPT_MS, KINDS, Change, LatestChanges, read, written
-from monitor.publisher import Publisher
-from streams import topics
 from streams.clock import now_ms
-from streams.security import kafka_options
+from streams.kafka import topics
+from streams.kafka.publisher import Publisher
+from streams.kafka.security import kafka_options
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -187,7 +187,7 @@ def topics() -> None:
 
     Example: TOUCHPOINT_KAFKA=kafka:9092 touchpoint topics
     """
-    from streams import topics as topics_of
+    from streams.kafka import topics as topics_of
 
     settings = read_settings()
     journey = read_journey(settings.journey)

@@ -14,13 +14,13 @@ from monitor.faults import Fault
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import DURATION, UNIT_MS
-from monitor.publisher import Publisher
 from monitor.rules.limits import State
 from monitor.simulator import Simulator
-from streams import topics
 from streams.embedded import EmbeddedBroker
 from streams.http import stages_answer
-from streams.security import kafka_options
+from streams.kafka import topics
+from streams.kafka.publisher import Publisher
+from streams.kafka.security import kafka_options
 from streams.settings import PLAINTEXT, Settings
 from streams.terminal import StagesView
 from streams.worker import Worker

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from monitor.journey_file.model import Journey
-from monitor.publisher import Publisher, PublishError
-from streams import topics
+from streams.kafka import topics
+from streams.kafka.publisher import Publisher, PublishError
+from streams.kafka.security import kafka_options
 from streams.pages import Share
-from streams.security import kafka_options
 from streams.settings import Settings
 
 

@@ -18,7 +18,7 @@ from monitor.live.journeys import JourneyFacts, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.journey_lookup import FORWARDED, JourneyLookup
-from streams.security import Guard
+from streams.kafka.security import Guard
 from streams.stage_processor import Failure
 
 PAGE = {

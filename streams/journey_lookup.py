@@ -21,7 +21,7 @@ from monitor.counting.event import Id
 from monitor.errors import UserError
 from monitor.live.journey import journey_answer
 from streams.clock import now_ms
-from streams.security import CertificateError
+from streams.kafka.security import CertificateError
 from streams.settings import Settings
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from monitor.counting.event import Reason
 from monitor.errors import UserError
 from monitor.journey_file.grammar import nearest
 from monitor.journey_file.model import Journey, Stage
-from streams import security, topics
-from streams.dead_letters import ATTEMPT
+from streams.kafka import security, topics
+from streams.kafka.dead_letter import ATTEMPT
 from streams.settings import Settings
 
 CHUNK = 8192

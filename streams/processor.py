@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaError
 
 from monitor.counting.panes import LONG
 from monitor.counting.windows import StageWindows
-from streams.outgoing import Outgoing, Produce
+from streams.kafka.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition
 from streams.sightings import Sightings
 

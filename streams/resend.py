@@ -20,8 +20,8 @@ from aiokafka.errors import ProducerFenced
 
 from monitor.counting.event import Codec, Refused
 from monitor.counting.figures import counted
-from streams import security, topics
-from streams.dead_letters import ATTEMPT
+from streams.kafka import security, topics
+from streams.kafka.dead_letter import ATTEMPT
 from streams.letters import Box, Letter, LettersError, Selection, Sent
 from streams.letters_shown import one
 from streams.terminal import printable, progress

@@ -12,8 +12,8 @@ from monitor.journey_file.model import Journey, Stage
 from monitor.journeys.step import step_of
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import StageSnapshot, stage_snapshot
-from streams.dead_letters import dead_letter
-from streams.outgoing import Outgoing, Produce
+from streams.kafka.dead_letter import dead_letter
+from streams.kafka.outgoing import Outgoing, Produce
 from streams.partition import PaneRecord, Partition, Positioned
 from streams.processor import Processor
 from streams.sightings import Sightings

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from monitor.journeys.step import GRACE_MS, Step, Steps, encode
-from streams.outgoing import Outgoing
+from streams.kafka.outgoing import Outgoing
 
 MARK_MS = 5_000
 """How long a journey's partition waits at most for word that a source has got further."""

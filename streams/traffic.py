@@ -16,11 +16,11 @@ from monitor.counting.event import Codec, Event, Refused, epoch_ms
 from monitor.errors import UserError
 from monitor.faults import Fault
 from monitor.journey_file.model import Journey
-from monitor.publisher import Publisher
 from monitor.simulator import SimulatedEvent, Simulator
-from streams import topics
 from streams.clock import now_ms
-from streams.security import kafka_options
+from streams.kafka import topics
+from streams.kafka.publisher import Publisher
+from streams.kafka.security import kafka_options
 from streams.settings import Settings
 from streams.terminal import progress
 

@@ -11,14 +11,14 @@ from importlib.metadata import version
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, unknown_stage
-from streams import topics
 from streams.app import App
 from streams.changes import ChangesReader
 from streams.clock import now_ms
 from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.http import HttpServer
 from streams.journey_lookup import JourneyLookup, advertised_url
-from streams.security import Guard, exposure, http_ssl
+from streams.kafka import topics
+from streams.kafka.security import Guard, exposure, http_ssl
 from streams.settings import Settings
 from streams.stage_processor import Failure
 from streams.transport import Transport

@@ -14,10 +14,10 @@ import streams.changes
 from deploy.kafka.kafka import KafkaNode
 from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
-from monitor.publisher import Publisher
-from streams import topics
 from streams.changes import ChangesReader, publish, record
 from streams.clock import now_ms
+from streams.kafka import topics
+from streams.kafka.publisher import Publisher
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until

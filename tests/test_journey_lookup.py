@@ -33,12 +33,12 @@ from streams.journey_lookup import (
     ask,
     client_ssl,
 )
-from streams.security import CertificateError, http_ssl
+from streams.kafka.security import CertificateError, http_ssl
 from streams.settings import Settings, SettingsError, read
 from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
-from tests.test_security import Certificates, snapshot
+from tests.streams.web.test_security import Certificates, snapshot
 
 TOKEN = "t0ken-t0ken-t0ken"  # noqa: S105 - of nothing
 BASIC = f"Basic {base64.b64encode(b'ops:pass').decode()}"

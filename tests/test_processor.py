@@ -12,7 +12,7 @@ from monitor.counting.event import AHEAD_MS, EPOCH, Codec
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from streams import processor as processor_module
-from streams.outgoing import Outgoing
+from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
 from streams.sightings import Sightings
 from streams.stage_processor import StageProcessor

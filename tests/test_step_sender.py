@@ -11,7 +11,7 @@ from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import GRACE_MS, MAX_WORD, Step, Steps, decode, step_of
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.journey_partition import JourneyPartition
-from streams.outgoing import Outgoing
+from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
 from streams.step_sender import HOLD_MS, MARK_MS, StepSender, partition_of
 

@@ -24,10 +24,10 @@ from mode import Service
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
-from streams import topics
 from streams.app import App
 from streams.embedded_transport import Transport as EmbeddedTransport
-from streams.kafka_errors import in_words
+from streams.kafka import topics
+from streams.kafka.errors import in_words
 from streams.settings import Settings
 from streams.tables import ChangelogQueue
 from streams.transport import IDLE_S, ConsumerThread, Transport

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from monitor.journey_file.grammar import parse
-from streams import topics
 from streams.command import ONE_BLAS_THREAD
 from streams.embedded import EmbeddedBroker
+from streams.kafka import topics
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.bench.load import STAGE, publish
 from tests.kit.programs import environment

@@ -30,9 +30,9 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.simulator import Simulator
 from streams import settings as settings_reader
-from streams import topics
 from streams.command import ONE_BLAS_THREAD, SWITCH_S
-from streams.outgoing import Outgoing
+from streams.kafka import topics
+from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.sightings import Sightings
 from streams.stage_processor import StageProcessor

@@ -26,14 +26,14 @@ from monitor.journey_file.model import Journey
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, decode, step_of
-from monitor.publisher import Publisher
 from monitor.simulator import SimulatedEvent, Simulator
 from streams import settings as settings_reader
-from streams import topics
 from streams.clock import now_ms
 from streams.command import SWITCH_S
 from streams.embedded import EmbeddedBroker
 from streams.journey_partition import JourneyPartition
+from streams.kafka import topics
+from streams.kafka.publisher import Publisher
 from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.step_sender import StepSender
 from streams.worker import Worker, rest_collector

@@ -5,8 +5,8 @@ import time
 from datetime import UTC, datetime
 
 from monitor.journey_file.model import Journey
-from monitor.publisher import Publisher
 from monitor.simulator import Simulator
+from streams.kafka.publisher import Publisher
 
 STAGE = "web_checkout"
 

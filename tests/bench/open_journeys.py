@@ -26,7 +26,7 @@ from monitor.journeys.step import GRACE_MS, Step, Steps, encode
 from monitor.simulator import Simulator
 from streams.clock import now_ms
 from streams.journey_processor import JourneyProcessor
-from streams.outgoing import Outgoing
+from streams.kafka.outgoing import Outgoing
 from streams.partition import PaneRecord
 from streams.step_sender import partition_of
 from streams.worker import rest_collector

@@ -30,8 +30,8 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.simulator import Simulator
 from streams import settings as settings_reader
-from streams import topics
 from streams.command import ONE_BLAS_THREAD, SWITCH_S
+from streams.kafka import topics
 from streams.partition import PaneRecord, Partition, Positioned
 from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.worker import Worker

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from streams.topics import changelog_topic
+from streams.kafka.topics import changelog_topic
 from tests.kit.brokers import Node
 from tests.kit.polling import until
 from tests.soak import account, events, kafka_configs, machine

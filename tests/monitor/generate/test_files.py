@@ -16,8 +16,8 @@ from monitor.generate.schemas import asyncapi, change_schema, event_schema, topi
 from monitor.journey_file.grammar import parse
 from monitor.live.change import Change, read
 from monitor.simulator import Simulator
+from streams.kafka.topics import Topic, own_topics, read_topics
 from streams.settings import SHIPPED_JOURNEY, Settings
-from streams.topics import Topic, own_topics, read_topics
 from tests.kit.programs import touchpoint
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())

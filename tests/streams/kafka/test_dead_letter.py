@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from monitor.counting.event import Reason, Refused
-from streams.dead_letters import dead_letter
+from streams.kafka.dead_letter import dead_letter
 
 REFUSED = Refused(Reason.BAD_VALUE, "Expected `float` >= 0 - at `$.wait_s`, not «-1»")
 

@@ -11,8 +11,8 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from monitor.errors import UserError
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from streams.embedded import CLUSTER_ID
-from streams.kafka_errors import in_words
-from streams.security import kafka_options, kafka_refusal
+from streams.kafka.errors import in_words
+from streams.kafka.security import kafka_options, kafka_refusal
 from streams.settings import Settings
 
 

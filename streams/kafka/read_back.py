@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from monitor.errors import UserError
-from streams import security
+from streams.kafka import security
 from streams.settings import Settings
 
 BEFORE = 64

@@ -3,7 +3,7 @@
 from typing import Any
 
 from monitor.counting.event import Refused
-from streams.outgoing import Outgoing
+from streams.kafka.outgoing import Outgoing
 
 ATTEMPT = "dlq.attempt"
 

@@ -1,0 +1,1 @@
+"""Kafka's client: topics, security, publishing, reading back, errors in words."""
