@@ -19,7 +19,7 @@ from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.journey_lookup import FORWARDED, JourneyLookup
 from streams.kafka.security import Guard
-from streams.stage_processor import Failure
+from streams.state.stage import Failure
 
 PAGE = {
     "/": ("index.html", "text/html"),

@@ -26,7 +26,7 @@ from streams.settings import Settings
 
 if TYPE_CHECKING:
     from streams.app import App
-    from streams.journey_processor import JourneyProcessor
+    from streams.state.journeys import JourneyProcessor
 
 FORWARDED = "Touchpoint-Forwarded"
 """Header of a request that one worker passes on to another; who sends it gets no other worker's answer."""

@@ -6,7 +6,7 @@ The clock is the caller's.
 from collections.abc import Sequence
 from typing import Any
 
-from streams.partition import PaneRecord
+from streams.state.partition import PaneRecord
 
 TELL_EVERY_S = 1.0
 """Often enough to see that it moves; a recovery of 200,000 records takes about three lines."""

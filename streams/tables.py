@@ -17,8 +17,8 @@ from faust.tables.table import Table
 from faust.types import TP
 from mode.utils.queues import ThrowableQueue
 
-from streams.processor import Processor
 from streams.recovery import compacted
+from streams.state.processor import Processor
 from streams.transport import FAUST_LOG, BatchSchema
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from streams.journey_lookup import JourneyLookup, advertised_url
 from streams.kafka import topics
 from streams.kafka.security import Guard, exposure, http_ssl
 from streams.settings import Settings
-from streams.stage_processor import Failure
+from streams.state.stage import Failure
 from streams.transport import Transport
 
 log = logging.getLogger(__name__)

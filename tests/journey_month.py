@@ -26,12 +26,12 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journeys.open import JourneyRules
 from monitor.simulator import SimulatedEvent, Simulator
-from streams.journey_partition import JourneyPartition
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.kafka.topics import JOURNEYS, changelog_topic
-from streams.partition import PaneRecord
 from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.state.journey_partition import JourneyPartition
+from streams.state.partition import PaneRecord
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.journey_truth import Truth
 from tests.kit.polling import until

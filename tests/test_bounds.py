@@ -21,9 +21,9 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.topics import MAX_RECORD_BYTES
-from streams.partition import PaneRecord, Partition
 from streams.settings import SHIPPED_JOURNEY
-from streams.stage_processor import FAILURES_KEPT, StageProcessor
+from streams.state.partition import PaneRecord, Partition
+from streams.state.stage import FAILURES_KEPT, StageProcessor
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, counted, touchpoint

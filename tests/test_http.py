@@ -27,7 +27,7 @@ from monitor.rules.alerts import alerts
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
 from streams.settings import SHIPPED_JOURNEY
-from streams.stage_processor import Failure
+from streams.state.stage import Failure
 from tests.kit.programs import ROOT
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

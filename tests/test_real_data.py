@@ -24,7 +24,7 @@ from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import step_of
 from monitor.rules.critical import Touchpoint
 from streams.embedded import EmbeddedBroker
-from streams.partition import PaneRecord, Partition
+from streams.state.partition import PaneRecord, Partition
 from tests.kit import history
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, counted, touchpoint

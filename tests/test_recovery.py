@@ -5,8 +5,8 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.partition import PaneRecord
 from streams.recovery import Progress, compacted
+from streams.state.partition import PaneRecord
 
 
 class Record(NamedTuple):

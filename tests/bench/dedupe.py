@@ -34,8 +34,8 @@ from streams.command import ONE_BLAS_THREAD, SWITCH_S
 from streams.kafka import topics
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY, Settings
-from streams.sightings import Sightings
-from streams.stage_processor import StageProcessor
+from streams.state.sightings import Sightings
+from streams.state.stage import StageProcessor
 from streams.worker import Worker, rest_collector
 from tests.bench.load import STAGE, publish
 from tests.bench.report import peak_mb, tell

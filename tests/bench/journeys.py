@@ -31,11 +31,11 @@ from streams import settings as settings_reader
 from streams.clock import now_ms
 from streams.command import SWITCH_S
 from streams.embedded import EmbeddedBroker
-from streams.journey_partition import JourneyPartition
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.settings import SHIPPED_JOURNEY, Settings
-from streams.step_sender import StepSender
+from streams.state.journey_partition import JourneyPartition
+from streams.state.steps import StepSender
 from streams.worker import Worker, rest_collector
 from tests.bench.report import child, said, tell
 

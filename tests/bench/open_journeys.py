@@ -25,10 +25,10 @@ from monitor.counting.event import epoch_ms
 from monitor.journeys.step import GRACE_MS, Step, Steps, encode
 from monitor.simulator import Simulator
 from streams.clock import now_ms
-from streams.journey_processor import JourneyProcessor
 from streams.kafka.outgoing import Outgoing
-from streams.partition import PaneRecord
-from streams.step_sender import partition_of
+from streams.state.journeys import JourneyProcessor
+from streams.state.partition import PaneRecord
+from streams.state.steps import partition_of
 from streams.worker import rest_collector
 from tests.bench.journeys import HOUR_MS, JOURNEY, as_steps
 from tests.bench.report import child, peak_mb, resident_mb, said, say

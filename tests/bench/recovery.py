@@ -32,8 +32,8 @@ from monitor.simulator import Simulator
 from streams import settings as settings_reader
 from streams.command import ONE_BLAS_THREAD, SWITCH_S
 from streams.kafka import topics
-from streams.partition import PaneRecord, Partition, Positioned
 from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.state.partition import PaneRecord, Partition, Positioned
 from streams.worker import Worker
 from tests.bench.load import STAGE
 from tests.bench.report import tell

@@ -17,7 +17,7 @@ from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, Counts
 from monitor.journey_file.model import Journey
 from streams.kafka.topics import changelog_topic
-from streams.partition import PaneRecord, Partition
+from streams.state.partition import PaneRecord, Partition
 from tests.soak.events import BASE, LOOSE_EXPERIENCE, LOOSE_STAGE, VERSIONS, block_counts, blocks, journey
 from tests.soak.fleet import Offsets
 

@@ -11,12 +11,12 @@ from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import decode
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, journeys_snapshot
-from streams.journey_partition import JourneyPartition
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
-from streams.partition import PaneRecord, Partition
-from streams.processor import Processor
-from streams.step_sender import partition_of
+from streams.state.journey_partition import JourneyPartition
+from streams.state.partition import PaneRecord, Partition
+from streams.state.processor import Processor
+from streams.state.steps import partition_of
 
 log = logging.getLogger(__name__)
 

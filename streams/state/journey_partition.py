@@ -21,7 +21,7 @@ from monitor.counting.panes import SHORT
 from monitor.journeys.open import KEEP_MS, Effect, JourneyRules, OpenJourney
 from monitor.journeys.step import Steps
 from monitor.live.journeys import Source
-from streams.journey_records import (
+from streams.state.journey_records import (
     CLOSED,
     FULL,
     OVERDUE,
@@ -35,7 +35,7 @@ from streams.journey_records import (
     unpack,
     unpack_clock,
 )
-from streams.partition import PaneRecord, Partition, Positioned
+from streams.state.partition import PaneRecord, Partition, Positioned
 
 REBUILD_SLICE = 500
 """Journeys looked at before the event loop gets a turn."""

@@ -17,9 +17,9 @@ from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import KEEP_MS, MAX_STEPS, JourneyRules
 from monitor.journeys.step import GRACE_MS, Step, Steps, decode, encode, step_of
 from monitor.simulator import Simulator
-from streams.journey_partition import JourneyPartition
-from streams.partition import PaneRecord
 from streams.settings import SHIPPED_JOURNEY
+from streams.state.journey_partition import JourneyPartition
+from streams.state.partition import PaneRecord
 from tests.kit.journey_truth import Truth
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

@@ -14,10 +14,10 @@ from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
-from streams.partition import PaneRecord, Partition, Positioned
-from streams.processor import Processor
-from streams.sightings import Sightings
-from streams.step_sender import StepSender
+from streams.state.partition import PaneRecord, Partition, Positioned
+from streams.state.processor import Processor
+from streams.state.sightings import Sightings
+from streams.state.steps import StepSender
 
 MAX_REFUSED_BYTES = 32 * 1024 * 1024
 """Refused records not yet written before reading pauses: each is kept whole, and may have a megabyte."""

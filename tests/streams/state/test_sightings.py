@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams import sightings as sightings_module
-from streams.sightings import CHUNKS, Sightings
+from streams.state import sightings as sightings_module
+from streams.state.sightings import CHUNKS, Sightings
 
 """A busy machine is no failure."""
 

@@ -25,8 +25,8 @@ from aiokafka.errors import KafkaError
 from monitor.counting.panes import LONG
 from monitor.counting.windows import StageWindows
 from streams.kafka.outgoing import Outgoing, Produce
-from streams.partition import PaneRecord, Partition
-from streams.sightings import Sightings
+from streams.state.partition import PaneRecord, Partition
+from streams.state.sightings import Sightings
 
 FLUSH_S = 0.2
 """How long counts wait to be written. Longer saves changelog records, shorter saves replay after a crash."""

@@ -11,11 +11,11 @@ import pytest
 from monitor.counting.event import AHEAD_MS, EPOCH, Codec
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
-from streams import processor as processor_module
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
-from streams.sightings import Sightings
-from streams.stage_processor import StageProcessor
+from streams.state import processor as processor_module
+from streams.state.sightings import Sightings
+from streams.state.stage import StageProcessor
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 MODEL = JOURNEY.stage("web_checkout")

@@ -10,10 +10,10 @@ from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import GRACE_MS, MAX_WORD, Step, Steps, decode, step_of
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from streams.journey_partition import JourneyPartition
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
-from streams.step_sender import HOLD_MS, MARK_MS, StepSender, partition_of
+from streams.state.journey_partition import JourneyPartition
+from streams.state.steps import HOLD_MS, MARK_MS, StepSender, partition_of
 
 NOW = 1_800_000_000_000
 KAFKA_BYTES = 1_048_576

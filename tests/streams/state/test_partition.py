@@ -14,7 +14,8 @@ from monitor.counting.event import Event
 from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG, SHORT, Counts, PaneKey, Tally, is_expired, keep_ms, merge_into
 from monitor.journey_file.grammar import parse
-from streams.partition import (
+from streams.settings import SHIPPED_JOURNEY
+from streams.state.partition import (
     EXPIRE_EVERY_MS,
     GENERATIONS,
     PaneRecord,
@@ -22,7 +23,6 @@ from streams.partition import (
     Positioned,
     next_epoch,
 )
-from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 STAGE = CHAIR.stage("warehouse")

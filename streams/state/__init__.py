@@ -1,0 +1,1 @@
+"""The state of each partition, and the order in which it is written."""
