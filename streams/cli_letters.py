@@ -30,7 +30,8 @@ def list_letters(
 
     Example: touchpoint dead-letters list --stage web_checkout --reason bad_value
     """
-    from streams import letters, letters_shown
+    from streams.letters import box as letters
+    from streams.letters import shown as letters_shown
 
     settings = read_settings()
     journey = read_journey(settings.journey)
@@ -56,7 +57,8 @@ def show_letter(
 
     Example: touchpoint dead-letters show touchpoint.store.v1.dlq:0:17 --value > event.json
     """
-    from streams import letters, letters_shown
+    from streams.letters import box as letters
+    from streams.letters import shown as letters_shown
 
     settings = read_settings()
     journey = read_journey(settings.journey)
@@ -96,7 +98,8 @@ def replay_letters(
 
     Example: touchpoint dead-letters replay --stage web_checkout --reason unknown_outcome --dry-run
     """
-    from streams import letters, resend
+    from streams.letters import box as letters
+    from streams.letters import resend
 
     if value is not None and letter is None:
         raise failed("--value needs the letter it mends: TOPIC:PARTITION:OFFSET")

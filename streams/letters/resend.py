@@ -22,8 +22,8 @@ from monitor.counting.event import Codec, Refused
 from monitor.counting.figures import counted
 from streams.kafka import security, topics
 from streams.kafka.dead_letter import ATTEMPT
-from streams.letters import Box, Letter, LettersError, Selection, Sent
-from streams.letters_shown import one
+from streams.letters.box import Box, Letter, LettersError, Selection, Sent
+from streams.letters.shown import one
 from streams.terminal import printable, progress
 
 BATCH = 200

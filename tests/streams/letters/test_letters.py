@@ -14,7 +14,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.kafka.kafka import KafkaNode
-from streams.letters import CHUNK, Letter, Sent
+from streams.letters.box import CHUNK, Letter, Sent
 from streams.terminal import printable
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from streams.letters import Box, Letter, LettersError, Selection
+from streams.letters.box import Box, Letter, LettersError, Selection
 from streams.terminal import printable
 
 ERROR_SHOWN = 80
