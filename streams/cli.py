@@ -39,7 +39,7 @@ from streams.command import (
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.traffic import Report
+    from streams.publish.traffic import Report
 
 HTTP = "TOUCHPOINT_HTTP"
 
@@ -154,8 +154,8 @@ def pages(
 
     Example: touchpoint pages --http 127.0.0.1:9095 --findings
     """
-    from streams.findings import sharing
     from streams.pages import Pages
+    from streams.publish.findings import sharing
 
     read_settings()  # sets logging up, which keeps Kafka's client quiet
     settings = _with_http(http)
@@ -206,7 +206,7 @@ def publish() -> None:
 
     Example: touchpoint publish < events.jsonl
     """
-    from streams import traffic
+    from streams.publish import traffic
 
     settings = read_settings()
     journey = read_journey(settings.journey)
@@ -226,7 +226,7 @@ def change(
 
     Example: touchpoint change "checkout 4.2.0" --stage web_checkout
     """
-    from streams import changes, traffic
+    from streams.publish import changes, traffic
 
     settings = read_settings()
     journey = read_journey(settings.journey)
@@ -256,7 +256,7 @@ def replay(
 
     Example: touchpoint replay january.jsonl --until-now
     """
-    from streams import traffic
+    from streams.publish import traffic
 
     settings = read_settings()
     journey = read_journey(settings.journey)
@@ -291,7 +291,7 @@ def simulate(
 
     Example: touchpoint simulate --events 1000 --start 2026-01-01T00:00:00Z > events.jsonl
     """
-    from streams import traffic
+    from streams.publish import traffic
 
     settings = read_settings()
     journey = read_journey(settings.journey)

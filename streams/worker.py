@@ -12,13 +12,13 @@ from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, unknown_stage
 from streams.app import App
-from streams.changes import ChangesReader
 from streams.clock import now_ms
 from streams.embedded_transport import Transport as EmbeddedTransport
 from streams.http import HttpServer
 from streams.journey_lookup import JourneyLookup, advertised_url
 from streams.kafka import topics
 from streams.kafka.security import Guard, exposure, http_ssl
+from streams.publish.changes import ChangesReader
 from streams.settings import Settings
 from streams.state.stage import Failure
 from streams.transport import Transport

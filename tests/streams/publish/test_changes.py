@@ -10,14 +10,14 @@ from pathlib import Path
 import orjson
 import pytest
 
-import streams.changes
+import streams.publish.changes
 from deploy.kafka.kafka import KafkaNode
 from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
-from streams.changes import ChangesReader, publish, record
 from streams.clock import now_ms
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
+from streams.publish.changes import ChangesReader, publish, record
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
@@ -92,12 +92,12 @@ async def test_the_latest_of_each_stage(broker: Node, caplog: pytest.LogCaptureF
     )
     await publish(CHAIR, settings, change("everything", "incident"))
     reader = ChangesReader(CHAIR, settings)
-    with caplog.at_level(logging.WARNING, "streams.changes"):
+    with caplog.at_level(logging.WARNING, "streams.publish.changes"):
         async with reading(reader):
             await wait_for(lambda: titles(reader) == {"store": "first", "all": "everything"}, "both read")
             await publish(CHAIR, settings, change("second", stage="store"))
             await wait_for(lambda: titles(reader)["store"] == "second", "news read")
-    said = [entry.getMessage() for entry in caplog.records if entry.name == "streams.changes"]
+    said = [entry.getMessage() for entry in caplog.records if entry.name == "streams.publish.changes"]
     assert said == [
         f"{TOPIC}:0:2 is no change and passed over: the record has no value",
         f"{TOPIC}:0:3 is no change and passed over: the value is no JSON text",
@@ -133,7 +133,7 @@ async def test_waits_for_a_broker_that_is_not_there(
             entry.levelno == level and "trying again" in entry.getMessage() for entry in caplog.records
         )
 
-    with caplog.at_level(logging.INFO, "streams.changes"):
+    with caplog.at_level(logging.INFO, "streams.publish.changes"):
         async with reading(reader):
             await wait_for(lambda: tries(logging.INFO) >= 2, "tried thrice")
             assert tries(logging.WARNING) == 1

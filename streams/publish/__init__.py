@@ -1,0 +1,1 @@
+"""What is published to Kafka beside counts: traffic, changes, findings."""
