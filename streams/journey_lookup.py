@@ -25,7 +25,7 @@ from streams.kafka.security import CertificateError
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.app import App
+    from streams.engine.app import App
     from streams.state.journeys import JourneyProcessor
 
 FORWARDED = "Touchpoint-Forwarded"

@@ -11,9 +11,10 @@ from importlib.metadata import version
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, unknown_stage
-from streams.app import App
 from streams.clock import now_ms
-from streams.embedded_transport import Transport as EmbeddedTransport
+from streams.engine.app import App
+from streams.engine.embedded import Transport as EmbeddedTransport
+from streams.engine.transport import Transport
 from streams.http import HttpServer
 from streams.journey_lookup import JourneyLookup, advertised_url
 from streams.kafka import topics
@@ -21,7 +22,6 @@ from streams.kafka.security import Guard, exposure, http_ssl
 from streams.publish.changes import ChangesReader
 from streams.settings import Settings
 from streams.state.stage import Failure
-from streams.transport import Transport
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.recovery import Progress, compacted
+from streams.engine.recovery import Progress, compacted
 from streams.state.partition import PaneRecord
 
 

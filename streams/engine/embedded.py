@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams import transport
+from streams.engine import transport
 
 
 class ConsumerThread(transport.ConsumerThread):

@@ -16,21 +16,21 @@ from monitor.counting.event import AHEAD_MS, Codec
 from monitor.journey_file.model import Journey, Stage
 from monitor.live.journeys import PartitionLag
 from streams.clock import SteadyClock
+from streams.engine.health import CHECK_S, Watchdog
+from streams.engine.recovery import Progress
+from streams.engine.tables import PaneTable, TableManager
+from streams.engine.transport import FAUST_LOG, BatchSchema, Transport
 from streams.kafka.errors import in_words
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.read_back import ReadBack
 from streams.kafka.security import broker_credentials, kafka_options
 from streams.kafka.topics import JOURNEYS, MAX_RECORD_BYTES, changelog_topic, steps_topic
-from streams.recovery import Progress
 from streams.settings import MAX_SESSION_S, Settings
 from streams.state.journeys import JourneyProcessor
 from streams.state.processor import FLUSH_S, Processor
 from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
 from streams.state.steps import StepSender
-from streams.tables import PaneTable, TableManager
-from streams.transport import FAUST_LOG, BatchSchema, Transport
-from streams.watchdog import CHECK_S, Watchdog
 
 log = logging.getLogger(__name__)
 

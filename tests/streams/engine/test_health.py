@@ -6,7 +6,7 @@ import pytest
 
 from streams import clock
 from streams.clock import SteadyClock
-from streams.watchdog import Watchdog
+from streams.engine.health import Watchdog
 
 
 def test_work_without_progress_is_timed_from_its_beginning() -> None:
@@ -28,7 +28,7 @@ def test_work_without_progress_is_timed_from_its_beginning() -> None:
 
 async def test_it_barks_once_patience_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """With work that never moves, the wait ends after the patience."""
-    monkeypatch.setattr("streams.watchdog.CHECK_S", 0.001)
+    monkeypatch.setattr("streams.engine.health.CHECK_S", 0.001)
     dog = Watchdog(lambda: "stuck", patience_s=0.01)
     assert await dog.bark() >= 0.01
 

@@ -17,12 +17,12 @@ from faust.tables.table import Table
 from faust.types import TP
 from mode.utils.queues import ThrowableQueue
 
-from streams.recovery import compacted
+from streams.engine.recovery import compacted
+from streams.engine.transport import FAUST_LOG, BatchSchema
 from streams.state.processor import Processor
-from streams.transport import FAUST_LOG, BatchSchema
 
 if TYPE_CHECKING:
-    from streams.app import App
+    from streams.engine.app import App
 
 
 class PaneTable(Table):

@@ -24,13 +24,13 @@ from mode import Service
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
-from streams.app import App
-from streams.embedded_transport import Transport as EmbeddedTransport
+from streams.engine.app import App
+from streams.engine.embedded import Transport as EmbeddedTransport
+from streams.engine.tables import ChangelogQueue
+from streams.engine.transport import IDLE_S, ConsumerThread, Transport
 from streams.kafka import topics
 from streams.kafka.errors import in_words
 from streams.settings import Settings
-from streams.tables import ChangelogQueue
-from streams.transport import IDLE_S, ConsumerThread, Transport
 from streams.worker import Worker
 from tests.kit.brokers import Node, TansuNode, running
 
@@ -185,7 +185,7 @@ async def test_recovery_is_told_in_the_log(
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all") as producer:
         for start_ms in range(0, 9_000_000, 300_000):  # deletions are records too
             await producer.send_and_wait(CHANGELOG.topic, None, b"300000:%d:1" % start_ms, partition=0)
-    caplog.set_level(logging.INFO, logger="streams.app")
+    caplog.set_level(logging.INFO, logger="streams.engine.app")
     async with worker_app(broker, tmp_path):
         told = [record.message for record in caplog.records if record.module == "app"]
     assert told[0].startswith("recovering counts: ")
@@ -298,7 +298,7 @@ async def test_a_worker_that_the_group_keeps_waiting_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kafka answers, but another member holds the group up for longer than any rebalance may take."""
-    monkeypatch.setattr("streams.app.JOIN_S", 3.0)
+    monkeypatch.setattr("streams.engine.app.JOIN_S", 3.0)
     with running(KafkaNode(tmp_path / "kafka")) as node:
         async with worker_app(node, tmp_path / "1") as held:
             coordinator = held.consumer._thread._ensure_consumer()._coordinator
@@ -352,7 +352,7 @@ def test_what_derives_from_faust_logs_as_faust() -> None:
 async def test_what_was_read_up_is_true_as_of_the_fetch_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker suspended in a fetch knows what Kafka said before it slept, whenever it wakes."""
     tp, at = TopicPartition("topic", 0), SimpleNamespace(ms=1000)
-    monkeypatch.setattr("streams.transport.now_ms", lambda: at.ms)
+    monkeypatch.setattr("streams.engine.transport.now_ms", lambda: at.ms)
 
     async def fetch(*_: object, sleeps_ms: int) -> dict[Any, Any]:
         at.ms += sleeps_ms

@@ -1,0 +1,1 @@
+"""Faust, made exact and fast: batches in, acknowledgements in order, recovery, health."""
