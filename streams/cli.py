@@ -154,8 +154,8 @@ def pages(
 
     Example: touchpoint pages --http 127.0.0.1:9095 --findings
     """
-    from streams.pages import Pages
     from streams.publish.findings import sharing
+    from streams.web.pager import Pages
 
     read_settings()  # sets logging up, which keeps Kafka's client quiet
     settings = _with_http(http)

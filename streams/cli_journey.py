@@ -13,8 +13,8 @@ from streams.command import failed, read_settings, run
 from streams.settings import Settings
 
 if TYPE_CHECKING:
-    from streams.journey_lookup import Answer
     from streams.terminal import Row
+    from streams.web.lookup import Answer
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
@@ -36,7 +36,7 @@ def journey_command(
 
     Example: touchpoint journey j-81 --worker http://127.0.0.1:8080
     """
-    from streams import journey_lookup
+    from streams.web import lookup as journey_lookup
 
     if not journey_lookup.is_id(journey_id):
         raise failed(journey_lookup.ID_RULE)
@@ -66,7 +66,7 @@ def _worker_url(settings: Settings, given: str | None) -> str:
             raise failed(f"--worker: {error}") from None
     if settings.advertised_url is None and settings.http.endswith(":0"):
         raise failed("TOUCHPOINT_HTTP names no port: say --worker")
-    from streams.journey_lookup import advertised_url
+    from streams.web.lookup import advertised_url
 
     return advertised_url(settings, settings.http)
 

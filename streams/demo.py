@@ -17,12 +17,12 @@ from monitor.journey_file.nodes import DURATION, UNIT_MS
 from monitor.rules.limits import State
 from monitor.simulator import Simulator
 from streams.embedded import EmbeddedBroker
-from streams.http import stages_answer
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.kafka.security import kafka_options
 from streams.settings import PLAINTEXT, Settings
 from streams.terminal import StagesView
+from streams.web.server import stages_answer
 from streams.worker import Worker
 
 HISTORY_S = 300

@@ -15,13 +15,13 @@ from streams.clock import now_ms
 from streams.engine.app import App
 from streams.engine.embedded import Transport as EmbeddedTransport
 from streams.engine.transport import Transport
-from streams.http import HttpServer
-from streams.journey_lookup import JourneyLookup, advertised_url
 from streams.kafka import topics
 from streams.kafka.security import Guard, exposure, http_ssl
 from streams.publish.changes import ChangesReader
 from streams.settings import Settings
 from streams.state.stage import Failure
+from streams.web.lookup import JourneyLookup, advertised_url
+from streams.web.server import HttpServer
 
 log = logging.getLogger(__name__)
 

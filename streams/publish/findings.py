@@ -8,8 +8,8 @@ from monitor.journey_file.model import Journey
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher, PublishError
 from streams.kafka.security import kafka_options
-from streams.pages import Share
 from streams.settings import Settings
+from streams.web.pager import Share
 
 
 @asynccontextmanager

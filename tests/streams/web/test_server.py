@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-import streams.http as served
+import streams.web.server as served
 from monitor.counting import metrics
 from monitor.counting.event import Event, Score
 from monitor.counting.judging import Judge, counter_names, reason_name
@@ -25,9 +25,9 @@ from monitor.live.journeys import journeys_snapshot
 from monitor.live.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
 from monitor.rules.alerts import alerts
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from streams.http import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.stage import Failure
+from streams.web.server import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
 from tests.kit.programs import ROOT
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

@@ -17,9 +17,9 @@ from monitor.live.exposition import render
 from monitor.live.journeys import JourneyFacts, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from streams.journey_lookup import FORWARDED, JourneyLookup
 from streams.kafka.security import Guard
 from streams.state.stage import Failure
+from streams.web.lookup import FORWARDED, JourneyLookup
 
 PAGE = {
     "/": ("index.html", "text/html"),

@@ -20,8 +20,8 @@ from monitor.journey_file.grammar import parse
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Asked
 from monitor.rules.promql import ANY
-from streams.pages import Pages, said
 from streams.settings import SHIPPED_JOURNEY
+from streams.web.pager import Pages, said
 from tests.kit.pager import Pager, Rig, rig
 from tests.kit.polling import until
 from tests.kit.programs import ROOT

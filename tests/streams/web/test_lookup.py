@@ -23,9 +23,10 @@ from aiohttp import web
 from aiokafka import AIOKafkaProducer
 from yarl import URL
 
-from streams import journey_lookup
-from streams.http import HttpServer
-from streams.journey_lookup import (
+from streams.kafka.security import CertificateError, http_ssl
+from streams.settings import Settings, SettingsError, read
+from streams.web import lookup as journey_lookup
+from streams.web.lookup import (
     FORWARDED,
     JourneyLookup,
     NotAnsweredError,
@@ -33,8 +34,7 @@ from streams.journey_lookup import (
     ask,
     client_ssl,
 )
-from streams.kafka.security import CertificateError, http_ssl
-from streams.settings import Settings, SettingsError, read
+from streams.web.server import HttpServer
 from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint

@@ -1,0 +1,1 @@
+"""What is served and asked over HTTP: metrics, API, live page, pager."""
