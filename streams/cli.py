@@ -17,7 +17,6 @@ import typer
 
 from monitor.counting.figures import counted
 from monitor.errors import UserError
-from monitor.faults import FAULTS, Fault, parse_fault
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
 from streams.cli_backtest import backtest
@@ -36,6 +35,7 @@ from streams.command import (
     run,
     tell_of_thread,
 )
+from streams.demo.faults import FAULTS, Fault, parse_fault
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def demo(
 
     Example: touchpoint demo --for 60 --fault checkout-payment-failure@20
     """
-    from streams import demo as demo_run
+    from streams.demo import run as demo_run
 
     settings = read_settings()
     if http is not None:

@@ -25,7 +25,7 @@ from monitor.counting.panes import LONG
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journeys.open import JourneyRules
-from monitor.simulator import SimulatedEvent, Simulator
+from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.kafka.topics import JOURNEYS, changelog_topic

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.embedded import EmbeddedBroker
+from streams.demo.broker import EmbeddedBroker
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, counted, touchpoint, touchpoint_reading

@@ -11,7 +11,7 @@ import orjson
 
 from monitor.journey_file.grammar import parse
 from monitor.rules.limits import State
-from streams.demo import compressed
+from streams.demo.run import compressed
 from streams.settings import SHIPPED_JOURNEY
 from streams.terminal import STYLES
 from tests.kit.polling import until

@@ -40,7 +40,7 @@ CORE_MODULES = {
 }
 """What the core may import: none reads a file, socket, clock or environment by itself."""
 
-RANDOM_AT = {"monitor/simulator.py", "monitor/faults.py"}
+RANDOM_AT = {"streams/demo/simulator.py", "streams/demo/faults.py"}
 ENVIRONMENT_AT = {"streams/cli.py", "streams/command.py", "streams/settings.py"}
 TERMINAL_AT = {
     "streams/cli.py",
@@ -262,14 +262,14 @@ PLANTED = [
     (CORE, "from numpy.random import default_rng", "the core imports numpy.random.default_rng"),
     (CORE, "import random", "the core imports random"),
     (CORE, "from random import Random", "the core imports random.Random"),
-    ("monitor/simulator.py", "import random", "the core imports random"),
-    ("monitor/simulator.py", "from random import choice", "the core imports random.choice"),
+    ("streams/demo/simulator.py", "import random", "the core imports random"),
+    ("streams/demo/simulator.py", "from random import choice", "the core imports random.choice"),
     (
-        "monitor/simulator.py",
+        "streams/demo/simulator.py",
         "from random import Random, SystemRandom",
         "the core imports random.SystemRandom",
     ),
-    ("monitor/faults.py", "from random import Random as R\nR()", "uses random.Random without a seed"),
+    ("streams/demo/faults.py", "from random import Random as R\nR()", "uses random.Random without a seed"),
     (STREAMS, "import os\nos.environ['X']", "reads os.environ"),
     (STREAMS, "import os as o\no.getenv('X')", "reads os.getenv"),
     (STREAMS, "from os import environ as e", "reads os.environ"),
@@ -308,7 +308,7 @@ CLEAN = [
     (CORE, "import numpy as np\nnp.zeros(3).sum()\nnp.add.reduce([1])"),
     (CORE, "yaml.compose(text)\norjson.loads(b'1')\nmsgspec.json.decode(b'1')"),
     (
-        "monitor/simulator.py",
+        "streams/demo/simulator.py",
         "from random import Random\nrng = Random(seed)\nrng.random()\nrng.choice(x)",
     ),
     ("streams/kafka/publisher.py", "import asyncio, time, aiokafka\nopen('x')\nprint(time.time())"),

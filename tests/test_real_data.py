@@ -23,7 +23,7 @@ from monitor.journeys.counters import CRITICAL
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import step_of
 from monitor.rules.critical import Touchpoint
-from streams.embedded import EmbeddedBroker
+from streams.demo.broker import EmbeddedBroker
 from streams.state.partition import PaneRecord, Partition
 from tests.kit import history
 from tests.kit.polling import until

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from monitor.errors import UserError
 from monitor.journey_file.model import STEPS_TOPIC, Journey
-from streams.embedded import CLUSTER_ID
+from streams.demo.broker import CLUSTER_ID
 from streams.kafka.errors import in_words
 from streams.kafka.security import kafka_options, kafka_refusal
 from streams.settings import Settings

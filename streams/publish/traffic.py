@@ -14,10 +14,10 @@ import orjson
 
 from monitor.counting.event import Codec, Event, Refused, epoch_ms
 from monitor.errors import UserError
-from monitor.faults import Fault
 from monitor.journey_file.model import Journey
-from monitor.simulator import SimulatedEvent, Simulator
 from streams.clock import now_ms
+from streams.demo.faults import Fault
+from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.kafka.security import kafka_options

@@ -14,7 +14,7 @@ from typing import Any
 
 from monitor.journey_file.grammar import parse
 from streams.command import ONE_BLAS_THREAD
-from streams.embedded import EmbeddedBroker
+from streams.demo.broker import EmbeddedBroker
 from streams.kafka import topics
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.bench.load import STAGE, publish

@@ -26,11 +26,11 @@ from monitor.journey_file.model import Journey
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, decode, step_of
-from monitor.simulator import SimulatedEvent, Simulator
 from streams import settings as settings_reader
 from streams.clock import now_ms
 from streams.command import SWITCH_S
-from streams.embedded import EmbeddedBroker
+from streams.demo.broker import EmbeddedBroker
+from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.settings import SHIPPED_JOURNEY, Settings

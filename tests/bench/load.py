@@ -5,7 +5,7 @@ import time
 from datetime import UTC, datetime
 
 from monitor.journey_file.model import Journey
-from monitor.simulator import Simulator
+from streams.demo.simulator import Simulator
 from streams.kafka.publisher import Publisher
 
 STAGE = "web_checkout"

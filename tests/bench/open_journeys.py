@@ -23,8 +23,8 @@ from msgspec.structs import replace
 
 from monitor.counting.event import epoch_ms
 from monitor.journeys.step import GRACE_MS, Step, Steps, encode
-from monitor.simulator import Simulator
 from streams.clock import now_ms
+from streams.demo.simulator import Simulator
 from streams.kafka.outgoing import Outgoing
 from streams.state.journeys import JourneyProcessor
 from streams.state.partition import PaneRecord

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from streams.embedded import EmbeddedBroker as TansuNode
+from streams.demo.broker import EmbeddedBroker as TansuNode
 
 __all__ = ["Node", "TansuNode", "running"]
 

@@ -15,7 +15,7 @@ import orjson
 from monitor.counting.event import Codec, Event
 from monitor.counting.judging import Judge
 from monitor.journey_file.model import Journey
-from monitor.simulator import SimulatedEvent
+from streams.demo.simulator import SimulatedEvent
 
 DAY_MS = 86_400_000
 UNHAPPY = {"nps": 6, "csat": 2, "ces": 2}

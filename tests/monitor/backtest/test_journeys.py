@@ -18,7 +18,7 @@ from monitor.journey_file.model import WHOLE
 from monitor.journeys.open import KEEP_MS, Effect
 from monitor.journeys.step import Step, step_of
 from monitor.rules.journeys import whole
-from monitor.simulator import SimulatedEvent, Simulator
+from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.journey_truth import Truth
 

@@ -15,7 +15,7 @@ from monitor.generate.files import HEADER, rendered
 from monitor.generate.schemas import asyncapi, change_schema, event_schema, topic_list
 from monitor.journey_file.grammar import parse
 from monitor.live.change import Change, read
-from monitor.simulator import Simulator
+from streams.demo.simulator import Simulator
 from streams.kafka.topics import Topic, own_topics, read_topics
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.kit.programs import touchpoint

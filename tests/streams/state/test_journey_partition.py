@@ -16,7 +16,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import KEEP_MS, MAX_STEPS, JourneyRules
 from monitor.journeys.step import GRACE_MS, Step, Steps, decode, encode, step_of
-from monitor.simulator import Simulator
+from streams.demo.simulator import Simulator
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord

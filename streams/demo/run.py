@@ -10,13 +10,13 @@ from typing import Any
 import yaml
 
 from monitor.errors import UserError
-from monitor.faults import Fault
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import DURATION, UNIT_MS
 from monitor.rules.limits import State
-from monitor.simulator import Simulator
-from streams.embedded import EmbeddedBroker
+from streams.demo.broker import EmbeddedBroker
+from streams.demo.faults import Fault
+from streams.demo.simulator import Simulator
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.kafka.security import kafka_options

@@ -3,7 +3,8 @@
 import pytest
 
 from monitor.counting.event import Codec, Refused
-from monitor.faults import (
+from monitor.journey_file.grammar import parse
+from streams.demo.faults import (
     BAD_EVENTS,
     BETWEEN_STAGES,
     DEFAULT_STRENGTH,
@@ -13,7 +14,6 @@ from monitor.faults import (
     Fault,
     parse_fault,
 )
-from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

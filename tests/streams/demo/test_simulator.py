@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.counting.event import Codec, Event
-from monitor.faults import BETWEEN_STAGES, CHAIN, DEFAULT_STRENGTH, Fault
 from monitor.journey_file.grammar import BOOLEAN_FIELDS, CONDITION_FIELDS, NUMBER_FIELDS, parse
 from monitor.journey_file.model import OUTCOMES, Condition, Experience, Journey
-from monitor.simulator import SimulatedEvent, Simulator
+from streams.demo.faults import BETWEEN_STAGES, CHAIN, DEFAULT_STRENGTH, Fault
+from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.journey_truth import Truth
 

@@ -16,8 +16,10 @@ from typing import Any
 import orjson
 
 from monitor.counting.judging import ASKED, FOLLOWED_UP, is_unhappy
-from monitor.encounter import ANSWERED, Shape, pick, time_text
-from monitor.faults import (
+from monitor.journey_file.grammar import zone
+from monitor.journey_file.model import Journey, Stage
+from streams.demo.encounter import ANSWERED, Shape, pick, time_text
+from streams.demo.faults import (
     BAD_EVENTS,
     BETWEEN_STAGES,
     CALL_BACKS_FORGOTTEN,
@@ -30,8 +32,6 @@ from monitor.faults import (
     Effect,
     Fault,
 )
-from monitor.journey_file.grammar import zone
-from monitor.journey_file.model import Journey, Stage
 
 HOUR_MS = 3_600_000
 END_MS = 10 * 365 * 24 * HOUR_MS

@@ -12,9 +12,9 @@ from functools import lru_cache
 from typing import Any
 
 from monitor.counting.judging import ASKED, FOLLOWED_UP
-from monitor.faults import Effect
 from monitor.journey_file.grammar import BOOLEAN_FIELDS, NUMBER_FIELDS
 from monitor.journey_file.model import Condition, Journey, Stage
+from streams.demo.faults import Effect
 
 SECONDS_FIELDS = tuple(name for name in NUMBER_FIELDS if name != "score.value")
 MAX_SECONDS = 1e9
