@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from monitor.generate.files import rendered
-from streams.command import read_journey
+from streams.commands.shared import read_journey
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.programs import ROOT
 

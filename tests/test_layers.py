@@ -41,15 +41,15 @@ CORE_MODULES = {
 """What the core may import: none reads a file, socket, clock or environment by itself."""
 
 RANDOM_AT = {"streams/demo/simulator.py", "streams/demo/faults.py"}
-ENVIRONMENT_AT = {"streams/cli.py", "streams/command.py", "streams/settings.py"}
+ENVIRONMENT_AT = {"streams/commands/main.py", "streams/commands/shared.py", "streams/settings.py"}
 TERMINAL_AT = {
-    "streams/cli.py",
-    "streams/cli_backtest.py",
-    "streams/cli_journey.py",
-    "streams/cli_letters.py",
-    "streams/cli_report.py",
-    "streams/cli_render.py",
-    "streams/command.py",
+    "streams/commands/main.py",
+    "streams/commands/backtest.py",
+    "streams/commands/journey.py",
+    "streams/commands/letters.py",
+    "streams/commands/report.py",
+    "streams/commands/render.py",
+    "streams/commands/shared.py",
     "streams/terminal.py",
 }
 METRIC_NAMES_AT = {"monitor/counting/metrics.py"}
@@ -313,7 +313,7 @@ CLEAN = [
     ),
     ("streams/kafka/publisher.py", "import asyncio, time, aiokafka\nopen('x')\nprint(time.time())"),
     ("monitor/counting/metrics.py", "Metric('touchpoint_ready')"),
-    ("streams/cli.py", "import os, typer, rich\nos.environ"),
+    ("streams/commands/main.py", "import os, typer, rich\nos.environ"),
     ("streams/settings.py", "import os\nos.getenv('X')"),
     ("streams/terminal.py", "from rich.live import Live"),
     (STREAMS, "import os, time\nos.getpid()\ntime.time()\nopen('x')\nfrom monitor.panes import Pane"),

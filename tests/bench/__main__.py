@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.journey_file.grammar import parse
-from streams.command import ONE_BLAS_THREAD
+from streams.commands.shared import ONE_BLAS_THREAD
 from streams.demo.broker import EmbeddedBroker
 from streams.kafka import topics
 from streams.settings import SHIPPED_JOURNEY, Settings

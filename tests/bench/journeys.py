@@ -28,7 +28,7 @@ from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, decode, step_of
 from streams import settings as settings_reader
 from streams.clock import now_ms
-from streams.command import SWITCH_S
+from streams.commands.shared import SWITCH_S
 from streams.demo.broker import EmbeddedBroker
 from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.kafka import topics

@@ -14,7 +14,7 @@ from monitor.counting.windows import StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, stage_snapshot
-from streams.command import SWITCH_S
+from streams.commands.shared import SWITCH_S
 from streams.web.server import HttpServer
 from streams.worker import rest_collector
 

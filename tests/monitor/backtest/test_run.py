@@ -26,7 +26,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
 from monitor.rules.qualities import HOLD_S, qualities
 from monitor.rules.qualities import judged as stages_judged
-from streams.cli_backtest import ALERTS_SHOWN
+from streams.commands.backtest import ALERTS_SHOWN
 from tests.kit import history as real
 from tests.kit.programs import touchpoint, touchpoint_reading
 

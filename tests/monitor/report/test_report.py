@@ -31,7 +31,7 @@ from monitor.report.questions import Answers, Question, Sample, questions
 from monitor.report.sums import digest
 from monitor.report.words import document
 from monitor.rules.journeys import watched
-from streams.cli_report import report
+from streams.commands.report import report
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit import chromium
 from tests.kit.polling import until

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.journey_file.links import is_address
-from streams.command import failed, read_journey
+from streams.commands.shared import failed, read_journey
 
 
 def render(

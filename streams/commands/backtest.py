@@ -16,7 +16,7 @@ import typer
 from monitor.counting.figures import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
-from streams.command import failed, read_journey, read_settings
+from streams.commands.shared import failed, read_journey, read_settings
 from streams.terminal import Row, progress, say, show_table
 
 if TYPE_CHECKING:

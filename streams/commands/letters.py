@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from streams.clock import now_ms
-from streams.command import failed, read_journey, read_settings, run
+from streams.commands.shared import failed, read_journey, read_settings, run
 
 dead_letters = typer.Typer(no_args_is_help=True, help="Look at refused events, send mended ones back.")
 

@@ -13,7 +13,7 @@ import typer
 from monitor.errors import UserError
 from monitor.journey_file.links import is_address
 from streams.clock import now_ms
-from streams.command import failed, read_journey, read_settings, run
+from streams.commands.shared import failed, read_journey, read_settings, run
 from streams.terminal import printable, progress
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from monitor.counting.figures import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
-from streams.cli_backtest import backtest
-from streams.cli_journey import journey_command
-from streams.cli_letters import dead_letters
-from streams.cli_render import render
-from streams.cli_report import report
 from streams.clock import now_ms
-from streams.command import (
+from streams.commands.backtest import backtest
+from streams.commands.journey import journey_command
+from streams.commands.letters import dead_letters
+from streams.commands.render import render
+from streams.commands.report import report
+from streams.commands.shared import (
     ONE_BLAS_THREAD,
     above_zero,
     failed,

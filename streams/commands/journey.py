@@ -9,7 +9,7 @@ import orjson
 import typer
 
 from streams import settings as settings_reader
-from streams.command import failed, read_settings, run
+from streams.commands.shared import failed, read_settings, run
 from streams.settings import Settings
 
 if TYPE_CHECKING:
