@@ -19,7 +19,7 @@ from streams.terminal import printable
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint
-from tests.test_worker import Record, checkout, send
+from tests.system.test_worker import Record, checkout, send
 
 TOPIC = "touchpoint.web-checkout.v1"
 DLQ = f"{TOPIC}.dlq"

@@ -12,7 +12,7 @@ from tests.kit.brokers import TansuNode, running
 from tests.kit.pager import Pager
 from tests.kit.polling import until
 from tests.kit.programs import touchpoint
-from tests.test_worker import read_topic
+from tests.system.test_worker import read_topic
 
 FIRING: dict[str, Any] = {
     "status": "firing",

@@ -27,7 +27,7 @@ from streams.state.stage import FAILURES_KEPT, StageProcessor
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, counted, touchpoint
-from tests.test_worker import Record, checkout, read_topic, send
+from tests.system.test_worker import Record, checkout, read_topic, send
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 CHECKOUT = JOURNEY.stage("web_checkout")

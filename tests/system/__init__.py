@@ -1,0 +1,1 @@
+"""Tests of whole programs: demo, worker, command line, deployment, real data."""
