@@ -1,7 +1,8 @@
 """A month of customers with known truth through real workers that are killed and joined, counted exactly.
 
-`python -m tests.journey_month --journeys 200000` prints what was compared; `tests/system/test_journeys.py` runs the
-short form. The month lies in the past and is published at once, so that every journey is over at the end.
+`python -m tests.journey_month --journeys 200000` prints what was compared;
+`tests/system/test_journeys.py` runs the short form. The month lies in the past and is published at once, so
+that every journey is over at the end.
 """
 
 import argparse

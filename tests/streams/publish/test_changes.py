@@ -125,7 +125,7 @@ async def test_waits_for_a_broker_that_is_not_there(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without Kafka it tries again and says so once, not at every attempt."""
-    monkeypatch.setattr(streams.changes, "RETRY_S", 0.05)
+    monkeypatch.setattr(streams.publish.changes, "RETRY_S", 0.05)
     reader = ChangesReader(CHAIR, Settings(kafka="127.0.0.1:9"))
 
     def tries(level: int) -> int:

@@ -211,7 +211,8 @@ def test_a_fault_pages_with_its_numbers(parts: Rig) -> None:
 def test_a_silent_stage_pages(parts: Rig) -> None:
     """No event where hundreds are expected: a page says which stage, and since when.
 
-    That it ends, five minutes after the last reason, is shown without waiting in `tests/monitor/generate/test_three_ways.py`.
+    That it ends, five minutes after the last reason, is shown without waiting in
+    `tests/monitor/generate/test_three_ways.py`.
     """
     parts.traffic.silent.add("store")
     _, line = parts.page("PAGE firing StageSilent: Store")
