@@ -11,6 +11,7 @@ import numpy as np
 
 from monitor.backtest.history import StageHistory
 from monitor.backtest.run import Backtest, Fired
+from monitor.counting.figures import FLOORS, LEAST_N
 from monitor.counting.panes import SHORT
 from monitor.journey_file.model import Experience, Journey, Stage
 from monitor.rules.qualities import judged
@@ -24,9 +25,6 @@ POINTS = 600
 
 STEPS_S = (60, 300, 900, 1800, 3600, 7200, 21600, 86400, 604800)
 TICKS_H = (1, 3, 6, 12, 24, 48, 168, 336, 730, 2190, 8760)
-FLOORS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)
-LEAST_N = 10
-"""Points of fewer events do not decide where the axis begins: one bad of one is 0 %."""
 
 READ_AT_ONCE = 90 * 86_400_000 // SHORT.ms
 

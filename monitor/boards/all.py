@@ -11,9 +11,10 @@ from monitor.boards import journey as board_journey
 from monitor.boards import monitor as board_monitor
 from monitor.boards import stage as board_stage
 from monitor.boards import voice as board_voice
-from monitor.boards.panels import BLUE, VERMILLION, Json, arranged, plain
+from monitor.boards.panels import Json, arranged, plain
 from monitor.boards.parts import CHOSEN
 from monitor.counting import metrics
+from monitor.counting.figures import BLUE, VERMILLION
 from monitor.journey_file.links import (
     CUSTOMERS_BOARD,
     DATASOURCE,

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from monitor.boards.panels import (
     COLORED,
-    GREY,
     NEUTRAL,
     Json,
     bars,
@@ -25,6 +24,7 @@ from monitor.boards.panels import (
 )
 from monitor.boards.parts import segment_titles, stage_titles, to_stage
 from monitor.counting import metrics
+from monitor.counting.figures import GREY
 from monitor.journey_file.model import Journey
 from monitor.journeys.closing import ASTRAY_MOVES
 from monitor.journeys.counters import promise_partners

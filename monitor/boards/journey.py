@@ -4,10 +4,7 @@ from collections.abc import Iterator
 
 from monitor.boards.panels import (
     ATTAINMENT,
-    BLUE,
     COLORED,
-    ORANGE,
-    VERMILLION,
     WIDTH,
     Json,
     bars,
@@ -45,10 +42,11 @@ from monitor.boards.parts import (
     weakest,
 )
 from monitor.counting import metrics
+from monitor.counting.figures import BLUE, ORANGE, VERMILLION
 from monitor.journey_file.model import ALL, OTHER, Journey
-from monitor.live.snapshot import MIN_SEGMENT_EVENTS
 from monitor.rules.limits import FAST_POINTS
 from monitor.rules.promql import select
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 FACING = ("customer", "partner")
 """Kinds of stages whose encounters are customers'."""

@@ -3,10 +3,7 @@
 from collections.abc import Iterator
 
 from monitor.boards.panels import (
-    BLUE,
     LINES,
-    ORANGE,
-    VERMILLION,
     WIDTH,
     Json,
     bars,
@@ -29,6 +26,7 @@ from monitor.boards.panels import (
 from monitor.boards.parts import alerts_table, blind, stage_titles, trusted
 from monitor.counting import metrics
 from monitor.counting.event import Reason
+from monitor.counting.figures import BLUE, ORANGE, VERMILLION
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from monitor.journeys.open import MAX_STEPS
 from monitor.rules.alerts import CAUSES, LETTERS_SHARE, READ

@@ -12,6 +12,7 @@ from itertools import count, product
 from string import ascii_uppercase
 from typing import Any
 
+from monitor.counting.figures import BLUE, GREY, ORANGE, PURPLE, VERMILLION
 from monitor.journey_file.links import DATASOURCE
 from monitor.rules.limits import FAST_POINTS
 
@@ -21,8 +22,6 @@ Json = dict[str, Any]
 PLUGIN_VERSION = "9.4.0"
 """The oldest Grafana these are for: newer ones migrate what they changed since."""
 
-BLUE, ORANGE, VERMILLION, GREY, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F", "#CC79A7"
-"""Good, below target, degraded, nothing known, not judged."""
 
 LINES = ("#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#7F7F7F")
 """Colours of lines that are neither good nor bad; once they are used up, dashes tell lines apart."""

@@ -4,13 +4,8 @@ from typing import Any
 
 from monitor.boards.panels import (
     ATTAINMENT,
-    BLUE,
     COLORED,
-    GREY,
     NO_EVENTS,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
     Json,
     high_is_bad,
     link,
@@ -26,23 +21,22 @@ from monitor.boards.panels import (
     words,
 )
 from monitor.counting import metrics
+from monitor.counting.figures import BLUE, GREY, ORANGE, PURPLE, VERMILLION
 from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
+from monitor.counting.metrics import ALERTS
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, OTHER, Journey
-from monitor.live.snapshot import MIN_SEGMENT_EVENTS, SEVERITY
 from monitor.rules.alerts import CAUSES
-from monitor.rules.limits import BELOW_MIN_N, MIN_N, State, fast_limits
+from monitor.rules.limits import MIN_N, fast_limits
 from monitor.rules.promql import select
+from monitor.rules.verdict import BELOW_MIN_N, MIN_SEGMENT_EVENTS, SEVERITY, State
 
 CHOSEN = "$stage"
 """The stage chosen on its board."""
 
 SAME = "on (stage, experience, segment) group_left ()"
 TARGET = f"max by (stage, experience, segment) ({metrics.TARGET.name})"
-
-ALERTS = "ALERTS"
-"""The series Prometheus writes of its own about alerts."""
 
 
 def headline(series: str, **about: str | tuple[str, ...]) -> str:
@@ -58,7 +52,7 @@ def headline(series: str, **about: str | tuple[str, ...]) -> str:
 
 
 def state(journey: Journey, stage: str) -> str:
-    """What `limits.state` says of the weakest experience, or that the stage is silent, as a number; -1 while
+    """What `verdict.state` says of the weakest experience, or that the stage is silent, as a number; -1 while
     the monitor is blind."""
     about = {"stage": stage, "segment": ALL}
     fast = {

@@ -41,8 +41,8 @@ from monitor.counting import metrics
 from monitor.counting.judging import reason_labels
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
-from monitor.live.snapshot import MIN_SEGMENT_EVENTS
 from monitor.rules.promql import select
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 MINUTES = 5
 """Of the window that events are counted in."""

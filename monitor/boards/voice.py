@@ -8,12 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.boards.panels import (
-    BLUE,
     COLORED,
-    GREY,
     LINES,
     NEUTRAL,
-    ORANGE,
     WIDTH,
     Json,
     against,
@@ -35,6 +32,7 @@ from monitor.boards.panels import (
 )
 from monitor.boards.parts import LABELS, cells, segment_titles, windows_table
 from monitor.counting import metrics
+from monitor.counting.figures import BLUE, GREY, ORANGE
 from monitor.counting.judging import (
     ANSWER_CLASSES,
     ASKED,
@@ -44,10 +42,10 @@ from monitor.counting.judging import (
     counts_answers,
     spread_cells,
 )
-from monitor.counting.measures import Z
+from monitor.counting.measures import KINDS, Z
 from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
-from monitor.live.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
 from monitor.rules.promql import Values, number, select, wilson_lower
+from monitor.rules.verdict import MIN_GROUP, MIN_SEGMENT_EVENTS
 
 WINDOW = "1d"
 """Opinions change in days, and answers are few."""
@@ -55,18 +53,6 @@ WINDOW = "1d"
 SURE_N = 100
 """With as many answers, a share is known to some ten points either way."""
 
-KINDS = {
-    "nps": (
-        "NPS",
-        "Net Promoter Score: the share of answers 9-10 less that of 0-6, from -100 to 100. Above 0 is good.",
-    ),
-    "csat": (
-        "CSAT",
-        "Customer satisfaction: the share of answers 4 or 5 on 1 to 5. 100 % is best.",
-    ),
-    "ces": ("CES", "Customer effort: the share of answers 5 or more on 1 to 7, easy. 100 % is best."),
-}
-"""What each kind of score is called, and what its figure is."""
 
 MORE_PROMOTERS = thresholds((None, ORANGE), (0, BLUE))
 TOO_FEW = "too few answers"

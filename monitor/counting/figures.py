@@ -27,3 +27,14 @@ def aimed(target: Decimal) -> str:
 def counted(n: int, noun: str = "journey") -> str:
     """`1 line`, `1,200 lines`: so many of a thing whose plural ends in s."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+BLUE, ORANGE, VERMILLION, GREY, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F", "#CC79A7"
+"""Good, below target, degraded, nothing known, not judged."""
+
+
+FLOORS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)
+"""Where the axis of a picture of quality may begin."""
+
+LEAST_N = 10
+"""Points of fewer events do not decide where the axis begins: one bad of one is 0 %."""

@@ -69,3 +69,17 @@ HEADLINE_MIN_N = 30
 def headline_window(shares: Mapping[str, Share]) -> str:
     """The window whose quality is shown as the present one."""
     return next((w for w in HEADLINE_WINDOWS if shares[w].n >= HEADLINE_MIN_N), HEADLINE_WINDOWS[-1])
+
+
+KINDS = {
+    "nps": (
+        "NPS",
+        "Net Promoter Score: the share of answers 9-10 less that of 0-6, from -100 to 100. Above 0 is good.",
+    ),
+    "csat": (
+        "CSAT",
+        "Customer satisfaction: the share of answers 4 or 5 on 1 to 5. 100 % is best.",
+    ),
+    "ces": ("CES", "Customer effort: the share of answers 5 or more on 1 to 7, easy. 100 % is best."),
+}
+"""What each kind of score is called, and what its figure is."""

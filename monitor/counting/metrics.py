@@ -241,3 +241,7 @@ BLIND = "touchpoint:blind:count"
 BLIND_LATELY = "touchpoint:blind_lately:count"
 """How often BLIND hid a stage's events within the window and `rules.SETTLE_S` before it, else no series;
 stage, window."""
+
+
+ALERTS = "ALERTS"
+"""The series Prometheus writes of its own about alerts."""

@@ -37,8 +37,9 @@ from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import ALL, Journey, Stage
 from monitor.journeys.counters import JOURNEY_FAMILIES
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
-from monitor.live.snapshot import MIN_GROUP, Snapshot, StageSnapshot, tells_on_staff
+from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import SILENT_WINDOWS
+from monitor.rules.verdict import MIN_GROUP, tells_on_staff
 
 
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:

@@ -11,27 +11,10 @@ from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
-from monitor.rules.limits import State, state
 from monitor.rules.qualities import SILENT_EXPECTED, SILENT_WINDOWS
-
-MIN_SEGMENT_EVENTS = 10
-"""Below this a segment is not called the worst served; three failures of four say little."""
-
-MIN_GROUP = 5
-"""What staff answer is shown only of this many or more together: in a smaller group people are known by
-their answers. The least that surveys of employees usually name."""
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state, tells_on_staff
 
 NOBODY = Share(0, 0)
-
-
-def tells_on_staff(stage: Stage, n: float) -> bool:
-    """Whether so few of the staff answered that what they said must not be shown; that nobody did, may."""
-    return stage.kind == "staff" and 0 < n < MIN_GROUP
-
-
-SEVERITY = {
-    State.QUIET: 0, State.GOOD: 1, State.TOO_FEW: 2, State.BELOW: 3, State.SILENT: 4, State.DEGRADED: 5,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

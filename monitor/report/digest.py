@@ -8,9 +8,9 @@ from typing import NamedTuple
 from monitor.counting.measures import Share, wilson_lower
 from monitor.journey_file.model import Experience, Journey, Stage
 from monitor.journeys.counters import PROMISED
-from monitor.live.snapshot import MIN_SEGMENT_EVENTS
 from monitor.rules.critical import Touchpoint
 from monitor.rules.journeys import HANDED_KNOWN
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 DAY_S = 86_400
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from monitor.boards.panels import BLUE, GREY, VERMILLION
+from monitor.counting.figures import BLUE, GREY, VERMILLION
 from monitor.report.document import Document, Item, Picture
 
 BAR, BETWEEN, HEIGHT = 14, 4, 36

@@ -11,10 +11,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from monitor.boards.parts import ALERTS
 from monitor.counting import metrics
 from monitor.counting.measures import Share
-from monitor.counting.metrics import Metric
+from monitor.counting.metrics import ALERTS, Metric
 from monitor.report.digest import Period
 from monitor.rules.promql import select
 

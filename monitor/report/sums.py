@@ -10,7 +10,6 @@ from monitor.counting import metrics
 from monitor.counting.judging import ANSWER_CLASSES, BY_CHANNEL, BY_LOCATION, counts_answers
 from monitor.counting.measures import Share, nps, wilson_lower
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
-from monitor.live.snapshot import MIN_GROUP, MIN_SEGMENT_EVENTS
 from monitor.report.digest import (
     BY_SEGMENT,
     Answered,
@@ -25,6 +24,7 @@ from monitor.report.digest import (
 )
 from monitor.report.questions import STEP_S, Answers, Told
 from monitor.report.sums_journeys import astray, gaps, handed_over, outcome, promises, weights, worst_partner
+from monitor.rules.verdict import MIN_GROUP, MIN_SEGMENT_EVENTS
 
 
 def digest(journey: Journey, period: Period, answers: Answers) -> Digest:

@@ -6,10 +6,10 @@ from monitor.counting import metrics
 from monitor.counting.measures import Share
 from monitor.journey_file.model import NONE, OTHER, Journey
 from monitor.journeys.counters import CRITICAL, GAP, HANDED, PROMISED
-from monitor.live.snapshot import MIN_SEGMENT_EVENTS
 from monitor.report.digest import Astray, Gap, HandedOver, Outcome, Promised, Weight, is_met
 from monitor.report.questions import Told
 from monitor.rules.critical import Touchpoint
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 
 def outcome(told: Told) -> Outcome | None:

@@ -3,16 +3,15 @@
 import math
 from collections.abc import Iterator
 
-from monitor.boards.voice import KINDS
 from monitor.counting.figures import aimed, counted, percent
-from monitor.counting.measures import Share
-from monitor.live.snapshot import MIN_SEGMENT_EVENTS
+from monitor.counting.measures import KINDS, Share
 from monitor.report.digest import Answered, Digest, is_met, weakest_of
 from monitor.report.document import UNKNOWN, Document, Item, Section
 from monitor.report.phrases import local, mood, title, verdict
 from monitor.report.words_journeys import astray, promises, weights
 from monitor.report.words_monitor import alerts, untold
 from monitor.report.words_stages import evenness, stages
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 
 def document(digest: Digest) -> Document:

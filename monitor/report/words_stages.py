@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
-from monitor.backtest.picture import FLOORS, LEAST_N
-from monitor.counting.figures import percent
+from monitor.counting.figures import FLOORS, LEAST_N, percent
 from monitor.journey_file.model import Journey
-from monitor.live.snapshot import MIN_SEGMENT_EVENTS
 from monitor.report.digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
 from monitor.report.document import Bar, Item, Picture
 from monitor.report.phrases import LEAST_DAYS, against, chance, duration, local, mood, verdict
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 
 def stages(digest: Digest) -> Iterator[Item]:

@@ -11,13 +11,12 @@ so the pairs depend on the target. They guard the budget and are slow for people
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from enum import StrEnum
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from monitor.counting.measures import Share, Z, headline_window, wilson_lower
+from monitor.counting.measures import Share, Z, wilson_lower
 
 MIN_N = 30
 """With fewer events even all of them bad may be chance or a handful of customers."""
@@ -155,35 +154,3 @@ def ticket_limits(target: Decimal) -> tuple[Limit, ...]:
     allowed = 1 - target
     trickle = (Limit((window,), allowed, allowed, SLOW_MIN_BAD, max_n=max_n) for window, max_n in TRICKLE)
     return (*_burn_limits(target, TICKETS), *trickle)
-
-
-class State(StrEnum):
-    """What a stage or an experience looks like now; only a stage is silent (`Snapshot.silence`)."""
-
-    QUIET = "quiet"
-    GOOD = "good"
-    TOO_FEW = "too_few"
-    BELOW = "below"
-    SILENT = "silent"
-    DEGRADED = "degraded"
-
-
-BELOW_MIN_N = 10
-"""Three failures of three exceed any target with certainty, and yet say little."""
-
-
-def state(shares: Mapping[str, Share], target: Decimal) -> State:
-    """The state of one experience from its shares by window label.
-
-    `below` means below target beyond chance (Wilson), so that a healthy stage does not flicker; `too_few`
-    that it looks below target, and so few events may do so by chance.
-    """
-    if any(limit.crossed(shares) for limit in fast_limits(target)):
-        return State.DEGRADED
-    share = shares[headline_window(shares)]
-    if share.n == 0:
-        return State.QUIET
-    if share.n >= BELOW_MIN_N and wilson_lower(share.bad, share.n) > float(1 - target):
-        return State.BELOW
-    misses = share.good / share.n < float(target)
-    return State.TOO_FEW if misses and share.n < MIN_N else State.GOOD

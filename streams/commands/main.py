@@ -291,6 +291,7 @@ def simulate(
 
     Example: touchpoint simulate --events 1000 --start 2026-01-01T00:00:00Z > events.jsonl
     """
+    from streams.demo import simulate as made_up
     from streams.publish import traffic
 
     settings = read_settings()
@@ -300,9 +301,9 @@ def simulate(
         start_ms = traffic.read_time(start) if start else now_ms()
     except ValueError as error:
         raise failed(str(error)) from None
-    stream = traffic.simulated(journey, seed, start_ms, rate, compress, faults, events)
+    stream = made_up.simulated(journey, seed, start_ms, rate, compress, faults, events)
     if to_kafka:
-        _tell(run(lambda stop: traffic.publish_simulated(settings, stream, stop)))
+        _tell(run(lambda stop: made_up.publish_simulated(settings, stream, stop)))
         return
     with contextlib.suppress(BrokenPipeError):
         for event in stream:

@@ -15,11 +15,10 @@ import time
 from typing import IO
 
 from monitor.errors import UserError
+from streams.kafka.topics import CLUSTER_ID
 
 HOST = "127.0.0.1"
 
-CLUSTER_ID = "touchpoint-embedded"
-"""In every Metadata answer, so a worker can tell this broker from Apache Kafka."""
 
 START_SECONDS = 20
 """Measured: 0.03 s. The rest is for a loaded machine."""

@@ -13,7 +13,7 @@ from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import DURATION, UNIT_MS
-from monitor.rules.limits import State
+from monitor.rules.verdict import State
 from streams.demo.broker import EmbeddedBroker
 from streams.demo.faults import Fault
 from streams.demo.simulator import Simulator

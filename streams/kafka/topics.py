@@ -10,10 +10,12 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from monitor.errors import UserError
 from monitor.journey_file.model import STEPS_TOPIC, Journey
-from streams.demo.broker import CLUSTER_ID
 from streams.kafka.errors import in_words
 from streams.kafka.security import kafka_options, kafka_refusal
 from streams.settings import Settings
+
+CLUSTER_ID = "touchpoint-embedded"
+"""In every Metadata answer, so a worker can tell this broker from Apache Kafka."""
 
 
 class TopicError(UserError):

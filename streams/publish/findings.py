@@ -1,7 +1,7 @@
 """Fired and resolved alerts on their way to the topic of findings: taken by Kafka, or that is told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from monitor.journey_file.model import Journey
@@ -9,11 +9,10 @@ from streams.kafka import topics
 from streams.kafka.publisher import Publisher, PublishError
 from streams.kafka.security import kafka_options
 from streams.settings import Settings
-from streams.web.pager import Share
 
 
 @asynccontextmanager
-async def sharing(journey: Journey, settings: Settings) -> AsyncIterator[Share]:
+async def sharing(journey: Journey, settings: Settings) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
     """What publishes findings, for a with block; a UserError says why it cannot."""
     async with topics.connected(settings) as admin:
         await topics.ensure_one(admin, topics.findings_topic(journey), settings)

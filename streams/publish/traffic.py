@@ -1,9 +1,8 @@
 """Events towards Kafka: from standard input, from a file of history, from the simulator."""
 
 import asyncio
-import itertools
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,8 +15,6 @@ from monitor.counting.event import Codec, Event, Refused, epoch_ms
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.clock import now_ms
-from streams.demo.faults import Fault
-from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.kafka.security import kafka_options
@@ -90,7 +87,8 @@ class _Reader:
 
 
 @asynccontextmanager
-async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
+async def opened(settings: Settings) -> AsyncIterator[Publisher]:
+    """A publisher to the Kafka of the settings, idempotent where the broker can do that."""
     async with topics.connected(settings) as admin:
         is_embedded = await topics.is_embedded(admin)
     publisher = Publisher(settings.kafka, idempotent=not is_embedded, **kafka_options(settings))
@@ -112,7 +110,7 @@ async def publish(
     """Publish (line number, JSON) pairs; what a worker would refuse is refused here, by line."""
     report, reader = Report(), _Reader(journey, settings)
     codec = Codec(journey, journey.stages[0])
-    async with _publisher(settings) as publisher:
+    async with opened(settings) as publisher:
         with progress(None) as bar:
             task = bar.add_task("published")
             for number, line in lines:
@@ -142,7 +140,7 @@ async def replay(
     report, reader = Report(), _Reader(journey, settings)
     events = list(_history(file, reader, report))
     shift_ms = now_ms() - max(event.at_ms for _, _, event in events) if until_now and events else 0
-    async with _publisher(settings) as publisher:
+    async with opened(settings) as publisher:
         with progress(len(events)) as bar:
             task = bar.add_task("published", total=len(events))
             began_s, first_ms = time.monotonic(), events[0][2].at_ms if events else 0
@@ -188,40 +186,3 @@ def _shifted(line: bytes, shift_ms: int) -> bytes:
         if promise.get(name):
             promise[name] = moved(promise[name])
     return orjson.dumps(event)
-
-
-def simulated(
-    journey: Journey,
-    seed: int,
-    start_ms: int,
-    rate: float,
-    compress: float,
-    faults: Sequence[Fault],
-    events: int | None,
-) -> Iterator[SimulatedEvent]:
-    """The simulator's events, at most `events` of them."""
-    simulator = Simulator(journey, seed=seed, start_ms=start_ms, rate=rate, compress=compress, faults=faults)
-    return itertools.islice(simulator.events(), events)
-
-
-async def publish_simulated(
-    settings: Settings, events: Iterable[SimulatedEvent], stop: asyncio.Event
-) -> Report:
-    """Publish simulated events when they happen, until they end or `stop` is set."""
-    report = Report()
-    async with _publisher(settings) as publisher:
-        with progress(None) as bar:
-            task = bar.add_task("published")
-            for event in events:
-                if stop.is_set():
-                    break
-                ahead_s = event.at_ms / 1000 - time.time()
-                if ahead_s > 0:
-                    with_stop = asyncio.create_task(stop.wait())
-                    await asyncio.wait({with_stop}, timeout=ahead_s)
-                    with_stop.cancel()
-                await publisher.send(event.topic, event.key, event.value)
-                bar.update(task, advance=1)
-        await publisher.flush()
-        report.published = publisher.acknowledged
-    return report

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced, TopicAlreadyExistsError, UnknownError
 
-from streams.demo.broker import CLUSTER_ID
+from streams.kafka.topics import CLUSTER_ID
 from tests.kafka.conftest import Broker
 from tests.kit.brokers import Node
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import orjson
 
 from monitor.journey_file.grammar import parse
-from monitor.rules.limits import State
+from monitor.rules.verdict import State
 from streams.demo.run import compressed
 from streams.settings import SHIPPED_JOURNEY
 from streams.terminal import STYLES

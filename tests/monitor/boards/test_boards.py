@@ -17,15 +17,15 @@ from monitor.boards import panels
 from monitor.boards.all import boards
 from monitor.boards.monitor import STEPS
 from monitor.boards.parts import STATE_STEPS, STATES, state, weakest
-from monitor.counting import measures, metrics
+from monitor.counting import figures, measures, metrics
 from monitor.counting.measures import wilson_lower
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import DATASOURCE
 from monitor.journey_file.model import STEPS_TOPIC, Journey
-from monitor.live.snapshot import MIN_GROUP, SEVERITY
-from monitor.rules.limits import State, fast_limits
+from monitor.rules.limits import fast_limits
 from monitor.rules.promql import recordings
 from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.rules.verdict import MIN_GROUP, SEVERITY, State
 from tests.kit.programs import ROOT
 
 Json = dict[str, Any]
@@ -59,7 +59,7 @@ BOARDS = {f"{name}/{file}": board for name, one in JOURNEYS.items() for file, bo
 LEAST_STAT_WIDTH = 6
 VARIABLES = {"stage", "__rate_interval", "__url_time_range", "__value"}
 PALETTE = {
-    panels.BLUE, panels.ORANGE, panels.VERMILLION, panels.GREY, panels.PURPLE, *panels.LINES,
+    figures.BLUE, figures.ORANGE, figures.VERMILLION, figures.GREY, figures.PURPLE, *panels.LINES,
 }  # fmt: skip
 MADE_BY_PROMETHEUS = {"ALERTS", "up", "scrape_duration_seconds", "scrape_samples_scraped"}
 SUFFIXES = {"counter": ["_total"], "info": ["_info"], "gauge": [""], "gaugehistogram": ["_bucket", "_gsum"]}
@@ -241,7 +241,7 @@ def test_every_experience_has_its_exact_target() -> None:
             assert bounds == [None, float(1 - fast), float(experience.target)]
             assert found["displayName"] == experience.title
     assert overrides == {}
-    assert panels.against(Decimal("0.95"))["steps"][-1] == {"color": panels.BLUE, "value": 0.95}
+    assert panels.against(Decimal("0.95"))["steps"][-1] == {"color": figures.BLUE, "value": 0.95}
 
 
 def test_every_state_has_a_word() -> None:

@@ -23,8 +23,9 @@ from monitor.journeys.counters import CounterTally
 from monitor.live.change import Change
 from monitor.live.exposition import SLOW_WINDOWS, render
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, journeys_snapshot
-from monitor.live.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, stage_snapshot, unknown_stage
 from monitor.rules.qualities import SILENT_WINDOWS
+from monitor.rules.verdict import MIN_GROUP
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

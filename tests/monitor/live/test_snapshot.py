@@ -13,7 +13,7 @@ from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
-from monitor.rules.limits import State
+from monitor.rules.verdict import State
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())

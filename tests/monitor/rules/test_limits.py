@@ -5,7 +5,8 @@ from decimal import Decimal
 import pytest
 
 from monitor.counting.measures import Share
-from monitor.rules.limits import State, fast_limits, state
+from monitor.rules.limits import fast_limits
+from monitor.rules.verdict import State, state
 
 QUIET = Share(0, 0)
 

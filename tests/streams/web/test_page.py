@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from monitor.live.snapshot import SEVERITY
-from monitor.rules.limits import State
 from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.rules.verdict import SEVERITY, State
 from tests.kit import chromium
 from tests.kit.programs import ROOT
 

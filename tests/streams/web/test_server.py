@@ -22,9 +22,10 @@ from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import counter_names as journey_counter_names
 from monitor.live.exposition import render
 from monitor.live.journeys import journeys_snapshot
-from monitor.live.snapshot import MIN_GROUP, Snapshot, stage_snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, stage_snapshot, unknown_stage
 from monitor.rules.alerts import alerts
 from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.rules.verdict import MIN_GROUP
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.stage import Failure
 from streams.web.server import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
