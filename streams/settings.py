@@ -277,7 +277,7 @@ def _shown(default: object) -> str:
 
 
 def describe() -> list[tuple[str, str, str]]:
-    """(variable, default, meaning) of every setting, for --help and the README."""
+    """(variable, default, meaning) of every setting, for --help and `deploy/README.md`."""
     return [
         (
             PREFIX + setting.name.upper(),

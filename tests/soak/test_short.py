@@ -27,6 +27,7 @@ def soak(broker: str, events_per_s: int, seed: int) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.full
 def test_kill_stop_and_sleep_leave_counts_exact() -> None:
     """On the embedded broker: a worker killed, stopped, asleep beyond its session; all exact."""
     soak("embedded", 1000, seed=1)

@@ -203,7 +203,7 @@ def test_every_error_at_once() -> None:
 
 
 def test_every_setting_is_described() -> None:
-    """The table for --help and the README has a line with a meaning for every setting, in order."""
+    """The table for --help and `deploy/README.md` has a line with a meaning for every setting, in order."""
     assert [name for name, _, _ in describe()] == [variable(name) for name in NAMES]
     assert all(meaning and default for _, default, meaning in describe())
     assert ("TOUCHPOINT_JOURNEY", "shipped") in [(name, default) for name, default, _ in describe()]
