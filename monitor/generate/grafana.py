@@ -1,7 +1,8 @@
 """The alerts as Grafana's provisioning files, for 9.4 to 13: rules, contact points, policy, mute times.
 
 The rules ask the series that Prometheus records (`prometheus_rules`). Each alert is a query, its last value,
-and whether that is above 0; each fact of its texts is a query and its last value, found by its labels.
+and whether that is above 0; beside it stand the queries of its texts, found by their labels. Grafana takes a
+rule of which any query is empty for one without data, whatever its condition says, so none of them may be.
 """
 
 from typing import Any
@@ -152,10 +153,15 @@ def folders() -> dict[str, Any]:
 def _rule(alert: Alert) -> dict[str, Any]:
     facts = alert.facts(ANY)  # one query for all alerts of the rule: Grafana finds each one's by its labels
     data = [_query("A", alert.expr), _last("B", "A"), _above_zero("C", "B")]
+    asked: dict[str, str] = {}  # what several facts are read from is asked once
     for name, fact in facts.items():
-        if isinstance(fact, Asked):
-            data += [_query(f"ask_{name}", fact.expr), _last(name, f"ask_{name}")]
-    templates = {name: _template(name, fact) for name, fact in facts.items()}
+        if isinstance(fact, Asked) and fact.expr not in asked:
+            asked[fact.expr] = name
+            data += [_query(f"ask_{name}", never_empty(fact.expr)), _last(name, f"ask_{name}")]
+    templates = {
+        name: _template(asked[fact.expr] if isinstance(fact, Asked) else name, fact)
+        for name, fact in facts.items()
+    }
     return {
         "uid": alert.uid,
         "title": alert.title,
@@ -172,13 +178,19 @@ def _rule(alert: Alert) -> dict[str, Any]:
     }
 
 
+def never_empty(expr: str) -> str:
+    """The query, or one value without labels: that is what a text takes for nothing known."""
+    return f"({expr}) or on () vector(0)"
+
+
 def _labels(alert: Alert) -> dict[str, str]:
     """Grafana names an alert by its rule's title, so the name that routes go by is given."""
     return {"touchpoint": alert.name, **alert.labels}
 
 
 def _template(name: str, fact: Fact) -> str:
-    """An absent value is a value without labels here; a plain `$values.name` would be an error then."""
+    """Nothing known is a value without labels here; of one that is absent a plain `$values.name` would be an
+    error."""
     if isinstance(fact, Own):
         return own(fact)
     if isinstance(fact, Chosen):

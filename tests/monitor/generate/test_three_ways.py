@@ -537,7 +537,8 @@ FIRING = (
 
 
 def grafana(journey: Journey) -> str:
-    """One query for all of Grafana's rules: the query of each, its last value, above its threshold."""
+    """One query for all of Grafana's rules: the query of each, its last value, above its threshold. Grafana
+    takes a rule of which any query is empty for one without data, so each must have series."""
     asked = []
     for group in rule_groups(journey)["groups"]:
         for rule in group["rules"]:
@@ -552,6 +553,8 @@ def grafana(journey: Journey) -> str:
             query = by_ref[reduce["expression"]]
             assert (query["instant"], query["range"]) == (True, False)
             expr = f"(({query['expr']}) > {evaluator['params'][0]})"
+            facts = [one["expr"] for one in by_ref.values() if "expr" in one and one is not query]
+            expr = f"({' and on () '.join([expr, *(f'({fact})' for fact in facts)])})"
             for label, name in (("alertname", "touchpoint"), *((one, one) for one in rule["labels"])):
                 expr = f'label_replace({expr}, "{label}", "{rule["labels"][name]}", "", "")'
             asked.append(f"count by (alertname, severity, stage, experience, segment) ({expr})")
