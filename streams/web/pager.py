@@ -3,7 +3,8 @@
 For trying out, and for whoever has no pager yet: Alertmanager and Grafana post the same JSON. `/page`,
 `/ticket` and `/finding` are printed, and published as findings where that is asked for; `/heartbeat` is the
 alert that always fires, so its absence is what is told. Both post an alert again with every change of its
-group, and as a reminder after hours: that is no change.
+group, and as a reminder after hours: that is no change. Grafana reports a rule that it could not ask under the
+labels of that rule: this says nothing of a stage, so it is told once for all rules, and is no finding.
 """
 
 import asyncio
@@ -35,6 +36,8 @@ LINKS = {
 }
 """What is printed below an alert, and the annotation that holds it."""
 
+UNASKED = ("DatasourceError", "DatasourceNoData")
+"""What Grafana calls the alert of a rule whose queries failed, or that gave nothing where they must."""
 
 Share = Callable[[bytes], Awaitable[None]]
 """Publishes a finding; UserError when it was not taken."""
@@ -47,6 +50,7 @@ class Pages:
         self._tell = tell
         self._share = share
         self._known: OrderedDict[tuple[object, ...], tuple[str, object]] = OrderedDict()
+        self._unasked: set[tuple[object, ...]] = set()
         self._beat = asyncio.Event()
         self._broken = asyncio.Event()
         self._error: UserError | None = None
@@ -83,6 +87,8 @@ class Pages:
             alerts = [(alert, said(severity, alert), encode(finding(alert, now_ms()))) for alert in posted]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
             return web.Response(status=400, text="not an alert of Alertmanager or Grafana\n")
+        self._tell_of_unasked([alert for alert, _, _ in alerts if is_unasked(alert)])
+        alerts = [one for one in alerts if not is_unasked(one[0])]
         if severity == "heartbeat":
             if any(alert["status"] == "firing" for alert, _, _ in alerts):
                 self._beat.set()
@@ -102,9 +108,24 @@ class Pages:
                 self._tell(text)
         return web.Response()
 
+    def _tell_of_unasked(self, alerts: list[dict[str, Any]]) -> None:
+        """Say that Grafana is blind when the first of its rules is, and that it sees when the last does."""
+        for alert in alerts:
+            was_blind, rule = bool(self._unasked), _key(alert)
+            if alert["status"] != "firing":
+                self._unasked.discard(rule)
+                if was_blind and not self._unasked:
+                    self._tell("PAGE resolved MonitorBlind: Grafana can query Prometheus again")
+                continue
+            self._unasked.add(rule)
+            if not was_blind:
+                told = "PAGE firing MonitorBlind: Grafana cannot query Prometheus: it judges no stage"
+                why = alert["annotations"].get("Error")
+                self._tell(f"{told}\n    why       {printable(why)}" if why else told)
+
     def is_news(self, severity: str, alert: dict[str, Any]) -> bool:
         """Whether the alert fires anew or has just ended, as far as is known."""
-        key = (severity, *sorted((name, str(value)) for name, value in alert["labels"].items()))
+        key = (severity, *_key(alert))
         state = alert["status"], alert.get("startsAt")
         known = self._known.get(key)
         self._known[key] = state
@@ -124,6 +145,16 @@ class Pages:
                 self._tell(f"HEARTBEAT missing for {HEARTBEAT_S:.0f} s: alerting itself is broken")
                 await self._beat.wait()
                 self._tell("HEARTBEAT is back")
+
+
+def is_unasked(alert: dict[str, Any]) -> bool:
+    """Whether Grafana could not ask what the alert's rule asks."""
+    return alert["labels"].get("alertname") in UNASKED
+
+
+def _key(alert: dict[str, Any]) -> tuple[object, ...]:
+    """What tells the alert from all others of its severity."""
+    return tuple(sorted((name, str(value)) for name, value in alert["labels"].items()))
 
 
 def said(severity: str, alert: dict[str, Any]) -> str:

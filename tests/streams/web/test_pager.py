@@ -106,6 +106,39 @@ def test_the_end_of_the_heartbeat_is_told_at_once() -> None:
     assert [line.split(":")[0] for line in said] == ["HEARTBEAT ended"]
 
 
+def unasked(rule: str, status: str, name: str = "DatasourceError") -> dict[str, Any]:
+    """What Grafana posts of a rule it could not ask, under the labels of that rule."""
+    return {
+        "status": status,
+        "startsAt": "2026-11-21T21:00:00Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+        "labels": {
+            "alertname": name, "rulename": rule, "touchpoint": rule.split()[0], "stage": "web_checkout",
+            "severity": rule.split()[1], "datasource_uid": "touchpoint-prometheus", "ref_id": "A",
+        },
+        "annotations": {"Error": "connection refused", "summary": "Web checkout: unknown of unknown"},
+    }  # fmt: skip
+
+
+def test_a_grafana_that_cannot_ask_is_told_once() -> None:
+    """Rule after rule fails and comes back: one page of blindness, one end of it, no stage; a heartbeat that
+    could not be asked is none, and neither its failure nor the end of that ends it."""
+    pager = Pager()
+    rules = ("StageDegraded page web_checkout", "StageSilent page store", "Watchdog heartbeat")
+    names = ("DatasourceError", "DatasourceNoData", "DatasourceError")
+    try:
+        for status in ("firing", "firing", "resolved"):
+            for rule, name in zip(rules, names, strict=True):
+                pager.post(rule.split()[1], unasked(rule, status, name))
+    finally:
+        pager.stop()
+    assert [line for _, line in pager.lines][1:] == [
+        "PAGE firing MonitorBlind: Grafana cannot query Prometheus: it judges no stage\n"
+        "    why       connection refused",
+        "PAGE resolved MonitorBlind: Grafana can query Prometheus again",
+    ]
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"alerts": 1}', b'{"alerts": [{}]}', b"\xff"])
 def test_what_is_no_alert_is_refused(body: bytes) -> None:
     """The printer stays up and says no."""
