@@ -173,8 +173,12 @@ class Shape:
         if self.touchpoints and "touchpoint" not in event:
             last = event["outcome"] in ("ok", "wow") or event.get("reason", "").startswith("payment")
             event["touchpoint"] = self.touchpoints[-1] if last else pick(draw, self.touchpoints)
-        if stage.name not in PLACES:
-            return
+        if stage.name in PLACES:
+            self._tell_of_the_story(event, draw)
+
+    def _tell_of_the_story(self, event: dict[str, Any], draw: Draw) -> None:
+        """Who began, how long tools took and what the stage itself thinks, as the example goes."""
+        stage = self.stage
         if "initiator" not in event and stage.kind in ("customer", "feedback"):
             event["initiator"] = "company" if stage.kind == "feedback" else "customer"
         if stage.name in ("call_queue", "store"):

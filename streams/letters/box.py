@@ -10,6 +10,7 @@ How letters and bits are written together stands in `streams/letters/resend.py`.
 """
 
 import contextlib
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -211,20 +212,27 @@ class Box:
             consumer.assign(sorted(waiting))
             for tp in waiting:
                 consumer.seek(tp, begins[tp] if first is None else first)
-            ends, idle_ms = {}, 0
-            while waiting:
-                fetched = await consumer.getmany(*waiting, timeout_ms=POLL_MS)
-                for tp in waiting:
-                    if (end := consumer.highwater(tp)) is not None:
-                        ends.setdefault(tp, end)
-                for tp, records in fetched.items():
-                    for record in records:
-                        if record.offset < ends[tp]:
-                            yield record
-                ended = {tp for tp in waiting if tp in ends and await consumer.position(tp) >= ends[tp]}
-                waiting -= ended
-                idle_ms = 0 if ended or fetched else idle_ms + POLL_MS
-                if idle_ms > self.settings.kafka_timeout_s * 1000:
-                    raise LettersError(f"Kafka at {self.settings.kafka} does not answer any more")
+            async for record in self._until_the_end(consumer, waiting):
+                yield record
         finally:
             await consumer.stop()
+
+    async def _until_the_end(
+        self, consumer: AIOKafkaConsumer, waiting: set[TopicPartition]
+    ) -> AsyncGenerator[Any, None]:
+        """What these partitions hold up to the high watermark that their first answer tells."""
+        ends: dict[TopicPartition, int] = {}
+        idle_ms = 0
+        while waiting:
+            fetched = await consumer.getmany(*waiting, timeout_ms=POLL_MS)
+            for tp in waiting:
+                if (end := consumer.highwater(tp)) is not None:
+                    ends.setdefault(tp, end)
+            for record in itertools.chain.from_iterable(fetched.values()):
+                if record.offset < ends[TopicPartition(record.topic, record.partition)]:
+                    yield record
+            ended = {tp for tp in waiting if tp in ends and await consumer.position(tp) >= ends[tp]}
+            waiting -= ended
+            idle_ms = 0 if ended or fetched else idle_ms + POLL_MS
+            if idle_ms > self.settings.kafka_timeout_s * 1000:
+                raise LettersError(f"Kafka at {self.settings.kafka} does not answer any more")

@@ -81,13 +81,29 @@ def _mended(box: Box, letter: Letter, value: bytes, now_ms: int) -> Letter:
     return letter
 
 
+class _Pace:
+    """When the next batch may go, at so many letters a second; at once without a rate."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._due_s = 0.0
+
+    async def turn(self, letters: int, stop: asyncio.Event) -> None:
+        """Wait until so many letters may go, or until `stop`."""
+        if not self._rate or not letters:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), max(0.0, self._due_s - time.monotonic()))
+        self._due_s = time.monotonic() + letters / self._rate
+
+
 async def resend(
     box: Box, selection: Selection, way: Way, stop: asyncio.Event, value: bytes | None, now_ms: int
 ) -> Replayed:
     """Send back the selected letters that are there now; the one selected by place with a mended value."""
     if selection.place is not None:
         await one(box, selection)  # which is an error where there is none
-    report, due_s = Replayed(), 0.0
+    report, pace = Replayed(), _Pace(way.rate)
     batch_size = max(1, min(BATCH, int(way.rate or BATCH)))
     limits = await _limits(box)
     batch: list[Letter] = []
@@ -99,12 +115,8 @@ async def resend(
         task = bar.add_task("sent back")
 
         async def send() -> None:
-            nonlocal due_s
-            if way.rate:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), max(0.0, due_s - time.monotonic()))
-                due_s = time.monotonic() + len(batch) / way.rate
-            if not stop.is_set():
+            await pace.turn(len(batch), stop)
+            if batch and not stop.is_set():
                 await sender.send(batch)
                 report.sent += len(batch)
                 bar.update(task, completed=report.sent)
@@ -117,21 +129,25 @@ async def resend(
                 continue
             if value is not None:
                 letter = _mended(box, letter, value, now_ms)  # noqa: PLW2901 - the letter, mended
-            if not _is_refused(box, letter, report) and not _is_left(letter, way, limits, report):
-                if way.would_send is None:
-                    batch.append(letter)
-                else:
-                    report.sent += 1
-                    way.would_send(
-                        f"{letter.place}: to {letter.header('dlq.topic')}, attempt {letter.attempt}"
-                    )
+            if _goes(box, letter, way, limits, report):
+                batch.append(letter)
             if len(batch) >= batch_size or sum(one.size for one in batch) >= BATCH_BYTES:
                 await send()
             if stop.is_set():
                 break
-        if batch:
-            await send()
+        await send()
     return report
+
+
+def _goes(box: Box, letter: Letter, way: Way, limits: dict[str, int], report: Replayed) -> bool:
+    """Whether the letter is to be sent; in a dry run it is only told of."""
+    if _is_refused(box, letter, report) or _is_left(letter, way, limits, report):
+        return False
+    if way.would_send is None:
+        return True
+    report.sent += 1
+    way.would_send(f"{letter.place}: to {letter.header('dlq.topic')}, attempt {letter.attempt}")
+    return False
 
 
 def _is_refused(box: Box, letter: Letter, report: Replayed) -> bool:

@@ -15,11 +15,11 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from monitor.counting.panes import SHORT
 from monitor.journeys.open import KEEP_MS, Effect, JourneyRules, OpenJourney
-from monitor.journeys.step import Steps
+from monitor.journeys.step import Step, Steps
 from monitor.live.journeys import Source
 from streams.state.journey_records import (
     CLOSED,
@@ -42,6 +42,10 @@ REBUILD_SLICE = 500
 
 Overdue = tuple[str, str, int]
 """What is overdue (`promise/<kind>` or `handoff/<from>/<to>`), its partner, and since when (ms)."""
+
+
+StepResult = Literal["counted", "duplicate", "late", "refused"]
+"""What became of a step: late came after its journey was over, refused is of a full journey."""
 
 
 class Taken(NamedTuple):
@@ -183,33 +187,12 @@ class JourneyPartition:
         if offset <= self.position:
             return Taken([], len(record.steps), len(record.steps), 0, 0)
         made: list[Made] = self._again.pop(offset, [])
-        duplicate = late = refused = 0
-        for step in record.steps:
-            if self._ahead.get(step.journey_id, -1) >= offset:
-                continue
-            if self._is_full(step.journey_id):
-                refused += 1
-                continue
-            kept = self._find(step.journey_id)
-            if kept is None or self._is_forgettable(kept):
-                if step.at_ms < self.clock_ms - KEEP_MS:
-                    late += 1
-                    continue
-                kept = Kept(OpenJourney([], [], []), [] if kept is None else kept.made)
-                self.open += 1
-            effects = self._rules.take(kept.journey, step)
-            if effects is None:
-                is_over = kept.journey.closed_ms is not None
-                late, duplicate = late + is_over, duplicate + (not is_over)
-                continue
-            self._hot[step.journey_id] = kept
-            made += self._add(kept, offset, effects)
-            if step.journey_id in self.overdue:  # only the passing of time makes anything overdue
-                self._note_overdue(step.journey_id, kept.journey)
-            next_ms = kept.journey.next_ms
-            if not self.clock_ms < kept.wake_ms <= next_ms:
-                kept.wake_ms = next_ms
-                self._wake(step.journey_id, next_ms)
+        results = [
+            self._take_step(step, offset, made)
+            for step in record.steps
+            if self._ahead.get(step.journey_id, -1) < offset
+        ]
+        duplicate, late, refused = (results.count(one) for one in ("duplicate", "late", "refused"))
         if record.mark_ms:
             source = (record.stage, record.partition)
             self._marks[source] = max(record.mark_ms, self._marks.get(source, 0))
@@ -221,6 +204,29 @@ class JourneyPartition:
             self._ahead.clear()
         positioned = [Positioned(offset, one.at_ms, one.counters) for one in made]
         return Taken(positioned, len(record.steps), duplicate, late, refused)
+
+    def _take_step(self, step: Step, offset: int, made: list[Made]) -> StepResult:
+        """Take in one step; what it adds to is added to `made`."""
+        if self._is_full(step.journey_id):
+            return "refused"
+        kept = self._find(step.journey_id)
+        if kept is None or self._is_forgettable(kept):
+            if step.at_ms < self.clock_ms - KEEP_MS:
+                return "late"
+            kept = Kept(OpenJourney([], [], []), [] if kept is None else kept.made)
+            self.open += 1
+        effects = self._rules.take(kept.journey, step)
+        if effects is None:
+            return "duplicate" if kept.journey.closed_ms is None else "late"
+        self._hot[step.journey_id] = kept
+        made += self._add(kept, offset, effects)
+        if step.journey_id in self.overdue:  # only the passing of time makes anything overdue
+            self._note_overdue(step.journey_id, kept.journey)
+        next_ms = kept.journey.next_ms
+        if not self.clock_ms < kept.wake_ms <= next_ms:
+            kept.wake_ms = next_ms
+            self._wake(step.journey_id, next_ms)
+        return "counted"
 
     def _pass_time(self, offset: int) -> list[Made]:
         """Look at journeys whose slices have ended, as of that end: one that is looked at before its turn
