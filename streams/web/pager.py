@@ -3,8 +3,8 @@
 For trying out, and for whoever has no pager yet: Alertmanager and Grafana post the same JSON. `/page`,
 `/ticket` and `/finding` are printed, and published as findings where that is asked for; `/heartbeat` is the
 alert that always fires, so its absence is what is told. Both post an alert again with every change of its
-group, and as a reminder after hours: that is no change. Grafana reports a rule that it could not ask under the
-labels of that rule: this says nothing of a stage, so it is told once for all rules, and is no finding.
+group, and as a reminder after hours: that is no change. Grafana reports a rule that it could not ask under
+the labels of that rule: this says nothing of a stage, so it is told once for all rules, and is no finding.
 """
 
 import asyncio
