@@ -50,7 +50,12 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
+def _one_line(dumper: yaml.SafeDumper, one: grafana_alerts.OneLine) -> yaml.MappingNode:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", one, flow_style=True)
+
+
 _Dumper.add_representer(str, _text)
+_Dumper.add_representer(grafana_alerts.OneLine, _one_line)
 
 
 def as_yaml(content: Any) -> str:

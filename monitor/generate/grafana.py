@@ -18,7 +18,7 @@ from monitor.generate.alertmanager import (
     receiver,
 )
 from monitor.generate.prometheus import chosen, escaped, filled, otherwise, own
-from monitor.journey_file.links import DATASOURCE, DATASOURCE_UID, webhook
+from monitor.journey_file.links import DATASOURCE_UID, webhook
 from monitor.journey_file.model import Journey
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Alert, Asked, Chosen, Fact, Own
@@ -32,6 +32,10 @@ PAGES_EVERY = "10s"
 TICKETS_EVERY = "1m"
 
 RANGE_S = 600
+
+
+class OneLine(dict[str, Any]):
+    """What is written on one line: a rule is read for what it asks, not for how it is put."""
 
 
 def rule_groups(journey: Journey) -> dict[str, Any]:
@@ -206,8 +210,12 @@ def _template(name: str, fact: Fact) -> str:
 
 
 def _query(ref: str, expr: str) -> dict[str, Any]:
-    model = {"refId": ref, "datasource": DATASOURCE, "expr": expr, "instant": True, "range": False}
-    return _data(ref, DATASOURCE_UID, RANGE_S, {**model, "intervalMs": 1000, "maxDataPoints": 43200})
+    return {
+        "refId": ref,
+        "datasourceUid": DATASOURCE_UID,
+        "relativeTimeRange": OneLine({"from": RANGE_S, "to": 0}),
+        "model": OneLine({"refId": ref, "instant": True, "expr": expr}),
+    }
 
 
 def _last(ref: str, of: str) -> dict[str, Any]:
@@ -215,25 +223,9 @@ def _last(ref: str, of: str) -> dict[str, Any]:
 
 
 def _above_zero(ref: str, of: str) -> dict[str, Any]:
-    above = {
-        "type": "query",
-        "evaluator": {"type": "gt", "params": [0]},
-        "operator": {"type": "and"},
-        "query": {"params": [of]},
-        "reducer": {"type": "last", "params": []},
-    }
+    above = {"evaluator": {"type": "gt", "params": [0]}}
     return _expression(ref, {"type": "threshold", "expression": of, "conditions": [above]})
 
 
 def _expression(ref: str, model: dict[str, Any]) -> dict[str, Any]:
-    source = {"type": "__expr__", "uid": "__expr__"}
-    return _data(ref, "__expr__", 0, {"refId": ref, "datasource": source, **model})
-
-
-def _data(ref: str, source: str, range_s: int, model: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "refId": ref,
-        "datasourceUid": source,
-        "relativeTimeRange": {"from": range_s, "to": 0},
-        "model": model,
-    }
+    return OneLine({"refId": ref, "datasourceUid": "__expr__", "model": {"refId": ref, **model}})

@@ -261,10 +261,10 @@ def _percent(share: Decimal) -> str:
 
 
 def _change_facts(changed: str) -> dict[str, Fact]:
-    told = "Last change: {label} ({value} ago)."
+    told, age = "Last change: {label} ({value} ago).", f"time() - {changed}"
     return {
-        "change": Asked(changed, label="title", text="{label}", otherwise="none known"),
-        "changed": Asked(f"time() - {changed}", "age", "title", told, "No change known."),
+        "change": Asked(age, label="title", text="{label}", otherwise="none known"),
+        "changed": Asked(age, "age", "title", told, "No change known."),
     }
 
 

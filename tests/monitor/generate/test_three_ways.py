@@ -551,7 +551,7 @@ def grafana(journey: Journey) -> str:
             evaluator = threshold["conditions"][0]["evaluator"]
             assert evaluator["type"] == "gt"
             query = by_ref[reduce["expression"]]
-            assert (query["instant"], query["range"]) == (True, False)
+            assert query["instant"] is True
             expr = f"(({query['expr']}) > {evaluator['params'][0]})"
             facts = [one["expr"] for one in by_ref.values() if "expr" in one and one is not query]
             expr = f"({' and on () '.join([expr, *(f'({fact})' for fact in facts)])})"
