@@ -74,13 +74,17 @@ def test_what_is_no_alert_is_none(alert: dict[str, Any]) -> None:
 
 
 def test_each_change_is_published_once() -> None:
-    """Fired and resolved, page and finding; nothing posted again is, a heartbeat never."""
+    """Fired and resolved, page and finding; nothing posted again is, a heartbeat never, nor what Grafana
+    could not ask."""
     with running(TansuNode()) as broker:
         pager = Pager("--findings", KAFKA=broker.bootstrap)
         try:
             critical = FIRING | {"labels": {"alertname": "CriticalTouchpoint", "stage": "delivery"}}
             for alert in (FIRING, FIRING, OVER):
                 pager.post("page", alert)
+            for alert in (FIRING, OVER):
+                unasked = {"alertname": "DatasourceError", "rulename": "StageDegraded page web_checkout"}
+                pager.post("page", alert | {"labels": alert["labels"] | unasked})
             pager.post("finding", critical)
             pager.post("heartbeat", FIRING | {"labels": {"alertname": "Watchdog"}})
         finally:
