@@ -119,7 +119,10 @@ class Pages:
                 continue
             self._unasked.add(rule)
             if not was_blind:
-                told = "PAGE firing MonitorBlind: Grafana cannot query Prometheus: it judges no stage"
+                told = (
+                    "PAGE firing MonitorBlind: Grafana cannot query Prometheus: it judges no stage, and what "
+                    "it resolves now may not be over"
+                )
                 why = alert["annotations"].get("Error")
                 self._tell(f"{told}\n    why       {printable(why)}" if why else told)
 

@@ -133,7 +133,8 @@ def test_a_grafana_that_cannot_ask_is_told_once() -> None:
     finally:
         pager.stop()
     assert [line for _, line in pager.lines][1:] == [
-        "PAGE firing MonitorBlind: Grafana cannot query Prometheus: it judges no stage\n"
+        "PAGE firing MonitorBlind: Grafana cannot query Prometheus: it judges no stage, and what it resolves "
+        "now may not be over\n"
         "    why       connection refused",
         "PAGE resolved MonitorBlind: Grafana can query Prometheus again",
     ]
