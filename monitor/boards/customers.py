@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from monitor.boards.panels import (
     COLORED,
+    COUNT,
     NEUTRAL,
     Json,
     bars,
@@ -22,7 +23,7 @@ from monitor.boards.panels import (
     stat,
     table,
 )
-from monitor.boards.parts import segment_titles, stage_titles, to_stage
+from monitor.boards.parts import cells, segment_titles, stage_titles
 from monitor.counting import metrics
 from monitor.counting.figures import GREY
 from monitor.journey_file.model import Journey
@@ -72,7 +73,7 @@ def _outcome(journey: Journey) -> Iterator[Json]:
         "Journeys under way",
         "Customers whose journey has begun and is not over. Neither many nor few is good; a jump is news.",
         query(f"sum({metrics.OPEN_JOURNEYS.name})", "under way"),
-        unit="short", size=(6, 5), steps=NEUTRAL, graphMode="area",
+        unit=COUNT, size=(6, 5), steps=NEUTRAL, graphMode="area",
     )  # fmt: skip
     kinds = tuple(f"promise/{kind}" for kind in promise_partners(journey))
     overdue = select(metrics.OVERDUE.name, what=kinds)
@@ -80,7 +81,7 @@ def _outcome(journey: Journey) -> Iterator[Json]:
         "Promises overdue now",
         "Promises to customers under way whose time has passed without a word. None is good.",
         query(f"sum({overdue}) or 0 * sum({metrics.OPEN_JOURNEYS.name})", "overdue"),
-        unit="short", size=(6, 5), steps=high_is_bad(1, 20), graphMode="area",
+        unit=COUNT, size=(6, 5), steps=high_is_bad(1, 20), graphMode="area",
     )  # fmt: skip
 
 
@@ -92,7 +93,7 @@ def _encounters(journey: Journey) -> Iterator[Json]:
         "Journeys hit, last 5 minutes",
         "Customers who met their first bad encounter with a stage in the last 5 minutes. None is best.",
         now(f"sort_desc(sum by (stage) ({hit}))", "{{stage}}"),
-        unit="short", size=(8, 9), steps=NEUTRAL,
+        unit=COUNT, size=(8, 9), steps=NEUTRAL,
         overrides=[override(name, displayName=title) for name, title in stages.items()],
     )  # fmt: skip
     weakest = _sum(metrics.WINDOW_WEAKEST, " by (stage)")
@@ -101,7 +102,7 @@ def _encounters(journey: Journey) -> Iterator[Json]:
         "Of the journeys over in the last day that were not all good, where their weakest encounter was. The "
         "longest bar is where mending helps most people; none is best.",
         now(f"sort_desc({weakest})", "{{stage}}"),
-        unit="short", size=(8, 9), steps=NEUTRAL,
+        unit=COUNT, size=(8, 9), steps=NEUTRAL,
         overrides=[override(name, displayName=title) for name, title in stages.items()],
     )  # fmt: skip
     met, missed = (
@@ -116,7 +117,7 @@ def _encounters(journey: Journey) -> Iterator[Json]:
         unit="percentunit", size=(8, 9), nothing=NOTHING, field={"decimals": 1},
         overrides=[
             override("segment", mappings=names(segment_titles(journey))),
-            override("Value #B", unit="short", decimals=0),
+            override("Value #B", unit=COUNT, decimals=0),
         ],
     )  # fmt: skip
 
@@ -134,7 +135,7 @@ def _promises() -> Iterator[Json]:
         {"kind": "Promise", "partner": "Partner", "Value #A": "Due", "Value #B": "Kept", "Value #C": "Late",
          "Value #D": "Never"},
         rows(f"{due} > 0"), rows(f"{kept} / ({due} > 0)"), *(rows(f"{one} and {due} > 0") for one in counts),
-        unit="short", size=(14, 8), nothing=NOTHING,
+        unit=COUNT, size=(14, 8), nothing=NOTHING,
         overrides=[override("Value #B", unit="percentunit", decimals=1)],
     )  # fmt: skip
     by = " by (sender, receiver, partner)"
@@ -145,7 +146,7 @@ def _promises() -> Iterator[Json]:
         "What one stage handed over to the next, and how many were not received in time. None lost is good.",
         {"sender": "From", "receiver": "To", "partner": "Partner", "Value #A": "Sent", "Value #B": "Lost"},
         rows(f"{sent} > 0"), rows(f"{lost} and {sent} > 0"),
-        unit="short", size=(10, 8), nothing=NOTHING,
+        unit=COUNT, size=(10, 8), nothing=NOTHING,
         overrides=[override("Value #B", **COLORED, thresholds=high_is_bad(1, 20))],
     )  # fmt: skip
     yield table(
@@ -154,7 +155,7 @@ def _promises() -> Iterator[Json]:
         "row is good.",
         {"what": "What", "partner": "Partner", "age": "For at most", "Value": "How many"},
         rows(f"sum by (what, partner, age) ({metrics.OVERDUE.name})"),
-        unit="short", size=(24, 7), nothing=NOTHING,
+        unit=COUNT, size=(24, 7), nothing=NOTHING,
     )  # fmt: skip
 
 
@@ -182,9 +183,9 @@ def _critical(journey: Journey) -> Iterator[Json]:
         rows(f"1 - ({c} / ({c} + {d})) / ({share}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"({a} * {d} - {b} * {c}) / sqrt({every}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"{a} + {b}"),
-        unit="short", size=(14, 8), nothing=FEW, field={"decimals": 2},
+        unit=COUNT, size=(14, 8), nothing=FEW, field={"decimals": 2},
         overrides=[
-            override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
+            *cells(journey)[:1],
             override("Value #B", unit="percentunit", decimals=0),
             override("Value #D", decimals=0),
         ],
@@ -199,8 +200,8 @@ def _critical(journey: Journey) -> Iterator[Json]:
         rows(f"{gap} / ({everyone} > 0)"), rows(f"{gap} and {everyone} > 0"),
         unit="percentunit", size=(10, 8), nothing=NOTHING, field={"decimals": 1},
         overrides=[
-            override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
-            override("Value #B", unit="short", decimals=0),
+            *cells(journey)[:1],
+            override("Value #B", unit=COUNT, decimals=0),
         ],
     )  # fmt: skip
 
@@ -225,12 +226,14 @@ def _labyrinth() -> Iterator[Json]:
         unit="percentunit", size=(6, 8), steps=high_is_bad(0.2, 0.4), nothing=NOTHING, field={"decimals": 1},
     )  # fmt: skip
     ours = f"sum ({select(metrics.WINDOW_NOTICED.name, by='company', window=WINDOW)})"
+    noticed = _sum(metrics.WINDOW_NOTICED)
     yield stat(
-        "Who spoke first when something went wrong, last day",
-        "Of journeys with a bad encounter, how often we spoke to the customer before they had to call. 100 % "
-        "is best.",
-        query(f"{ours} / ({_sum(metrics.WINDOW_NOTICED)} > 0)", "we did"),
+        "Customers with a bad encounter, last day",
+        "Of journeys with a bad encounter, how often we spoke to the customer before they had to call, and "
+        "how many there were. 100 % is best.",
+        query(f"{ours} / ({noticed} > 0)", "of them we spoke to first"), query(noticed, "had one"),
         unit="percentunit", size=(6, 8), steps=NEUTRAL, nothing=NOTHING, field={"decimals": 1},
+        textMode="value_and_name", overrides=[override("had one", unit=COUNT, decimals=0)],
     )  # fmt: skip
     lost = _sum(metrics.WINDOW_LOST, " by (from_channel, to_channel)")
     moved = _sum(metrics.WINDOW_MOVES, " by (from_channel, to_channel)")
@@ -240,7 +243,7 @@ def _labyrinth() -> Iterator[Json]:
         "is good.",
         {"from_channel": "From", "to_channel": "To", "Value #A": "Astray", "Value #B": "Changes"},
         rows(f"{lost} and {moved} > 0"), rows(f"sort_desc({moved} > 0)"),
-        unit="short", size=(6, 8), nothing=NOTHING,
+        unit=COUNT, size=(6, 8), nothing=NOTHING,
         overrides=[
             numbers(color=fixed(GREY)),
             override("Value #A", **COLORED, thresholds=high_is_bad(1, 20)),

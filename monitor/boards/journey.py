@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from monitor.boards.panels import (
-    ATTAINMENT,
     COLORED,
+    COUNT,
     WIDTH,
     Json,
     bars,
@@ -23,13 +23,14 @@ from monitor.boards.panels import (
     words,
 )
 from monitor.boards.parts import (
-    ATTAINMENT_MEANS,
     LABELS,
+    ONE,
     SAME,
     STATE_STEPS,
     STATES,
     STATES_MEAN,
     TARGET,
+    WEAKEST_MEANS,
     alerts_firing,
     alerts_table,
     bad_encounters,
@@ -40,6 +41,7 @@ from monitor.boards.parts import (
     to_stage,
     trusted,
     weakest,
+    with_targets,
 )
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, ORANGE, VERMILLION
@@ -61,11 +63,10 @@ def panels(journey: Journey) -> Iterator[Json]:
     titles = [override(one.name, displayName=plain(one.title), links=[to_stage(one.name)]) for one in stages]
     yield stat(
         "Weakest stage now",
-        "The stage whose weakest experience is furthest from its target, and how far: the journey is as good "
-        f"as this. {ATTAINMENT_MEANS}",
-        now(f"bottomk(1, {weakest()})", "{{stage}}"),
-        unit="percentunit", size=(6, 5), steps=ATTAINMENT, textMode="value_and_name",
-        overrides=titles,
+        f"The stage of the weakest experience of all: the journey is as good as this. {WEAKEST_MEANS}",
+        now(weakest("()"), ONE),
+        unit="percentunit", size=(6, 5), textMode="value_and_name",
+        overrides=with_targets(stages, stage_too=True),
         field={"decimals": 1},
     )  # fmt: skip
     facing = tuple(one.name for one in stages if one.kind in FACING) or tuple(one.name for one in stages)
@@ -83,13 +84,13 @@ def panels(journey: Journey) -> Iterator[Json]:
     yield heading("Each stage against its targets")
     width = WIDTH // min(4, len(stages))
     for stage in stages:
-        yield state_and_weakest(journey, stage.name, stage.title, (width, 4), links=[to_stage(stage.name)])
+        yield state_and_weakest(journey, stage.name, stage.title, (width, 5), links=[to_stage(stage.name)])
     yield heading("Since when, who, and what is left")
     yield timeline(
         "Stages in the order of the journey",
         f"Each stage over time, judged by its weakest experience. {STATES_MEAN}",
         *(query(state(journey, stage.name), stage.name) for stage in stages),
-        unit="short", size=(WIDTH, 3 + len(stages)), steps=STATE_STEPS, mappings=words(STATES),
+        unit=COUNT, size=(WIDTH, 3 + len(stages)), steps=STATE_STEPS, mappings=words(STATES),
         overrides=titles,
     )  # fmt: skip
     yield alerts_table(journey, (WIDTH, 8))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from monitor.boards.panels import (
+    COUNT,
     LINES,
     WIDTH,
     Json,
@@ -60,7 +61,7 @@ def panels(journey: Journey) -> Iterator[Json]:
         "Workers that count, and workers that Prometheus looks for. Good is as many ready as wanted; one "
         "that is not is starting, recovering, or stuck.",
         query(f"sum({metrics.READY.name})", "ready"), query(f'count(up{{job="{JOB}"}})', "wanted"),
-        unit="short", size=(6, 5), steps=thresholds((None, VERMILLION), (1, BLUE)), textMode="value_and_name",
+        unit=COUNT, size=(6, 5), steps=thresholds((None, VERMILLION), (1, BLUE)), textMode="value_and_name",
         field={"decimals": 0}, nothing="no worker",
     )  # fmt: skip
     yield stat(
@@ -85,7 +86,7 @@ def panels(journey: Journey) -> Iterator[Json]:
         "Each cause over time. Good is fine everywhere; while one is blind, alerts of stages stay silent "
         "and this is alerted on instead.",
         *(query(blind(cause=cause), cause) for cause in CAUSES),
-        unit="short", size=(WIDTH, 8), steps=high_is_bad(1, 1), nothing="nothing known",
+        unit=COUNT, size=(WIDTH, 8), steps=high_is_bad(1, 1), nothing="nothing known",
         mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}), overrides=titled(CAUSES),
     )  # fmt: skip
     yield heading("How far behind")
@@ -102,7 +103,7 @@ def panels(journey: Journey) -> Iterator[Json]:
         "Events waiting, each stage",
         "Records in Kafka that no worker has read yet. Good is near 0, or falling.",
         query(f"sum by (topic) ({metrics.CONSUMER_LAG.name})", "{{topic}}"),
-        unit="short", size=(12, 9), overrides=lines(topics), field={"min": 0},
+        unit=COUNT, size=(12, 9), overrides=lines(topics), field={"min": 0},
     )  # fmt: skip
     if journey.journeys is not None:
         yield _judged()
@@ -196,7 +197,7 @@ def _cost(journey: Journey) -> Iterator[Json]:
         "Numbers per worker",
         f"Samples in the largest answer. Good is steady, and below {MANY_SAMPLES:,}.",
         query(f"max(scrape_samples_scraped{job})", "largest worker"),
-        unit="short", size=(8, 8), steps=thresholds((None, BLUE), (MANY_SAMPLES, ORANGE)), field={"min": 0},
+        unit=COUNT, size=(8, 8), steps=thresholds((None, BLUE), (MANY_SAMPLES, ORANGE)), field={"min": 0},
         overrides=[override("largest worker", color=fixed(LINES[0]))],
     )  # fmt: skip
     yield table(
@@ -205,6 +206,6 @@ def _cost(journey: Journey) -> Iterator[Json]:
         "deploying.",
         {"instance": "Worker", "version": "Version", "journey": "Journey"},
         rows(f"max by (instance, version, journey) ({metrics.BUILD.name}_info)"),
-        unit="short", size=(8, 8), nothing="no worker",
+        unit=COUNT, size=(8, 8), nothing="no worker",
     )  # fmt: skip
     yield alerts_table(journey, (WIDTH, 6), alertname="MonitorBlind")

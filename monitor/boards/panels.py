@@ -37,6 +37,11 @@ WIDTH = 24
 
 NO_EVENTS = "no events"
 
+COUNT = "locale"
+"""The unit of what is counted: 2,261 in full, where Grafana's `short` makes 2 K of it."""
+
+SHARE = "percentunit"
+
 
 def plain(text: str) -> str:
     """A title of the journey file with nothing in it that Grafana would fill in."""
@@ -90,8 +95,8 @@ def against(target: Decimal) -> Json:
     return thresholds((None, VERMILLION), (float(target - FAST_POINTS), ORANGE), (float(target), BLUE))
 
 
-ATTAINMENT = thresholds((None, VERMILLION), (float(1 - FAST_POINTS), ORANGE), (1.0, BLUE))
-"""Colours of a quality divided by its target: 1 meets it."""
+POINTS = thresholds((None, VERMILLION), (float(-FAST_POINTS), ORANGE), (0, BLUE))
+"""Colours of a quality less its target: 0 meets it."""
 
 
 def high_is_bad(orange: float, vermillion: float) -> Json:
@@ -116,9 +121,12 @@ def names(texts: Mapping[str, str]) -> list[Json]:
     return [{"type": "value", "options": options}]
 
 
-def unknown(text: str) -> list[Json]:
-    """What stands where there is no value: without it Grafana would paint it in the worst colour."""
-    return [{"type": "special", "options": {"match": "null+nan", "result": {"text": text, "color": GREY}}}]
+def unknown(text: str, match: str = "null+nan") -> list[Json]:
+    """What stands where there is no value: without it Grafana would paint it in the worst colour.
+
+    Any text is not a number, so `null+nan` is for numbers only; where there may be text it is `null`.
+    """
+    return [{"type": "special", "options": {"match": match, "result": {"text": text, "color": GREY}}}]
 
 
 def override(name: str, **properties: Any) -> Json:
@@ -131,8 +139,28 @@ def numbers(**properties: Any) -> Json:
     return {"matcher": {"id": "byType", "options": "number"}, "properties": _properties(properties)}
 
 
+def _absent(kind: str, mappings: Iterable[Json], nothing: str) -> tuple[list[Json], list[Json]]:
+    """Mappings of every field, and the overrides that say for numbers what NaN means.
+
+    Only tables show text.
+    """
+    given = list(mappings)
+    if kind != "table":
+        return [*given, *unknown(nothing)], []
+    return [*given, *unknown(nothing, "null")], [numbers(mappings=[*given, *unknown(nothing)])]
+
+
 def _properties(properties: Mapping[str, Any]) -> list[Json]:
     return [{"id": key.replace("custom_", "custom.", 1), "value": value} for key, value in properties.items()]
+
+
+CHARACTER = 8
+"""Pixels of a wide one in the cells of a table."""
+
+
+def wide_enough(texts: Iterable[str]) -> int:
+    """The least width of a column in which none of these is cut, up to half a wide board."""
+    return min(max((len(text) for text in texts), default=0) * CHARACTER + 24, 640)
 
 
 def titled(texts: Mapping[str, str], **properties: Any) -> list[Json]:
@@ -189,6 +217,7 @@ def panel(
     `field` is more about every value, `nothing` what is said where there is none, the rest are options of its
     kind.
     """
+    everywhere, in_numbers = _absent(kind, mappings, nothing)
     return {
         "type": kind,
         "title": plain(title),
@@ -202,13 +231,14 @@ def panel(
                 "unit": unit,
                 "color": {"mode": "thresholds"},
                 "thresholds": steps,
-                "mappings": [*mappings, *unknown(nothing)],
+                "mappings": everywhere,
                 "noValue": nothing,
                 "links": list(links),
                 "custom": custom or {},
+                **({"decimals": 0} if unit == COUNT and kind != "timeseries" else {}),
                 **(field or {}),
             },
-            "overrides": list(overrides),
+            "overrides": [*in_numbers, *overrides],
         },
         "options": options,
         "transformations": list(transformations),
@@ -217,6 +247,8 @@ def panel(
 
 LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
 CHART: Json = {"legend": LEGEND, "tooltip": {"mode": "multi", "sort": "none"}}
+LEAST_COLUMN = 70
+"""Pixels of a column of numbers: what is left is for text."""
 TABLE: Json = {"showHeader": True, "cellHeight": "sm"}
 REDUCE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
@@ -227,10 +259,15 @@ STAT: Json = {
 
 
 def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
-    """Big figures: the first thing seen from across the room."""
+    """Big figures: the first thing seen from across the room.
+
+    With names they are justified, or Grafana writes name and value as one word.
+    """
+    named = len(queries) > 1 or more.get("textMode") == "value_and_name"
+    apart = {"justifyMode": "auto", "wideLayout": False} if named else {}
     return panel(
         "stat", title, description, queries,
-        **STAT | more,
+        **STAT | apart | more,
     )  # fmt: skip
 
 
@@ -248,12 +285,17 @@ def bars(title: str, description: str, *queries: Json, **more: Any) -> Json:
     )  # fmt: skip
 
 
+def _room(field: Json) -> Json:
+    """Of shares: an axis with some length when all are 0, or all 1, which Grafana draws up to 10,000 %."""
+    return {"axisSoftMin": 0.95} if "max" in field else {"axisSoftMax": 0.05}
+
+
 def chart(title: str, description: str, *queries: Json, custom: Json | None = None, **more: Any) -> Json:
     """Lines over time; a line stops where nothing is known."""
     drawn = {
         "drawStyle": "line", "lineWidth": 2, "fillOpacity": 0, "showPoints": "auto", "pointSize": 4,
         "spanNulls": False, "thresholdsStyle": {"mode": "off"},
-    } | (custom or {})  # fmt: skip
+    } | (_room(more.get("field") or {}) if more["unit"] == SHARE else {}) | (custom or {})  # fmt: skip
     return panel(
         "timeseries", title, description, queries, custom=drawn,
         **CHART | more,
@@ -261,13 +303,13 @@ def chart(title: str, description: str, *queries: Json, custom: Json | None = No
 
 
 TIMELINE: Json = {
-    "mergeValues": True, "showValue": "auto", "alignValue": "left", "rowHeight": 0.85,
+    "mergeValues": True, "showValue": "never", "alignValue": "left", "rowHeight": 0.85,
     "legend": LEGEND, "tooltip": {"mode": "single", "sort": "none"},
 }  # fmt: skip
 
 
 def timeline(title: str, description: str, *queries: Json, **more: Any) -> Json:
-    """A strip for each series, with its state in words.
+    """A strip for each series; the legend has its states in words, which short strips would cut.
 
     Colours come from the words, not from thresholds: coloured by those, Grafana writes their numbers instead.
     """
@@ -285,7 +327,7 @@ HEATMAP: Json = {
     "steps": 64, "reverse": False, "fill": BLUE,
     },
     "rowsFrame": {"layout": "auto"}, "yAxis": {"axisPlacement": "left", "unit": "s"},
-    "cellValues": {"unit": "short"}, "legend": {"show": True}, "exemplars": {"color": PURPLE},
+    "cellValues": {"unit": COUNT}, "legend": {"show": True}, "exemplars": {"color": PURPLE},
     "tooltip": {"show": True, "mode": "single", "yHistogram": False},
 }  # fmt: skip
 
@@ -298,12 +340,19 @@ def heatmap(title: str, description: str, buckets: str, **more: Any) -> Json:
     )  # fmt: skip
 
 
-def table(title: str, description: str, columns: Mapping[str, str], *queries: Json, **more: Any) -> Json:
+def table(
+    title: str,
+    description: str,
+    columns: Mapping[str, str],
+    *queries: Json,
+    hide: Iterable[str] = (),
+    **more: Any,
+) -> Json:
     """A table of these fields, in this order, under these headings; nothing else is shown.
 
     Several queries are merged into the rows whose labels agree.
     """
-    hidden = {name: True for name in ("Time", "Value") if name not in columns}
+    hidden = {name: True for name in ("Time", "Value", *hide) if name not in columns}
     organize = {
         "excludeByName": hidden,
         "indexByName": {name: index for index, name in enumerate(columns)},
@@ -312,7 +361,7 @@ def table(title: str, description: str, columns: Mapping[str, str], *queries: Js
     merge: list[Json] = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
     return panel(
         "table", title, description, queries,
-        custom={"align": "auto", "inspect": False},
+        custom={"align": "auto", "inspect": False, "minWidth": LEAST_COLUMN},
         transformations=[*merge, {"id": "organize", "options": organize}],
         **TABLE | more,
     )  # fmt: skip

@@ -1,23 +1,28 @@
 """What several boards ask and show alike: state, attainment, alerts, whether the monitor can be trusted."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from monitor.boards.panels import (
-    ATTAINMENT,
     COLORED,
+    COUNT,
     NO_EVENTS,
+    POINTS,
     Json,
+    against,
     high_is_bad,
     link,
     names,
-    numbers,
+    now,
     override,
+    plain,
     query,
     ref_ids,
     rows,
     stat,
     table,
     thresholds,
+    wide_enough,
     words,
 )
 from monitor.counting import metrics
@@ -26,10 +31,10 @@ from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.counting.metrics import ALERTS
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, OTHER, Journey
+from monitor.journey_file.model import ALL, OTHER, Experience, Journey, Stage
 from monitor.rules.alerts import CAUSES
 from monitor.rules.limits import MIN_N, fast_limits
-from monitor.rules.promql import select
+from monitor.rules.promql import number, select
 from monitor.rules.verdict import BELOW_MIN_N, MIN_SEGMENT_EVENTS, SEVERITY, State
 
 CHOSEN = "$stage"
@@ -99,12 +104,41 @@ STATES_MEAN = (
     "comes where events are expected. It counts the last minute, or the last 5 minutes or hour when fewer "
     f"than {HEADLINE_MIN_N} came."
 )
-ATTAINMENT_MEANS = "Quality divided by target: 100 % meets the target exactly, less misses it."
+WEAKEST_MEANS = (
+    "The weakest experience is the one furthest below its target; its figure is the share of good encounters "
+    "now, blue when it meets the target named beside it."
+)
+ONE = "{{stage}}/{{experience}}"
+"""The name of an experience's series: two stages may have experiences of one name."""
 
 
-def weakest(**about: str) -> str:
-    """By stage, that of its weakest experience: nothing is averaged."""
-    return f"min by (stage) ({headline(metrics.ATTAINMENT, **about, segment=ALL)})"
+def one_name(stage: Stage, experience: Experience) -> str:
+    """What `ONE` gives."""
+    return ONE.replace("{{stage}}", stage.name).replace("{{experience}}", experience.name)
+
+
+def weakest(by: str = "(stage)", **about: str) -> str:
+    """The quality of the weakest experience of each stage, or of all: nothing is averaged."""
+    quality = f"(1 - {headline(metrics.BAD_RATIO, **about, segment=ALL)})"
+    chosen = f"bottomk by {by} (1, {headline(metrics.ATTAINMENT, **about, segment=ALL)})"
+    return f"{quality} and {chosen}"
+
+
+def with_targets(stages: Iterable[Stage], stage_too: bool) -> list[Json]:
+    """Each experience by title, with its target in words and in colours."""
+    return [
+        override(
+            one_name(stage, experience),
+            displayName=plain(
+                f"{f'{stage.title}: ' if stage_too else ''}{experience.title}, "
+                f"target {number(experience.target * 100)} %"
+            ),
+            thresholds=against(experience.target),
+            links=[to_stage(stage.name)],
+        )
+        for stage in stages
+        for experience in stage.experiences
+    ]
 
 
 def firing(severity: str, **about: str | tuple[str, ...]) -> str:
@@ -141,11 +175,22 @@ def experience_titles(journey: Journey) -> dict[str, str]:
 def cells(journey: Journey) -> list[Json]:
     """Titles and links in the columns of tables."""
     return [
-        override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
-        override("experience", mappings=names(experience_titles(journey)), custom_minWidth=200),
-        override("segment", mappings=names(segment_titles(journey))),
-    ]
+        override(
+            "stage", mappings=names(stage_titles(journey)), links=[to_stage()],
+            custom_minWidth=wide_enough(stage_titles(journey).values()),
+        ),
+        override(
+            "experience", mappings=names(experience_titles(journey)),
+            custom_minWidth=wide_enough(experience_titles(journey).values()),
+        ),
+        override(
+            "segment", mappings=names(segment_titles(journey)),
+            custom_minWidth=wide_enough(segment_titles(journey).values()),
+        ),
+    ]  # fmt: skip
 
+
+LAST_HOUR = "1h"
 
 LABELS = {"stage": "Stage", "experience": "Experience", "segment": "Segment"}
 
@@ -159,7 +204,7 @@ def alerts_table(journey: Journey, size: tuple[int, int], **about: str | tuple[s
         "what to do about it. These are the alerts of Prometheus.",
         {"severity": "Severity", "alertname": "Alert", **LABELS, "cause": "Cause"},
         rows(f"max by (severity, alertname, stage, experience, segment, cause) ({firing})"),
-        unit="short", size=size, steps=high_is_bad(1, 1),
+        unit=COUNT, size=size, steps=high_is_bad(1, 1),
         overrides=[
             *cells(journey),
             override(
@@ -174,14 +219,18 @@ def alerts_table(journey: Journey, size: tuple[int, int], **about: str | tuple[s
 
 
 def state_and_weakest(journey: Journey, stage: str, title: str, size: tuple[int, int], **more: Any) -> Json:
-    """How a stage stands: its state in words, and its weakest experience against target."""
+    """How a stage stands: its state in words, and the quality of its weakest experience beside its target."""
+    stages = [one for one in journey.stages if stage in (one.name, CHOSEN)]
     return stat(
         title,
-        f"State of the stage and its weakest experience against target. {STATES_MEAN} {ATTAINMENT_MEANS}",
-        query(state(journey, stage), "state"),
-        query(weakest(stage=stage), "against target"),
-        unit="percentunit", size=size, steps=ATTAINMENT, textMode="value_and_name",
-        overrides=[override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit="short")],
+        f"State of the stage and its weakest experience. {STATES_MEAN} {WEAKEST_MEANS}",
+        now(state(journey, stage), "state"),
+        now(weakest(stage=stage), ONE),
+        unit="percentunit", size=size, textMode="value_and_name",
+        overrides=[
+            override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit=COUNT),
+            *with_targets(stages, stage_too=False),
+        ],
         field={"decimals": 1}, **more,
     )  # fmt: skip
 
@@ -192,7 +241,7 @@ def alerts_firing(description: str, **about: str) -> Json:
         "Alerts firing",
         description,
         query(firing("page", **about), "pages"), query(firing("ticket", **about), "tickets"),
-        unit="short", size=(6, 5), mappings=words({"0": ("none", BLUE)}), nothing="nothing known",
+        unit=COUNT, size=(6, 5), mappings=words({"0": ("none", BLUE)}), nothing="nothing known",
         overrides=[
             override("pages", thresholds=high_is_bad(1, 1)),
             override("tickets", thresholds=thresholds((None, BLUE), (1, ORANGE))),
@@ -206,7 +255,7 @@ def bad_encounters(title: str, description: str, series: str, stages: str | tupl
         title,
         description,
         query(hit(stage=stages), series),
-        unit="short", size=(6, 5), graphMode="area", colorMode="value", field={"decimals": 0},
+        unit=COUNT, size=(6, 5), graphMode="area", colorMode="value", field={"decimals": 0},
     )  # fmt: skip
 
 
@@ -224,7 +273,7 @@ def trusted(size: tuple[int, int]) -> Json:
         "cannot be reached or is behind; the board Monitor says which. Until then no other figure is to be "
         "trusted.",
         query(blind(), "monitor"),
-        unit="short", size=size, steps=high_is_bad(1, 1),
+        unit=COUNT, size=size, steps=high_is_bad(1, 1),
         mappings=words({"0": ("sees everything", BLUE), "1": ("blind", VERMILLION)}),
         links=[link("Open the monitor's board", f"{links.board(links.MONITOR_BOARD)}?${{__url_time_range}}")],
         nothing="nothing known",
@@ -239,24 +288,37 @@ def hit(**about: str | tuple[str, ...]) -> str:
 def windows_table(
     journey: Journey, title: str, description: str, size: tuple[int, int], **about: str
 ) -> Json:
-    """Attainment by experience and segment, with a column for each window.
+    """Quality by experience and segment, with a column for each window, beside its target.
 
-    Every column has the rows of the widest one, so that they merge; a small group is not shown.
+    Every column has the rows of the widest window, so that they merge; a small group is not shown. Rows have
+    targets of their own, so what is coloured is the distance from it.
     """
+    by = "max by (experience, segment)"
 
-    def known(window: str) -> str:
-        attainment = select(metrics.ATTAINMENT, **about, window=window)
+    def known(series: str, window: str) -> str:
         enough = f"{select(metrics.EVENTS_SUM, **about, window=window)} >= {MIN_SEGMENT_EVENTS}"
-        return f"max by (experience, segment) ({attainment} and {enough})"
+        return f"{by} ({select(series, **about, window=window)} and {enough})"
 
-    columns = dict(zip((f"Value #{ref}" for ref in ref_ids()), WINDOW_LABELS, strict=False))
-    labels = {name: LABELS[name] for name in ("experience", "segment")}
+    every = known(metrics.BAD_RATIO, WINDOW_LABELS[-1])
+    target = f"{by} ({select(metrics.TARGET.name, **about)})"
+    qualities = [f"1 - {known(metrics.BAD_RATIO, window)}" for window in WINDOW_LABELS]
+    distance = f"1 - {known(metrics.BAD_RATIO, LAST_HOUR)} - {target}"
+    found = [f"{target} and {every}", *(f"({one}) or {every} * NaN" for one in (distance, *qualities))]
+    headings = ("Target", "From target, 1h", *WINDOW_LABELS)
+    columns = dict(zip((f"Value #{ref}" for ref in ref_ids()), headings, strict=False))
+    labels = {name: LABELS[name] for name in ("experience", "segment") if name not in about}
     return table(
         title,
-        f"{description} {ATTAINMENT_MEANS} A dash: fewer than {MIN_SEGMENT_EVENTS} events, too few to say.",
+        f"{description} The share of good encounters over each time span, beside its target, and how far it "
+        "was above or below in the last hour, in points: blue meets the target. A dash: fewer than "
+        f"{MIN_SEGMENT_EVENTS} events, too few to say.",
         labels | columns,
-        *(rows(f"{known(window)} or {known(WINDOW_LABELS[-1])} * NaN") for window in WINDOW_LABELS),
-        unit="percentunit", size=size, steps=ATTAINMENT, nothing="-",
-        overrides=[numbers(**COLORED), *cells(journey)],
+        *map(rows, found),
+        unit="percentunit", size=size, nothing="-",
+        overrides=[
+            *cells(journey),
+            override("Value #B", thresholds=POINTS, custom_minWidth=wide_enough([headings[1]]), **COLORED),
+        ],
         field={"decimals": 1},
+        hide=[] if "experience" not in about else ["experience"],
     )  # fmt: skip

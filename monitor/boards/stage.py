@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from monitor.boards.panels import (
-    ATTAINMENT,
+    COLORED,
+    COUNT,
     DASHED,
     LINES,
+    POINTS,
     SOLID,
     WIDTH,
     Json,
@@ -16,6 +18,7 @@ from monitor.boards.panels import (
     heading,
     heatmap,
     link,
+    names,
     now,
     override,
     plain,
@@ -26,21 +29,23 @@ from monitor.boards.panels import (
     titled,
 )
 from monitor.boards.parts import (
-    ATTAINMENT_MEANS,
     CHOSEN,
     LABELS,
+    ONE,
     alerts_firing,
     alerts_table,
     bad_encounters,
     cells,
     headline,
+    one_name,
     state_and_weakest,
     windows_table,
+    with_targets,
 )
 from monitor.counting import metrics
 from monitor.counting.judging import reason_labels
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
+from monitor.journey_file.model import ALL, NONE, OTHER, Journey
 from monitor.rules.promql import select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
@@ -48,9 +53,6 @@ MINUTES = 5
 """Of the window that events are counted in."""
 
 MOST_ROWS = 20
-
-ONE = "{{stage}}/{{experience}}"
-"""The name of an experience's series: two stages may have experiences of one name."""
 
 
 def panels(journey: Journey) -> Iterator[Json]:
@@ -70,13 +72,7 @@ def panels(journey: Journey) -> Iterator[Json]:
         "Over the last minute, or the last 5 minutes or hour when few came.",
         query(f"1 - {headline(metrics.BAD_RATIO, stage=CHOSEN, segment=ALL)}", ONE),
         unit="percentunit", size=(WIDTH, 5), textMode="value_and_name", graphMode="area",
-        overrides=[
-            override(
-                _one(stage, experience), displayName=plain(experience.title),
-                thresholds=against(experience.target),
-            )
-            for stage, experience in _each(journey)
-        ],
+        overrides=with_targets(journey.stages, stage_too=False),
         field={"decimals": 1},
     )  # fmt: skip
     yield _against_target(journey)
@@ -106,16 +102,6 @@ def panels(journey: Journey) -> Iterator[Json]:
         )  # fmt: skip
 
 
-def _each(journey: Journey) -> Iterator[tuple[Stage, Experience]]:
-    for stage in journey.stages:
-        for experience in stage.experiences:
-            yield stage, experience
-
-
-def _one(stage: Stage, experience: Experience) -> str:
-    return ONE.replace("{{stage}}", stage.name).replace("{{experience}}", experience.name)
-
-
 def _against_target(journey: Journey) -> Json:
     overrides = []
     for stage in journey.stages:
@@ -123,11 +109,11 @@ def _against_target(journey: Journey) -> Json:
             color, title = fixed(LINES[index % len(LINES)]), plain(experience.title)
             overrides += [
                 override(
-                    _one(stage, experience), displayName=title, color=color, custom_lineStyle=SOLID,
+                    one_name(stage, experience), displayName=title, color=color, custom_lineStyle=SOLID,
                     thresholds=against(experience.target),
                 ),
                 override(
-                    f"{_one(stage, experience)} target", displayName=f"{title}: target", color=color,
+                    f"{one_name(stage, experience)} target", displayName=f"{title}: target", color=color,
                     custom_lineStyle=DASHED, custom_lineWidth=1, thresholds=against(experience.target),
                 ),
             ]  # fmt: skip
@@ -152,7 +138,7 @@ def _reasons(journey: Journey) -> Json:
         "What bad encounters of the last hour gave as their reason. Short bars are good; one far ahead of "
         "the others is where to begin.",
         now(f"sort_desc(sum by (reason) ({counted}) > 0)", "{{reason}}"),
-        unit="short", size=(12, 9), overrides=titled(reasons), field={"decimals": 0, "min": 0},
+        unit=COUNT, size=(12, 9), overrides=titled(reasons), field={"decimals": 0, "min": 0},
     )  # fmt: skip
 
 
@@ -162,17 +148,27 @@ def _partners(journey: Journey) -> Json:
     good = f"{by} ({select(metrics.WINDOW_GOOD.name, **about)})"
     judged = f"({by} ({select(metrics.WINDOW_EVENTS.name, **about)}) >= {MIN_SEGMENT_EVENTS})"
     target = f"max by (stage, experience) ({select(metrics.TARGET.name, stage=CHOSEN, segment=ALL)})"
-    return bars(
+    quality = f"({good} / {judged})"
+    distance = f"{quality} - on (stage, experience) group_left () {target}"
+    weakest = f"bottomk by (partner) (1, {distance})"
+    return table(
         "Partners, weakest first",
-        "Each partner's weakest experience against target over the last hour, when there were "
-        f"{MIN_SEGMENT_EVENTS} encounters. {ATTAINMENT_MEANS}",
-        now(
-            f"sort(min by (partner) ({good} / {judged} / on (stage, experience) group_left () {target}))",
-            "{{partner}}",
-        ),
-        unit="percentunit", size=(12, 9), steps=ATTAINMENT,
-        overrides=titled({**{one: one for one in journey.partners}, NONE: "no partner", OTHER: "other"}),
-        field={"min": 0, "decimals": 1},
+        "Each partner's weakest experience over the last hour, when there were "
+        f"{MIN_SEGMENT_EVENTS} encounters: the share that was good, its target, and how far it is above or "
+        "below, in points: blue meets the target.",
+        {
+            "partner": "Partner", "experience": "Experience", "Value #A": "From target", "Value #B": "Good",
+            "Value #C": "Target",
+        },
+        rows(f"sort({weakest})"), rows(f"{quality} and {weakest}"),
+        rows(f"{quality} * 0 + on (stage, experience) group_left () {target} and {weakest}"),
+        unit="percentunit", size=(12, 9), hide=["stage"],
+        overrides=[
+            *cells(journey),
+            override("partner", mappings=names({NONE: "no partner", OTHER: "other"})),
+            override("Value #A", thresholds=POINTS, **COLORED),
+        ],
+        field={"decimals": 1},
     )  # fmt: skip
 
 
@@ -206,7 +202,7 @@ def _failures(journey: Journey) -> Json:
         "number lists the latest failing encounters one by one. No row is best.",
         {**labels, "partner": "Partner", "Value": "Bad"},
         rows(f"sort_desc(topk({MOST_ROWS}, {bad} > 0))"),
-        unit="short", size=(12, 9), nothing="none",
+        unit=COUNT, size=(12, 9), nothing="none",
         overrides=[*cells(journey), override("Value", links=[one_by_one])],
         field={"decimals": 0},
     )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from monitor.boards.panels import (
     COLORED,
+    COUNT,
     LINES,
     NEUTRAL,
     WIDTH,
@@ -67,7 +68,7 @@ def panels(journey: Journey) -> Iterator[Json]:
             "No stage of the journey file is of kind `feedback` or `staff` or judges by a score, so there is "
             "nothing to show. A stage that does appears here, and asking is good.",
             query(f"count({metrics.TARGET.name}) * 0", "scores"),
-            unit="short", size=(WIDTH, 5), mappings=words({"0": ("nobody is asked", GREY)}),
+            unit=COUNT, size=(WIDTH, 5), mappings=words({"0": ("nobody is asked", GREY)}),
         )  # fmt: skip
     for stage in asking:
         yield heading(stage.title)
@@ -142,7 +143,7 @@ def _ends(by: str, stage: str, kind: str, least: int = MIN_SEGMENT_EVENTS) -> tu
 
 def _looks(kind: str) -> dict[str, Any]:
     """Unit and decimals of a kind's figure."""
-    return {"unit": "short", "field": {"decimals": 0}} if kind == "nps" else {
+    return {"unit": COUNT, "field": {"decimals": 0}} if kind == "nps" else {
         "unit": "percentunit", "field": {"decimals": 1, "max": 1}
     }  # fmt: skip
 
@@ -165,7 +166,7 @@ def _figure(journey: Journey, stage: Stage, kind: str) -> Iterator[Json]:
         f"How many answers the figures beside rest on; {SURE_N} or more are good enough to tell ten points "
         "apart.",
         query(answers("stage", stage.name, kind), "answers"),
-        unit="short", size=(12, 5), nothing="nobody answered", field={"decimals": 0},
+        unit=COUNT, size=(12, 5), nothing="nobody answered", field={"decimals": 0},
         steps=thresholds((None, GREY), (MIN_SEGMENT_EVENTS, ORANGE), (SURE_N, BLUE)),
     )  # fmt: skip
     yield chart(
@@ -191,7 +192,7 @@ def _figure(journey: Journey, stage: Stage, kind: str) -> Iterator[Json]:
             overrides=[
                 override(by, mappings=names(heads)),
                 override("Value #A", **COLORED),
-                override("Value #D", unit="short", decimals=0),
+                override("Value #D", unit=COUNT, decimals=0),
             ],
             **look,
         )  # fmt: skip
@@ -230,7 +231,7 @@ def _asked(stage: Stage) -> Json:
         query(asked, "asked"), *shares,
         unit="percentunit", size=(WIDTH, 5), textMode="value_and_name", field={"decimals": 0},
         overrides=[
-            override("asked", unit="short", thresholds=thresholds((None, ORANGE), (1, BLUE))),
+            override("asked", unit=COUNT, thresholds=thresholds((None, ORANGE), (1, BLUE))),
             override("answered", thresholds=NEUTRAL),
             override("unhappy contacted", thresholds=thresholds((None, ORANGE), (0.8, BLUE))),
         ],
@@ -250,14 +251,14 @@ def _against_target(journey: Journey, stage: Stage, experience: Experience) -> I
         f"target is {target}; all three in blue meet it surely. Hidden below {MIN_SEGMENT_EVENTS} answers.",
         query(f"{good} and {n}", "share"), query(wilson_lower(good, n, Z), "at least"),
         query(f"1 - {select(metrics.BAD_WILSON, **everybody)} and {n}", "at most"),
-        unit="percentunit", size=(12, 9), steps=against(experience.target), textMode="value_and_name",
+        unit="percentunit", size=(8, 9), steps=against(experience.target), textMode="value_and_name",
         field={"decimals": 1}, nothing=TOO_FEW,
     )  # fmt: skip
     yield windows_table(
         journey,
         "Answers against target, by segment and time span",
         f"{experience.title}; the target is {target}. Each segment against its own target.",
-        (12, 9),
+        (16, 9),
         **about,
     )
 

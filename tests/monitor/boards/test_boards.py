@@ -23,7 +23,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import DATASOURCE
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from monitor.rules.limits import fast_limits
-from monitor.rules.promql import recordings
+from monitor.rules.promql import number, recordings
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.rules.verdict import MIN_GROUP, SEVERITY, State
 from tests.kit.programs import ROOT
@@ -198,7 +198,7 @@ PLANTED: list[tuple[str, Callable[[Json], Any]]] = [
     ("words", lambda board: _panel(board).update(description="Good.")),
     ("what is good", lambda board: _panel(board).update(description="x" * 50 + ".")),
     ("unit", lambda board: _defaults(board).update(unit="")),
-    ("thresholds", lambda board: _defaults(board)["thresholds"]["steps"].reverse()),
+    ("thresholds", lambda board: _defaults(board, "state-timeline")["thresholds"]["steps"].reverse()),
     ("narrow", lambda board: _panel(board)["gridPos"].update(w=5)),
     ("colour without a word", lambda board: _defaults(board).update(mappings=[])),
     ("refIds", lambda board: _panel(board, "state-timeline")["targets"][1].update(refId="A")),
@@ -239,7 +239,8 @@ def test_every_experience_has_its_exact_target() -> None:
             fast = fast_limits(experience.target)[-1].bad_ratio
             bounds = [step["value"] for step in found["thresholds"]["steps"]]
             assert bounds == [None, float(1 - fast), float(experience.target)]
-            assert found["displayName"] == experience.title
+            aimed = f"{number(experience.target * 100)} %"
+            assert found["displayName"] == f"{experience.title}, target {aimed}"
     assert overrides == {}
     assert panels.against(Decimal("0.95"))["steps"][-1] == {"color": figures.BLUE, "value": 0.95}
 
@@ -691,3 +692,58 @@ def test_prometheus_answers_what_panels_promise(tmp_path: Path) -> None:
 def rounded(expr: str) -> str:
     """To a millionth: this test is about meaning, not the last bit."""
     return f"round({expr}, 0.000001)"
+
+
+def all_panels() -> Iterator[tuple[str, Json]]:
+    """Every panel of every board, with a name for when it fails."""
+    for name, board in BOARDS.items():
+        for panel in shown(board):
+            yield f"{name}: {panel['title']}", panel
+
+
+def mappings_of(panel: Json) -> Iterator[tuple[str, Json]]:
+    """Each mapping, with which fields it holds for: `every`, or the kind of its matcher."""
+    yield from (("every", one) for one in panel["fieldConfig"]["defaults"]["mappings"])
+    for each in panel["fieldConfig"]["overrides"]:
+        for held in (one for one in each["properties"] if one["id"] == "mappings"):
+            yield from ((each["matcher"]["id"], one) for one in held["value"])
+
+
+def test_no_text_is_taken_for_a_missing_number() -> None:
+    """Any text is not a number to Grafana: in a table only fields of numbers may map `null+nan`."""
+    wrong = [
+        name
+        for name, panel in all_panels()
+        if panel["type"] == "table"
+        for fields, mapping in mappings_of(panel)
+        if mapping["type"] == "special" and mapping["options"]["match"] != "null" and fields != "byType"
+    ]
+    assert wrong == []
+
+
+def test_counts_are_written_in_full() -> None:
+    """`short` makes 2 K of 2,261."""
+    assert [name for name, panel in all_panels() if '"short"' in json.dumps(panel)] == []
+
+
+def test_an_axis_of_shares_has_a_length() -> None:
+    """An axis of shares that are all 0 or all 1 ends at 10,000 % unless something bounds it."""
+    charts = [
+        (name, panel["fieldConfig"]["defaults"])
+        for name, panel in all_panels()
+        if panel["type"] == "timeseries" and panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+    ]
+    assert charts
+    assert [name for name, one in charts if not {"axisSoftMin", "axisSoftMax"} & one["custom"].keys()] == []
+
+
+def test_name_and_figure_stand_apart() -> None:
+    """Centred on a wide panel, Grafana writes `stategood`."""
+    named = [
+        (name, panel)
+        for name, panel in all_panels()
+        if panel["type"] == "stat"
+        and (len(panel["targets"]) > 1 or panel["options"]["textMode"] == "value_and_name")
+    ]
+    assert named
+    assert [name for name, one in named if one["options"]["wideLayout"]] == []
