@@ -20,6 +20,7 @@ from monitor.boards.panels import (
     thresholds,
     timeline,
     titled,
+    wide_enough,
     words,
 )
 from monitor.boards.parts import (
@@ -116,15 +117,16 @@ def _gap(journey: Journey) -> Json:
     named = f'segment!~"{ALL}|{OTHER}", window="1h"'
     served = f"({metrics.ATTAINMENT}{{{named}}} and {metrics.EVENTS_SUM}{{{named}}} >= {MIN_SEGMENT_EVENTS})"
     gap = f"max by (stage, experience) ({served}) - on (stage, experience) group_right () {served}"
+    behind = "Behind the best served"
     return table(
         "Worst served segment of each stage",
         "How much further from its own target the worst served segment is than the best served one, in the "
         "experience where they differ most, over the last hour. Each segment needs "
         f"{MIN_SEGMENT_EVENTS} events. No row: all are served alike. 0 % is best.",
-        {**LABELS, "Value": "Behind the best served"},
+        {**LABELS, "Value": behind},
         rows(f"sort_desc(max by (stage, experience, segment) (topk by (stage) (1, {gap}) > 0))"),
         unit="percentunit", size=(12, 9),
         steps=high_is_bad(GAP_ORANGE, float(FAST_POINTS)),
-        overrides=[*cells(journey), override("Value", **COLORED)],
+        overrides=[*cells(journey), override("Value", custom_minWidth=wide_enough([behind]), **COLORED)],
         field={"decimals": 1},
     )  # fmt: skip

@@ -252,6 +252,9 @@ LEAST_COLUMN = 70
 TABLE: Json = {"showHeader": True, "cellHeight": "sm"}
 REDUCE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
+NAME_SIZE = 14
+"""Pixels of the name beside a big figure; Grafana would make a long one too small to read."""
+
 STAT: Json = {
     "colorMode": "background", "graphMode": "none", "justifyMode": "center", "orientation": "auto",
     "reduceOptions": REDUCE, "textMode": "auto",
@@ -264,7 +267,7 @@ def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
     With names they are justified, or Grafana writes name and value as one word.
     """
     named = len(queries) > 1 or more.get("textMode") == "value_and_name"
-    apart = {"justifyMode": "auto", "wideLayout": False} if named else {}
+    apart = {"justifyMode": "auto", "wideLayout": False, "text": {"titleSize": NAME_SIZE}} if named else {}
     return panel(
         "stat", title, description, queries,
         **STAT | apart | more,
