@@ -16,7 +16,7 @@ from monitor.counting.event import Codec, Reason, Refused
 from monitor.counting.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.panes import SHORT
 from monitor.errors import UserError
-from monitor.journey_file.model import WHOLE, Journey, Stage
+from monitor.journey_file.model import NONE, WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
 from monitor.journeys.step import step_of
 from monitor.rules.journeys import BETWEEN, watched
@@ -94,8 +94,8 @@ class StageHistory:
                     rows[self.bad[cell]] += bad
             if family == "closed":
                 rows[self.events] += 1
-            elif family == "weakest":
-                rows[self.reasons[labels["stage"]]] += 1
+            elif family == "failed" and labels["cause"] != NONE:
+                rows[self.reasons[f"{labels['cause']} {labels['about']}"]] += 1
             elif family == "critical":
                 rows[self.critical[labels["stage"]][CRITICAL.index(labels["cell"])]] += 1
         return adds

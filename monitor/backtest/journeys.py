@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from monitor.journey_file.model import Journey
-from monitor.journeys.open import KEEP_MS, Effect, JourneyRules, OpenJourney
+from monitor.journeys.counters import Effect
+from monitor.journeys.open import KEEP_MS, JourneyRules, OpenJourney
 from monitor.journeys.step import Step
 
 

@@ -126,14 +126,14 @@ def _promises() -> Iterator[Json]:
     yield heading("Promises and hand-overs")
     by = " by (kind, partner)"
     due = _sum(metrics.WINDOW_PROMISES, by, result="due")
-    counts = [_sum(metrics.WINDOW_PROMISES, by, result=result) for result in ("late", "missed")]
+    counts = [_sum(metrics.WINDOW_PROMISES, by, result=result) for result in ("late", "broken", "missed")]
     kept = _sum(metrics.WINDOW_PROMISES, by, result="kept")
     yield table(
         "Promises that fell due, last day",
-        "By kind and partner: how many fell due and what share was kept by then; and of how many it turned "
-        "out that they were kept late, or never. 100 % kept is best.",
+        "By kind and partner: how many fell due and what share was kept by then; how many came late, were "
+        "called off before, or never came. 100 % kept is best.",
         {"kind": "Promise", "partner": "Partner", "Value #A": "Due", "Value #B": "Kept", "Value #C": "Late",
-         "Value #D": "Never"},
+         "Value #D": "Called off", "Value #E": "Never"},
         rows(f"{due} > 0"), rows(f"{kept} / ({due} > 0)"), *(rows(f"{one} and {due} > 0") for one in counts),
         unit=COUNT, size=(14, 8), nothing=NOTHING,
         overrides=[override("Value #B", unit="percentunit", decimals=1)],

@@ -119,10 +119,14 @@ WINDOW_WEAKEST = Metric(
     "touchpoint_window_weakest", "gauge", ("stage", "segment", "window"),
     "Journeys over in the window whose weakest encounter was at the stage; none of those where all was good.",
 )  # fmt: skip
+WINDOW_FAILED = Metric(
+    "touchpoint_window_failed_journeys", "gauge", ("cause", "about", "segment", "window"),
+    "Journeys over in the window that missed their goal, by what failed them: hand-over, promise or stage.",
+)  # fmt: skip
 WINDOW_PROMISES = Metric(
     "touchpoint_window_promises", "gauge", ("kind", "partner", "result", "window"),
-    "Promises that fell due in the window, of these kept; and those of which it turned out that they were "
-    "late or missed.",
+    "Promises due in the window, and what became of each: kept, early, broken, late or missed; beside that "
+    "those rescheduled, and word of what nobody had promised (unpromised).",
 )  # fmt: skip
 WINDOW_HANDOFFS = Metric(
     "touchpoint_window_handoffs", "gauge", ("sender", "receiver", "partner", "result", "window"),
@@ -182,7 +186,8 @@ BUILD = Metric("touchpoint_build", "info", (), "Version of the monitor and name 
 METRICS = (
     WINDOW_EVENTS, WINDOW_GOOD, WINDOW_OUTCOMES, WINDOW_REASONS, EXPECTED, OPEN, WINDOW_DURATION, WINDOW_WAIT,
     WINDOW_ANSWERS, WINDOW_SPREAD_EVENTS, WINDOW_SPREAD_GOOD, WINDOW_TOOL, WINDOW_TOOL_OF,
-    WINDOW_HIT, WINDOW_JOURNEYS, WINDOW_SCORES, WINDOW_WEAKEST, WINDOW_PROMISES, WINDOW_HANDOFFS,
+    WINDOW_HIT, WINDOW_JOURNEYS, WINDOW_SCORES, WINDOW_WEAKEST, WINDOW_FAILED, WINDOW_PROMISES,
+    WINDOW_HANDOFFS,
     WINDOW_CONTACTS, WINDOW_MOVES, WINDOW_LABYRINTHS, WINDOW_LOST, WINDOW_NOTICED, WINDOW_CRITICAL,
     WINDOW_GAP, OPEN_JOURNEYS, OVERDUE, JOURNEYS_JUDGED,
     TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS, EVENT_LAG, CONSUMER_LAG, PARTITIONS, OWNED, LAST_CHANGE, READY,

@@ -20,6 +20,9 @@ WHOLE = "journeys"
 NONE = "none"
 """Label value of an event that names no partner."""
 
+UNASSIGNED = "unassigned"
+"""Label value of a promise that is not yet with a partner."""
+
 OUTCOMES = ("ok", "wow", "failed", "abandoned")
 """Outcomes every stage knows; a stage may declare more."""
 

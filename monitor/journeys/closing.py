@@ -1,18 +1,35 @@
 """What a journey that is over adds up to: a pure function of its steps in the order of their time."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from typing import NamedTuple
 
-from monitor.counting.judging import is_unhappy
-from monitor.journey_file.model import Journey, Match
-from monitor.journeys.counters import SCORES, channel_labels, label, lived_stages, name
+from monitor.counting.judging import ASKED, FOLLOWED_UP, is_unhappy
+from monitor.journey_file.model import NONE, Journey, Match
+from monitor.journeys.counters import (
+    HANDOFF,
+    PROMISE,
+    SCORES,
+    STAGE,
+    channel_labels,
+    label,
+    lived_stages,
+    name,
+)
 from monitor.journeys.step import Step
 
 REPEAT_MS = 7 * 86_400_000
 """A further contact within so long is a repeat: the first did not solve the matter (MEASURES: FCR)."""
 
 ASTRAY_MOVES = 3
-"""So many changes of channel make a labyrinth even without going back (seed 004)."""
+"""So many changes of channel or unit make a labyrinth even without going back (seed 004)."""
+
+
+class Failure(NamedTuple):
+    """A hand-over that was lost, or a promise that was not kept, and since when (ms)."""
+
+    at_ms: int
+    cause: str
+    about: str
 
 
 def matches(match: Match, step: Step) -> bool:
@@ -33,7 +50,9 @@ def is_unhappy_answer(step: Step) -> bool:
     return step.score is not None and is_unhappy(step.score.kind, step.score.value)
 
 
-def closing_counters(journey: Journey, steps: Sequence[Step], segment: str) -> list[str]:
+def closing_counters(
+    journey: Journey, steps: Sequence[Step], segment: str, failures: Sequence[Failure]
+) -> list[str]:
     """Names of the counters a closed journey adds 1 to, the one of its result first; one may come twice."""
     rules = journey.journeys
     assert rules is not None  # noqa: S101 - without rules no journey is kept
@@ -45,13 +64,24 @@ def closing_counters(journey: Journey, steps: Sequence[Step], segment: str) -> l
     counters = [name("closed", result, segment), name("score", bucket, segment)]
     if weakest.bad_for:
         counters.append(name("weakest", weakest.stage, segment))
+    if result == "missed":
+        counters.append(name("failed", *_cause(failures, weakest), segment))
     counters += _contacts(rules.contacts, steps)
-    counters += _moves(journey, steps, segment, is_solved=result == "met" or not steps[-1].bad_for)
-    counters += _noticed(rules.contacts, steps)
+    counters += _moves(journey, steps, segment, result)
+    counters += _noticed(rules.contacts, steps, failures)
     answers = [step for step in steps if step.score is not None]
     if answers:
         counters += _touchpoints(journey, steps, is_detractor=is_unhappy_answer(answers[-1]))
     return counters
+
+
+def _cause(failures: Sequence[Failure], weakest: Step) -> tuple[str, str]:
+    """What made a journey miss its goal."""
+    for cause in (HANDOFF, PROMISE):
+        first = min((one for one in failures if one.cause == cause), default=None)
+        if first is not None:
+            return cause, first.about
+    return (STAGE, weakest.stage) if weakest.bad_for else (NONE, NONE)
 
 
 def result_of(counters: Sequence[str]) -> str:
@@ -70,27 +100,50 @@ def _contacts(contacts: Sequence[str], steps: Sequence[Step]) -> list[str]:
     return counters
 
 
-def _moves(journey: Journey, steps: Sequence[Step], segment: str, *, is_solved: bool) -> list[str]:
-    """Changes of channel where customers act; the labyrinth they make up."""
+def _moves(journey: Journey, steps: Sequence[Step], segment: str, result: str) -> list[str]:
+    """Changes of channel where customers act; the labyrinth they make up.
+
+    A unit is a stage: who is sent from one to the next on the same telephone strays as well.
+    """
     acting = {stage.name for stage in journey.stages if stage.kind == "customer"}
+    contacts = [one for one in steps if one.stage in acting and one.outcome not in (ASKED, FOLLOWED_UP)]
     known = channel_labels(journey)
-    channels = [label(one.channel, known) for one in steps if one.stage in acting and one.channel is not None]
-    moves = [(one, other) for one, other in pairwise(channels) if one != other]
+    moves: list[tuple[str, str]] = []
+    left: set[str] = set()
+    changes, went_back, channel, unit = 0, False, None, None
+    for one in contacts:
+        into = channel if one.channel is None else label(one.channel, known)
+        if channel is not None and into is not None and into != channel:
+            moves.append((channel, into))
+            left.add(channel)
+            went_back = went_back or into in left
+        changes += unit is not None and (into, one.stage) != (channel, unit)
+        channel, unit = into, one.stage
     counters = [name("moved", *move) for move in moves]
-    went_back = any(to in {left for left, _ in moves[:number]} for number, (_, to) in enumerate(moves))
-    if (went_back or len(moves) >= ASTRAY_MOVES) and not is_solved:
-        counters += [name("labyrinth", segment), name("lost", *moves[-1])]
+    is_solved = result == "met" or (result == "visit" and bool(contacts) and _went_well(contacts[-1]))
+    if (went_back or changes >= ASTRAY_MOVES) and not is_solved:
+        counters.append(name("labyrinth", segment))
+        counters += [name("lost", *move) for move in moves[-1:]]
     return counters
 
 
-def _noticed(contacts: Sequence[str], steps: Sequence[Step]) -> list[str]:
-    """Who spoke first after something went wrong."""
-    wrong_ms = next((step.at_ms for step in steps if step.bad_for), None)
-    if wrong_ms is None:
+def _went_well(contact: Step) -> bool:
+    """Whether it left nothing to solve: a quick answer that does not help is good for its quickness only."""
+    return not contact.bad_for and contact.outcome not in ("failed", "abandoned")
+
+
+def _noticed(contacts: Sequence[str], steps: Sequence[Step], failures: Sequence[Failure]) -> list[str]:
+    """Who spoke first after something went wrong: a bad encounter, a promise not kept, a hand-over lost.
+
+    Following up an unhappy answer is speaking, asking for one is not.
+    """
+    wrong = [step.at_ms for step in steps if step.bad_for] + [one.at_ms for one in failures]
+    if not wrong:
         return []
-    spoken = (step for step in steps if step.at_ms > wrong_ms and step.stage in contacts)
-    first = next(spoken, None)
-    return [name("noticed", "nobody" if first is None else first.initiator or "customer")]
+    for step in steps:
+        if step.at_ms > min(wrong) and (step.stage in contacts or step.outcome == FOLLOWED_UP):
+            return [name("noticed", step.initiator or "customer")]
+    return [name("noticed", "nobody")]
 
 
 def _touchpoints(journey: Journey, steps: Sequence[Step], *, is_detractor: bool) -> list[str]:

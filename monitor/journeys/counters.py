@@ -4,12 +4,14 @@ hit/<stage>/<segment>                    journeys, at their first bad encounter 
 closed/<result>/<segment>                journeys that are over: met, missed their goal; visit has none
 score/<bucket>/<segment>                 the same by score, that of their weakest encounter
 weakest/<stage>/<segment>                the same by the stage of that encounter, unless all was good
-promise/<kind>/<partner>/<what>          due, and of these kept; late or missed once that is known
+failed/<cause>/<about>/<segment>         journeys that missed their goal, by what failed them
+promise/<kind>/<partner>/<what>          due, and what became of each: kept, early, broken, late, missed;
+                                         rescheduled beside that; unpromised, what nobody had promised
 handoff/<from>/<to>/<partner>/<what>     sent; received; lost when not received in time; late after that
 contact/<stage>/<what>                   first or repeat, within 7 days, of closed journeys
 moved/<channel>/<channel>                changes of channel in closed journeys
 labyrinth/<segment>                      closed journeys that went astray
-lost/<channel>/<channel>                 the last change of channel of those
+lost/<channel>/<channel>                 the last change of channel of those, if there was one
 noticed/<who>                            who spoke first after something went wrong
 critical/<stage>/<cell>                  journeys with an answer: bad or ok there, detractor or not
 gap/<stage>/<cell>                       the same by what the process said of itself
@@ -17,18 +19,23 @@ gap/<stage>/<cell>                       the same by what the process said of it
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
+from typing import NamedTuple
 
 from monitor.counting import metrics
 from monitor.counting.panes import LONG, SHORT, Counts, PaneKey
-from monitor.journey_file.model import NONE, OTHER, Edge, Journey, Stage
+from monitor.journey_file.model import FOLLOW_UP, NONE, OTHER, UNASSIGNED, Edge, Journey, Stage
 
 RESULTS = ("met", "missed", "visit")
 SCORES = ("0", "0.25", "0.5", "0.75", "0.99", "1")
 """Upper bounds of the buckets: a journey of score 1 had nothing but good encounters."""
 
-PROMISED = ("due", "kept", "late", "missed")
+PROMISED = ("due", "kept", "early", "broken", "late", "missed", "rescheduled", "unpromised")
 HANDED = ("sent", "received", "lost", "late")
 CONTACTS = ("first", "repeat")
+HANDOFF, PROMISE, STAGE = "handoff", "promise", "stage"
+"""Causes of a missed goal, the first that applies: a hand-over lost, a promise not kept, else the stage of
+the weakest encounter."""
+
 NOTICED = ("company", "customer", "nobody")
 CRITICAL = ("bad_detractor", "bad_other", "ok_detractor", "ok_other")
 GAP = ("ok_inside_ok_outside", "ok_inside_bad_outside", "bad_inside_ok_outside", "bad_inside_bad_outside")
@@ -39,6 +46,7 @@ JOURNEY_FAMILIES = {
     "closed": metrics.WINDOW_JOURNEYS,
     "score": metrics.WINDOW_SCORES,
     "weakest": metrics.WINDOW_WEAKEST,
+    "failed": metrics.WINDOW_FAILED,
     "promise": metrics.WINDOW_PROMISES,
     "handoff": metrics.WINDOW_HANDOFFS,
     "contact": metrics.WINDOW_CONTACTS,
@@ -52,16 +60,47 @@ JOURNEY_FAMILIES = {
 """By the first part of a counter's name the metric that shows it; the other parts are its labels."""
 
 
+class Effect(NamedTuple):
+    """Counters to add 1 to, at an event time."""
+
+    at_ms: int
+    counters: tuple[str, ...]
+
+
 def name(*parts: str) -> str:
     """Name of a counter."""
     return "/".join(parts)
 
 
+def nobody_yet(owing: Stage | None) -> str:
+    """The `partner` label of a promise of that stage while no partner is known who has to keep it."""
+    return UNASSIGNED if owing is not None and owing.partners else NONE
+
+
 def promise_partners(journey: Journey) -> dict[str, tuple[str, ...]]:
     """Every kind of promise, and every `partner` label of it: whom the stage that owes it works with."""
     rules = journey.journeys
-    kinds = rules.promises if rules is not None else ()
-    return {kind.name: journey.stage(kind.stage).partner_labels for kind in kinds} | {OTHER: (NONE,)}
+    owing = {kind.name: journey.stage(kind.stage) for kind in rules.promises} if rules is not None else {}
+    labels = {kind: (nobody_yet(stage), *stage.partners, OTHER) for kind, stage in owing.items()}
+    return {**labels, OTHER: (NONE,)}
+
+
+def failure_causes(journey: Journey) -> tuple[tuple[str, str], ...]:
+    """All that can be named as what made a journey miss its goal: the cause, and what that is about."""
+    rules = journey.journeys
+    if rules is None:
+        return ()
+    return (
+        *((HANDOFF, edge_name(edge.sender, edge.receiver)) for edge in rules.edges),
+        *((PROMISE, kind) for kind in promise_partners(journey) if kind != FOLLOW_UP),
+        *((STAGE, stage.name) for stage in journey.stages),
+        (NONE, NONE),
+    )
+
+
+def edge_name(sender: str, receiver: str) -> str:
+    """A hand-over between two stages, as one label value."""
+    return f"{sender}>{receiver}"
 
 
 def edge_partners(journey: Journey, edge: Edge) -> tuple[str, ...]:
@@ -102,6 +141,7 @@ def counter_names(journey: Journey) -> tuple[str, ...]:
         *(name("closed", result, segment) for result in RESULTS for segment in segments),
         *(name("score", bucket, segment) for bucket in SCORES for segment in segments),
         *(name("weakest", stage.name, segment) for stage in stages for segment in segments),
+        *(name("failed", *cause, segment) for cause in failure_causes(journey) for segment in segments),
         *(
             name("promise", kind, partner, what)
             for kind, partners in promise_partners(journey).items()

@@ -5,17 +5,16 @@ at when every event from before then has been read (`steps`), so a worker that l
 """
 
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from math import inf
 from operator import attrgetter
-from typing import NamedTuple
 
 from msgspec import Struct
 
-from monitor.counting.event import epoch_ms
-from monitor.journey_file.model import FOLLOW_UP, NONE, OTHER, Edge, Journey
-from monitor.journeys.closing import closing_counters, is_unhappy_answer, matches, result_of
-from monitor.journeys.counters import label, name
+from monitor.journey_file.model import FOLLOW_UP, OTHER, Edge, Journey
+from monitor.journeys.closing import Failure, closing_counters, matches, result_of
+from monitor.journeys.counters import HANDOFF, PROMISE, Effect, edge_name, label, name
+from monitor.journeys.promises import Pledge, Promises
 from monitor.journeys.step import Step
 
 MAX_STEPS = 200
@@ -24,46 +23,6 @@ MAX_STEPS = 200
 KEEP_MS = 3_600_000
 """For so long after its end a journey is known to be over. A later step of an unknown journey, if it is this
 far behind the clock, is late: it opens none."""
-
-
-class Effect(NamedTuple):
-    """Counters to add 1 to, at an event time."""
-
-    at_ms: int
-    counters: tuple[str, ...]
-
-
-class Pledge(Struct, array_like=True):
-    """A promise of this journey, made at `made_ms`; at `fulfilled_ms` the service said how it went."""
-
-    id: str
-    kind: str
-    made_ms: int
-    partner: str | None = None
-    due_ms: int | None = None
-    is_counted: bool = False
-    fulfilled_ms: int | None = None
-    kept: bool = False
-    is_due_told: bool = False
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether its deadline is still to come."""
-        return self.due_ms is not None and not self.is_counted
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether its deadline has passed and nothing has been heard."""
-        return self.is_counted and self.fulfilled_ms is None
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether it was kept, by its deadline."""
-        return (
-            self.kept
-            and self.fulfilled_ms is not None
-            and (self.due_ms is None or self.fulfilled_ms <= self.due_ms)
-        )
 
 
 class HandOver(Struct, array_like=True):
@@ -87,6 +46,12 @@ class HandOver(Struct, array_like=True):
     def is_lost(self) -> bool:
         """Whether it has not arrived in time, nor since."""
         return self.is_counted and self.received_ms is None
+
+    def failed_ms(self, by_ms: int) -> int | None:
+        """Since when it was lost; None if it was not by then."""
+        if self.due_ms is None or self.due_ms > by_ms or (self.received_ms or inf) <= self.due_ms:
+            return None
+        return self.due_ms
 
 
 class OpenJourney(Struct, array_like=True):
@@ -118,7 +83,7 @@ class JourneyRules:
         self._journey = journey
         self.rules = journey.journeys
         self._stages = {stage.name: stage for stage in journey.stages}
-        self._owing = {kind.name: self._stages[kind.stage] for kind in self.rules.promises}
+        self._promises = Promises(journey)
 
     def take(self, held: OpenJourney, step: Step) -> list[Effect] | None:
         """Add a step; what it adds to at once. None when the step is known, too much, or comes too late."""
@@ -138,105 +103,38 @@ class JourneyRules:
         effects = []
         if is_first_hit:
             effects.append(Effect(step.at_ms, (name("hit", step.stage, self._segment(steps)),)))
-        if step.promise is not None:
-            effects += self._promised(held, step)
         if step.handoff is not None:
             effects += self._handed(held, step)
-        effects += self._answered(held, step)
+        self._promises.take(held.pledges, steps, step)
         self._look_ahead(held)
         return effects
 
     def _look_ahead(self, held: OpenJourney) -> None:
         held.end_ms = held.next_ms = self._end_ms(held)
-        for waiting in (held.pledges, held.hand_overs):
-            for one in waiting:
-                if one.due_ms is not None and one.due_ms < held.next_ms and one.is_pending:
-                    held.next_ms = one.due_ms
+        for pledge in held.pledges:
+            if (next_ms := pledge.next_ms) is not None and next_ms < held.next_ms:
+                held.next_ms = next_ms
+        for one in held.hand_overs:
+            if one.due_ms is not None and one.due_ms < held.next_ms and one.is_pending:
+                held.next_ms = one.due_ms
 
     def pass_time(self, held: OpenJourney, clock_ms: int) -> list[Effect]:
         """Count what has fallen due by then, in the order of its time; close the journey if it is over."""
         effects: list[Effect] = []
-        while held.closed_ms is None and (due_ms := held.next_ms) <= clock_ms:
+        while held.closed_ms is None and (now_ms := held.next_ms) <= clock_ms:
             for pledge in held.pledges:
-                if pledge.is_pending and pledge.due_ms == due_ms:
-                    effects += self._due(pledge, due_ms)
+                while pledge.next_ms == now_ms:
+                    count = self._promises.fall_due if pledge.is_pending else self._promises.count_word
+                    effects += count(pledge, now_ms)
             for one in held.hand_overs:
-                if one.is_pending and one.due_ms == due_ms:
+                if one.is_pending and one.due_ms == now_ms:
                     effects += self._arrived(one)
             self._look_ahead(held)
-            if due_ms >= held.end_ms:
-                effects += self._close(held, due_ms)
+            if now_ms >= held.end_ms:
+                effects += self._close(held, now_ms)
         return effects
 
-    # -- promises and hand-overs ---------------------------------------------------------------------
-
-    def _promised(self, held: OpenJourney, step: Step) -> list[Effect]:
-        told = step.promise
-        assert told is not None  # noqa: S101 - the caller has looked
-        pledge = next((one for one in held.pledges if one.id == told.id), None)
-        if pledge is None:
-            pledge = Pledge(told.id, told.kind if told.kind in self._owing else OTHER, step.at_ms)
-            held.pledges.append(pledge)
-        pledge.made_ms = min(pledge.made_ms, step.at_ms)
-        is_due_yet = pledge.due_ms is not None and pledge.due_ms < step.at_ms
-        if pledge.partner in (None, OTHER) and not is_due_yet:  # what has been counted stays whose it was
-            pledge.partner = self._partner(pledge.kind, step) or pledge.partner
-        if told.due is not None and not pledge.is_due_told and not pledge.is_counted:
-            pledge.due_ms, pledge.is_due_told = epoch_ms(told.due), True
-        if told.kept is None:
-            return []
-        if pledge.due_ms is None:  # nobody said when: it falls due with the word that it is done
-            pledge.due_ms = step.at_ms
-        return self._fulfilled(pledge, step.at_ms, kept=told.kept)
-
-    def _fulfilled(self, pledge: Pledge, at_ms: int, *, kept: bool) -> list[Effect]:
-        """Word has come of how it went; the first word counts."""
-        if pledge.fulfilled_ms is not None and pledge.fulfilled_ms <= at_ms:
-            return []
-        was_overdue = pledge.is_overdue
-        pledge.fulfilled_ms, pledge.kept = at_ms, kept
-        return [Effect(at_ms, (_promise_counter(pledge, "late"),))] if was_overdue else []
-
-    def _answered(self, held: OpenJourney, step: Step) -> list[Effect]:
-        """An unhappy customer's answer is to be followed up; what follows up may have come before it."""
-        rule = self.rules.follow_up
-        if rule is None:
-            return []
-        effects = []
-        if matches(rule.match, step):
-            for pledge in held.pledges:
-                if pledge.kind == FOLLOW_UP and step.at_ms >= pledge.made_ms:
-                    effects += self._fulfilled(pledge, step.at_ms, kept=True)
-        if is_unhappy_answer(step):
-            pledge = Pledge(f"{FOLLOW_UP}/{len(held.pledges)}", FOLLOW_UP, step.at_ms)
-            pledge.due_ms = step.at_ms + rule.within_ms
-            held.pledges.append(pledge)
-            following = (one for one in held.steps if one.at_ms >= step.at_ms and matches(rule.match, one))
-            for one in following:
-                effects += self._fulfilled(pledge, one.at_ms, kept=True)
-        return effects
-
-    def _partner(self, kind: str, step: Step) -> str | None:
-        """The partner who has to keep a promise: the step's, or whom it hands over to.
-
-        `other` for one that the stage which owes it names and the journey file does not.
-        """
-        owing = self._owing.get(kind)
-        if owing is None:
-            return None
-        told = (step.partner, step.handoff.to if step.handoff is not None else None)
-        strange = OTHER if step.stage == owing.name and step.partner is not None else None
-        return next((one for one in told if one in owing.partners), strange)
-
-    def _due(self, pledge: Pledge, at_ms: int) -> list[Effect]:
-        """The deadline has come, or the journey is over before it."""
-        pledge.is_counted = True
-        if pledge.is_kept:
-            return [Effect(at_ms, (_promise_counter(pledge, "due"), _promise_counter(pledge, "kept")))]
-        effects = [Effect(at_ms, (_promise_counter(pledge, "due"),))]
-        if pledge.fulfilled_ms is not None:
-            effects.append(Effect(max(pledge.fulfilled_ms, at_ms), (_promise_counter(pledge, "late"),)))
-        return effects
+    # -- hand-overs ----------------------------------------------------------------------------------
 
     def _handed(self, held: OpenJourney, step: Step) -> list[Effect]:
         told = step.handoff
@@ -306,15 +204,15 @@ class JourneyRules:
 
     def _close(self, held: OpenJourney, at_ms: int) -> list[Effect]:
         steps = [step for step in held.steps if step.at_ms <= at_ms]
-        counters = closing_counters(self._journey, steps, self._segment(steps))
         pledges = [pledge for pledge in held.pledges if pledge.made_ms <= at_ms]
-        effects = [effect for one in pledges if one.is_pending for effect in self._due(one, at_ms)]
+        effects = [effect for pledge in pledges for effect in self._promises.close(pledge, at_ms)]
         effects += [
             Effect(one.received_ms, (self._handed_counter(one, "received"),))
             for one in held.hand_overs
             if one.sent_ms is None and one.received_ms is not None and one.received_ms <= at_ms
         ]
-        counters += [_promise_counter(pledge, "missed") for pledge in pledges if pledge.is_overdue]
+        failures = list(_failures(pledges, held.hand_overs, at_ms))
+        counters = closing_counters(self._journey, steps, self._segment(steps), failures)
         held.steps, held.pledges, held.hand_overs, held.closed_ms = [], [], [], at_ms
         held.result = result_of(counters)
         return [*effects, *[Effect(at_ms, (one,)) for one in counters]]
@@ -328,19 +226,25 @@ class JourneyRules:
 _order = attrgetter("order")
 
 
+def _failures(pledges: Iterable[Pledge], hand_overs: Iterable[HandOver], at_ms: int) -> Iterator[Failure]:
+    """What was not kept and what was lost by then; whether the unhappy were called back is another matter."""
+    for pledge in pledges:
+        if pledge.kind != FOLLOW_UP and (failed_ms := pledge.failed_ms(at_ms)) is not None:
+            yield Failure(failed_ms, PROMISE, pledge.kind)
+    for one in hand_overs:
+        if (failed_ms := one.failed_ms(at_ms)) is not None:
+            yield Failure(failed_ms, HANDOFF, edge_name(one.sender, one.receiver))
+
+
 def _waits(held: OpenJourney) -> list[tuple[int, float, int]]:
     """What was promised or handed over: since when (ms), until it was there, and when it is due."""
     found = [
-        (one.made_ms, inf if one.fulfilled_ms is None else one.fulfilled_ms, one.due_ms)
+        (one.made_ms, inf if one.word_ms is None else one.word_ms, until_ms)
         for one in held.pledges
-        if one.due_ms is not None
+        if (until_ms := one.waits_until_ms) is not None
     ]
     return found + [
         (one.sent_ms, inf if one.received_ms is None else one.received_ms, one.due_ms)
         for one in held.hand_overs
         if one.due_ms is not None and one.sent_ms is not None
     ]
-
-
-def _promise_counter(pledge: Pledge, what: str) -> str:
-    return name("promise", pledge.kind, pledge.partner or NONE, what)

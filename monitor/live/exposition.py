@@ -220,7 +220,7 @@ def _changes(snapshot: Snapshot) -> Any:
 
 
 FAST_FAMILIES = ("hit", "closed")
-WATCHED_FAMILIES = ("weakest", "promise", "handoff", "moved", "lost", "gap")
+WATCHED_FAMILIES = ("weakest", "failed", "promise", "handoff", "moved", "lost", "gap")
 WATCHED_WINDOWS = ("1h", "2h", "6h", "1d", "3d", "7d")
 SLOW_WINDOWS = ("1h", "1d", "7d")
 """What becomes of journeys, opinions and evenness show in hours; only what alerts look at is shown in every

@@ -9,8 +9,10 @@ from typing import Any
 
 import msgspec
 
+from monitor.journey_file.model import NONE
 from monitor.journeys.closing import matches, score
-from monitor.journeys.open import HandOver, JourneyRules, OpenJourney, Pledge
+from monitor.journeys.open import HandOver, JourneyRules, OpenJourney
+from monitor.journeys.promises import Pledge
 from monitor.journeys.step import Step
 
 LAST_MS = 253_402_300_799_000
@@ -69,20 +71,28 @@ def _step(step: Step) -> dict[str, Any]:
 
 
 def _promise(one: Pledge) -> dict[str, Any]:
-    if one.fulfilled_ms is not None:
-        state = "kept" if one.is_kept else "late" if one.kept else "broken"
-    else:
-        state = "overdue" if one.is_overdue else "pending"
     return {
         "id": one.id,
         "kind": one.kind,
-        "partner": one.partner,
+        "partner": _named(one.partner),
         "made": _time(one.made_ms),
+        "due_from": _time(one.due_from_ms),
         "due": _time(one.due_ms),
-        "fulfilled": _time(one.fulfilled_ms),
-        "kept": one.kept if one.fulfilled_ms is not None else None,
-        "state": state,
+        "rescheduled": _time(one.moved_to_ms),
+        "fulfilled": _time(one.word_ms) if one.kept else None,
+        "kept": one.kept if one.word_ms is not None else None,
+        "state": _state(one),
     }
+
+
+def _named(partner: str | None) -> str | None:
+    return None if partner == NONE else partner
+
+
+def _state(one: Pledge) -> str:
+    if one.word_ms is None:
+        return "overdue" if one.is_overdue else "pending"
+    return one.result(one.word_ms) or "unpromised"
 
 
 def _hand_over(one: HandOver) -> dict[str, Any]:
@@ -106,8 +116,9 @@ def _next(held: OpenJourney, now_ms: int) -> dict[str, Any] | None:
     """The nearest deadline of what is still to come; negative when the clock has not got there yet."""
     waiting: list[tuple[int, dict[str, Any]]] = []
     for pledge in held.pledges:
-        if pledge.due_ms is not None and pledge.is_pending and pledge.fulfilled_ms is None:
-            named = {"what": "promise", "id": pledge.id, "kind": pledge.kind, "partner": pledge.partner}
+        if pledge.due_ms is not None and pledge.is_pending and pledge.word_ms is None:
+            named: dict[str, Any] = {"what": "promise", "id": pledge.id, "kind": pledge.kind}
+            named["partner"] = _named(pledge.partner)
             waiting.append((pledge.due_ms, named))
     for one in held.hand_overs:
         if one.due_ms is not None and one.is_pending and one.received_ms is None:

@@ -143,8 +143,12 @@ class Promised:
     target: Decimal | None
     due: int
     kept: int
+    early: int
+    broken: int
     late: int
     missed: int
+    rescheduled: int
+    unpromised: int
 
     @property
     def share(self) -> Share:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from monitor.counting import metrics
 from monitor.counting.measures import Share
-from monitor.journey_file.model import NONE, OTHER, Journey
+from monitor.journey_file.model import NONE, OTHER, UNASSIGNED, Journey
 from monitor.journeys.counters import CRITICAL, GAP, HANDED, PROMISED
 from monitor.report.digest import Astray, Gap, HandedOver, Outcome, Promised, Weight, is_met
 from monitor.report.questions import Told
@@ -49,7 +49,7 @@ def worst_partner(promises: Sequence[Promised]) -> Promised | None:
     missed = [
         (one.kept / one.due / float(one.target), one)
         for one in promises
-        if one.partner not in (None, NONE, OTHER) and one.due >= MIN_SEGMENT_EVENTS
+        if one.partner not in (None, NONE, UNASSIGNED, OTHER) and one.due >= MIN_SEGMENT_EVENTS
         if one.target is not None and not is_met(one.share, one.target)
     ]
     return min(missed, key=lambda pair: pair[0])[1] if missed else None

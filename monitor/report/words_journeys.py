@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from monitor.counting.figures import counted, percent
 from monitor.counting.measures import Share
-from monitor.journey_file.model import NONE, OTHER, Journey
+from monitor.journey_file.model import NONE, OTHER, UNASSIGNED, Journey
 from monitor.report.digest import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met
 from monitor.report.document import UNKNOWN, Item
 from monitor.report.phrases import chance, mood, title, verdict
@@ -46,9 +46,13 @@ def _promise(one: Promised, partners: Sequence[Promised]) -> Item:
     kept = f"{percent(one.share, one.target)} of the {one.due:,} that fell due were kept"
     held = f", {verdict(one.share, one.target)}" if one.target is not None else ""
     parts = [(one.late, "came late"), (one.missed, "never came")]
-    parts.append((one.due - one.kept - one.late - one.missed, "may still come"))
+    parts += [(one.early, "came too early"), (one.broken, "were called off")]
+    known = one.kept + sum(n for n, _ in parts)
+    parts.append((one.due - known, "may still come"))
     broken = ", ".join(f"{n:,} {what}" for n, what in parts if n > 0)
     said = [f"{kept}{held}.", f"{broken}." if broken else ""]
+    if one.rescheduled:
+        said.append(f"We moved the deadline of {one.rescheduled:,}.")
     if len(partners) > 1:
         said.append(f"By partner: {'; '.join(_partner(each) for each in partners)}.")
     is_kept = is_met(one.share, one.target) if one.target is not None else None
@@ -56,7 +60,9 @@ def _promise(one: Promised, partners: Sequence[Promised]) -> Item:
 
 
 def _partner(one: Promised) -> str:
-    name = {NONE: "no partner", OTHER: "others"}.get(one.partner or "", one.partner)
+    name = {NONE: "no partner", UNASSIGNED: "not yet with a partner", OTHER: "others"}.get(
+        one.partner or "", one.partner
+    )
     return f"{name} kept {percent(one.share, one.target)} of {one.due:,}"
 
 

@@ -134,7 +134,7 @@ OF_WHOLE: dict[WholeName, tuple[str, str]] = {
     "JourneyDegraded": (
         "Segment {segment}: {bad} of {n} journeys over in {window} missed their goal ({share}), at most "
         "{allowed} may.",
-        "Most often their weakest encounter: {reason}. {changed}",
+        "What failed them most often: {reason}. {changed}",
     ),
     "PromisesOverdue": (
         "{title}, partner {segment}: {bad} of {n} that fell due in {window} were not kept ({share}), at most "

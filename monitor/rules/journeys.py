@@ -13,6 +13,7 @@ from monitor.counting import metrics
 from monitor.counting.metrics import Metric
 from monitor.journey_file.model import (
     FOLLOW_UP,
+    NONE,
     WHOLE,
     Edge,
     Experience,
@@ -25,6 +26,7 @@ from monitor.journeys.counters import (
     GAP,
     channel_moves,
     edge_partners,
+    failure_causes,
     lived_stages,
     promise_partners,
 )
@@ -102,7 +104,7 @@ def whole(journey: Journey) -> Stage | None:
         outcomes=(),
         partners=(),
         locations=(),
-        reasons=tuple(stage.name for stage in journey.stages),
+        reasons=tuple(" ".join(cause) for cause in failure_causes(journey) if cause != (NONE, NONE)),
         per_hour=None,
         by_hour=(),
         hours=(),

@@ -11,7 +11,7 @@ from decimal import Decimal
 from monitor.counting import metrics
 from monitor.counting.measures import Z
 from monitor.counting.windows import WINDOWS
-from monitor.journey_file.model import ALL, STEPS_TOPIC, WHOLE, Journey, Stage
+from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL
 from monitor.rules import critical
 from monitor.rules.journeys import BETWEEN, GOAL, Term, watched
@@ -262,9 +262,11 @@ def _told(journey: Journey) -> Iterator[Recording]:
         yield Recording(record, _when_crossed(record, counts, by="stage, experience, segment, window"))
     reasons = f"sum by (stage, reason, window) ({metrics.WINDOW_REASONS.name}) > 0"
     if journey.journeys is not None:
-        weakest = f'label_replace({metrics.WINDOW_WEAKEST.name}, "reason", "$1", "stage", "(.*)")'
-        weakest = f'label_replace({weakest}, "stage", "{WHOLE}", "", "")'
-        reasons = f"({reasons} or sum by (stage, reason, window) ({weakest}) > 0)"
+        failed = (
+            f'label_join({metrics.WINDOW_FAILED.name}{{cause!="{NONE}"}}, "reason", " ", "cause", "about")'
+        )
+        failed = f'label_replace({failed}, "stage", "{WHOLE}", "", "")'
+        reasons = f"({reasons} or sum by (stage, reason, window) ({failed}) > 0)"
     most = f"topk by (stage, window) (1, {reasons})"
     yield Recording(
         metrics.WORST_REASON,

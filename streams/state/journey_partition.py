@@ -18,7 +18,8 @@ from heapq import heappop, heappush
 from typing import Literal, NamedTuple
 
 from monitor.counting.panes import SHORT
-from monitor.journeys.open import KEEP_MS, Effect, JourneyRules, OpenJourney
+from monitor.journeys.counters import Effect
+from monitor.journeys.open import KEEP_MS, JourneyRules, OpenJourney
 from monitor.journeys.step import Step, Steps
 from monitor.live.journeys import Source
 from streams.state.journey_records import (

@@ -14,7 +14,7 @@ import orjson
 
 from monitor.counting.event import Codec, Event
 from monitor.counting.judging import Judge
-from monitor.journey_file.model import Journey
+from monitor.journey_file.model import Journey, Stage
 from streams.demo.simulator import SimulatedEvent
 
 DAY_MS = 86_400_000
@@ -69,19 +69,16 @@ class Truth:
         segment = next((f["segment"] for f in inside if f.get("segment") in self._journey.segments), "other")
         for stage in {fact["stage"] for fact in facts if fact["bad"]}:
             yield f"hit/{stage}/{segment}"
-        yield from self._closing(inside, segment)
+        failures = [(f"promise/{p['kind']}", p["due"]) for p in promises if _is_broken(p, end)]
+        failures += [
+            (f"handoff/{h['edge'].sender}>{h['edge'].receiver}", h["due"])
+            for h in handoffs
+            if h["sent"] is not None and h["due"] <= end and not (h["received"] or 9e15) <= h["due"]
+        ]
+        yield from self._closing(inside, segment, failures)
         for promise in promises:
-            if promise["made"] > end:
-                continue
-            head = f"promise/{promise['kind']}/{promise['partner']}"
-            done, due = promise["done"], promise["due"]
-            yield f"{head}/due"
-            if done is not None and done <= min(due, end) and promise["kept"]:
-                yield f"{head}/kept"
-            elif done is not None and done <= end:
-                yield f"{head}/late"
-            else:
-                yield f"{head}/missed"
+            if promise["made"] <= end:
+                yield from _told_of(promise, end)
         for one in handoffs:
             head = f"handoff/{one['edge'].sender}/{one['edge'].receiver}/{one['partner']}"
             if one["sent"] is not None:
@@ -101,7 +98,11 @@ class Truth:
             now: int = fact["at"]
             if now > end:
                 break
-            waits = [p["due"] for p in promises if p["made"] <= now and not (p["done"] or 9e15) <= now]
+            waits = [
+                max(p["due"], p["moved"] or 0)
+                for p in promises
+                if p["made"] <= now and p["due"] is not None and not _word_of(p, 9e15)[0] <= now
+            ]
             waits += [
                 h["due"]
                 for h in handoffs
@@ -121,27 +122,27 @@ class Truth:
                 kind = promise["kind"] if promise["kind"] in owing else "other"
                 one = found.setdefault(
                     promise["id"],
-                    {"kind": kind, "made": fact["at"], "due": None, "done": None, "kept": False},
+                    {"kind": kind, "made": fact["at"], "due": None, "from": None, "moved": None, "words": []},
                 )
-                told = (fact.get("partner"), (fact.get("handoff") or {}).get("to"))
-                known = [partner for partner in told if kind in owing and partner in owing[kind].partners]
-                if kind in owing and fact["stage"] == owing[kind].name and fact.get("partner"):
-                    known.append("other")
-                is_due_yet = one["due"] is not None and one["due"] < fact["at"]
-                if one.get("partner", "none") in ("none", "other") and not is_due_yet:
-                    one["partner"] = known[0] if known else one.get("partner", "none")
-                if one["due"] is None and promise.get("due"):
-                    one["due"] = at_ms(promise["due"])
-                if promise.get("kept") is not None and one["done"] is None:
-                    one["done"], one["kept"] = fact["at"], promise["kept"]
-                    one["due"] = fact["at"] if one["due"] is None else one["due"]
+                if promise.get("kept") is not None:
+                    one["words"].append((fact["at"], promise["kept"]))
+                if promise.get("due") and (one["due"] is None or fact["at"] <= one["due"]):
+                    due = at_ms(promise["due"])
+                    if one["due"] is None or fact.get("initiator") == "customer":
+                        one["due"] = due
+                        one["from"] = at_ms(promise["due_from"]) if promise.get("due_from") else None
+                    elif due != one["due"]:
+                        one["moved"] = max(due, one["moved"] or 0)
             follow_up = self._rules.follow_up
             if follow_up is not None and _is_unhappy(fact):
                 after = [f["at"] for f in facts if f["at"] >= fact["at"] and _is(follow_up.match.fields, f)]
                 found[f"follow up {number}"] = {
-                    "kind": "follow_up", "partner": "none", "made": fact["at"],
-                    "due": fact["at"] + follow_up.within_ms, "done": min(after, default=None), "kept": True,
+                    "kind": "follow_up", "partner": "none", "made": fact["at"], "from": None, "moved": None,
+                    "due": fact["at"] + follow_up.within_ms, "words": [(at, True) for at in after],
                 }  # fmt: skip
+        for id_, one in found.items():
+            if "partner" not in one:
+                one["partner"] = _owed_by(owing.get(one["kind"]), id_, one["due"], facts)
         return list(found.values())
 
     def _handoffs(self, facts: list[Fact]) -> list[Fact]:
@@ -164,7 +165,7 @@ class Truth:
                     one["received"] = fact["at"]
         return list(found.values())
 
-    def _closing(self, facts: list[Fact], segment: str) -> Iterable[str]:
+    def _closing(self, facts: list[Fact], segment: str, failures: list[tuple[str, int]]) -> Iterable[str]:
         met = any(_is(self._rules.goal.fields, fact) for fact in facts)
         started = any(_is(self._rules.starts.fields, fact) for fact in facts)
         yield f"closed/{'met' if met else 'missed' if started else 'visit'}/{segment}"
@@ -173,33 +174,54 @@ class Truth:
         yield f"score/{next(bound for bound in bounds if min(scores) <= float(bound))}/{segment}"
         if min(scores) < 1:
             yield f"weakest/{facts[scores.index(min(scores))]['stage']}/{segment}"
-        yield from self._labyrinth(facts, segment, met=met)
+        if started and not met:
+            lost = sorted((at, what) for what, at in failures if what.startswith("handoff/"))
+            broken = sorted((at, what) for what, at in failures if what.startswith("promise/"))
+            weak = f"stage/{facts[scores.index(min(scores))]['stage']}" if min(scores) < 1 else "none/none"
+            yield f"failed/{[*lost, *broken, (0, weak)][0][1]}/{segment}"
+        yield from self._labyrinth(facts, segment, met=met, started=started)
         contacts = [f for f in facts if f["stage"] in self._rules.contacts]
         own = [fact for fact in contacts if fact.get("initiator") != "company"]
         for earlier, fact in pairwise([None, *own]):
             assert fact is not None
             repeat = earlier is not None and fact["at"] - earlier["at"] <= 7 * DAY_MS
             yield f"contact/{fact['stage']}/{'repeat' if repeat else 'first'}"
-        wrong = [fact["at"] for fact in facts if fact["bad"]]
+        wrong = [fact["at"] for fact in facts if fact["bad"]] + [at for _, at in failures]
         if wrong:
-            spoke = [fact for fact in contacts if fact["at"] > wrong[0]]
+            spoke = [f for f in facts if f["stage"] in self._rules.contacts or f["outcome"] == "followed_up"]
+            spoke = [fact for fact in spoke if fact["at"] > min(wrong)]
             yield f"noticed/{(spoke[0].get('initiator') or 'customer') if spoke else 'nobody'}"
         answers = [fact for fact in facts if fact.get("score")]
         if answers:
             yield from self._critical(facts, "detractor" if _is_unhappy(answers[-1]) else "other")
 
-    def _labyrinth(self, facts: list[Fact], segment: str, *, met: bool) -> Iterable[str]:
+    def _labyrinth(self, facts: list[Fact], segment: str, *, met: bool, started: bool) -> Iterable[str]:
         customer = {stage.name for stage in self._journey.stages if stage.kind == "customer"}
+        acts = [f for f in facts if f["stage"] in customer and f["outcome"] not in ("asked", "followed_up")]
         known = self._journey.channels
-        channels = [f["channel"] for f in facts if f["stage"] in customer and f.get("channel")]
-        channels = [channel if channel in known else "other" for channel in channels]
-        moves = [move for move in pairwise(channels) if move[0] != move[1]]
+        named = [fact["channel"] for fact in acts if fact.get("channel")]
+        named = [channel if channel in known else "other" for channel in named]
+        moves = [move for move in pairwise(named) if move[0] != move[1]]
         for move in moves:
             yield "moved/" + "/".join(move)
-        back = any(moves[i][1] in [left for left, _ in moves[:i]] for i in range(len(moves)))
-        if (back or len(moves) >= 3) and not met and facts[-1]["bad"]:
+        back = any(moves[i][1] in [left for left, _ in moves[: i + 1]] for i in range(len(moves)))
+        places, channel = [], None
+        for fact in acts:
+            channel = (
+                channel
+                if not fact.get("channel")
+                else fact["channel"]
+                if fact["channel"] in known
+                else "other"
+            )
+            places.append((channel, fact["stage"]))
+        changes = sum(one != other for one, other in pairwise(places))
+        last_was_bad = bool(acts) and (acts[-1]["bad"] > 0 or acts[-1]["outcome"] in ("failed", "abandoned"))
+        unresolved = not met and (started or last_was_bad)
+        if (back or changes >= 3) and unresolved:
             yield f"labyrinth/{segment}"
-            yield "lost/" + "/".join(moves[-1])
+            if moves:
+                yield "lost/" + "/".join(moves[-1])
 
     def _critical(self, facts: list[Fact], who: str) -> Iterable[str]:
         for stage in self._journey.stages:
@@ -212,6 +234,59 @@ class Truth:
             if said:
                 outside = "bad" if who == "detractor" else "ok"
                 yield f"gap/{stage.name}/{'ok' if all(said) else 'bad'}_inside_{outside}_outside"
+
+
+def _word_of(promise: Fact, by: float) -> tuple[float, bool | None]:
+    """The word that decides, and when it came: that it was kept, in time, or else the first there is."""
+    due = promise["due"] if promise["due"] is not None else 9e15
+    in_time = [word for word in promise["words"] if word[1] and word[0] <= min(due, by)]
+    words = [word for word in promise["words"] if word[0] <= by]
+    return next(iter([*in_time, *words]), (9e15, None))
+
+
+def _is_broken(promise: Fact, end: int) -> bool:
+    if promise["kind"] == "follow_up" or promise["due"] is None or promise["due"] > end:
+        return False
+    at, kept = _word_of(promise, promise["due"])
+    return not kept or at < (promise["from"] or 0)
+
+
+def _told_of(promise: Fact, end: int) -> Iterable[str]:
+    head = f"promise/{promise['kind']}/{promise['partner']}"
+    at, kept = _word_of(promise, end)
+    if promise["due"] is None:
+        if kept is not None:
+            yield f"{head}/unpromised"
+        return
+    yield f"{head}/due"
+    if promise["moved"]:
+        yield f"{head}/rescheduled"
+    if kept is None:
+        yield f"{head}/missed"
+    elif at > promise["due"]:
+        yield f"{head}/late"
+    elif not kept:
+        yield f"{head}/broken"
+    else:
+        yield f"{head}/{'early' if at < (promise['from'] or 0) else 'kept'}"
+
+
+def _owed_by(owing: Stage | None, id_: str, due: int | None, facts: list[Fact]) -> str:
+    """Whom it was handed over to, else whom the owing stage names; said with the promise, else anywhere."""
+    if owing is None:
+        return "none"
+    known = [fact for fact in facts if due is None or fact["at"] <= due]
+    own = [fact for fact in known if (fact.get("promise") or {}).get("id") == id_]
+    ordered = own + [fact for fact in known if fact not in own]
+    handed = []
+    for fact in ordered:
+        if to := (fact.get("handoff") or {}).get("to"):
+            handed.append(fact.get("partner") if to == owing.name else to)
+    named = [f["partner"] for f in ordered if f["stage"] == owing.name and f.get("partner")]
+    for partner in handed + named:
+        if partner in owing.partners:
+            return str(partner)
+    return "other" if named else "unassigned" if owing.partners else "none"
 
 
 def _is(fields: Iterable[tuple[str, frozenset[str]]], fact: Fact) -> bool:

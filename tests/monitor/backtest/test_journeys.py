@@ -15,7 +15,8 @@ from monitor.counting.judging import Judge
 from monitor.counting.panes import SHORT
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
-from monitor.journeys.open import KEEP_MS, Effect
+from monitor.journeys.counters import Effect
+from monitor.journeys.open import KEEP_MS
 from monitor.journeys.step import Step, step_of
 from monitor.rules.journeys import whole
 from streams.demo.simulator import SimulatedEvent, Simulator

@@ -44,16 +44,16 @@ def test_a_deadline_that_is_read_after_the_word_of_its_keeping_counts() -> None:
     )
     found = [comes_to(order) for order in permutations((promised, done))]
     assert found[0] == found[1]
-    assert "promise/delivery_window/none/late" in found[0]
+    assert "promise/delivery_window/unassigned/late" in found[0]
 
 
 @pytest.mark.parametrize(
     ("told", "partner"),
     [
         ([("delivery", "postnord")], "postnord"),
-        ([("delivery", None)], "none"),
+        ([("delivery", None)], "unassigned"),
         ([("delivery", "dhl")], "other"),
-        ([("web_checkout", "klarna")], "none"),
+        ([("web_checkout", "klarna")], "unassigned"),
         ([("web_checkout", "klarna"), ("delivery", "dhl")], "other"),
         ([("delivery", "dhl"), ("delivery", "matkahuolto")], "matkahuolto"),
     ],
@@ -61,7 +61,7 @@ def test_a_deadline_that_is_read_after_the_word_of_its_keeping_counts() -> None:
 def test_a_promise_is_of_the_partner_who_has_to_keep_it(
     told: list[tuple[str, str | None]], partner: str
 ) -> None:
-    """Of the stage that owes it: a known one, else `other` if it names any, else `none`, as stages count."""
+    """Of the stage that owes it: a known one, else `other` if it names any, else `unassigned`."""
     due = datetime.fromtimestamp((BEGIN + DAY) / 1000, UTC)
     steps = [
         Step("j", stage, 0, n, BEGIN + n, "ok", 1, (), partner=named, promise=Promise("p", KIND, due=due))

@@ -8,7 +8,8 @@ import orjson
 
 from monitor.counting.event import Handoff, Promise, Score
 from monitor.journey_file.grammar import parse
-from monitor.journeys.open import JourneyRules, OpenJourney, Pledge
+from monitor.journeys.open import JourneyRules, OpenJourney
+from monitor.journeys.promises import Pledge
 from monitor.journeys.step import Step
 from monitor.live.journey import STEP_FIELDS, journey_answer
 from streams.settings import SHIPPED_JOURNEY
@@ -140,7 +141,9 @@ def test_each_promise_has_its_state() -> None:
         "kind": "delivery_window",
         "partner": held.pledges[1].partner,
         "made": told(1),
+        "due_from": None,
         "due": told(HOUR),
+        "rescheduled": None,
         "fulfilled": told(30 * MINUTE),
         "kept": True,
         "state": "kept",

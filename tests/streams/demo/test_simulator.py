@@ -453,7 +453,7 @@ RAISED = {
     "parcel-lost": {"handoff/lost", "promise/delivery_window/missed"},
     "labyrinth": {"labyrinth"},
     "call-backs-forgotten": {
-        "promise/call_back/due", "promise/call_back/missed", "promise/courier_call_ahead/late",
+        "promise/call_back/due", "promise/call_back/missed", "promise/courier_call_ahead/broken",
     },
 }  # fmt: skip
 """Fault between the stages -> what there is much more of."""

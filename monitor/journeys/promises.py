@@ -1,0 +1,230 @@
+"""What was promised to a customer, whose it is to keep, and what has become of it.
+
+All is read off the journey's steps in the order of their time, anew when one comes that may change it; what
+falls due is counted when every step from before then has been read. So no order of arrival matters.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from monitor.counting.event import epoch_ms
+from monitor.journey_file.model import FOLLOW_UP, OTHER, Journey, Stage
+from monitor.journeys.closing import is_unhappy_answer, matches
+from monitor.journeys.counters import Effect, name, nobody_yet
+from monitor.journeys.step import Step
+
+
+class Pledge(Struct, array_like=True):
+    """A promise of this journey, made at `made_ms`, and the word that decides how it went.
+
+    It is to be kept from `due_from_ms`, if that was said, until `due_ms`; without a `due_ms` nothing was ever
+    promised. It `is_counted` since it was due, and `is_settled` since what became of it was counted.
+    """
+
+    id: str
+    kind: str
+    made_ms: int
+    partner: str | None = None
+    due_ms: int | None = None
+    is_counted: bool = False
+    word_ms: int | None = None
+    kept: bool = False
+    is_settled: bool = False
+    due_from_ms: int | None = None
+    moved_to_ms: int | None = None
+    """The latest deadline the company has put in the place of the one that judges."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether its deadline is still to come."""
+        return self.due_ms is not None and not self.is_counted
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether its deadline has passed without a word by then."""
+        return self.is_counted and not self.is_settled
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether its deadline has passed and nothing has been heard."""
+        return self.is_awaited and self.word_ms is None
+
+    @property
+    def next_ms(self) -> int | None:
+        """When it is to be counted next: at its deadline, then with the word that had not come by then."""
+        return self.due_ms if self.is_pending else self.word_ms if self.is_awaited else None
+
+    @property
+    def waits_until_ms(self) -> int | None:
+        """Until when the journey waits for it: its latest deadline."""
+        return self.due_ms if self.due_ms is None else max(self.due_ms, self.moved_to_ms or 0)
+
+    def result(self, by_ms: int) -> str | None:
+        """What had become of it by then: `kept`, `early`, `broken`, `late`; None when nothing was heard."""
+        if self.word_ms is None or self.due_ms is None or self.word_ms > by_ms:
+            return None
+        if self.word_ms > self.due_ms:  # whatever the service says of it
+            return "late"
+        if not self.kept:
+            return "broken"
+        return "early" if self.due_from_ms is not None and self.word_ms < self.due_from_ms else "kept"
+
+    def failed_ms(self, by_ms: int) -> int | None:
+        """Since when the customer knows that it is not kept; None if it is, or may still be."""
+        if self.due_ms is None or self.due_ms > by_ms or self.result(self.due_ms) == "kept":
+            return None
+        return self.due_ms
+
+
+class Promises:
+    """What a journey file says about promises. Stateless."""
+
+    def __init__(self, journey: Journey) -> None:
+        rules = journey.journeys
+        assert rules is not None  # noqa: S101 - the caller has looked
+        self._owing = {kind.name: journey.stage(kind.stage) for kind in rules.promises}
+        self._follow_up = rules.follow_up
+
+    def take(self, pledges: list[Pledge], steps: Sequence[Step], step: Step) -> None:
+        """Read anew what this step, already one of `steps`, may change."""
+        told = step.promise
+        if told is not None and all(one.id != told.id for one in pledges):
+            kind = told.kind if told.kind in self._owing else OTHER
+            pledges.append(Pledge(told.id, kind, step.at_ms, partner=nobody_yet(self._owing.get(kind))))
+        for pledge in pledges:
+            if self._concerns(pledge, step):
+                self._read(pledge, steps)
+        self._follow(pledges, steps, step)
+
+    def _concerns(self, pledge: Pledge, step: Step) -> bool:
+        if step.promise is not None and step.promise.id == pledge.id:
+            return True
+        owing = self._owing.get(pledge.kind)
+        return owing is not None and (step.handoff is not None or step.stage == owing.name)
+
+    def _read(self, pledge: Pledge, steps: Sequence[Step]) -> None:
+        """What has been counted stays: the deadline, whose it was, and the word if there was one."""
+        told = [one for one in steps if one.promise is not None and one.promise.id == pledge.id]
+        if not told or pledge.is_settled:
+            return
+        if not pledge.is_counted:
+            pledge.made_ms = told[0].at_ms
+            _set_deadline(pledge, told)
+            owing = self._owing.get(pledge.kind)
+            if owing is not None:
+                pledge.partner = _partner(pledge, owing, steps)
+        _set_word(pledge, told)
+
+    def _follow(self, pledges: list[Pledge], steps: Sequence[Step], step: Step) -> None:
+        """An unhappy customer's answer is to be followed up; what follows up may have been read before it."""
+        rule = self._follow_up
+        if rule is None:
+            return
+        if is_unhappy_answer(step):
+            pledges.append(
+                Pledge(
+                    f"{FOLLOW_UP}/{len(pledges)}", FOLLOW_UP, step.at_ms, due_ms=step.at_ms + rule.within_ms,
+                    partner=nobody_yet(self._owing.get(FOLLOW_UP)),
+                )
+            )  # fmt: skip
+            following = [one for one in steps if matches(rule.match, one)]
+        else:
+            following = [step] if matches(rule.match, step) else []
+        for one in following:
+            for pledge in pledges:
+                if pledge.kind == FOLLOW_UP and one.at_ms >= pledge.made_ms:
+                    _followed(pledge, one.at_ms)
+
+    def fall_due(self, pledge: Pledge, at_ms: int) -> list[Effect]:
+        """The deadline has come, or the journey is over before it."""
+        pledge.is_counted = True
+        what = ["due"]
+        if pledge.moved_to_ms is not None:
+            what.append("rescheduled")
+        result = pledge.result(at_ms)
+        pledge.is_settled = result is not None
+        if result is not None:
+            what.append(result)
+        return [Effect(at_ms, tuple(_counter(pledge, one) for one in what))]
+
+    def count_word(self, pledge: Pledge, at_ms: int) -> list[Effect]:
+        """The word that had not come by the deadline."""
+        pledge.is_settled = True
+        result = pledge.result(at_ms)
+        assert result is not None  # noqa: S101 - it has come by then
+        return [Effect(at_ms, (_counter(pledge, result),))]
+
+    def close(self, pledge: Pledge, at_ms: int) -> list[Effect]:
+        """The journey is over."""
+        effects = self.fall_due(pledge, at_ms) if pledge.is_pending else []
+        if pledge.is_awaited:
+            effects.append(Effect(at_ms, (_counter(pledge, "missed"),)))
+        if pledge.due_ms is None and pledge.word_ms is not None:
+            effects.append(Effect(at_ms, (_counter(pledge, "unpromised"),)))
+        return effects
+
+
+def _set_deadline(pledge: Pledge, told: Sequence[Step]) -> None:
+    """The first deadline told judges; a later one takes its place only as the customer's own wish.
+
+    What is told when a deadline has passed changes it no more.
+    """
+    pledge.due_from_ms = pledge.due_ms = pledge.moved_to_ms = None
+    for step in told:
+        assert step.promise is not None  # noqa: S101 - the caller has looked
+        if step.promise.due is None:
+            continue
+        due_ms = epoch_ms(step.promise.due)
+        if pledge.due_ms is not None and step.at_ms > pledge.due_ms:
+            return
+        if pledge.due_ms is None or step.initiator == "customer":
+            due_from = step.promise.due_from
+            pledge.due_from_ms = None if due_from is None else epoch_ms(due_from)
+            pledge.due_ms = due_ms
+        elif due_ms != pledge.due_ms:
+            pledge.moved_to_ms = max(due_ms, pledge.moved_to_ms or 0)
+
+
+def _set_word(pledge: Pledge, told: Sequence[Step]) -> None:
+    """That it was kept, if that is said by the deadline; otherwise the first word there is."""
+    words = [
+        (one.at_ms, one.promise.kept)
+        for one in told
+        if one.promise is not None and one.promise.kept is not None
+    ]
+    in_time = (word for word in words if word[1] and (pledge.due_ms is None or word[0] <= pledge.due_ms))
+    word = next(in_time, words[0] if words else None)
+    if word is not None:
+        pledge.word_ms, pledge.kept = word
+
+
+def _partner(pledge: Pledge, owing: Stage, steps: Sequence[Step]) -> str:
+    """The partner who has to keep it: whom it was handed over to, else whom the stage that owes it names.
+
+    What is said with the promise itself comes before what is said elsewhere in the journey. `other` for one
+    that the journey file does not name.
+    """
+    known = [one for one in steps if pledge.due_ms is None or one.at_ms <= pledge.due_ms]
+    known.sort(key=lambda one: one.promise is None or one.promise.id != pledge.id)
+    handed = (_handed_to(one, owing) for one in known)
+    named = [one.partner for one in known if one.stage == owing.name and one.partner is not None]
+    found = next((one for one in (*handed, *named) if one in owing.partners), None)
+    return found or (OTHER if named else nobody_yet(owing))
+
+
+def _handed_to(step: Step, owing: Stage) -> str | None:
+    """Whom a hand-over to that stage names: its receiver, or the partner of who hands over."""
+    if step.handoff is None:
+        return None
+    return step.partner if step.handoff.to == owing.name else step.handoff.to
+
+
+def _followed(pledge: Pledge, at_ms: int) -> None:
+    """Somebody who was unhappy has been contacted; the first time counts, unless that is counted already."""
+    if not pledge.is_settled and (pledge.word_ms is None or at_ms < pledge.word_ms):
+        pledge.word_ms, pledge.kept = at_ms, True
+
+
+def _counter(pledge: Pledge, what: str) -> str:
+    return name("promise", pledge.kind, pledge.partner or nobody_yet(None), what)

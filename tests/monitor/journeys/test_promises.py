@@ -1,0 +1,107 @@
+"""What is promised, whose it is and what becomes of it, as `monitor/journeys/README.md` defines it."""
+
+from datetime import UTC, datetime
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from monitor.counting.event import Handoff, Promise
+from monitor.journey_file.grammar import parse
+from monitor.journeys.open import JourneyRules, OpenJourney
+from monitor.journeys.step import Step
+from streams.settings import SHIPPED_JOURNEY
+
+RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
+HOUR, DAY = 3_600_000, 86_400_000
+BEGIN = 1_800_000_000_000
+KIND = "delivery_window"
+
+
+def when(ms: int) -> datetime:
+    """A moment so long after the beginning."""
+    return datetime.fromtimestamp((BEGIN + ms) / 1000, UTC)
+
+
+def said(
+    ms: int, due: int | None = None, kept: bool | None = None, since: int | None = None, **fields: Any
+) -> Step:
+    """Something said of the promise at that time."""
+    stage = fields.pop("stage", "delivery")
+    promise = Promise(
+        "p", KIND, None if since is None else when(since), None if due is None else when(due), kept
+    )
+    return Step("j", stage, 0, ms, BEGIN + ms, "ok", 1, (), promise=promise, **fields)
+
+
+def promised(*steps: Step) -> list[str]:
+    """What of promises is counted in the end: the same in every order of arrival, and while time passes."""
+    found = set()
+    for order in permutations(steps):
+        held, effects = OpenJourney([], [], []), []
+        for step in order:
+            effects += RULES.take(held, step) or []
+        effects += RULES.pass_time(held, BEGIN + 60 * DAY)
+        found.add(tuple(sorted(n for one in effects for n in one.counters if n.startswith("promise/"))))
+    held, effects = OpenJourney([], [], []), []
+    for step in sorted(steps, key=lambda one: one.at_ms):
+        effects += RULES.pass_time(held, step.at_ms - 1) if held.steps else []
+        effects += RULES.take(held, step) or []
+    effects += RULES.pass_time(held, BEGIN + 60 * DAY)
+    found.add(tuple(sorted(n for one in effects for n in one.counters if n.startswith("promise/"))))
+    (only,) = found
+    return [one.removeprefix(f"promise/{KIND}/") for one in only]
+
+
+@pytest.mark.parametrize(
+    ("steps", "what"),
+    [
+        ([said(0, kept=True)], ["unpromised"]),
+        ([said(0), said(HOUR, kept=False)], ["unpromised"]),
+        ([said(0)], []),
+        ([said(0, DAY)], ["due", "missed"]),
+        ([said(0, DAY), said(DAY, kept=True)], ["due", "kept"]),
+        ([said(0, DAY), said(DAY + 1, kept=True)], ["due", "late"]),
+        ([said(0, DAY), said(HOUR, kept=False)], ["broken", "due"]),
+        ([said(0, DAY), said(HOUR, kept=False), said(2 * HOUR, kept=True)], ["due", "kept"]),
+        ([said(0, DAY), said(HOUR, kept=False), said(2 * DAY, kept=True)], ["broken", "due"]),
+        ([said(0, DAY), said(2 * DAY, kept=False)], ["due", "late"]),
+        ([said(0, DAY, since=10 * HOUR), said(9 * HOUR, kept=True)], ["due", "early"]),
+        ([said(0, DAY, since=10 * HOUR), said(10 * HOUR, kept=True)], ["due", "kept"]),
+    ],
+)
+def test_what_becomes_of_a_promise(steps: list[Step], what: list[str]) -> None:
+    """One result of each that falls due; word of what was never promised is in no share."""
+    assert promised(*steps) == [f"unassigned/{one}" for one in what]
+
+
+def test_the_first_deadline_judges() -> None:
+    """A later one is `rescheduled`, and the journey waits for it; the customer's own wish takes its place."""
+    moved = [said(0, DAY), said(HOUR, 5 * DAY), said(4 * DAY, kept=True)]
+    assert promised(*moved) == [f"unassigned/{one}" for one in ("due", "late", "rescheduled")]
+    wished = [said(0, DAY), said(HOUR, 5 * DAY, initiator="customer"), said(4 * DAY, kept=True)]
+    assert promised(*wished) == ["unassigned/due", "unassigned/kept"]
+    again = [said(0, DAY), said(HOUR, DAY), said(2 * HOUR, kept=True)]
+    assert promised(*again) == ["unassigned/due", "unassigned/kept"]
+    too_late = [said(0, DAY), said(2 * DAY, 5 * DAY, initiator="customer"), said(3 * DAY, kept=True)]
+    assert promised(*too_late) == ["unassigned/due", "unassigned/late"]
+
+
+def test_a_promise_is_of_whom_it_was_handed_to() -> None:
+    """Promised at checkout with klarna, handed to postnord, never delivered: postnord's."""
+    checkout = said(0, 3 * DAY, stage="web_checkout", partner="klarna")
+    sent = Step(
+        "j", "warehouse", 0, 1, BEGIN + HOUR, "ok", 1, (), handoff=Handoff("h", "warehouse", "postnord")
+    )
+    assert promised(checkout, sent) == ["postnord/due", "postnord/missed"]
+    named = Step(
+        "j", "warehouse", 0, 1, BEGIN + HOUR, "ok", 1, (), partner="postnord",
+        handoff=Handoff("h", "warehouse", "delivery"),
+    )  # fmt: skip
+    assert promised(checkout, named) == ["postnord/due", "postnord/missed"]
+    too_late = Step(
+        "j", "warehouse", 0, 1, BEGIN + 4 * DAY, "ok", 1, (), handoff=Handoff("h", "warehouse", "postnord")
+    )
+    assert promised(checkout, too_late) == ["unassigned/due", "unassigned/missed"]
+    delivered = Step("j", "delivery", 0, 1, BEGIN + HOUR, "ok", 1, (), partner="matkahuolto")
+    assert promised(checkout, delivered) == ["matkahuolto/due", "matkahuolto/missed"]
