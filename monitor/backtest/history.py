@@ -1,8 +1,8 @@
 """History as counts by 10 s slice of event time: the same counts in whatever order its events come.
 
 Kept is what rules look at, added over partners, in blocks of an hour: years with few events take little.
-Whole journeys are a stage of their own (`whole`), counted once all events are known. A repeated event counts
-again, for what a worker remembers of ids depends on when it was read.
+Whole journeys are a stage of their own (`whole`), counted once all events are known. Events that repeat an id
+within the `dedupe_s` of their stage count once, as on a worker, which goes by the time they were read.
 """
 
 from collections import Counter
@@ -33,6 +33,10 @@ WAITING = 100_000
 
 MAX_SLICES = 3650 * 86_400_000 // SHORT.ms
 """Ten years. More is a wrong time in the file, and every moment of it would be judged."""
+
+
+KEPT_IDS = 1_000_000
+"""Some 200 MB; beyond it the ids of events older than `dedupe_s` before the newest are forgotten."""
 
 
 class HistoryError(UserError):
@@ -196,12 +200,37 @@ class _Named(msgspec.Struct):
 _decode_named = msgspec.json.Decoder(_Named).decode
 
 
+class _Ids:
+    """Ids of one stage, and when (ms) each was seen. All are kept as long as `KEPT_IDS` are not more."""
+
+    def __init__(self, dedupe_ms: int) -> None:
+        self._dedupe_ms = dedupe_ms
+        self._seen: dict[str, int] = {}
+        self._newest_ms = 0
+
+    def is_repeated(self, id_: str, at_ms: int) -> bool:
+        """Whether the id was seen less than the stage's time before or after."""
+        if not self._dedupe_ms:
+            return False
+        seen_ms = self._seen.get(id_)
+        if seen_ms is not None and abs(at_ms - seen_ms) < self._dedupe_ms:
+            return True
+        self._seen[id_] = at_ms
+        self._newest_ms = max(self._newest_ms, at_ms)
+        if len(self._seen) > KEPT_IDS:
+            since_ms = self._newest_ms - self._dedupe_ms
+            self._seen = {one: ms for one, ms in self._seen.items() if ms > since_ms}
+        return False
+
+
 class History:
     """The history of a journey, read line by line; what cannot be counted is counted by reason."""
 
     def __init__(self, journey: Journey, *, refuse_personal_data: bool = True) -> None:
         self.stages = {stage.name: StageHistory(journey, stage) for stage in judged(journey)}
         self.counted = 0
+        self.repeated = 0
+        self._ids = {stage.name: _Ids(stage.dedupe_ms) for stage in journey.stages}
         self.refused: Counter[Reason] = Counter()
         self._codecs = {
             stage.name: Codec(journey, stage, refuse_personal_data=refuse_personal_data)
@@ -219,6 +248,10 @@ class History:
         if isinstance(event, Refused):
             self.refused[event.reason] += 1
             return event
+        assert event.id is not None  # noqa: S101 - the codec holds it
+        if self._ids[event.stage].is_repeated(event.id, event.at_ms):
+            self.repeated += 1
+            return None
         verdict = self._judges[event.stage].judge(event)
         self.stages[event.stage].add(verdict.counters, event.at_ms)
         if self._journeys is not None and event.journey_id is not None:

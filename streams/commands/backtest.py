@@ -49,8 +49,9 @@ def backtest(
 ) -> None:
     """Say which alerts would have fired on a history, when, and what each would have said. No Kafka.
 
-    Every event counts once, at its own time. Times are those of Prometheus at its best: add what it waits
-    between scrapes and evaluations. Stages without any event are left out instead of being called silent.
+    Every event counts once, at its own time, and one that repeats an id within `dedupe_s` does not. Times are
+    those of Prometheus at its best: add what it waits between scrapes and evaluations. Stages without any
+    event are left out instead of being called silent.
 
     Example: touchpoint backtest january.jsonl.gz --picture january.svg
     """
@@ -78,7 +79,11 @@ def backtest(
         raise failed(f"{error.filename or file}: {error.strerror or error}") from None
     for problem in refusals.shown:
         typer.echo(f"touchpoint: {problem}", err=True)
-    counts = {"counted": history.counted, "refused": dict(sorted(history.refused.items()))}
+    counts = {
+        "counted": history.counted,
+        "repeated": history.repeated,
+        "refused": dict(sorted(history.refused.items())),
+    }
     if as_json:
         typer.echo(json.dumps({**counts, **found.as_json()}))
     else:

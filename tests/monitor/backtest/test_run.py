@@ -7,6 +7,7 @@ import re
 import resource
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,17 @@ def test_refused_events_are_counted_by_reason() -> None:
                 "data": orjson.loads(line(0, "parcel"))}  # fmt: skip
     assert history.add_line(orjson.dumps(envelope)) is None
     assert (history.counted, history.refused.total()) == (1, 5)
+
+
+def test_repeated_ids_count_once_where_the_stage_says_so() -> None:
+    """Within `dedupe_s` of the first, in whatever order the lines come; elsewhere every line counts."""
+    stages = tuple(replace(stage, dedupe_ms=600_000 * (stage.name == "shop")) for stage in JOURNEY.stages)
+    lines = [line(at, stage, id="same") for stage in ("shop", "parcel") for at in (0, 599, 600)]
+    for some in (lines, lines[::-1]):
+        history = History(replace(JOURNEY, stages=stages))
+        for one in some:
+            assert history.add_line(one) is None
+        assert (history.counted, history.repeated) == (5, 1)
 
 
 def test_a_history_without_end_is_an_error() -> None:

@@ -134,8 +134,18 @@ def test_each_promise_has_its_state() -> None:
     RULES.take(held, step(3 * HOUR, promise=Promise("p-4", "call_back", None, at(9 * HOUR), None)))
     RULES.take(held, promised(5, 3 * HOUR + 1))
     RULES.take(held, promised(5, 3 * HOUR + 2, kept=False))
+    called_off = Promise("p-6", "call_back", None, at(9 * HOUR), kept=False)
+    RULES.take(held, step(3 * HOUR + 3, promise=called_off))
     promises = answer(held)["promises"]
-    assert [one["state"] for one in promises] == ["overdue", "kept", "late", "overdue", "pending", "broken"]
+    assert [one["state"] for one in promises] == [
+        "overdue",
+        "kept",
+        "late",
+        "overdue",
+        "pending",
+        "late",
+        "broken",
+    ]
     assert promises[1] == {
         "id": "p-1",
         "kind": "delivery_window",
