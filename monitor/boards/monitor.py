@@ -55,6 +55,18 @@ MANY_SAMPLES = 10_000
 
 def panels(journey: Journey) -> Iterator[Json]:
     """Trust first, then lag, flow and cost."""
+    yield from _trust()
+    yield heading("How far behind")
+    yield from _lag(journey)
+    yield heading("What comes in")
+    yield from _flow(journey)
+    if journey.journeys is not None:
+        yield _steps()
+    yield heading("The monitor itself")
+    yield from _cost(journey)
+
+
+def _trust() -> Iterator[Json]:
     yield trusted((6, 5))
     yield stat(
         "Workers ready",
@@ -72,12 +84,11 @@ def panels(journey: Journey) -> Iterator[Json]:
         unit="percentunit", size=(6, 5), steps=thresholds((None, VERMILLION), (1, BLUE)),
         field={"decimals": 0}, nothing="no worker",
     )  # fmt: skip
-    lag = metrics.EVENT_LAG.name
     yield stat(
         "Behind by",
         f"Age of the oldest event being read while more wait, over all topics. 0 is best; beyond {LAG_S} s "
         "stages are not judged any more.",
-        query(f"max({lag})", "behind"),
+        query(f"max({metrics.EVENT_LAG.name})", "behind"),
         unit="s", size=(6, 5), steps=high_is_bad(LAG_S / 2, LAG_S), graphMode="area", field={"decimals": 0},
         nothing="no worker",
     )  # fmt: skip
@@ -89,13 +100,15 @@ def panels(journey: Journey) -> Iterator[Json]:
         unit=COUNT, size=(WIDTH, 8), steps=high_is_bad(1, 1), nothing="nothing known",
         mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}), overrides=titled(CAUSES),
     )  # fmt: skip
-    yield heading("How far behind")
+
+
+def _lag(journey: Journey) -> Iterator[Json]:
     topics = {stage.topic: stage.title for stage in journey.stages}
     yield chart(
         "Behind by, each stage",
         f"Age of the oldest event being read while more wait. 0 is best; above the line at {LAG_S} s a "
         "stage is not judged.",
-        query(f"max by (topic) ({lag})", "{{topic}}"),
+        query(f"max by (topic) ({metrics.EVENT_LAG.name})", "{{topic}}"),
         unit="s", size=(12, 9), steps=thresholds((None, BLUE), (LAG_S, VERMILLION)),
         custom={"thresholdsStyle": {"mode": "line"}}, overrides=lines(topics), field={"min": 0},
     )  # fmt: skip
@@ -114,12 +127,6 @@ def panels(journey: Journey) -> Iterator[Json]:
         now(f"sort_desc(time() - max by (stage) ({metrics.LAST_EVENT.name}))", "{{stage}}"),
         unit="s", size=(WIDTH, 8), overrides=titled(stage_titles(journey)), field={"min": 0, "decimals": 0},
     )  # fmt: skip
-    yield heading("What comes in")
-    yield from _flow(journey)
-    if journey.journeys is not None:
-        yield _steps()
-    yield heading("The monitor itself")
-    yield from _cost(journey)
 
 
 def _judged() -> Json:

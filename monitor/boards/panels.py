@@ -7,6 +7,7 @@ versions renamed is written both ways.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import count, product
 from string import ascii_uppercase
@@ -194,54 +195,54 @@ def link(title: str, url: str) -> Json:
 # -- panels ----------------------------------------------------------------------------------------------
 
 
-def panel(
-    kind: str,
-    title: str,
-    description: str,
-    queries: Iterable[Json],
-    *,
-    unit: str,
-    size: tuple[int, int],
-    steps: Json = NEUTRAL,
-    mappings: Iterable[Json] = (),
-    overrides: Iterable[Json] = (),
-    links: Iterable[Json] = (),
-    custom: Json | None = None,
-    field: Json | None = None,
-    nothing: str = NO_EVENTS,
-    transformations: Iterable[Json] = (),
-    **options: Any,
-) -> Json:
-    """Any panel. `size` is its width and height, `links` are what a click on a value offers.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a panel shows its values; what else it is given are options of its kind."""
 
-    `field` is more about every value, `nothing` what is said where there is none, the rest are options of its
-    kind.
-    """
-    everywhere, in_numbers = _absent(kind, mappings, nothing)
+    unit: str
+    size: tuple[int, int]
+    """Width and height."""
+    steps: Json | None = None
+    mappings: Iterable[Json] = ()
+    overrides: Iterable[Json] = ()
+    links: Iterable[Json] = ()
+    """What a click on a value offers."""
+    custom: Json | None = None
+    field: Json | None = None
+    """More about every value."""
+    nothing: str = NO_EVENTS
+    """What is said where there is none."""
+    transformations: Iterable[Json] = ()
+
+
+def panel(kind: str, title: str, description: str, queries: Iterable[Json], **more: Any) -> Json:
+    """Any panel; `more` is its `Look`, the rest of it options of its kind."""
+    look = Look(**{name: more.pop(name) for name in Look.__slots__ if name in more})
+    everywhere, in_numbers = _absent(kind, look.mappings, look.nothing)
     return {
         "type": kind,
         "title": plain(title),
         "description": plain(description),
         "datasource": DATASOURCE,
         "pluginVersion": PLUGIN_VERSION,
-        "gridPos": {"w": size[0], "h": size[1]},
+        "gridPos": {"w": look.size[0], "h": look.size[1]},
         "targets": _targets(queries),
         "fieldConfig": {
             "defaults": {
-                "unit": unit,
+                "unit": look.unit,
                 "color": {"mode": "thresholds"},
-                "thresholds": steps,
+                "thresholds": look.steps or NEUTRAL,
                 "mappings": everywhere,
-                "noValue": nothing,
-                "links": list(links),
-                "custom": custom or {},
-                **({"decimals": 0} if unit == COUNT and kind != "timeseries" else {}),
-                **(field or {}),
+                "noValue": look.nothing,
+                "links": list(look.links),
+                "custom": look.custom or {},
+                **({"decimals": 0} if look.unit == COUNT and kind != "timeseries" else {}),
+                **(look.field or {}),
             },
-            "overrides": [*in_numbers, *overrides],
+            "overrides": [*in_numbers, *look.overrides],
         },
-        "options": options,
-        "transformations": list(transformations),
+        "options": more,
+        "transformations": list(look.transformations),
     }
 
 
