@@ -89,11 +89,16 @@ DEAD_LETTERS = Metric(
 )  # fmt: skip
 EVENT_LAG = Metric(
     "touchpoint_event_lag_seconds", "gauge", ("topic", "partition"),
-    "Age of the last record read while more are waiting; 0 when none is.",
+    "Age of the last record read while more are waiting, or for how long these have waited behind an open "
+    "transaction; 0 when none is.",
+)  # fmt: skip
+OPEN_TRANSACTION = Metric(
+    "touchpoint_open_transaction_seconds", "gauge", ("topic", "partition"),
+    "For how long records of the partition have waited behind an open transaction, unread; 0 when none do.",
 )  # fmt: skip
 CONSUMER_LAG = Metric(
     "touchpoint_consumer_lag_records", "gauge", ("topic", "partition"),
-    "Records in the partition that have not been read yet.",
+    "Records up to the partition's high watermark that have not been read yet.",
 )  # fmt: skip
 PARTITIONS = Metric(
     "touchpoint_partitions", "gauge", (),
@@ -190,8 +195,8 @@ METRICS = (
     WINDOW_HANDOFFS,
     WINDOW_CONTACTS, WINDOW_MOVES, WINDOW_LABYRINTHS, WINDOW_LOST, WINDOW_NOTICED, WINDOW_CRITICAL,
     WINDOW_GAP, OPEN_JOURNEYS, OVERDUE, JOURNEYS_JUDGED,
-    TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS, EVENT_LAG, CONSUMER_LAG, PARTITIONS, OWNED, LAST_CHANGE, READY,
-    BUILD,
+    TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS, EVENT_LAG, CONSUMER_LAG, OPEN_TRANSACTION, PARTITIONS, OWNED,
+    LAST_CHANGE, READY, BUILD,
 )  # fmt: skip
 
 # Series that Prometheus records from these (`promql.recordings`), additive no more. Each with what it is,

@@ -251,6 +251,7 @@ def _flow(snapshot: Snapshot) -> Iterator[Family]:
     last, records = _family(metrics.LAST_EVENT), _family(metrics.RECORDS)
     dead_letters = _family(metrics.DEAD_LETTERS)
     event_lag, consumer_lag = _family(metrics.EVENT_LAG), _family(metrics.CONSUMER_LAG)
+    blocked = _family(metrics.OPEN_TRANSACTION)
     for held in snapshot.stages:
         stage = held.stage
         for partner, at_ms in held.last_event_ms.items():
@@ -263,7 +264,8 @@ def _flow(snapshot: Snapshot) -> Iterator[Family]:
         for lag in lags:
             event_lag.add_metric((topic, str(lag.partition)), lag.seconds)
             consumer_lag.add_metric((topic, str(lag.partition)), lag.records)
-    yield from (last, records, dead_letters, event_lag, consumer_lag)
+            blocked.add_metric((topic, str(lag.partition)), lag.blocked_s)
+    yield from (last, records, dead_letters, event_lag, consumer_lag, blocked)
 
 
 def _topics(snapshot: Snapshot) -> Iterator[tuple[str, Mapping[str, int], tuple[PartitionLag, ...]]]:

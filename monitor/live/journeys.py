@@ -20,11 +20,12 @@ Source = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """How far one partition is behind."""
+    """How far one partition is behind; for `blocked_s` its records have waited for a transaction to end."""
 
     partition: int
     records: int
     seconds: float
+    blocked_s: float = 0
 
 
 @dataclass(frozen=True, slots=True)

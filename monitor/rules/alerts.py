@@ -338,6 +338,7 @@ CAUSES = {
     "not_ready": "A worker is not ready: not assigned, not recovered, or not committing",
     "not_counted": "Partitions that no worker counts",
     "lag": f"A worker is more than {LAG_S} s behind its events",
+    "open_transaction": "Records wait behind an open transaction",
     "held_up": f"Journeys are judged as of more than {JOURNEYS_LAG_S // 60} min ago",
 }
 
@@ -367,6 +368,13 @@ def _blind_facts(stage: Values) -> dict[str, Fact]:
     told = {
         cause: Asked(blind(cause), text=f" {text} ({cause}).", otherwise="") for cause, text in CAUSES.items()
     }
+    blocked = select(metrics.BLIND, cause="open_transaction", stage=stage)
+    told["open_transaction"] = Asked(
+        f"topk by (stage) (1, {blocked})",
+        label="partition",
+        text=f" {CAUSES['open_transaction']}, partition {{label}} (open_transaction).",
+        otherwise="",
+    )
     held_back = Asked(
         blind(*UNJUDGED), text="Alerts on stages are held back.", otherwise="Stages are judged all the same."
     )

@@ -353,11 +353,9 @@ def _blind(journey: Journey) -> Iterator[Recording]:
     for cause, expr in causes.items():
         yield Recording(metrics.BLIND, expr, {"cause": cause, "stage": ALL})
     for stage in journey.stages:
-        lag = select(metrics.EVENT_LAG.name, topic=stage.topic)
-        yield Recording(metrics.BLIND, f"count({lag} > {LAG_S})", {"cause": "lag", "stage": stage.name})
+        yield from _behind(stage.name, f'{{topic="{stage.topic}"}}')
     if journey.journeys is not None:
-        lag = f'{metrics.EVENT_LAG.name}{{topic=~".+-{STEPS_TOPIC}"}}'
-        yield Recording(metrics.BLIND, f"count({lag} > {LAG_S})", {"cause": "lag", "stage": WHOLE})
+        yield from _behind(WHOLE, f'{{topic=~".+-{STEPS_TOPIC}"}}')
         held_up = f"count(time() - {metrics.JOURNEYS_JUDGED.name} > {JOURNEYS_LAG_S})"
         yield Recording(metrics.BLIND, held_up, {"cause": "held_up", "stage": WHOLE})
     for window in WINDOWS:
@@ -367,7 +365,15 @@ def _blind(journey: Journey) -> Iterator[Recording]:
             yield Recording(metrics.BLIND_LATELY, counted, {"window": window.label})
 
 
-UNJUDGED = ("no_worker", "not_counted", "lag", "held_up")
+def _behind(stage: str, read: str) -> Iterator[Recording]:
+    """Partitions that are not read in time, and of these each that waits behind an open transaction."""
+    late = f"count({metrics.EVENT_LAG.name}{read} > {LAG_S})"
+    yield Recording(metrics.BLIND, late, {"cause": "lag", "stage": stage})
+    blocked = f"count by (partition) ({metrics.OPEN_TRANSACTION.name}{read} > {LAG_S})"
+    yield Recording(metrics.BLIND, blocked, {"cause": "open_transaction", "stage": stage})
+
+
+UNJUDGED = ("no_worker", "not_counted", "lag", "open_transaction", "held_up")
 """Causes of blindness that leave windows short, or journeys unjudged. A spare worker that is down is told of,
 but hides nothing: what it counted others count now."""
 

@@ -236,14 +236,17 @@ class App(faust.App):
     def lags(self, processor: Processor[Any], now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""
         found = []
-        for partition, waiting in self._waiting(processor).items():
-            behind_s = now_s - processor.last_read_s.get(partition, now_s)
-            found.append(PartitionLag(partition, waiting, max(behind_s, 0) if waiting else 0))
+        for partition in sorted(processor.owned or ()):
+            tp = TP(processor.topic, partition)
+            waiting, blocked_s = self.consumer.unread(tp), self.consumer.blocked_s(tp)
+            behind_s = blocked_s or max(now_s - processor.last_read_s.get(partition, now_s), 0)
+            found.append(PartitionLag(partition, waiting, behind_s if waiting else 0, blocked_s))
         return tuple(found)
 
-    def _waiting(self, processor: Processor[Any]) -> dict[int, int]:
-        """Records not yet read, by partition."""
-        return {p: self.consumer.unread(TP(processor.topic, p)) for p in sorted(processor.owned or ())}
+    def _is_at_work(self, processor: Processor[Any]) -> bool:
+        """Whether anything is to be read or written."""
+        tps = (TP(processor.topic, partition) for partition in processor.owned or ())
+        return bool(processor.unwritten) or any(self.consumer.readable(tp) for tp in tps)
 
     @property
     def url(self) -> str:
@@ -277,9 +280,7 @@ class App(faust.App):
             if not recovery.in_recovery:
                 return None  # joining the group has a patience of its own
             return (self.consumer_generation_id, frozenset(recovery.active_offsets.items()))
-        if not any(
-            processor.unwritten or sum(self._waiting(processor).values()) for processor in self.processors
-        ):
+        if not any(self._is_at_work(processor) for processor in self.processors):
             return None
         return (self.consumer_generation_id, self.consumer.committed())
 

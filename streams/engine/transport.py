@@ -9,6 +9,7 @@ past an unacknowledged batch; here acknowledgements come strictly in order and o
 
 import contextlib
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,11 +42,16 @@ class BatchSchema(Schema):
 
 @dataclass(frozen=True)
 class Fetched:
-    """The last offset handed over of each partition, which partitions are at their end, and as of when."""
+    """The last offset handed over of each partition, which partitions are at their end, and as of when.
+
+    `blocked` are partitions of which the rest waits for the end of an open transaction: the offset where it
+    began, and since when this is known (monotonic seconds).
+    """
 
     handed: Mapping[TopicPartition, int] = field(default_factory=dict)
     at_end: frozenset[TopicPartition] = frozenset()
     as_of_ms: int = 0
+    blocked: Mapping[TopicPartition, tuple[int, float]] = field(default_factory=dict)
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -97,9 +103,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return None if state is None or state.lso is None or not state.has_valid_position else state
 
     def unread(self, tp: TP) -> int:
-        """Records that can be read and have not been; markers of transactions are none."""
+        """Records up to the high watermark that have not been read, those behind an open transaction too."""
+        state = self._state(tp)
+        return 0 if state is None else max(int(state.highwater - state.position), 0)
+
+    def readable(self, tp: TP) -> int:
+        """Of these, what can be read now; markers of transactions are none."""
         state = self._state(tp)
         return 0 if state is None else max(int(state.lso - state.position), 0)
+
+    def blocked_s(self, tp: TP) -> float:
+        """For how long nothing but the end of an open transaction has been waited for, in seconds."""
+        _, since_s = self._fetched.blocked.get(driver.ensure_aiokafka_TP(tp), (0, None))
+        return 0.0 if since_s is None else max(time.monotonic() - since_s, 0.0)
 
     async def _fetch_records(self, consumer: Any, active_partitions: Any, **options: Any) -> Any:
         """Fetch, and note in the same breath what is handed over and whether that was all.
@@ -109,12 +125,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         as_of_ms, self._fetch_began_ms = self._fetch_began_ms, now_ms()
         fetched = await super()._fetch_records(consumer, active_partitions, **options)
         handed = {tp: records[-1].offset for tp, records in fetched.items() if records}
-        at_end = frozenset(
-            tp
-            for tp in consumer.assignment()
-            if (state := self._state(tp)) is not None and state.position >= state.lso
-        )
-        self._fetched = Fetched({**self._fetched.handed, **handed}, at_end, as_of_ms)
+        before, at_end, blocked = self._fetched, set(), {}
+        for tp in consumer.assignment():
+            state = self._state(tp)
+            if state is None or state.position < state.lso:
+                continue
+            if state.position >= state.highwater:
+                at_end.add(tp)
+            else:
+                offset, since_s = before.blocked.get(tp, (-1, 0.0))
+                blocked[tp] = (state.lso, since_s if offset == state.lso else time.monotonic())
+        self._fetched = Fetched({**before.handed, **handed}, frozenset(at_end), as_of_ms, blocked)
         return fetched
 
     def read_up_ms_ago(self, tp: TP, folded: int | None) -> int | None:
@@ -222,6 +243,14 @@ class Consumer(driver.Consumer):
     def unread(self, tp: TP) -> int:
         """Records of an owned partition that have not been read yet, as of its last fetch."""
         return int(self._thread.unread(tp))
+
+    def readable(self, tp: TP) -> int:
+        """Of these, what does not wait behind an open transaction."""
+        return int(self._thread.readable(tp))
+
+    def blocked_s(self, tp: TP) -> float:
+        """For how long the partition's records have waited behind an open transaction; 0 when none do."""
+        return float(self._thread.blocked_s(tp))
 
     def forget_handed(self) -> None:
         """At a rebalance: nothing is known to be read up."""

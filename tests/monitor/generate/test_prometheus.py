@@ -147,6 +147,12 @@ def test_verdicts(tmp_path: Path, bad: Bad, silent: tuple[str, ...], expected: s
     [
         (metrics.PARTITIONS.name, {"instance": "v"}, 42, "not_counted"),
         (metrics.EVENT_LAG.name, {"topic": JOURNEY.stages[0].topic, "partition": "1"}, 61, "lag"),
+        (
+            metrics.OPEN_TRANSACTION.name,
+            {"topic": JOURNEY.stages[0].topic, "partition": "1"},
+            61,
+            "open_transaction",
+        ),
     ],
 )
 def test_a_blind_monitor_says_so_and_nothing_else(
@@ -157,11 +163,24 @@ def test_a_blind_monitor_says_so_and_nothing_else(
     world.flat(name, value, **labels)
     found = firing(tmp_path, JOURNEY, world, [30, 90])
     # One stage lags, others are judged all the same; a stage that cannot be judged explains nothing.
-    others = {silence("store"), page(*PACKED)} if cause == "lag" else set()
+    is_of_stage = "topic" in labels
+    others = {silence("store"), page(*PACKED)} if is_of_stage else set()
     assert found[30] == others
-    stage = JOURNEY.stages[0].name if cause == "lag" else ALL
+    stage = JOURNEY.stages[0].name if is_of_stage else ALL
     assert found[90] == others | {("MonitorBlind", "page", stage)}
     assert f"({cause}). Alerts on stages are held back." in told_by(
+        tmp_path, JOURNEY, world, 90, "MonitorBlind"
+    )
+
+
+@pytest.mark.full
+def test_an_open_transaction_is_told_with_its_partition(tmp_path: Path) -> None:
+    """Who is paged knows where to look for the producer that left it open."""
+    world = World()
+    for partition, open_s in (("0", 59), ("1", 0), ("2", 61)):
+        topic = JOURNEY.stages[0].topic
+        world.flat(metrics.OPEN_TRANSACTION.name, open_s, topic=topic, partition=partition)
+    assert "open transaction, partition 2 (open_transaction)" in told_by(
         tmp_path, JOURNEY, world, 90, "MonitorBlind"
     )
 

@@ -77,7 +77,7 @@ def snapshot(ready: bool = True, **more: Many) -> Snapshot:
                 results={"counted": 7, "late": 0, "duplicate": 2, "refused": 1},
                 refusals={Reason.NOT_JSON: 1},
                 last_event_ms={"klarna": NOW - 1_500} if stage.name == "web_checkout" else {},
-                lags=(PartitionLag(0, 12, 0.25), PartitionLag(3, 0, 0)),
+                lags=(PartitionLag(0, 12, 0.25, 0.2), PartitionLag(3, 0, 0)),
             )
         )
     return Snapshot(
@@ -218,6 +218,8 @@ def test_values() -> None:
     assert value(found, "touchpoint_event_lag_seconds", topic=topic, partition="0") == 0.25
     assert value(found, "touchpoint_consumer_lag_records", topic=topic, partition="0") == 12
     assert value(found, "touchpoint_consumer_lag_records", topic=topic, partition="3") == 0
+    assert value(found, "touchpoint_open_transaction_seconds", topic=topic, partition="0") == 0.2
+    assert value(found, "touchpoint_open_transaction_seconds", topic=topic, partition="3") == 0
     assert value(found, "touchpoint_ready") == 1
     assert value(found, "touchpoint_build_info", version='1.2"3', journey="chair") == 1
 

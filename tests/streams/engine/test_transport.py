@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from mode import Service
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
+from monitor.live.journeys import PartitionLag
 from streams.engine.app import App
 from streams.engine.embedded import Transport as EmbeddedTransport
 from streams.engine.tables import ChangelogQueue
@@ -91,6 +93,47 @@ async def publish(broker: Node, *tps: TP) -> None:
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all") as producer:
         for tp in tps:
             await producer.send_and_wait(tp.topic, b"value", b"key", partition=tp.partition)
+
+
+@pytest.mark.full
+async def test_what_waits_behind_an_open_transaction_is_lag(tmp_path: Path) -> None:
+    """Records behind it cannot be read and nobody is idle: lag counts them, and journeys' time stands still.
+
+    Nothing is to be done about them either, so the watchdog has no work to wait for.
+    """
+    with running(KafkaNode(tmp_path / "kafka")) as node:
+        async with (
+            worker_app(node, tmp_path) as app,
+            AIOKafkaProducer(bootstrap_servers=node.bootstrap, transactional_id="open") as producer,
+        ):
+            stage, consumer = app.processors[0], app.consumer
+            await producer.begin_transaction()
+            await producer.send_and_wait(SOURCE.topic, b"value", partition=0)
+            await publish(node, SOURCE, SOURCE)
+
+            async def lag() -> PartitionLag:
+                await asyncio.sleep(IDLE_S)
+                return app.lags(stage, time.time())[0]
+
+            async def is_behind() -> bool:
+                return (await lag()).records == 3
+
+            await eventually(is_behind)
+            assert app._work_state() is None
+            assert consumer.read_up_ms_ago(SOURCE, None) is None
+            before = await lag()
+
+            async def is_older() -> bool:
+                return (await lag()).blocked_s > before.blocked_s >= 0
+
+            await eventually(is_older)
+            assert (await lag()).seconds >= before.seconds
+            await producer.commit_transaction()
+
+            async def is_read() -> bool:
+                return await lag() == PartitionLag(0, 0, 0, 0) and stage.results["refused"] == 3
+
+            await eventually(is_read)
 
 
 async def test_sources_are_not_read_while_the_group_rebalances(broker: Node, tmp_path: Path) -> None:
@@ -360,7 +403,7 @@ async def test_what_was_read_up_is_true_as_of_the_fetch_before(monkeypatch: pyte
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
     thread = ConsumerThread.__new__(ConsumerThread)
-    monkeypatch.setattr(thread, "_state", lambda _: SimpleNamespace(position=8, lso=8))
+    monkeypatch.setattr(thread, "_state", lambda _: SimpleNamespace(position=8, lso=8, highwater=8))
     consumer = SimpleNamespace(assignment=lambda: {tp})
     for sleeps_ms in (1000, 10, 3_600_000):
         await thread._fetch_records(consumer, None, sleeps_ms=sleeps_ms)
