@@ -130,7 +130,7 @@ def backtest(journey: Journey, history: History) -> Backtest:
     heard, rules = history.heard(), tuple(qualities(journey))
     first, last = history.span()
     end = last + 1
-    tell = _Teller(journey, rules)
+    tell = Teller(journey, rules)
     fired: list[Fired] = []
     latest: dict[Key, int] = {}
     totals = {name: Totals() for name in heard}
@@ -236,7 +236,7 @@ def worst(rules: Sequence[Quality], key: Key, span: StageSpan, at: int) -> tuple
             ]
             if crossed:
                 about = rule.experience.name, segment
-                ratios[about] = max(*crossed, ratios.get(about, (0.0, "")))
+                ratios[about] = max(ratios.get(about, (0.0, "")), *crossed, key=lambda one: one[0])
     named = [one for one in ratios if one[1] == ALL]
     named += [one for one in ratios if (one[0], ALL) not in ratios]
     experience, segment = max(named, key=lambda one: ratios[one][0])
@@ -248,7 +248,7 @@ def _minutes(alerting: Mapping[Key, Mask], stage: str, severity: Severity) -> fl
     return float(np.logical_or.reduce(masks).sum()) / MINUTE if masks else 0.0
 
 
-class _Teller:
+class Teller:
     """Fills the texts of `alerts` with the facts of a moment."""
 
     def __init__(self, journey: Journey, rules: Sequence[Quality]) -> None:

@@ -10,7 +10,7 @@ from monitor.journey_file import links
 from monitor.journey_file.model import WHOLE, Experience, Journey, Journeys, Stage
 from monitor.rules.facts import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
 from monitor.rules.journeys import Watched, WholeName, watched
-from monitor.rules.promql import UNJUDGED, Values, held, number, select
+from monitor.rules.promql import UNJUDGED, Values, held, number, of_each, select
 from monitor.rules.qualities import (
     JOURNEYS_LAG_S,
     LAG_S,
@@ -177,7 +177,7 @@ def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Wat
             "runbook_url": literal(stage.runbook or links.runbook(journey, one.alert)),
             "alert_runbook_url": literal(links.runbook(journey, one.alert)),
         },
-        of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _overdue_facts(stage, one)),
+        of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _overdue_facts(stage, about, one)),
         board=links.CUSTOMERS_BOARD,
     )  # fmt: skip
 
@@ -205,11 +205,12 @@ def _critical(journey: Journey, rules: Journeys) -> Alert:
     )
 
 
-def _overdue_facts(stage: Stage, one: Watched) -> dict[str, Fact]:
+def _overdue_facts(stage: Stage, about: Mapping[str, str], one: Watched) -> dict[str, Fact]:
     overdue = f"sum by (partner) ({select(metrics.OVERDUE.name, what=one.overdue)})"
+    most = _of_stage(f"topk(1, {overdue} > 0)", stage)
     told = "Overdue now, most of them with {label}: {value}. "
-    most = Asked(_of_stage(f"topk(1, {overdue} > 0)", stage), label="partner", text=told, otherwise="")
-    return {"overdue": most} if one.overdue else {}
+    asked = of_each(select(metrics.WORST, **about), most, by="stage", brings="partner")
+    return {"overdue": Asked(asked, label="partner", text=told, otherwise="")} if one.overdue else {}
 
 
 def literal(text: str) -> str:

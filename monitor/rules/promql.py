@@ -280,17 +280,17 @@ def _told(journey: Journey) -> Iterator[Recording]:
     for stage in judged(journey):
         changes = select(metrics.LAST_CHANGE.name, stage=ANY if stage.name == WHOLE else (stage.name, ALL))
         yield Recording(metrics.CHANGED, f"topk(1, max by (kind, title) ({changes}))", {"stage": stage.name})
-    changed = _of_each(metrics.WORST, metrics.CHANGED, by="stage", brings="title")
+    changed = of_each(metrics.WORST, metrics.CHANGED, by="stage", brings="title")
     yield Recording(metrics.WORST_CHANGE, changed)
 
 
 def _when_crossed(record: str, expr: str, *, by: str, brings: str = "") -> str:
     """The value of `expr` for each worst window that is crossed now, or else what was recorded before."""
-    now = _of_each(f"({metrics.WORST} and {metrics.REASON})", expr, by=by, brings=brings)
+    now = of_each(f"({metrics.WORST} and {metrics.REASON})", expr, by=by, brings=brings)
     return f"{now}\nor on ({ONE}) ({record} and on ({ONE}, window) {metrics.WORST})"
 
 
-def _of_each(worst: str, expr: str, *, by: str, brings: str) -> str:
+def of_each(worst: str, expr: str, *, by: str, brings: str) -> str:
     """The value of `expr` for each of the worst, with its labels and the label that `expr` brings.
 
     PromQL joins labels only by calculating with both values, so one must be made neutral: `* 0 + 1` turns

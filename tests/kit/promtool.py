@@ -1,8 +1,10 @@
 """Prometheus' own judgement of the rules: `promtool` on what is rendered, with series given by the test."""
 
+import json
 import re
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +82,107 @@ def _alerts(line: str) -> Iterable[tuple[str, ...]]:
         labels = dict(LABELS.findall(series))
         if "alertname" in labels:
             yield tuple(labels[name] for name in NAMES if name in labels)
+
+
+Sample = tuple[dict[str, str], float]
+"""Labels and value."""
+
+
+class QueryError(Exception):
+    """Prometheus' answer to a query that it cannot evaluate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alerting:
+    """An alert that fires: labels, its name among them, and texts."""
+
+    labels: dict[str, str]
+    texts: dict[str, str]
+
+
+@dataclass
+class Evaluation:
+    """What Prometheus made of its rules, and answered, at each moment that was asked of."""
+
+    alerts: dict[int, list[Alerting]] = field(default_factory=dict)
+    _answers: dict[tuple[str, int], list[Sample] | str] = field(default_factory=dict)
+
+    def answer(self, expr: str, at_s: int) -> list[Sample]:
+        """The samples of a query; QueryError when it failed."""
+        found = self._answers.get((expr, at_s), [])
+        if isinstance(found, str):
+            raise QueryError(found)
+        return found
+
+
+QUERY = re.compile(r"^ *expr: (\".*\"), time: (\w+),(?: err: (.*)|\n *exp: nil\n *got: (.*))$", re.M)
+FIRED = re.compile(r"^ *alertname: \w+, time: (\w+), \n *exp:\[\], \n *got:\[\n(.*?)\n {12}\]$", re.M | re.S)
+ONE = re.compile(r"^ *Labels:\{(.*)\}\n *Annotations:\{(.*)\},?$", re.M)
+SAMPLE = re.compile(r"\{((?:\w+=\"(?:[^\"\\]|\\.)*\"(?:, )?)*)\} ([-+\w.]+)")
+
+
+def evaluated(
+    directory: Path,
+    rules: Mapping[str, Any],
+    inputs: list[dict[str, str]],
+    every_s: int,
+    asked: Mapping[int, Collection[str]],
+) -> Evaluation:
+    """Evaluate the rules every so often; at each of the moments tell the alerts that fire, and answer the
+    queries. promtool tells what is so by the difference to nothing expected."""
+    names = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
+    test = {
+        "interval": f"{every_s}s",
+        "input_series": inputs,
+        "promql_expr_test": [
+            {"expr": expr, "eval_time": f"{at}s", "exp_samples": []}
+            for at, exprs in asked.items()
+            for expr in exprs
+        ],
+        "alert_rule_test": [
+            {"alertname": name, "eval_time": f"{at}s", "exp_alerts": []}
+            for at in asked
+            for name in sorted(names)
+        ],
+    }
+    (directory / "rules.yaml").write_text(json.dumps(rules))
+    content = {"rule_files": ["rules.yaml"], "evaluation_interval": f"{every_s}s", "tests": [test]}
+    (directory / "test.yaml").write_text(json.dumps(content))
+    done = subprocess.run(
+        ["promtool", "test", "rules", "test.yaml"], cwd=directory, capture_output=True, text=True, check=False
+    )
+    told, found = done.stdout + done.stderr, Evaluation({at: [] for at in asked})
+    assert "FAILED" in told or done.returncode == 0, told[-3000:]
+    for expr, at, error, samples in QUERY.findall(told):
+        found._answers[json.loads(expr), _seconds(at)] = error or [
+            (_labels(labels), float(value)) for labels, value in SAMPLE.findall(samples)
+        ]
+    for at, alerts in FIRED.findall(told):
+        for labels, texts in ONE.findall(alerts):
+            found.alerts[_seconds(at)].append(Alerting(_labels(labels), _labels(texts)))
+    read = len(found._answers) + sum(map(len, found.alerts.values()))
+    assert read == told.count(' expr: "') + told.count("  Labels:{"), "something was not read"
+    return found
+
+
+def _labels(text: str) -> dict[str, str]:
+    return {name: json.loads(f'"{value}"') for name, value in LABELS.findall(text)}
+
+
+def _seconds(duration: str) -> int:
+    units = {"w": 604_800, "d": 86_400, "h": 3600, "m": 60, "s": 1}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)([wdhms])", duration))
+
+
+def filled(directory: Path, templates: Iterable[str]) -> dict[str, str]:
+    """What Prometheus' template engine makes of each, none of which asks anything."""
+    texts = sorted(set(templates))
+    rule = {
+        "alert": "Texts",
+        "expr": "vector(1)",
+        "annotations": {f"t{i}": one for i, one in enumerate(texts)},
+    }
+    (alert,) = evaluated(directory, {"groups": [{"name": "texts", "rules": [rule]}]}, [], 1, {0: ()}).alerts[
+        0
+    ]
+    return {one: alert.texts[f"t{i}"] for i, one in enumerate(texts)}
