@@ -220,7 +220,9 @@ class Settings:
         _path,
         "directory of the worker's local files",
     )
-    create_topics: bool = _setting(True, _truth, "whether missing topics are created")
+    create_topics: bool = _setting(
+        True, _truth, "whether missing topics are created, and partitions that a changelog lacks"
+    )
     topic_partitions: int = _setting(4, _count, "partitions of a created topic whose stage names no count")
     replication_factor: int = _setting(1, _count, "copies of a created topic; 3 in production")
     session_timeout_s: float = _setting(

@@ -73,14 +73,20 @@ class Worker:
         self.address = await self._http.start()
         if warning := exposure(self._settings):
             log.warning("%s", warning)
-        connecting = asyncio.create_task(self._connect())
         try:
             started()
-            if await _first(connecting, stop):
-                await self._work(connecting.result(), stop)
+            while await self._live(stop):
+                pass
+        finally:
+            await self._http.stop()
+
+    async def _live(self, stop: asyncio.Event) -> bool:
+        """Find Kafka and its topics, and work; True when topics have changed and this begins anew."""
+        connecting = asyncio.create_task(self._connect())
+        try:
+            return await _first(connecting, stop) and await self._work(connecting.result(), stop)
         finally:
             connecting.cancel()
-            await self._http.stop()
 
     async def _connect(self) -> App:
         try:
@@ -93,7 +99,8 @@ class Worker:
         url = advertised_url(self._settings, self.address)
         return App(self._journey, self._settings, counts, transport, url)
 
-    async def _work(self, app: App, stop: asyncio.Event) -> None:
+    async def _work(self, app: App, stop: asyncio.Event) -> bool:
+        """Work until `stop` is set; True if until topics have changed."""
         self.app = app
         stop_flushing = asyncio.Event()
         flushing: list[asyncio.Task[None]] = []
@@ -101,9 +108,14 @@ class Worker:
         failing = asyncio.create_task(app.wait_for_failure())
         starting = asyncio.create_task(self._start(app, flushing, stop_flushing))
         try:
-            if await _first(failing, stop):
+            if not await _first(failing, stop):
+                return False
+            if app.failure is not None or app.change is None:
                 raise WorkerFailedError(failing.result())
+            log.warning("%s: beginning anew", app.change)
+            return True
         finally:
+            self.app = None
             for task in (starting, failing, *beside):
                 task.cancel()
             stop_flushing.set()
@@ -194,6 +206,8 @@ def rest_collector() -> None:
     What has been loaded lives as long as the worker, so it is set aside; what a scrape allocates for a moment
     (some 50,000 objects at 10,000 series) is freed by reference counts and need not be looked at midway.
     """
+    gc.unfreeze()  # a worker that began anew has left an app behind
+    gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
 

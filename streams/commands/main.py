@@ -182,7 +182,11 @@ def check(file: Annotated[Path, typer.Argument(help="The journey file.")]) -> No
 
 
 @app.command()
-def topics() -> None:
+def topics(
+    grow: Annotated[
+        bool, typer.Option("--grow", help="Add partitions where a topic has fewer than it should have.")
+    ] = False,
+) -> None:
     """Create the Kafka topics of the journey, or compare those that exist.
 
     Example: TOUCHPOINT_KAFKA=kafka:9092 touchpoint topics
@@ -194,7 +198,7 @@ def topics() -> None:
 
     async def work(_: asyncio.Event) -> dict[str, int]:
         async with topics_of.connected(settings) as admin:
-            return await topics_of.ensure(admin, journey, settings)
+            return await topics_of.ensure(admin, journey, settings, grow=grow)
 
     for name, partitions in run(work).items():
         typer.echo(f"{name}: {counted(partitions, 'partition')}")

@@ -9,6 +9,7 @@ from typing import Any
 
 import faust
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
@@ -56,6 +57,8 @@ BUFFERED_BATCHES = 8
 
 class App(faust.App):
     """The worker's Faust app. `failure` is set once, by whatever makes the worker unable to go on.
+
+    `change` says how topics have changed since, so that it must end and another one begin in its place.
 
     `url` is where this worker answers others of its group.
     """
@@ -107,7 +110,9 @@ class App(faust.App):
         self.recovery_progress = Progress()
         self.partition_total = sum(counts.values())
         self.failure: str | None = None
-        self._failed = asyncio.Event()
+        self.change: str | None = None
+        self._ended = asyncio.Event()
+        self._topology: dict[str, int] = {}
         self.stages = [self._stage(journey, stage, counts) for stage in journey.stages]
         self.journeys = self._journeys(journey, counts) if journey.journeys is not None else None
         self.processors: list[Processor[Any]] = [*self.stages, *([self.journeys] if self.journeys else [])]
@@ -141,6 +146,8 @@ class App(faust.App):
 
     def _declare(self, processor: Processor[Any], partitions: int) -> None:
         self.tables.add(PaneTable(self, processor, partitions))
+        changelog = changelog_topic(self._settings.group, processor.name)
+        self._topology |= {processor.topic: partitions, changelog: partitions}
         topic = self.topic(processor.topic, schema=BatchSchema(), partitions=partitions)
 
         async def fold(stream: Any) -> None:
@@ -187,7 +194,7 @@ class App(faust.App):
         level = logging.INFO if isinstance(error, KafkaError) else logging.ERROR
         log.log(level, "%s: %r", what, error, exc_info=error)
         self.failure = self.failure or f"{what}: {in_words(error, self._settings)}"
-        self._failed.set()
+        self._ended.set()
 
     def tell_recovering(self, records: int) -> None:
         """Say in the log how far the recovery is, now that so many more records have been read."""
@@ -302,10 +309,18 @@ class App(faust.App):
         """Whether Kafka answers on the connection that there is."""
         try:
             async with asyncio.timeout(PULSE_S):
-                await self.producer._producer.client.fetch_all_metadata()
+                self._compare(await self.producer._producer.client.fetch_all_metadata())
         except (KafkaError, OSError, AttributeError):  # the last while the producer starts or stops
             return False
         return True
+
+    def _compare(self, cluster: ClusterMetadata) -> None:
+        """End when a topic has been given other partitions; what is gone may come back."""
+        for topic, expected in self._topology.items():
+            found = len(cluster.partitions_for_topic(topic) or ())
+            if found not in (0, expected):
+                self.change = self.change or f"topic {topic} has {found} partitions, no longer {expected}"
+                self._ended.set()
 
     async def _knocked(self) -> bool:
         """Whether Kafka answers on a new one: the old one may wait for an answer lost with a broker."""
@@ -330,7 +345,7 @@ class App(faust.App):
         """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
         barking = asyncio.ensure_future(self._watchdog.bark())
         joining = asyncio.ensure_future(self._join_watchdog.bark())
-        waiting = {asyncio.ensure_future(event.wait()) for event in (self._failed, self._crashed)}
+        waiting = {asyncio.ensure_future(event.wait()) for event in (self._ended, self._crashed)}
         waiting |= {barking, joining, asyncio.ensure_future(self._hear_refusal())}
         try:
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -344,7 +359,7 @@ class App(faust.App):
             return f"no progress for {barking.result():.0f} s: nothing more is recovered, read or committed"
         if joining.done():
             return f"the group {self._settings.group} has assigned no partitions for {joining.result():.0f} s"
-        return self.failure or f"Faust stopped: {in_words(self.crash_reason, self._settings)}"
+        return self.failure or self.change or f"Faust stopped: {in_words(self.crash_reason, self._settings)}"
 
     async def _hear_refusal(self) -> None:
         """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""

@@ -1,18 +1,22 @@
 """Which Kafka topics the product needs; what happens when one is missing or has another partition count."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
 
 from monitor.errors import UserError
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from streams.kafka.errors import in_words
 from streams.kafka.security import kafka_options, kafka_refusal
 from streams.settings import Settings
+
+log = logging.getLogger(__name__)
 
 CLUSTER_ID = "touchpoint-embedded"
 """In every Metadata answer, so a worker can tell this broker from Apache Kafka."""
@@ -40,11 +44,39 @@ MIN_ATTEMPT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as it should be; `partitions` is None where any count will do."""
+    """A topic as it should be; `partitions` is None where any count will do.
+
+    A changelog `follows` the topic that it is about, partition by partition. That of journeys `is_keyed`:
+    their ids say where they are kept, so it cannot.
+    """
 
     name: str
     partitions: int | None
     config: dict[str, str] = field(default_factory=dict)
+    follows: str | None = None
+    is_keyed: bool = False
+    is_source: bool = False
+
+    def wrong(self, found: int) -> str | None:
+        """One line about a partition count that will not do, and what to do; None about one that does.
+
+        A stage's topic may have more than the journey file says: partitions are added, and never taken away.
+        """
+        expected = self.partitions
+        if expected is None or found == expected:
+            return None
+        if self.is_source and found > expected:
+            log.warning("topic %s has %d partitions, the journey file says %d", self.name, found, expected)
+            return None
+        if self.is_keyed:
+            return (
+                f"topic {self.follows} has {expected} partitions, but journeys are kept in the {found} of"
+                f" {self.name}: delete both, and journeys begin anew"
+            )
+        line = f"topic {self.name} has {found} partitions, expected {expected}"
+        if found < expected:
+            return f"{line}: `touchpoint topics --grow` adds the others"
+        return f"{line}: give topic {self.follows} as many" if self.follows else line
 
 
 JOURNEYS = "journeys-kept"
@@ -135,7 +167,7 @@ async def create(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Sett
 
 def source_topics(journey: Journey) -> list[Topic]:
     """What services publish to."""
-    return [Topic(stage.topic, stage.partitions) for stage in journey.stages]
+    return [Topic(stage.topic, stage.partitions, is_source=True) for stage in journey.stages]
 
 
 def read_topics(journey: Journey, group: str) -> list[Topic]:
@@ -149,12 +181,12 @@ def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Top
     """What else the monitor needs: a changelog with its source's partition count, dead letters, changes."""
     topics = []
     if journey.journeys is not None:
-        changelog = changelog_topic(group, JOURNEYS)
+        changelog, steps = changelog_topic(group, JOURNEYS), steps_topic(group)
         config = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_RECORD_BYTES)}
-        topics.append(Topic(changelog, counts[steps_topic(group)], config))
+        topics.append(Topic(changelog, counts[steps], config, follows=steps, is_keyed=True))
     for stage in journey.stages:
-        changelog = changelog_topic(group, stage.name)
-        topics.append(Topic(changelog, counts[stage.topic], {"cleanup.policy": "compact"}))
+        changelog, config = changelog_topic(group, stage.name), {"cleanup.policy": "compact"}
+        topics.append(Topic(changelog, counts[stage.topic], config, follows=stage.topic))
         topics.append(Topic(stage.dead_letter_topic, None, {"max.message.bytes": str(MAX_RECORD_BYTES)}))
     return [*topics, changes_topic(journey), findings_topic(journey)]
 
@@ -169,13 +201,17 @@ def findings_topic(journey: Journey) -> Topic:
     return Topic(journey.findings_topic, 1)
 
 
-async def ensure(admin: AIOKafkaAdminClient, journey: Journey, settings: Settings) -> dict[str, int]:
+async def ensure(
+    admin: AIOKafkaAdminClient, journey: Journey, settings: Settings, *, grow: bool = False
+) -> dict[str, int]:
     """Create what is missing, compare what is there; the partition counts of what workers read.
 
-    TopicError names every topic that is missing (and may not be created) or has another count.
+    A changelog gets the partitions that its source has been given meanwhile, if topics may be created. With
+    `grow` it gets them anyway, and a stage's topic those that the journey file says. TopicError names every
+    topic that is missing (and may not be created) or has another count.
     """
-    counts = await _ensure(admin, read_topics(journey, settings.group), settings)
-    await _ensure(admin, own_topics(journey, settings.group, counts), settings)
+    counts = await _ensure(admin, read_topics(journey, settings.group), settings, grow=grow)
+    await _ensure(admin, own_topics(journey, settings.group, counts), settings, grow=grow)
     return counts
 
 
@@ -184,27 +220,56 @@ async def ensure_one(admin: AIOKafkaAdminClient, topic: Topic, settings: Setting
     await _ensure(admin, [topic], settings)
 
 
-async def _ensure(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings) -> dict[str, int]:
+async def _ensure(
+    admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings, *, grow: bool = False
+) -> dict[str, int]:
     names = [topic.name for topic in topics]
-    found = await partition_counts(admin, names)
-    missing = [topic for topic in topics if topic.name not in found]
+    there = await partition_counts(admin, names)
+    missing = [topic for topic in topics if topic.name not in there]
     if missing and not settings.create_topics:
         raise TopicError("\n".join(f"topic {topic.name} does not exist" for topic in missing))
     await create(admin, missing, settings)
-    deadline = asyncio.get_running_loop().time() + settings.kafka_timeout_s
-    while len(found) < len(topics):
-        if asyncio.get_running_loop().time() > deadline:
-            unknown = ", ".join(name for name in names if name not in found)
-            raise TopicError(
-                f"created, but not known to Kafka after {settings.kafka_timeout_s:g} s: {unknown}"
-            )
-        await asyncio.sleep(0.05)  # a new topic takes a moment to be known to every broker
-        found = await partition_counts(admin, names)
-    wrong = [
-        f"topic {topic.name} has {found[topic.name]} partitions, expected {topic.partitions}"
+    found = await _known(admin, dict.fromkeys(names, 1), settings)
+    short = {
+        topic.name: topic.partitions
         for topic in topics
-        if topic.partitions not in (None, found[topic.name])
-    ]
+        if topic.partitions is not None
+        and found[topic.name] < topic.partitions
+        and not topic.is_keyed
+        and (grow or (settings.create_topics and topic.follows is not None))
+    }
+    await _grow(admin, short)
+    found |= await _known(admin, short, settings)
+    wrong = [line for topic in topics if (line := topic.wrong(found[topic.name]))]
     if wrong:
         raise TopicError("\n".join(wrong))
     return found
+
+
+async def _known(admin: AIOKafkaAdminClient, least: Mapping[str, int], settings: Settings) -> dict[str, int]:
+    """Partition counts, once each topic has at least so many; TopicError after `kafka_timeout_s`.
+
+    What has just been created or enlarged, by whomever, takes a moment to be known to every broker.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.kafka_timeout_s
+    while True:
+        found = await partition_counts(admin, least)
+        unknown = [name for name, partitions in least.items() if found.get(name, 0) < partitions]
+        if not unknown:
+            return found
+        if loop.time() > deadline:
+            names = ", ".join(unknown)
+            raise TopicError(f"created, but not known to Kafka after {settings.kafka_timeout_s:g} s: {names}")
+        await asyncio.sleep(0.05)
+
+
+async def _grow(admin: AIOKafkaAdminClient, partitions: Mapping[str, int]) -> None:
+    """Add partitions up to these counts; no harm if another worker was faster."""
+    for name, total in partitions.items():
+        try:
+            with contextlib.suppress(InvalidPartitionsError):
+                await admin.create_partitions({name: NewPartitions(total)})
+        except KafkaError as error:
+            raise TopicError(f"topic {name} cannot be given {total} partitions: {error}") from None
+        log.info("topic %s has %d partitions now", name, total)

@@ -331,9 +331,9 @@ def test_a_misspelled_setting_is_one_line() -> None:
 
 def test_topics_of_another_partition_count_are_one_line(broker: Node, tmp_path: Path) -> None:
     """A changelog or a declared topic with another partition count is named, not crash-looped on."""
-    create_topic(broker.bootstrap, CHANGELOG, 3)
+    create_topic(broker.bootstrap, CHANGELOG, 5)
     line = says_one_line("worker", KAFKA=broker.bootstrap, HTTP="127.0.0.1:0")
-    assert f"topic {CHANGELOG} has 3 partitions, expected 4" in line
+    assert f"topic {CHANGELOG} has 5 partitions, expected 4: give topic {TOPIC} as many" in line
     create_topic(broker.bootstrap, "six", 6)
     file = tmp_path / "journey.yaml"
     file.write_text(
@@ -342,7 +342,7 @@ def test_topics_of_another_partition_count_are_one_line(broker: Node, tmp_path: 
         " {e: {judges: {}, good: {outcome: [ok]}, target: 0.9}}}}\n"
     )
     line = says_one_line("worker", KAFKA=broker.bootstrap, HTTP="127.0.0.1:0", JOURNEY=str(file))
-    assert "topic six has 6 partitions, expected 8" in line
+    assert "topic six has 6 partitions, expected 8: `touchpoint topics --grow` adds the others" in line
 
 
 def test_missing_topics_are_an_error_where_they_may_not_be_created(broker: Node) -> None:

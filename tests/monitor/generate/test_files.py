@@ -16,7 +16,7 @@ from monitor.generate.schemas import asyncapi, change_schema, event_schema, topi
 from monitor.journey_file.grammar import parse
 from monitor.live.change import Change, read
 from streams.demo.simulator import Simulator
-from streams.kafka.topics import Topic, own_topics, read_topics
+from streams.kafka.topics import own_topics, read_topics
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.kit.programs import touchpoint
 
@@ -116,14 +116,18 @@ def test_the_topic_list_is_what_workers_create() -> None:
     group = Settings().group
     counts = {topic.name: 10 + i for i, topic in enumerate(read_topics(journey, group))}
     listed = [
-        Topic(
+        (
             one["name"],
             counts[one["partitions_as"]] if "partitions_as" in one else one.get("partitions"),
             one.get("config", {}),
+            one.get("partitions_as"),
         )
         for one in topic_list(journey)["topics"]
     ]
-    created = [*read_topics(journey, group), *own_topics(journey, group, counts)]
+    created = [
+        (topic.name, topic.partitions, topic.config, topic.follows)
+        for topic in (*read_topics(journey, group), *own_topics(journey, group, counts))
+    ]
     assert sorted(listed, key=str) == sorted(created, key=str)
 
 

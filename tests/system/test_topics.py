@@ -1,0 +1,120 @@
+"""Topics that somebody changes while workers run, on Apache Kafka: every event counts all the same."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from deploy.kafka.kafka import KafkaNode
+from tests.kit.brokers import running
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess, touchpoint
+from tests.system.test_worker import TOPIC, checkout, checkouts_in_hour
+
+pytestmark = pytest.mark.full
+
+STEPS = "touchpoint-monitor-journey-steps"
+
+
+@pytest.fixture
+def kafka(tmp_path: Path) -> Iterator[str]:
+    """Where a broker of the test's own answers."""
+    with running(KafkaNode(tmp_path / "kafka")) as node:
+        yield node.bootstrap
+
+
+def as_admin(kafka: str, work: Callable[[Any], Awaitable[object]]) -> None:
+    """Do something to the cluster."""
+
+    async def connected() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        try:
+            await work(admin)
+        finally:
+            await admin.close()
+
+    asyncio.run(connected())
+
+
+def add_partitions(kafka: str, topic: str, total: int) -> None:
+    """What an operator does whose topic has become too small."""
+    as_admin(kafka, lambda admin: admin.create_partitions({topic: NewPartitions(total)}))
+
+
+def publish(kafka: str, numbers: range, partitions: int) -> None:
+    """Checkouts with these numbers, evenly over so many partitions."""
+
+    async def produce() -> None:
+        async with AIOKafkaProducer(bootstrap_servers=kafka, acks="all", linger_ms=20) as producer:
+            for number in numbers:
+                await producer.send(TOPIC, checkout(number), partition=number % partitions)
+
+    asyncio.run(produce())
+
+
+def judged(*workers: WorkerProcess) -> float:
+    """Checkouts in the last hour, over workers."""
+    return checkouts_in_hour(*(worker.scrape() for worker in workers))[0]
+
+
+def owned(*workers: WorkerProcess) -> float:
+    """Partitions counted, over workers."""
+    return sum(worker.scrape().sum("touchpoint_partitions_owned") for worker in workers)
+
+
+def test_partitions_added_to_a_stage_are_counted(kafka: str, tmp_path: Path) -> None:
+    """Workers notice by themselves, give the changelog as many, and count old and new partitions exactly."""
+    with (
+        WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path / "1")) as first,
+        WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path / "2")) as second,
+    ):
+        workers = first.ready(), second.ready()
+        publish(kafka, range(400), 4)
+        until(lambda: judged(*workers) == 400, "counted")
+        add_partitions(kafka, TOPIC, 8)
+        publish(kafka, range(400, 1200), 8)
+        until(lambda: owned(*workers) == 36 and judged(*workers) == 1200, "all 36 partitions", 120)
+        assert {w.scrape().sum("touchpoint_partitions") for w in workers} == {36}
+        publish(kafka, range(1200, 1600), 8)
+        until(lambda: judged(*workers) == 1600, "counted on")
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path / "1")) as again:
+        again.ready()
+        assert judged(again) == 1600
+
+
+def test_a_worker_that_may_create_nothing_says_what_to_do(kafka: str, tmp_path: Path) -> None:
+    """It ends with one line that names the topic and the command, which makes it work again."""
+    settings = {"KAFKA": kafka, "STATE_DIR": str(tmp_path), "CREATE_TOPICS": "false"}
+    assert touchpoint("topics", KAFKA=kafka).returncode == 0
+    with WorkerProcess(**settings) as worker:
+        worker.ready()
+        add_partitions(kafka, TOPIC, 8)
+        code, said = worker.ended(60)
+    assert code == 1
+    changelog = "touchpoint-monitor-web_checkout-changelog"
+    line = f"topic {changelog} has 4 partitions, expected 8: `touchpoint topics --grow` adds the others"
+    assert said.splitlines()[-1].endswith(line)
+    assert line in touchpoint("topics", **settings).stderr
+    assert f"{TOPIC}: 8 partitions" in touchpoint("topics", "--grow", **settings).stdout
+    publish(kafka, range(800), 8)
+    with WorkerProcess(**settings) as worker:
+        worker.ready()
+        until(lambda: judged(worker) == 800, "counted")
+
+
+def test_journeys_do_not_move_to_partitions_added_to_their_topic(kafka: str, tmp_path: Path) -> None:
+    """A journey is kept where its id says; the line names both topics and what starts journeys anew."""
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path)) as worker:
+        worker.ready()
+        add_partitions(kafka, STEPS, 8)
+        code, said = worker.ended(60)
+    assert code == 1
+    assert said.splitlines()[-1].endswith(
+        f"topic {STEPS} has 8 partitions, but journeys are kept in the 4 of"
+        " touchpoint-monitor-journeys-kept-changelog: delete both, and journeys begin anew"
+    )
