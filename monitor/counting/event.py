@@ -25,6 +25,9 @@ AHEAD_MS = 5 * 60_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+DEADLINE_YEARS = range(1970, 9999)
+"""Others do not fit into records, nor into a customer's life."""
+
 EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
 """Anywhere in the text: `Ann <ann@example.com>` is no better."""
 
@@ -57,6 +60,21 @@ class Reason(StrEnum):
     IN_FUTURE = "in_future"
     TOO_OLD = "too_old"
     PERSONAL_DATA = "personal_data"
+    UNREADABLE = "unreadable"
+    UNPROCESSABLE = "unprocessable"
+
+
+class Unreadable(bytes):
+    """In the place of a value that Kafka's client cannot read: empty, with why, and the size there."""
+
+    error: str
+    size: int
+
+    def __new__(cls, error: str, size: int) -> "Unreadable":
+        """`size` in bytes."""
+        found = super().__new__(cls)
+        found.error, found.size = error, size
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +178,7 @@ class Codec:
     def decode(self, value: bytes | None, headers: Headers = ()) -> Event | Refused:
         """Read one record. Whether its time is acceptable is asked of `refuse_time`."""
         if not value:
-            return Refused(Reason.EMPTY, "the record has no value")
+            return _refused_empty(value)
         if len(value) > MAX_BYTES:
             return Refused(Reason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_BYTES} are read")
         try:
@@ -179,9 +197,16 @@ class Codec:
         if event.outcome not in self._outcomes:
             known = ", ".join(sorted(self._outcomes))
             return Refused(Reason.UNKNOWN_OUTCOME, f"outcome must be one of {known}")
+        if event.promise is None and event.customer_ref is None:
+            return event
+        return self._refuse_content(event) or event
+
+    def _refuse_content(self, event: Event) -> Refused | None:
+        if event.promise is not None and (refused := _refused_deadline(event.promise)):
+            return refused
         if event.customer_ref is not None and self._refuse_personal_data:
-            return refuse_personal_data(event.customer_ref) or event
-        return event
+            return refuse_personal_data(event.customer_ref)
+        return None
 
     def accepted_ms(self, now_ms: int) -> tuple[int, int]:
         """The earliest and the latest event time that is counted."""
@@ -211,6 +236,20 @@ def refuse_personal_data(customer_ref: str) -> Refused | None:
         if digits in PHONE_DIGITS and is_written_as_phone:
             return Refused(Reason.PERSONAL_DATA, "customer_ref looks like a phone number")
     return None
+
+
+def _refused_deadline(promise: Promise) -> Refused | None:
+    """Refusal of a deadline that nobody has named: the first and the last day of a calendar are defaults."""
+    for name, time in (("due_from", promise.due_from), ("due", promise.due)):
+        if time is not None and time.year not in DEADLINE_YEARS:
+            return Refused(Reason.BAD_TIME, f"the year is {time.year} - at `$.promise.{name}`")
+    return None
+
+
+def _refused_empty(value: bytes | None) -> Refused:
+    if isinstance(value, Unreadable):
+        return Refused(Reason.UNREADABLE, value.error)
+    return Refused(Reason.EMPTY, "the record has no value")
 
 
 def _decode_plain(value: bytes) -> Event:

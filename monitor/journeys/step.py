@@ -5,8 +5,10 @@ steps it reads on to the partition of their journey, all of one source partition
 them goes a *mark*: no event of that source partition from before it is still to come.
 """
 
+from typing import Annotated
+
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 from monitor.counting.event import Event, Handoff, Promise, Score
 from monitor.counting.judging import Verdict
@@ -14,6 +16,9 @@ from monitor.counting.judging import Verdict
 MAX_WORD = 100
 """Characters of a name that a step keeps. Names of a journey file have 40 at most, so a longer one is none of
 them, whatever its end; and what a service writes at length would fill memory and outgrow a record."""
+
+Ms = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
+"""A moment that a calendar knows, in ms since 1970."""
 
 GRACE_MS = 60_000
 """How far behind its partition's newest an event may come and still be in time for what falls due."""
@@ -26,7 +31,7 @@ class Step(Struct, frozen=True, array_like=True, gc=False):
     stage: str
     partition: int
     offset: int
-    at_ms: int
+    at_ms: Ms
     outcome: str
     judged: int
     bad_for: tuple[str, ...]
@@ -57,7 +62,7 @@ class Steps(Struct, frozen=True, array_like=True):
 
     stage: str
     partition: int
-    mark_ms: int
+    mark_ms: Ms
     steps: tuple[Step, ...]
 
 

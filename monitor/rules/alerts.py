@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Literal
 
 from monitor.counting import metrics
+from monitor.counting.event import Reason
 from monitor.journey_file import links
 from monitor.journey_file.model import WHOLE, Experience, Journey, Journeys, Stage
 from monitor.rules.facts import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
@@ -28,6 +29,9 @@ LETTERS_WINDOW = "10m"
 LETTERS_LEAST = 10
 LETTERS_SHARE = "0.01"
 """A service that sends one bad record in a hundred, and more than a handful."""
+
+OUR_REASONS = (Reason.UNREADABLE, Reason.UNPROCESSABLE)
+"""Nothing that a sender sees: one such letter is enough."""
 
 
 def alerts(journey: Journey) -> Iterator[Alert]:
@@ -309,9 +313,12 @@ def _dead_letters(journey: Journey, stage: Stage) -> Alert:
     letters = f"sum(increase({refused}[{LETTERS_WINDOW}]))"
     records = f"sum(increase({read}[{LETTERS_WINDOW}]))"
     reasons = f"sum by (reason) (increase({refused}[{LETTERS_WINDOW}]))"
+    ours = select(f"{metrics.DEAD_LETTERS.name}_total", topic=topic, reason=OUR_REASONS)
+    many = f"({letters} >= {LETTERS_LEAST} and {letters} > {LETTERS_SHARE} * {records})"
+    any_of_ours = f"({letters} and sum(increase({ours}[{LETTERS_WINDOW}])) > 0)"
     return Alert(
         "DeadLettersRising",
-        _of_stage(f"({letters} >= {LETTERS_LEAST} and {letters} > {LETTERS_SHARE} * {records})", stage),
+        _of_stage(f"({many} or {any_of_ours})", stage),
         _labels(stage, "ticket"),
         {
             "summary": _fill(LETTERS_SUMMARY, title=stage.title),

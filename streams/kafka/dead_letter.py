@@ -1,11 +1,22 @@
-"""Refused records as they stand in the dead-letter topic: the original, byte for byte, and why."""
+"""Refused records as they stand in the dead-letter topic: the original, byte for byte, and why.
+
+One that would be larger than Kafka takes has only the first `HEAD_BYTES` of its value, and the true size in
+`dlq.size`: the original lies at `dlq.topic`, `dlq.partition` and `dlq.offset`.
+"""
 
 from typing import Any
 
-from monitor.counting.event import Refused
+from monitor.counting.event import Refused, Unreadable
 from streams.kafka.outgoing import Outgoing
+from streams.kafka.topics import MAX_RECORD_BYTES
 
 ATTEMPT = "dlq.attempt"
+SIZE = "dlq.size"
+"""Of letters that hold a part of their record only: how many bytes its value has."""
+
+HEAD_BYTES = 64 * 1024
+MAX_LETTER_BYTES = MAX_RECORD_BYTES - HEAD_BYTES
+"""Leaves room for what is told of the record, and for Kafka's own framing."""
 
 
 def dead_letter(topic: str, record: Any, refused: Refused) -> Outgoing:
@@ -26,8 +37,19 @@ def dead_letter(topic: str, record: Any, refused: Refused) -> Outgoing:
         "dlq.timestamp": record.timestamp,
         ATTEMPT: attempt,
     }
-    key = record.key
-    if key is None and record.value is None:
+    key, value = record.key, record.value
+    if key is None and value is None:
         key = b""  # the producer refuses a record with neither, and a worker must get past one
-    headers += [(name, str(value).encode()) for name, value in described.items()]
-    return Outgoing(topic, None, key, record.value, headers)
+    if isinstance(value, Unreadable):
+        described[SIZE] = value.size
+    elif _size(key, value, headers) > MAX_LETTER_BYTES:
+        described[SIZE] = len(value or b"")
+        key, value, headers = key and key[:HEAD_BYTES], value and value[:HEAD_BYTES], []
+    headers += [(name, str(text).encode()) for name, text in described.items()]
+    return Outgoing(topic, None, key, value, headers)
+
+
+def _size(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]) -> int:
+    """In bytes, with what frames each header."""
+    framed = sum(len(name.encode()) + len(content or b"") + 10 for name, content in headers)
+    return len(key or b"") + len(value or b"") + framed

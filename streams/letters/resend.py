@@ -21,7 +21,7 @@ from aiokafka.errors import ProducerFenced
 from monitor.counting.event import Codec, Refused
 from monitor.counting.figures import counted
 from streams.kafka import security, topics
-from streams.kafka.dead_letter import ATTEMPT
+from streams.kafka.dead_letter import ATTEMPT, SIZE
 from streams.letters.box import Box, Letter, LettersError, Selection, Sent
 from streams.letters.shown import one
 from streams.terminal import printable, progress
@@ -164,6 +164,9 @@ def _is_left(letter: Letter, way: Way, limits: dict[str, int], report: Replayed)
     size += sum(len(name.encode()) + len(value or b"") + 10 for name, value in letter.headers)
     if letter.attempt >= way.max_attempts:
         report.say(letter, f"left: refused {counted(letter.attempt, 'time')}; --max-attempts raises the cap")
+    elif letter.header(SIZE):
+        where = ":".join(letter.header(f"dlq.{name}") for name in ("topic", "partition", "offset"))
+        report.say(letter, f"left: it holds a part of its record only, which lies at {printable(where)}")
     elif size > limits.get(letter.header("dlq.topic"), topics.MAX_RECORD_BYTES):
         report.say(letter, f"left: {letter.size} bytes are more than its topic takes")
     else:

@@ -178,7 +178,10 @@ def _shifted(line: bytes, shift_ms: int) -> bytes:
     shift = timedelta(milliseconds=shift_ms)
 
     def moved(text: str) -> str:
-        return (datetime.fromisoformat(text).astimezone(UTC) + shift).isoformat()
+        try:
+            return (datetime.fromisoformat(text).astimezone(UTC) + shift).isoformat()
+        except OverflowError:
+            raise InputError(f"event {event['id']}: {text} cannot be moved to now") from None
 
     event["time"] = moved(event["time"])
     promise = event.get("promise") or {}

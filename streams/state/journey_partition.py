@@ -12,6 +12,7 @@ whoever wrote it, and says up to which offset. What differs is how far each was 
 """
 
 import asyncio
+import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
@@ -36,7 +37,9 @@ from streams.state.journey_records import (
     unpack,
     unpack_clock,
 )
-from streams.state.partition import PaneRecord, Partition, Positioned
+from streams.state.partition import PaneRecord, Partition, Positioned, TakenOverError
+
+log = logging.getLogger(__name__)
 
 REBUILD_SLICE = 500
 """Journeys looked at before the event loop gets a turn."""
@@ -95,7 +98,7 @@ class JourneyPartition:
     # -- recovery ------------------------------------------------------------------------------------
 
     def restore(self, record: PaneRecord) -> None:
-        """Apply one changelog record; RuntimeError if another owner has gone on with what is still held."""
+        """Apply one changelog record; TakenOverError if another owner has gone on with what is still held."""
         kind, _, rest = record.key.partition(b":")
         if kind not in (b"j", b"c"):
             self.panes.restore(record)
@@ -105,7 +108,7 @@ class JourneyPartition:
         self.panes.hear_of(epoch)
         if self._is_owned:
             if epoch > self.panes.epoch:
-                raise RuntimeError(f"epoch {epoch} has taken over journeys from {self.panes.epoch}")
+                raise TakenOverError(f"epoch {epoch} has taken over journeys from {self.panes.epoch}")
             return
         if kind == b"c":
             self._restore_clock(epoch, record)
@@ -216,7 +219,12 @@ class JourneyPartition:
                 return "late"
             kept = Kept(OpenJourney([], [], []), [] if kept is None else kept.made)
             self.open += 1
-        effects = self._rules.take(kept.journey, step)
+        try:
+            effects = self._rules.take(kept.journey, step)
+        except Exception:
+            log.exception("a step from %s cannot be processed and is passed over", step.source)
+            kept.journey.steps = [one for one in kept.journey.steps if one.source != step.source]
+            return "refused"
         if effects is None:
             return "duplicate" if kept.journey.closed_ms is None else "late"
         self._hot[step.journey_id] = kept
@@ -245,8 +253,8 @@ class JourneyPartition:
                 if kept is None:
                     continue
                 if kept.journey.closed_ms is None:
-                    effects = self._rules.pass_time(kept.journey, passed_ms)
-                    if effects:
+                    effects = self._passed(kept.journey, passed_ms)
+                    if effects or kept.journey.closed_ms is not None:
                         self._hot[journey_id] = kept
                         made += self._add(kept, offset, effects)
                         self._note_overdue(journey_id, kept.journey)
@@ -262,6 +270,16 @@ class JourneyPartition:
         for journey_id in again:
             self._wake(journey_id, self.clock_ms)
         return made
+
+    def _passed(self, journey: OpenJourney, passed_ms: int) -> list[Effect]:
+        """What the passing of time adds to; a journey that our rules fail on is over without a count."""
+        try:
+            return self._rules.pass_time(journey, passed_ms)
+        except Exception:
+            log.exception("a journey with a step from %s cannot be processed", journey.steps[0].source)
+            journey.closed_ms = passed_ms
+            journey.steps, journey.pledges, journey.hand_overs = [], [], []
+            return []
 
     def _is_full(self, journey_id: str) -> bool:
         """Whether the journey takes no more steps, told without unpacking them all: a service that gives its

@@ -1,7 +1,7 @@
 """What a worker does for journeys: keep those of its partitions, count what they come to."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,16 +63,15 @@ class JourneyProcessor(Processor[JourneyPartition]):
     ) -> None:
         await held.own(generation, is_current)
 
-    def fold(self, message: Any, now_ms: int) -> None:  # noqa: ARG002 - journeys have a clock of their own
+    def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:  # noqa: ARG002 - has a clock of its own
         """Take in the records of one batch, each as a whole."""
-        held = self._partitions[message.partition]
+        held = self._partitions[partition]
         made = []
-        for record in message.value:
+        for record in records:
             try:
                 steps = decode(record.value)
-            except (msgspec.MsgspecError, TypeError):
-                log.warning("%s:%s:%s holds no steps", record.topic, record.partition, record.offset)
-                self.results["refused"] += 1
+            except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+                self._set_aside(record, "it holds no steps")
                 continue
             taken = held.take(record.offset, steps)
             made += taken.made
@@ -83,7 +82,11 @@ class JourneyProcessor(Processor[JourneyPartition]):
         if made:
             for key, counts in held.panes.fold(made, CounterTally, held.clock_ms).added:
                 self.windows.add(key, counts)
-        self._folded(message)
+
+    def _set_aside(self, record: Any, error: str) -> None:
+        """Nobody but workers writes here, and nobody would mend it."""
+        log.warning("%s:%s:%s is passed over: %s", record.topic, record.partition, record.offset, error)
+        self.results["refused"] += 1
 
     def _writes(self) -> Iterator[list[Outgoing]]:
         taken = {p: held.take_changes() for p, held in self._partitions.items()}

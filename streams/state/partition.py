@@ -31,8 +31,15 @@ GENERATIONS = 2**32
 LATE_MS = 60_000
 """An event this far behind the clock is reported as late; it is counted all the same."""
 
+MAX_COUNT = 2**64 - 1
+"""A counter stays at this: the sums of durations would get there with 18 million events of 30 years each."""
+
 _encode_counts = msgspec.msgpack.Encoder().encode
 _decode_counts = msgspec.msgpack.Decoder(Counts).decode
+
+
+class TakenOverError(RuntimeError):
+    """Another owner has gone on with what this one still holds: whatever it does counts for nothing."""
 
 
 class Positioned(NamedTuple):
@@ -173,7 +180,7 @@ class Partition:
         Raises once a later owner's record has been read: its panes may lack events read before.
         """
         if self._highest_epoch > self.epoch:
-            raise RuntimeError(f"epoch {self._highest_epoch} has taken over from {self.epoch}")
+            raise TakenOverError(f"epoch {self._highest_epoch} has taken over from {self.epoch}")
         folded = Folded()
         fresh: list[Positioned] = []
         replayed: list[Positioned] = []
@@ -283,7 +290,11 @@ def _read_key(key: bytes) -> tuple[PaneKey, int]:
 
 
 def _write_value(pane: Pane) -> bytes:
-    return pane.watermark.to_bytes(8, "big") + bytes(lz4.compress_block(_encode_counts(pane.counts)))
+    try:
+        counts = _encode_counts(pane.counts)
+    except OverflowError:  # a sum of what nobody can have lived through; the record takes 64 bits of each
+        counts = _encode_counts({name: min(n, MAX_COUNT) for name, n in pane.counts.items()})
+    return pane.watermark.to_bytes(8, "big") + bytes(lz4.compress_block(counts))
 
 
 def _read_counts(value: bytes) -> Counts:

@@ -15,6 +15,8 @@ A failure in any step stops the worker (`App.fail`); its successor starts again 
 """
 
 import asyncio
+import logging
+import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,8 +27,10 @@ from aiokafka.errors import KafkaError
 from monitor.counting.panes import LONG
 from monitor.counting.windows import StageWindows
 from streams.kafka.outgoing import Outgoing, Produce
-from streams.state.partition import PaneRecord, Partition
+from streams.state.partition import PaneRecord, Partition, TakenOverError
 from streams.state.sightings import Sightings
+
+log = logging.getLogger(__name__)
 
 FLUSH_S = 0.2
 """How long counts wait to be written. Longer saves changelog records, shorter saves replay after a crash."""
@@ -89,8 +93,15 @@ class Processor(ABC, Generic[Held]):
         """Its panes."""
 
     @abstractmethod
-    def fold(self, message: Any, now_ms: int) -> None:
-        """Fold one batch. Nothing is awaited here, so panes and watermarks always agree."""
+    def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
+        """Fold some records. Nothing is awaited, so panes and watermarks always agree.
+
+        Whatever can raise for what stands in a record comes before anything that cannot be done again.
+        """
+
+    @abstractmethod
+    def _set_aside(self, record: Any, error: str) -> None:
+        """Deal with a record that cannot be folded."""
 
     @abstractmethod
     def _writes(self) -> Iterator[list[Outgoing]]:
@@ -168,6 +179,29 @@ class Processor(ABC, Generic[Held]):
 
     # -- reading and writing -------------------------------------------------------------------------
 
+    def fold(self, message: Any, now_ms: int) -> None:
+        """Fold one batch."""
+        self._fold(message.partition, message.value, now_ms)
+        self._folded(message)
+
+    def _fold(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
+        """Fold records; one that our code fails on is found by halving and set aside: it would stop every
+        worker that reads it, at every start."""
+        try:
+            self._take(partition, records, now_ms)
+        except (TakenOverError, MemoryError):
+            raise
+        except Exception as error:
+            if len(records) > 1:
+                half = len(records) // 2
+                self._fold(partition, records[:half], now_ms)
+                self._fold(partition, records[half:], now_ms)
+                return
+            record = records[0]
+            place = f"{record.topic}:{record.partition}:{record.offset}"
+            log.warning("%s cannot be processed and is set aside", place, exc_info=error)
+            self._set_aside(record, described(error))
+
     def _folded(self, message: Any) -> None:
         """A batch has been dealt with, but for writing it down."""
         records = message.value
@@ -235,3 +269,9 @@ class Processor(ABC, Generic[Held]):
             await asyncio.gather(*sent)
         except KafkaError as error:
             raise WriteError(f"{records[0].topic}: {type(error).__name__}") from error
+
+
+def described(error: Exception) -> str:
+    """What kind of error, and where: its own text may quote the data."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {last.name}, line {last.lineno}"

@@ -1,23 +1,26 @@
 """What a worker does for one stage: judge its events, refuse what is none, pass on the steps of journeys."""
 
+import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from monitor.counting.event import AHEAD_MS, Codec, Event, Refused
+from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge, counter_names
 from monitor.counting.panes import Tally
 from monitor.journey_file.model import Journey, Stage
-from monitor.journeys.step import step_of
+from monitor.journeys.step import Step, step_of
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.partition import PaneRecord, Partition, Positioned
-from streams.state.processor import Processor
+from streams.state.processor import Processor, described
 from streams.state.sightings import Sightings
 from streams.state.steps import StepSender
+
+log = logging.getLogger(__name__)
 
 MAX_REFUSED_BYTES = 32 * 1024 * 1024
 """Refused records not yet written before reading pauses: each is kept whole, and may have a megabyte."""
@@ -95,7 +98,11 @@ class StageProcessor(Processor[Partition]):
         decode, refuse_time = self._codec.decode, self._codec.refuse_time
         read = Read([], [], [])
         for record in records:
-            event = decode(record.value, record.headers)
+            try:
+                event = decode(record.value, record.headers)
+            except Exception as error:  # it was set aside, so its id is not taken for seen
+                log.debug("offset %s is not recalled: %s", record.offset, described(error))
+                continue
             if isinstance(event, Refused):
                 continue
             at_ms = event.at_ms
@@ -111,45 +118,54 @@ class StageProcessor(Processor[Partition]):
     def _is_full(self) -> bool:
         return super()._is_full() or self._refused_bytes >= MAX_REFUSED_BYTES
 
-    def fold(self, message: Any, now_ms: int) -> None:
-        """Fold one batch. Nothing is awaited here, so panes and watermarks always agree."""
-        records = message.value
-        panes = self._partitions[message.partition]
+    def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
+        panes = self._partitions[partition]
         read = self._read(records, panes, now_ms)
-        for record, refusal in read.refused:
-            self._refuse(record, refusal)
+        letters = [self._letter(*one) for one in read.refused]
         accepted = read.accepted
+        repeated: list[bool] = []
         if self.dedupe_ms:
-            sightings = self._sightings[message.partition]
-            repeated = _see(sightings, read, now_ms)
-            sightings.continue_at(records[-1].offset + 1)
-            self.results["duplicate"] += sum(repeated)
+            repeated = _see(self._sightings[partition], read, now_ms)
             accepted = [one for one, is_repeated in zip(accepted, repeated, strict=True) if not is_repeated]
-        if self._steps is not None:
-            self._pass_on(self._steps, message.partition, accepted, panes)
-            self._steps.note(message.partition, records[-1].offset)
-            if read.accepted:
-                self._steps.note_events(message.partition, read.newest_ms(), read.late_ms(now_ms))
+        steps = self._steps_of(partition, accepted, panes) if self._steps is not None else ()
         folded = panes.fold(accepted, partial(Tally, self._judge), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
         if self.stage.kind != "staff":  # one colleague's answer is nobody's business
             self.failures.extend(Failure(event, experiences) for event, experiences in folded.bad)
         self.results["counted"] += folded.counted
-        self.results["duplicate"] += folded.duplicate
+        self.results["duplicate"] += folded.duplicate + sum(repeated)
         self.results["late"] += folded.late
         for partner, at_ms in _newest_ms(accepted).items():
             label = self._judge.partner_label(partner)
             self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
-        self._folded(message)
+        if self._steps is not None:
+            for step in steps:
+                self._steps.add(step)
+            if read.accepted:
+                self._steps.note_events(partition, read.newest_ms(), read.late_ms(now_ms))
+        for (_, refusal), letter in zip(read.refused, letters, strict=True):
+            self._refuse(refusal, letter)
+        self._read_up_to(partition, records[-1].offset)
 
-    def _pass_on(
-        self, steps: StepSender, partition: int, accepted: Sequence[Positioned], panes: Partition
-    ) -> None:
+    def _set_aside(self, record: Any, error: str) -> None:
+        refused = Refused(Reason.UNPROCESSABLE, error)
+        self._refuse(refused, self._letter(record, refused))
+        self._read_up_to(record.partition, record.offset)
+
+    def _read_up_to(self, partition: int, offset: int) -> None:
+        if self.dedupe_ms:
+            self._sightings[partition].continue_at(offset + 1)
+        if self._steps is not None:
+            self._steps.note(partition, offset)
+
+    def _steps_of(self, partition: int, accepted: Sequence[Positioned], panes: Partition) -> list[Step]:
         """Steps of events that the panes do not hold: what they hold has been passed on."""
-        for offset, at_ms, event in accepted:
-            if event.journey_id is not None and not panes.holds(offset, at_ms):
-                steps.add(step_of(event, partition, offset, self._judge.judge(event)))
+        return [
+            step_of(event, partition, offset, self._judge.judge(event))
+            for offset, at_ms, event in accepted
+            if event.journey_id is not None and not panes.holds(offset, at_ms)
+        ]
 
     def _read(self, records: Sequence[Any], panes: Partition, now_ms: int) -> Read:
         decode = self._codec.decode
@@ -170,11 +186,14 @@ class StageProcessor(Processor[Partition]):
             read.written_ms.append(record.timestamp)
         return read
 
-    def _refuse(self, record: Any, refused: Refused) -> None:
+    def _letter(self, record: Any, refused: Refused) -> Outgoing:
+        return dead_letter(self.stage.dead_letter_topic, record, refused)
+
+    def _refuse(self, refused: Refused, letter: Outgoing) -> None:
         self.results["refused"] += 1
         self.refusals[refused.reason] += 1
-        self._dead_letters.append(dead_letter(self.stage.dead_letter_topic, record, refused))
-        self._refused_bytes += len(record.value or b"")
+        self._dead_letters.append(letter)
+        self._refused_bytes += len(letter.value or b"")
 
     def _writes(self) -> Iterator[list[Outgoing]]:
         letters, self._dead_letters = self._dead_letters, []

@@ -158,6 +158,12 @@ REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
     "promise due without offset": (
         body(promise={"id": "p", "kind": "k", "due": "2026-05-04T10:00:00"}), [], Reason.BAD_TIME,
     ),
+    ".NET's first day": (
+        body(promise={"id": "p", "kind": "k", "due": "0001-01-01T00:00:00+02:00"}), [], Reason.BAD_TIME,
+    ),
+    ".NET's last day": (
+        body(promise={"id": "p", "kind": "k", "due_from": "9999-12-31T23:59:59-05:00"}), [], Reason.BAD_TIME,
+    ),
     "unknown stage": (body(stage="moon_base"), [], Reason.UNKNOWN_STAGE),
     "another stage's event": (body(stage="delivery"), [], Reason.WRONG_TOPIC),
     "e-mail address": (body(customer_ref="ann@example.com"), [], Reason.PERSONAL_DATA),
@@ -260,8 +266,9 @@ def test_hostile_bytes(value: bytes | None, headers: Headers, reason: Reason) ->
 
 
 def test_every_reason_of_the_codec_is_in_the_table() -> None:
-    """No reason goes untested; the two of `refuse_time` have a test of their own."""
-    tested = {reason for _, _, reason in REFUSED.values()} | {Reason.IN_FUTURE, Reason.TOO_OLD}
+    """No reason goes untested; those of the time, the client and of our own code have tests of their own."""
+    elsewhere = {Reason.IN_FUTURE, Reason.TOO_OLD, Reason.UNREADABLE, Reason.UNPROCESSABLE}
+    tested = {reason for _, _, reason in REFUSED.values()} | elsewhere
     assert tested == set(Reason)
 
 
@@ -411,7 +418,9 @@ def test_milliseconds_are_rounded_down(time: str, at_ms: int) -> None:
 
 
 MINUTES = st.integers(-23 * 60 - 59, 23 * 60 + 59)
-TIMES = st.datetimes(timezones=st.builds(lambda m: timezone(timedelta(minutes=m)), MINUTES))
+ZONES = st.builds(lambda m: timezone(timedelta(minutes=m)), MINUTES)
+TIMES = st.datetimes(timezones=ZONES)
+DEADLINES = st.datetimes(datetime(1970, 1, 1), datetime(9998, 12, 31), timezones=ZONES)
 
 
 @given(TIMES)
@@ -518,7 +527,8 @@ EVENTS = st.fixed_dictionaries(
             {"kind": st.sampled_from(["nps", "csat", "ces"]), "value": st.floats(-1000, 1000)}
         ),
         "promise": st.fixed_dictionaries(
-            {"id": IDS, "kind": TEXT}, optional={"due_from": TIMES, "due": TIMES, "kept": st.booleans()}
+            {"id": IDS, "kind": TEXT},
+            optional={"due_from": DEADLINES, "due": DEADLINES, "kept": st.booleans()},
         ),
         "handoff": st.fixed_dictionaries({"id": IDS, "from": TEXT, "to": TEXT}),
         "attributes": JSON.filter(lambda value: "NaN" not in json.dumps(value)).map(

@@ -345,12 +345,16 @@ def test_a_page_tells_its_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_dead_letters_rising(tmp_path: Path) -> None:
-    """Ten in ten minutes, and more than one in a hundred; a single one is nobody's ticket."""
+    """Ten in ten minutes, and more than one in a hundred; a single one only if it is ours."""
     topic = JOURNEY.stages[0].topic
-    for per_step, read, expected in ((1, 30, True), (1, 300, False), (0.01, 0.02, False)):
+    cases = (
+        (1, 30, "not_json", True), (1, 300, "not_json", False), (0.01, 0.02, "not_json", False),
+        (0.02, 300, "unprocessable", True), (0.02, 300, "unreadable", True),
+    )  # fmt: skip
+    for per_step, read, reason, expected in cases:
         world = World(steps=70)
         for name, rate, labels in (
-            (f"{metrics.DEAD_LETTERS.name}_total", per_step, {"reason": "not_json"}),
+            (f"{metrics.DEAD_LETTERS.name}_total", per_step, {"reason": reason}),
             (f"{metrics.RECORDS.name}_total", per_step, {"result": "refused"}),
             (f"{metrics.RECORDS.name}_total", read, {"result": "counted"}),
         ):

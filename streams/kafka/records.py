@@ -1,0 +1,181 @@
+"""What a fetch of Kafka's client holds, read so that no record stops whoever reads it.
+
+aiokafka raises for a header name that is not UTF-8, a bad checksum, an unknown codec, a truncated record, and
+inflates whatever a batch inflates to; it would meet the same batch again at every start. Here names that are
+not UTF-8 are written with backslashes, a batch inflates to `MAX_INFLATED` at most, and what still cannot be
+read is one `Unreadable` at the last offset of what it stands for, which no reader takes for anything else.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import cramjam
+from aiokafka.consumer import fetcher
+from aiokafka.record.control_record import ControlRecord
+from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
+from aiokafka.record.legacy_records import LegacyRecordBatch
+
+from monitor.counting.event import Unreadable
+
+MAX_INFLATED = 32 * 1024 * 1024
+"""Bytes of one batch, inflated, and held twice for a moment. Producers batch some hundred kilobytes, and a
+broker takes a megabyte unless told otherwise."""
+
+USUAL_RATIO = 16
+"""What JSON shrinks by; a batch that inflates to more is inflated again with all the room there is."""
+
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+_LENGTH = struct.Struct(">i")
+_PREFIX, _MAGIC_AT, _ATTRIBUTES_AT = 12, 16, 21
+_CODECS = {1: cramjam.gzip, 2: cramjam.snappy, 3: cramjam.lz4, 4: cramjam.zstd}
+_CODEC_MASK = 7
+_XERIAL = b"\x82SNAPPY\x00"
+_XERIAL_SIZE = 16
+_COMMIT = b"\0\0\0\1"
+
+
+class Record(NamedTuple):
+    """A record as aiokafka's batches give them, for what they do not."""
+
+    offset: int
+    timestamp: int
+    timestamp_type: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    checksum: int | None = None
+
+
+class Batch:
+    """A batch of records, with what aiokafka's consumer asks of one."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._raw: Any = DefaultRecordBatch(data)
+        self.producer_id: int = self._raw.producer_id
+        self.base_offset: int = self._raw.base_offset
+        self.next_offset: int = self._raw.next_offset
+        self.is_control_batch: bool = self._raw.is_control_batch
+        self.is_transactional: bool = self._raw.is_transactional
+
+    def validate_crc(self) -> bool:
+        """Whoever iterates is told of a bad one."""
+        return True
+
+    def __next__(self) -> Any:
+        """The first record of a control batch; of what says nothing, one that ends no transaction."""
+        try:
+            first = next(self._raw)
+            ControlRecord.parse(first.key)
+        except Exception:
+            return Record(self.base_offset, 0, 0, _COMMIT, None, [])
+        return first
+
+    def __iter__(self) -> Iterator[Any]:
+        """One after the other: a batch may hold more of them than memory."""
+        try:
+            if not self._raw.validate_crc():
+                raise ValueError("its checksum does not fit")
+            data = _inflated(self._data)
+            try:
+                yield from DefaultRecordBatch(data)
+            except UnicodeDecodeError:  # what has been read is given again, and passed over by aiokafka
+                yield from _leniently(data)
+        except Exception as error:  # whatever a batch makes the client raise
+            yield self._unreadable(error)
+
+    def _unreadable(self, error: Exception) -> Record:
+        """What stands for the records from the first that cannot be read to the end of the batch."""
+        what = f"the batch of offsets {self.base_offset} to {self.next_offset - 1} cannot be read: {error}"
+        header = _HEADER.unpack_from(self._data)
+        return Record(self.next_offset - 1, header[8], 0, None, Unreadable(what, len(self._data)), [])
+
+
+class Records:
+    """The batches of one fetch of one partition, in the place of aiokafka's `MemoryRecords`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = memoryview(data)
+        self._at = 0
+
+    def size_in_bytes(self) -> int:
+        """Of all of it."""
+        return len(self._data)
+
+    def has_next(self) -> bool:
+        """Whether a whole batch is left: the last one of a fetch may be cut off."""
+        return self._at + _PREFIX <= len(self._data) and self._end() <= len(self._data)
+
+    def _end(self) -> int:
+        (length,) = _LENGTH.unpack_from(self._data, self._at + 8)
+        return self._at + _PREFIX + max(int(length), _MAGIC_AT + 1 - _PREFIX)
+
+    def next_batch(self) -> Any:
+        """The next of them; those of Kafka before 0.11 are read by aiokafka alone."""
+        data, self._at = self._data[self._at : self._end()], self._end()
+        return Batch(data) if data[_MAGIC_AT] >= 2 else LegacyRecordBatch(data, data[_MAGIC_AT])
+
+
+def _leniently(data: memoryview) -> Iterator[Record]:
+    """All records, whatever the names of their headers are made of."""
+    batch = _DefaultRecordBatchPy(data)
+    batch._buffer = _Lenient(batch._buffer)
+    for one in batch:
+        yield Record(one.offset, one.timestamp, one.timestamp_type, one.key, one.value, one.headers)
+
+
+class _Lenient(bytearray):
+    """Bytes of which aiokafka decodes the names of headers."""
+
+    def __getitem__(self, at: Any) -> Any:
+        found = super().__getitem__(at)
+        return _Lenient(found) if isinstance(at, slice) else found
+
+    def decode(self, *_: Any) -> str:
+        """With backslashes for what is not UTF-8."""
+        return bytes(self).decode("utf-8", "backslashreplace")
+
+
+def _inflated(data: memoryview) -> memoryview:
+    """The batch without compression; ValueError if it inflates to more than `MAX_INFLATED`, or not at all."""
+    number = data[_ATTRIBUTES_AT + 1] & _CODEC_MASK
+    if not number:
+        return data
+    codec = _CODECS.get(number)
+    if codec is None:
+        raise ValueError(f"no codec has the number {number}")
+    packed = bytes(data[_HEADER.size :])
+    room = min(USUAL_RATIO * len(packed), MAX_INFLATED)
+    while True:
+        whole = bytearray(_HEADER.size + room)
+        try:
+            size = _inflate(codec, packed, memoryview(whole)[_HEADER.size :])
+            break
+        except cramjam.DecompressionError as error:
+            if room == MAX_INFLATED:
+                raise ValueError(f"it inflates to more than {MAX_INFLATED} bytes, or not at all") from error
+            room = MAX_INFLATED
+    whole[: _HEADER.size] = data[: _HEADER.size]
+    whole[_ATTRIBUTES_AT + 1] &= ~_CODEC_MASK
+    return memoryview(whole)[: _HEADER.size + size]
+
+
+def _inflate(codec: Any, packed: bytes, room: memoryview) -> int:
+    """Inflate into the room; how many bytes that made. Java writes Snappy in blocks of its own framing."""
+    if codec is not cramjam.snappy:
+        return int(codec.decompress_into(packed, room))
+    if not packed.startswith(_XERIAL):
+        return int(codec.decompress_raw_into(packed, room))
+    at, size = _XERIAL_SIZE, 0
+    while at < len(packed):
+        (length,) = _LENGTH.unpack_from(packed, at)
+        block = packed[at + 4 : at + 4 + length]
+        size += int(codec.decompress_raw_into(block, room[size:]))
+        at += 4 + max(length, 0)
+    return size
+
+
+def guard() -> None:
+    """Have every consumer of this process read so."""
+    fetcher.MemoryRecords = Records

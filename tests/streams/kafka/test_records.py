@@ -1,0 +1,125 @@
+"""No batch stops a reader of Kafka: each record is read, or told to be unreadable, in bounded memory."""
+
+import gzip
+import struct
+import tracemalloc
+from typing import Any
+
+import cramjam
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import PartitionRecords
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.counting.event import Unreadable
+from streams.kafka.records import MAX_INFLATED, Records
+from tests.kit.batches import STRANGE, Told, batch, resealed, strange
+
+GZIP, SNAPPY, LZ4, ZSTD = range(1, 5)
+
+
+def read(data: bytes, begin: int = 0) -> list[Any]:
+    """What aiokafka's consumer makes of it."""
+    found = PartitionRecords(TopicPartition("t", 0), Records(data), [], begin, None, None, True, 1)
+    return list(found)
+
+
+PLAIN: list[Told] = [(b"k", b"v" * 2000, [("name", b"x"), ("none", None)]), (None, None, []), (b"", b"", [])]
+
+
+@pytest.mark.parametrize("codec", range(5))
+def test_every_codec_is_read(codec: int) -> None:
+    """Keys, values, headers, offsets and times, of several batches; the last may be cut off."""
+    data = batch(*PLAIN, codec=codec) + batch(*PLAIN, codec=codec, first=3)
+    found = read(data + batch(*PLAIN, first=6)[:-1], begin=1)
+    assert [one.offset for one in found] == [1, 2, 3, 4, 5]
+    assert [(one.key, one.value, list(one.headers)) for one in found[2:]] == PLAIN
+    assert [one.timestamp for one in found] == [1001, 1002, 1000, 1001, 1002]
+
+
+@pytest.mark.parametrize("codec", range(5))
+def test_a_header_name_that_is_no_utf8_is_written_with_backslashes(codec: int) -> None:
+    """`kcat -H $'h\\xe4=v'`: the record is read, and those around it."""
+    data = batch((b"a", b"1", []), (b"b", b"2", [(STRANGE, b"v")]), (b"c", b"3", [("plain", b"w")]))
+    data = strange(data)
+    if codec:
+        packed: dict[int, Any] = {
+            GZIP: gzip.compress,
+            SNAPPY: cramjam.snappy.compress_raw,
+            LZ4: cramjam.lz4.compress,
+            ZSTD: cramjam.zstd.compress,
+        }
+        data = data[:61] + bytes(packed[codec](data[61:]))
+        data = data[:8] + struct.pack(">i", len(data) - 12) + data[12:22] + bytes([codec]) + data[23:]
+    found = read(resealed(data))
+    assert [(one.offset, one.key, one.value) for one in found] == [
+        (0, b"a", b"1"),
+        (1, b"b", b"2"),
+        (2, b"c", b"3"),
+    ]
+    assert [list(one.headers) for one in found] == [[], [("h\\xe4\\xff", b"v")], [("plain", b"w")]]
+
+
+def broken(change: str) -> bytes:
+    """A batch of three records, offsets 5 to 7, that Kafka's client cannot read."""
+    data = bytearray(batch(*PLAIN, codec=LZ4, first=5))
+    match change:
+        case "checksum":
+            data[-1] ^= 1
+            return bytes(data)
+        case "codec":
+            data[22] = 6
+        case "block":
+            data[70] ^= 0xFF
+        case "plain":
+            data[22] = 0
+    return resealed(bytes(data))
+
+
+@pytest.mark.parametrize("change", ["checksum", "codec", "block", "plain"])
+def test_what_cannot_be_read_is_told_and_passed_over(change: str) -> None:
+    """One record stands for it, at its last offset; reading goes on behind it."""
+    found = read(batch(*PLAIN, first=2) + broken(change) + batch(*PLAIN, first=8), begin=2)
+    bad = [one for one in found if isinstance(one.value, Unreadable)]
+    assert [one.offset for one in bad] == [7]
+    assert bad[0].value == b""
+    assert "offsets 5 to 7" in bad[0].value.error
+    assert [one.offset for one in found if one.offset not in (5, 6, 7)] == [2, 3, 4, 8, 9, 10]
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_a_bomb_takes_no_more_than_its_bound(codec: int) -> None:
+    """Many times the bound, from some kilobytes; a batch just below it is read."""
+    value = bytes(4 * 1024 * 1024)
+    small = batch(*[(None, value, [])] * 7, codec=codec)
+    large = batch(*[(None, value, [])] * 70, codec=codec)
+    assert [one.value == value for one in read(small)] == [True] * 7
+    tracemalloc.start()
+    found = read(large)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(one.offset, type(one.value)) for one in found] == [(69, Unreadable)]
+    assert peak < 2 * MAX_INFLATED
+
+
+def test_many_small_records_are_read_one_by_one() -> None:
+    """Two million of them in one batch are not held at once."""
+    data = batch(*[(None, b"", [])] * 200_000, codec=ZSTD)
+    records = PartitionRecords(TopicPartition("t", 0), Records(data), [], 0, None, None, True, 1)
+    tracemalloc.start()
+    n = sum(1 for _ in records)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n == 200_000
+    assert peak < 16 * len(data) + 8 * 1024 * 1024
+
+
+@given(at=st.integers(12, 400), value=st.integers(0, 255), codec=st.integers(0, 4), seal=st.booleans())
+def test_no_byte_raises(at: int, value: int, codec: int, *, seal: bool) -> None:
+    """Whatever byte behind the length is changed: records, or one that says why there are none."""
+    data = bytearray(batch(*PLAIN, codec=codec))
+    if at < len(data):
+        data[at] = value
+    for one in read(resealed(bytes(data)) if seal else bytes(data)):
+        assert isinstance(one.value, bytes | None)

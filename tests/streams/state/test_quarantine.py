@@ -1,0 +1,128 @@
+"""A record that our own code fails on is set aside alone: all others count, once, whatever comes after."""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from monitor.counting.event import Codec, Event, Reason, Refused
+from monitor.counting.judging import Judge, Verdict
+from monitor.counting.panes import LONG, PaneKey
+from monitor.journey_file.grammar import parse
+from monitor.journeys.counters import CounterTally
+from monitor.journeys.open import JourneyRules
+from monitor.journeys.step import Step, Steps
+from streams.settings import SHIPPED_JOURNEY
+from streams.state.journey_partition import JourneyPartition
+from streams.state.partition import PaneRecord, Partition, Positioned
+from tests.streams.state.test_processor import DEDUPED, MODEL, NOW, Record, Rig, event, settle
+
+POISON: dict[str, Any] = {"location": "poison"}
+
+
+class FailingCodec(Codec):
+    """Fails on what says it is poison, as a fault of ours would."""
+
+    def decode(self, value: bytes | None, headers: Any = ()) -> Event | Refused:
+        """Raise for it."""
+        if value and b"poison" in value:
+            raise OverflowError("personal words of a customer")
+        return super().decode(value, headers)
+
+
+class FailingJudge(Judge):
+    """The same, of an event that has been read."""
+
+    def judge(self, event: Event) -> Verdict:
+        """Raise for it."""
+        if event.location == "poison":
+            raise ZeroDivisionError
+        return super().judge(event)
+
+
+def failing(rig: Rig, where: str) -> Rig:
+    """A stage with a fault: in reading an event, or in judging it."""
+    if where == "reading":
+        rig.stage._codec = FailingCodec(rig.stage._journey, rig.stage.stage)
+        return rig
+    rig.stage._judge = FailingJudge(rig.stage._journey, rig.stage.stage)
+    return rig
+
+
+@pytest.mark.parametrize("model", [MODEL, DEDUPED], ids=["plain", "deduped"])
+@pytest.mark.parametrize("where", ["reading", "judging"])
+async def test_only_the_record_itself_is_set_aside(where: str, model: Any) -> None:
+    """Three of a hundred, with refused ones between them: counted, refused and set aside add up."""
+    rig = failing(await Rig(model).own(), where)
+    bad, refused = (0, 41, 99), (40, 42)
+    records = [
+        Record(n, value=b"no" if n in refused else event(f"e{n}", **(POISON if n in bad else {})))
+        for n in range(100)
+    ]
+    rig.fold(*records)
+    assert rig.results() == (95, 0, 5)
+    assert rig.stage.refusals == {Reason.UNPROCESSABLE: 3, Reason.NOT_JSON: 2}
+    flushing = rig.flush()
+    await settle()
+    letters = [dict(one.headers or []) for one in rig.broker.acknowledge()]
+    said = sorted((int(one["dlq.offset"]), one["dlq.reason"].decode()) for one in letters)
+    assert said == sorted([(n, "unprocessable") for n in bad] + [(n, "not_json") for n in refused])
+    assert not any(b"personal" in one["dlq.error"] for one in letters)
+    while not flushing.done():
+        rig.broker.acknowledge()
+        await settle()
+    assert rig.acknowledged == [99]
+    rig.fold(*records)  # read again, as after a crash before the commit
+    assert rig.results()[0] == 95
+
+
+async def test_a_former_owner_is_no_record_s_fault() -> None:
+    """Where another owner has taken over nothing is set aside: the worker gives way."""
+    rig = await Rig().own()
+    held = rig.stage._partitions[0]
+    held.restore(PaneRecord(b"300000:1799999700000:9", bytes(8)))
+    with pytest.raises(RuntimeError, match="taken over"):
+        rig.fold(Record(0), Record(1))
+    assert rig.results() == (0, 0, 0)
+
+
+def test_a_step_that_rules_fail_on_is_passed_over() -> None:
+    """The journey goes on without it, and so does every other."""
+    journey = parse(SHIPPED_JOURNEY.read_text())
+
+    class Failing(JourneyRules):
+        def take(self, held: Any, step: Step) -> Any:
+            found = super().take(held, step)
+            if step.touchpoint == "poison":
+                raise OverflowError
+            return found
+
+    held = JourneyPartition(Failing(journey), frozenset({("store", 0)}), journey.horizon_ms)
+    asyncio.run(held.own(1, lambda: True))
+    steps = [
+        Step("j", "store", 0, n, NOW + n, "ok", 1, (), touchpoint="poison" if n == 1 else None)
+        for n in range(3)
+    ]
+    taken = held.take(0, Steps("store", 0, NOW, tuple(steps)))
+    assert (taken.steps, taken.refused) == (3, 1)
+    (one,) = [journey for _, journey in held.journeys()]
+    assert [step.offset for step in one.steps] == [0, 2]
+    assert len(held.take_changes()[0]) == 1
+
+
+def test_a_sum_beyond_64_bits_stays_at_the_most() -> None:
+    """18.6 million events of 31 years each: what is written can be read, and is as large as it gets."""
+    held = Partition(8 * 86_400_000)
+    held.own(1)
+    counts = {"duration_ms": 2**64 + 5, "outcome/ok": 3}
+
+    class Told(CounterTally):
+        def panes(self) -> Iterator[tuple[PaneKey, dict[str, int]]]:
+            yield PaneKey(LONG.ms, LONG.start_of(NOW)), counts
+
+    held.fold([Positioned(0, NOW, ())], Told, NOW)
+    (record,) = held.take_changes()
+    other = Partition(8 * 86_400_000)
+    other.restore(record)
+    assert [counts for _, counts in other.panes()] == [{"duration_ms": 2**64 - 1, "outcome/ok": 3}]
