@@ -140,8 +140,9 @@ def _noticed(contacts: Sequence[str], steps: Sequence[Step], failures: Sequence[
     wrong = [step.at_ms for step in steps if step.bad_for] + [one.at_ms for one in failures]
     if not wrong:
         return []
+    first_ms = min(wrong)
     for step in steps:
-        if step.at_ms > min(wrong) and (step.stage in contacts or step.outcome == FOLLOWED_UP):
+        if step.at_ms > first_ms and (step.stage in contacts or step.outcome == FOLLOWED_UP):
             return [name("noticed", step.initiator or "customer")]
     return [name("noticed", "nobody")]
 

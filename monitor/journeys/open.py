@@ -6,6 +6,7 @@ at when every event from before then has been read (`steps`), so a worker that l
 
 from bisect import insort
 from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
 from math import inf
 from operator import attrgetter
 
@@ -190,13 +191,18 @@ class JourneyRules:
         steps = held.steps
         limit_ms = steps[0].at_ms + self.rules.limit_ms
         end_ms = limit_ms
-        waits = _waits(held)
+        coming = sorted(_waits(held), reverse=True)
+        pending: list[tuple[int, float]] = []  # a heap: the latest deadline, and until when it was waited for
         for step in steps:
             at_ms = step.at_ms
             if at_ms > end_ms:
                 break
-            pending_ms = [due_ms for begun_ms, done_ms, due_ms in waits if begun_ms <= at_ms < done_ms]
-            known_ms = max([at_ms, *pending_ms])
+            while coming and coming[-1][0] <= at_ms:
+                _, done_ms, due_ms = coming.pop()
+                heappush(pending, (-due_ms, done_ms))
+            while pending and pending[0][1] <= at_ms:
+                heappop(pending)
+            known_ms = max(at_ms, -pending[0][0]) if pending else at_ms
             if self.rules.ends is not None and matches(self.rules.ends, step):
                 return min(known_ms, limit_ms)
             end_ms = min(known_ms + self.rules.quiet_ms, limit_ms)

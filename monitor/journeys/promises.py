@@ -4,7 +4,9 @@ All is read off the journey's steps in the order of their time, anew when one co
 falls due is counted when every step from before then has been read. So no order of arrival matters.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -92,9 +94,9 @@ class Promises:
         if told is not None and all(one.id != told.id for one in pledges):
             kind = told.kind if told.kind in self._owing else OTHER
             pledges.append(Pledge(told.id, kind, step.at_ms, partner=nobody_yet(self._owing.get(kind))))
-        for pledge in pledges:
-            if self._concerns(pledge, step):
-                self._read(pledge, steps)
+        concerned = [pledge for pledge in pledges if self._concerns(pledge, step)]
+        if concerned:
+            self._read(concerned, steps)
         self._follow(pledges, steps, step)
 
     def _concerns(self, pledge: Pledge, step: Step) -> bool:
@@ -103,18 +105,29 @@ class Promises:
         owing = self._owing.get(pledge.kind)
         return owing is not None and (step.handoff is not None or step.stage == owing.name)
 
-    def _read(self, pledge: Pledge, steps: Sequence[Step]) -> None:
-        """What has been counted stays: the deadline, whose it was, and the word if there was one."""
-        told = [one for one in steps if one.promise is not None and one.promise.id == pledge.id]
-        if not told or pledge.is_settled:
-            return
-        if not pledge.is_counted:
-            pledge.made_ms = told[0].at_ms
-            _set_deadline(pledge, told)
-            owing = self._owing.get(pledge.kind)
-            if owing is not None:
-                pledge.partner = _partner(pledge, owing, steps)
-        _set_word(pledge, told)
+    def _read(self, pledges: Sequence[Pledge], steps: Sequence[Step]) -> None:
+        """What has been counted stays: the deadline, whose it was, and the word if there was one.
+
+        The steps are gone through once, not once for each pledge: a journey may have 200 of both.
+        """
+        told_of: defaultdict[str, list[Step]] = defaultdict(list)
+        for one in steps:
+            if one.promise is not None:
+                told_of[one.promise.id].append(one)
+        deciding: dict[str, list[Step]] = {}
+        for pledge in pledges:
+            told = told_of[pledge.id]
+            if not told or pledge.is_settled:
+                continue
+            if not pledge.is_counted:
+                pledge.made_ms = told[0].at_ms
+                _set_deadline(pledge, told)
+                owing = self._owing.get(pledge.kind)
+                if owing is not None:
+                    if owing.name not in deciding:
+                        deciding[owing.name] = _deciding(owing, steps)
+                    pledge.partner = _partner(pledge, owing, [*told, *deciding[owing.name]])
+            _set_word(pledge, told)
 
     def _follow(self, pledges: list[Pledge], steps: Sequence[Step], step: Step) -> None:
         """An unhappy customer's answer is to be followed up; what follows up may have been read before it."""
@@ -128,13 +141,13 @@ class Promises:
                     partner=nobody_yet(self._owing.get(FOLLOW_UP)),
                 )
             )  # fmt: skip
-            following = [one for one in steps if matches(rule.match, one)]
-        else:
-            following = [step] if matches(rule.match, step) else []
-        for one in following:
+            for one in steps:
+                if matches(rule.match, one):
+                    _followed(pledges[-1], one.at_ms)
+        if matches(rule.match, step):
             for pledge in pledges:
-                if pledge.kind == FOLLOW_UP and one.at_ms >= pledge.made_ms:
-                    _followed(pledge, one.at_ms)
+                if pledge.kind == FOLLOW_UP:
+                    _followed(pledge, step.at_ms)
 
     def fall_due(self, pledge: Pledge, at_ms: int) -> list[Effect]:
         """The deadline has come, or the journey is over before it."""
@@ -199,18 +212,37 @@ def _set_word(pledge: Pledge, told: Sequence[Step]) -> None:
         pledge.word_ms, pledge.kept = word
 
 
+def _deciding(owing: Stage, steps: Sequence[Step]) -> list[Step]:
+    """The only steps that can say who has to keep a promise told elsewhere: the first that hands over to a
+    partner of the stage, the first of the stage that names one it has, the first that names any."""
+    found: dict[str, Step] = {}
+    for one in steps:
+        if _handed_to(one, owing) in owing.partners:
+            found.setdefault("handed", one)
+        if (partner := _named(one, owing)) is not None:
+            found.setdefault("named", one)
+            if partner in owing.partners:
+                found.setdefault("known", one)
+    return list(found.values())
+
+
 def _partner(pledge: Pledge, owing: Stage, steps: Sequence[Step]) -> str:
     """The partner who has to keep it: whom it was handed over to, else whom the stage that owes it names.
 
-    What is said with the promise itself comes before what is said elsewhere in the journey. `other` for one
-    that the journey file does not name.
+    `steps` are those that tell of the promise, whose word comes first, then what is said elsewhere in the
+    journey. `other` for one that the journey file does not name.
     """
-    known = [one for one in steps if pledge.due_ms is None or one.at_ms <= pledge.due_ms]
-    known.sort(key=lambda one: one.promise is None or one.promise.id != pledge.id)
-    handed = (_handed_to(one, owing) for one in known)
-    named = [one.partner for one in known if one.stage == owing.name and one.partner is not None]
+    until_ms = inf if pledge.due_ms is None else pledge.due_ms
+    known = [one for one in steps if one.at_ms <= until_ms]
+    handed = [_handed_to(one, owing) for one in known]
+    named = [_named(one, owing) for one in known]
     found = next((one for one in (*handed, *named) if one in owing.partners), None)
-    return found or (OTHER if named else nobody_yet(owing))
+    return found or (OTHER if any(one is not None for one in named) else nobody_yet(owing))
+
+
+def _named(step: Step, owing: Stage) -> str | None:
+    """Whom an event of that stage names."""
+    return step.partner if step.stage == owing.name else None
 
 
 def _handed_to(step: Step, owing: Stage) -> str | None:
@@ -222,7 +254,9 @@ def _handed_to(step: Step, owing: Stage) -> str | None:
 
 def _followed(pledge: Pledge, at_ms: int) -> None:
     """Somebody who was unhappy has been contacted; the first time counts, unless that is counted already."""
-    if not pledge.is_settled and (pledge.word_ms is None or at_ms < pledge.word_ms):
+    if at_ms < pledge.made_ms or pledge.is_settled:
+        return
+    if pledge.word_ms is None or at_ms < pledge.word_ms:
         pledge.word_ms, pledge.kept = at_ms, True
 
 

@@ -1,11 +1,13 @@
 """A journey under way: what it comes to does not depend on the order in which its steps are read."""
 
+import sys
 from datetime import UTC, datetime
 from itertools import permutations
+from typing import Any
 
 import pytest
 
-from monitor.counting.event import Handoff, Promise
+from monitor.counting.event import Handoff, Promise, Score
 from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step
@@ -99,3 +101,48 @@ def test_what_nobody_says_to_have_sent_is_received_all_the_same() -> None:
     received = Step("j", "delivery", 0, 2, BEGIN, "ok", 1, (), partner="postnord", handoff=handed)
     counted = [name for name in comes_to((received,)) if name.startswith("handoff/")]
     assert counted == ["handoff/warehouse/delivery/postnord/received"]
+
+
+class Work:
+    """Counts the bytecodes that are run: what a step costs, whatever else the machine does."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def _trace(self, frame: Any, event: str, _: Any) -> Any:
+        frame.f_trace_opcodes = True
+        self.done += event == "opcode"
+        return self._trace
+
+    def __enter__(self) -> "Work":
+        self._before = sys.gettrace()
+        sys.settrace(self._trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+
+def crowded(number: int) -> Step:
+    """A step that says all a step can: a promise and a hand-over of its own, and an unhappy answer."""
+    at_ms = BEGIN + 1000 * number
+    return Step(
+        "j", ("delivery", "warehouse", "call_queue")[number % 3], 0, number, at_ms, "ok", 1, ("x",),
+        partner="postnord", score=Score("nps", 0), handoff=Handoff(f"h{number}", "warehouse", "delivery"),
+        promise=Promise(f"p{number}", KIND, due=datetime.fromtimestamp((at_ms + DAY) / 1000, UTC)),
+    )  # fmt: skip
+
+
+def test_a_step_of_a_long_journey_costs_in_proportion_to_its_length() -> None:
+    """Not to its square: fifty full journeys took a minute of CPU."""
+    held, spent = OpenJourney([], [], []), []
+    for number in range(60):
+        with Work() as work:
+            assert RULES.take(held, crowded(number)) is not None
+        spent.append(work.done)
+    half, whole = sum(spent[27:30]), sum(spent[57:60])
+    assert whole < 2.5 * half
+    with Work() as work:
+        RULES.pass_time(held, BEGIN + 60 * DAY)
+    assert held.closed_ms is not None
+    assert work.done < 60 * whole
