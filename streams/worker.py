@@ -96,8 +96,11 @@ class Worker:
         async with topics.connected(self._settings) as admin:
             counts = await topics.ensure(admin, self._journey, self._settings)
             transport = EmbeddedTransport if await topics.is_embedded(admin) else Transport
+            states = await topics.states(admin, counts)
         url = advertised_url(self._settings, self.address)
-        return App(self._journey, self._settings, counts, transport, url)
+        app = App(self._journey, self._settings, counts, transport, url)
+        app.know_topics(states)
+        return app
 
     async def _work(self, app: App, stop: asyncio.Event) -> bool:
         """Work until `stop` is set; True if until topics have changed."""

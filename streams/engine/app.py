@@ -9,7 +9,6 @@ from typing import Any
 
 import faust
 from aiokafka.client import AIOKafkaClient
-from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
@@ -25,6 +24,7 @@ from streams.kafka.errors import in_words
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.read_back import ReadBack
 from streams.kafka.security import broker_credentials, kafka_options
+from streams.kafka.topic_ids import TopicState, topic_states
 from streams.kafka.topics import JOURNEYS, MAX_RECORD_BYTES, changelog_topic, steps_topic
 from streams.settings import MAX_SESSION_S, Settings
 from streams.state.journeys import JourneyProcessor
@@ -53,6 +53,10 @@ assigned the partitions. Only after that does the watchdog's patience begin."""
 
 BUFFERED_BATCHES = 8
 """Batches waiting for an agent; together with POLL_RECORDS this bounds the memory of a backlog."""
+
+
+class TopicsChangedError(Exception):
+    """What is read is no longer of the topics that were there at the start."""
 
 
 class App(faust.App):
@@ -113,6 +117,9 @@ class App(faust.App):
         self.change: str | None = None
         self._ended = asyncio.Event()
         self._topology: dict[str, int] = {}
+        self.topic_ids: Mapping[str, str] = {}
+        self._asking = asyncio.Lock()
+        self._compared_s = 0.0
         self.stages = [self._stage(journey, stage, counts) for stage in journey.stages]
         self.journeys = self._journeys(journey, counts) if journey.journeys is not None else None
         self.processors: list[Processor[Any]] = [*self.stages, *([self.journeys] if self.journeys else [])]
@@ -196,6 +203,12 @@ class App(faust.App):
         self.failure = self.failure or f"{what}: {in_words(error, self._settings)}"
         self._ended.set()
 
+    def know_topics(self, states: Mapping[str, TopicState]) -> None:
+        """Take these for the topics that there are; before the start."""
+        self.topic_ids = {name: state.topic_id for name, state in states.items() if state.topic_id}
+        for processor in self.processors:
+            processor.topic_id = self.topic_ids.get(processor.topic, "")
+
     def tell_recovering(self, records: int) -> None:
         """Say in the log how far the recovery is, now that so many more records have been read."""
         left = self.tables.recovery.active_remaining_total()
@@ -236,7 +249,9 @@ class App(faust.App):
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
-                await processor.flush(self.acknowledge)
+                await processor.flush(self.acknowledge, self.confirm_topics)
+        except TopicsChangedError as error:
+            log.info("%s is not written: %s", processor.name, error)
         except Exception as error:
             self.fail(f"{processor.name} cannot write", error)
 
@@ -309,18 +324,38 @@ class App(faust.App):
         """Whether Kafka answers on the connection that there is."""
         try:
             async with asyncio.timeout(PULSE_S):
-                self._compare(await self.producer._producer.client.fetch_all_metadata())
+                await self._compare(self.producer._producer.client)
         except (KafkaError, OSError, AttributeError):  # the last while the producer starts or stops
             return False
         return True
 
-    def _compare(self, cluster: ClusterMetadata) -> None:
-        """End when a topic has been given other partitions; what is gone may come back."""
-        for topic, expected in self._topology.items():
-            found = len(cluster.partitions_for_topic(topic) or ())
-            if found not in (0, expected):
-                self.change = self.change or f"topic {topic} has {found} partitions, no longer {expected}"
-                self._ended.set()
+    async def _compare(self, client: AIOKafkaClient) -> None:
+        """End when a topic is another one or has been given other partitions; what is gone may come back."""
+        began_s = asyncio.get_running_loop().time()
+        for topic, state in (await topic_states(client, self._topology)).items():
+            expected = self._topology[topic]
+            if state.topic_id != self.topic_ids.get(topic, state.topic_id):
+                self._change(f"topic {topic} was deleted and created again")
+            elif state.partitions not in (0, expected):
+                self._change(f"topic {topic} has {state.partitions} partitions, no longer {expected}")
+        self._compared_s = began_s
+
+    def _change(self, change: str) -> None:
+        self.change = self.change or change
+        self._ended.set()
+
+    async def confirm_topics(self) -> None:
+        """Return once Kafka has said that topics are still the same, later than now; else TopicsChangedError.
+
+        What was read before may be written then: its offsets are of the topics that are known here.
+        """
+        asked_s = asyncio.get_running_loop().time()
+        while self.topic_ids and self._compared_s <= asked_s:
+            async with self._asking:
+                if self._compared_s <= asked_s and not await self._asked():
+                    await asyncio.sleep(FLUSH_S)
+        if self.change is not None:
+            raise TopicsChangedError(self.change)
 
     async def _knocked(self) -> bool:
         """Whether Kafka answers on a new one: the old one may wait for an answer lost with a broker."""

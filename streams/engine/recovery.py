@@ -6,6 +6,7 @@ The clock is the caller's.
 from collections.abc import Sequence
 from typing import Any
 
+from streams.state.incarnation import WRITER
 from streams.state.partition import PaneRecord
 
 TELL_EVERY_S = 1.0
@@ -22,6 +23,11 @@ def compacted(records: Sequence[Any]) -> list[PaneRecord]:
     for record in reversed(records):
         last.setdefault(record.key, record)
     return [PaneRecord(key, record.value) for key, record in reversed(last.items())]
+
+
+def writers(records: Sequence[Any]) -> set[bytes]:
+    """What these say of those who wrote them."""
+    return {value for record in records for name, value in record.headers if name == WRITER}
 
 
 class Progress:

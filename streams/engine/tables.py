@@ -17,7 +17,7 @@ from faust.tables.table import Table
 from faust.types import TP
 from mode.utils.queues import ThrowableQueue
 
-from streams.engine.recovery import compacted
+from streams.engine.recovery import compacted, writers
 from streams.engine.transport import FAUST_LOG, BatchSchema
 from streams.state.processor import Processor
 
@@ -52,8 +52,9 @@ class PaneTable(Table):
                 message = event.message
                 if message.topic != self.changelog_topic_name:
                     continue  # Faust hands records of unassigned partitions to the table it served last
-                self._processor.restore(message.partition, compacted(message.value))
-                self.app.tell_recovering(len(message.value))
+                records = message.value
+                self._processor.restore(message.partition, compacted(records), writers(records))
+                self.app.tell_recovering(len(records))
         except Exception as error:
             self.app.fail(f"changelog of stage {self._processor.name} cannot be read", error)
             raise

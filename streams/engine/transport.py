@@ -16,6 +16,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import OffsetAndMetadata
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -69,7 +70,38 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"
+        commit = consumer.commit
+
+        async def commit_with_topic(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+            ids = self.app.topic_ids
+            await commit({tp: at._replace(metadata=ids.get(tp.topic, "")) for tp, at in offsets.items()})
+
+        consumer.commit = commit_with_topic
         return consumer
+
+    async def committed(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
+        """What is committed, where something is; None for an offset of a topic that was deleted since."""
+        consumer, ids = self._ensure_consumer(), self.app.topic_ids
+        found = await consumer._coordinator.fetch_committed_offsets(list(tps))
+        return {
+            tp: None if at.metadata and at.metadata != ids.get(tp.topic, at.metadata) else at.offset
+            for tp, at in found.items()
+        }
+
+    async def seek_to_committed(self) -> Mapping[TP, int | None]:
+        """Seek to what is committed, or to the beginning where that says nothing about this topic."""
+        found: Mapping[TP, int | None] = await self.call_thread(self._seek_to_committed)
+        return found
+
+    async def _seek_to_committed(self) -> Mapping[TP, int | None]:
+        consumer = self._ensure_consumer()
+        found = await self.committed(consumer.assignment())
+        for tp, offset in found.items():
+            if offset is None:
+                await consumer.seek_to_beginning(tp)
+            elif offset > 0:
+                consumer.seek(tp, offset)
+        return {TP(*tp): offset for tp, offset in found.items()}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Commit what is still ours; of nothing Faust would make an error that ends the worker."""
@@ -217,17 +249,16 @@ class Consumer(driver.Consumer):
         sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
         if not sources:
             return True
-        kafka = self._thread._ensure_consumer()
-        source = driver.ensure_aiokafka_TP(min(sources))
-        committed = await self._thread.call_thread(kafka.committed, source)
-        confirmed = await self._commit({min(sources): committed or 0})
+        topic, partition = min(sources)
+        (offset,) = (await self.committed_offsets(topic, [partition])).values()
+        confirmed = await self._commit({min(sources): offset})
         return bool(confirmed and generation == self.app.consumer_generation_id)
 
     async def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[TopicPartition, int]:
         """Where reading goes on in each partition; 0 where nothing has been committed."""
-        kafka = self._thread._ensure_consumer()
         tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-        return {tp: await self._thread.call_thread(kafka.committed, tp) or 0 for tp in tps}
+        found = await self._thread.call_thread(self._thread.committed, tps)
+        return {tp: found.get(tp) or 0 for tp in tps}
 
     @property
     def is_joining(self) -> bool:

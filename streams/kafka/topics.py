@@ -14,6 +14,7 @@ from monitor.errors import UserError
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from streams.kafka.errors import in_words
 from streams.kafka.security import kafka_options, kafka_refusal
+from streams.kafka.topic_ids import TopicState, topic_states
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,11 @@ async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> 
     wanted = set(names) & set(await admin.list_topics())
     described = await admin.describe_topics(sorted(wanted)) if wanted else []
     return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def states(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, TopicState]:
+    """Which topics the names stand for."""
+    return await topic_states(admin._client, names)
 
 
 async def create(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings) -> None:

@@ -65,7 +65,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
 
     def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:  # noqa: ARG002 - has a clock of its own
         """Take in the records of one batch, each as a whole."""
-        held = self._partitions[partition]
+        held, base = self._partitions[partition], self._incarnations[partition].base
         made = []
         for record in records:
             try:
@@ -73,7 +73,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
             except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
                 self._set_aside(record, "it holds no steps")
                 continue
-            taken = held.take(record.offset, steps)
+            taken = held.take(base + record.offset, steps)
             made += taken.made
             self.results["counted"] += taken.steps - taken.duplicate - taken.late - taken.refused
             self.results["duplicate"] += taken.duplicate

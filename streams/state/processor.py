@@ -4,6 +4,7 @@ Commit order, the reason why nothing is lost or counted twice. A crash between a
 that are read again and then either counted for the first time or recognised by a watermark:
 
 1. A batch is folded into panes in memory; refused records are set aside, and so are steps of journeys.
+   Before anything is written Kafka confirms that the topic is still the one whose offsets are counted by.
 2. Refused records are sent to the dead-letter topic and acknowledged by the broker, then steps to theirs.
    They come first because a watermark that covers a record says that it is dealt with.
 3. Changed panes are sent to the changelog and acknowledged by the broker.
@@ -18,8 +19,8 @@ import asyncio
 import logging
 import traceback
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -27,6 +28,7 @@ from aiokafka.errors import KafkaError
 from monitor.counting.panes import LONG
 from monitor.counting.windows import StageWindows
 from streams.kafka.outgoing import Outgoing, Produce
+from streams.state.incarnation import Incarnation
 from streams.state.partition import PaneRecord, Partition, TakenOverError
 from streams.state.sightings import Sightings
 
@@ -60,9 +62,13 @@ class Batch(NamedTuple):
 
 
 class Processor(ABC, Generic[Held]):
-    """State and work of one topic on one worker. `name` is that of its table."""
+    """State and work of one topic on one worker. `name` is that of its table.
+
+    `topic_id` is Kafka's id of the topic that is read, empty while it is not known.
+    """
 
     dedupe_ms = 0
+    topic_id = ""
 
     def __init__(
         self, name: str, topic: str, changelog: str, counter_names: Sequence[str], produce: Produce
@@ -73,6 +79,7 @@ class Processor(ABC, Generic[Held]):
         self._produce = produce
         self._counter_names = counter_names
         self._partitions: dict[int, Held] = {}
+        self._incarnations: defaultdict[int, Incarnation] = defaultdict(Incarnation)
         self._unacknowledged: list[Batch] = []
         self.unwritten = 0
         self._writing = asyncio.Lock()
@@ -116,13 +123,15 @@ class Processor(ABC, Generic[Held]):
     def _restore(self, held: Held, record: PaneRecord) -> None:
         """Apply a changelog record."""
 
-    def restore(self, partition: int, records: Sequence[PaneRecord]) -> None:
-        """Apply changelog records of a partition."""
+    def restore(self, partition: int, records: Sequence[PaneRecord], writers: Iterable[bytes] = ()) -> None:
+        """Apply changelog records of a partition; `writers` is what their headers say."""
         if partition not in self._partitions:
             self._partitions[partition] = self._new_partition()
-        held = self._partitions[partition]
+        held, incarnation = self._partitions[partition], self._incarnations[partition]
         for record in records:
             self._restore(held, record)
+        for writer in writers:
+            incarnation.hear(writer)
 
     def suspend(self) -> None:
         """Stop answering for any partition until `own` says which are ours."""
@@ -150,8 +159,11 @@ class Processor(ABC, Generic[Held]):
                 return
             for lost in self._partitions.keys() - partitions:
                 del self._partitions[lost]
+                self._incarnations.pop(lost, None)
             for fresh in partitions - self._partitions.keys():
                 self._partitions[fresh] = self._new_partition()
+            for partition in partitions:
+                self._incarnations[partition].own(self.topic_id)
             self._owning(partitions, sightings or {})
             self._unacknowledged.clear()  # all of it is read again
             self.unwritten = 0
@@ -225,14 +237,21 @@ class Processor(ABC, Generic[Held]):
         """Wait while too much is folded but not yet written."""
         await self._has_room.wait()
 
-    async def flush(self, acknowledge: Callable[[Any], None]) -> None:
-        """Write what has been folded so far, then acknowledge it."""
+    async def flush(
+        self, acknowledge: Callable[[Any], None], confirm: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Write what has been folded so far, then acknowledge it.
+
+        `confirm` raises if what has been read until now may be another topic's than `topic_id` says.
+        """
         async with self._writing:
             if self._write_unfinished:
                 raise RuntimeError("an earlier write did not finish, so nothing after it may be acknowledged")
             self._write_unfinished = True
             batches, self._unacknowledged = self._unacknowledged, []
-            for records in self._writes():
+            for number, records in enumerate(self._writes()):
+                if number == 0 and batches and confirm is not None:
+                    await confirm()
                 await self._send(records)
             for message, size in batches:
                 acknowledge(message)
@@ -253,7 +272,7 @@ class Processor(ABC, Generic[Held]):
 
     def _to_changelog(self, records: Mapping[int, Sequence[PaneRecord]]) -> list[Outgoing]:
         return [
-            Outgoing(self._changelog, partition, key, value)
+            Outgoing(self._changelog, partition, key, value, self._incarnations[partition].headers)
             for partition, some in records.items()
             for key, value in some
         ]

@@ -41,6 +41,8 @@ class Read(NamedTuple):
     accepted: list[Positioned]
     written_ms: list[int]
     refused: list[tuple[Any, Refused]]
+    base: int = 0
+    """The place of offset 0; events are at places."""
 
     def newest_ms(self) -> int:
         """How far events have come; none is newer than when it was written, whatever it says."""
@@ -170,7 +172,8 @@ class StageProcessor(Processor[Partition]):
     def _read(self, records: Sequence[Any], panes: Partition, now_ms: int) -> Read:
         decode = self._codec.decode
         earliest_ms, latest_ms = self._codec.accepted_ms(now_ms)
-        read = Read([], [], [])
+        base = self._incarnations[records[0].partition].base
+        read = Read([], [], [], base)
         for record in records:
             event = decode(record.value, record.headers)
             if isinstance(event, Refused):
@@ -179,10 +182,10 @@ class StageProcessor(Processor[Partition]):
             at_ms = event.at_ms
             if not earliest_ms <= at_ms <= latest_ms:
                 refusal = self._codec.refuse_time(at_ms, now_ms)
-                if refusal is not None and not panes.holds(record.offset, at_ms):
+                if refusal is not None and not panes.holds(base + record.offset, at_ms):
                     read.refused.append((record, refusal))
                     continue
-            read.accepted.append(Positioned(record.offset, at_ms, event))
+            read.accepted.append(Positioned(base + record.offset, at_ms, event))
             read.written_ms.append(record.timestamp)
         return read
 
@@ -225,7 +228,7 @@ def _see(sightings: Sightings, read: Read, now_ms: int) -> list[bool]:
     When a record was written is its writer's word. One far ahead of the clock would keep every id from then
     on, so it is taken for as far ahead as an event may be.
     """
-    offsets = [one.offset for one in read.accepted]
+    offsets = [one.offset - read.base for one in read.accepted]
     ids = [one.event.id or "" for one in read.accepted]
     return sightings.see(offsets, ids, [min(ms, now_ms + AHEAD_MS) for ms in read.written_ms])
 

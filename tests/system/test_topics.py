@@ -1,19 +1,20 @@
 """Topics that somebody changes while workers run, on Apache Kafka: every event counts all the same."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 
 from deploy.kafka.kafka import KafkaNode
 from tests.kit.brokers import running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
-from tests.system.test_worker import TOPIC, checkout, checkouts_in_hour
+from tests.system.test_worker import TOPIC, checkout, checkouts_in_hour, committed
 
 pytestmark = pytest.mark.full
 
@@ -118,3 +119,48 @@ def test_journeys_do_not_move_to_partitions_added_to_their_topic(kafka: str, tmp
         f"topic {STEPS} has 8 partitions, but journeys are kept in the 4 of"
         " touchpoint-monitor-journeys-kept-changelog: delete both, and journeys begin anew"
     )
+
+
+def create_again(kafka: str, topic: str, partitions: int = 4) -> None:
+    """What an operator does to get rid of a topic's records."""
+
+    async def work(admin: Any) -> None:
+        await admin.delete_topics([topic])
+        code = -1
+        async with asyncio.timeout(60):
+            while code:  # Kafka is still deleting it
+                code = (await admin.create_topics([NewTopic(topic, partitions, 1)])).topic_errors[0][1]
+
+    as_admin(kafka, work)
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_topic_created_again_is_counted_from_its_beginning(
+    kafka: str, tmp_path: Path, is_running: bool
+) -> None:
+    """Its offsets begin anew, below those that are counted; what the old one held stays counted, once."""
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path)) as worker:
+        worker.ready()
+        publish(kafka, range(400), 4)
+        until(lambda: judged(worker) == 400, "counted")
+        until(lambda: committed(kafka) == 400, "committed")
+        if is_running:
+            create_again(kafka, TOPIC)
+            publish(kafka, range(400, 1200), 4)  # more than there were: the old offsets exist again
+            until(lambda: judged(worker) == 1200, "the new topic counted")
+            assert worker.process.poll() is None
+        else:
+            worker.end(signal.SIGKILL)
+    if not is_running:
+        create_again(kafka, TOPIC)
+        publish(kafka, range(400, 1200), 4)
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path)) as again:
+        again.ready()
+        until(lambda: judged(again) == 1200, "the new topic counted")
+        publish(kafka, range(1200, 1300), 4)
+        until(lambda: judged(again) >= 1300, "counted on")
+        until(lambda: committed(kafka) == 900, "committed in the new topic")
+        again.end(signal.SIGKILL)
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path)) as last:
+        last.ready()
+        assert judged(last) == 1300

@@ -1,0 +1,43 @@
+"""Offsets that go on growing when a topic is deleted and created again under its name.
+
+The offsets of the new topic begin at 0, and watermarks of the old one would cover them. So each topic of that
+name is an *incarnation*, and what state is kept by is a *place*: incarnation * 2^44 + offset. Each changelog
+record says in a header of which incarnation its writer was, and which topic that is to Kafka (KIP-516).
+"""
+
+OFFSETS = 2**44
+"""Of one incarnation: at a million records a second a partition takes half a year to get there."""
+
+WRITER = "source"
+"""Name of that header; its value is `<incarnation>:<topic id>`."""
+
+
+class Incarnation:
+    """The incarnation that a partition's records are of. `topic_id` is empty while it is not known."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._topic_id = ""
+
+    def hear(self, header: bytes) -> None:
+        """Note what a changelog record says of its writer; a former owner may write late."""
+        number_text, _, topic_id = header.decode().partition(":")
+        number = int(number_text)
+        if number >= self._number:
+            self._number, self._topic_id = number, topic_id
+
+    def own(self, topic_id: str) -> None:
+        """Read on from the topic of that id: another than before is the next incarnation."""
+        if topic_id and self._topic_id:
+            self._number += topic_id != self._topic_id
+        self._topic_id = topic_id or self._topic_id
+
+    @property
+    def base(self) -> int:
+        """The place of offset 0."""
+        return self._number * OFFSETS
+
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """Of changelog records written now."""
+        return [(WRITER, f"{self._number}:{self._topic_id}".encode())] if self._topic_id else []
