@@ -152,8 +152,8 @@ def scraped(workers: Sequence[str]) -> str:
     named = " ".join(f"--worker {worker}" for worker in [*workers, f"{host}:{int(port) + 1}"])
     return (
         f"scraping {', '.join(workers)}\n"
-        "One more worker must be scraped too, or MonitorBlind holds back every other alert: end this and "
-        f'name all, as in make pages ARGS="{named}"'
+        "Every worker must be in this list, or MonitorBlind holds back every other alert. If you start one "
+        f'more, end this and name them all: make pages ARGS="{named}"'
     )
 
 

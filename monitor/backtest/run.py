@@ -18,7 +18,7 @@ from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms,
 from monitor.counting.panes import SHORT
 from monitor.journey_file.model import ALL, WHOLE, Journey
 from monitor.journeys.counters import lived_stages
-from monitor.rules.alerts import alerts
+from monitor.rules.alerts import UNHEARD, alerts
 from monitor.rules.facts import Chosen, Name
 from monitor.rules.journeys import GOAL, watched
 from monitor.rules.qualities import (
@@ -264,7 +264,9 @@ class Teller:
         summary = alert.annotations["summary"]
         if key.name == "StageSilent":
             missed, window = span.quiet(at)
-            text = summary.format(window=window, expected=f"{missed:.0f}")
+            last_s = span.since_last_s(at)
+            last = UNHEARD if last_s is None else _duration(last_s)
+            text = summary.format(window=window, expected=f"{missed:.0f}", last=last)
             return Fired(key, noticed_ms, None, window, 0, 0, round(missed, 1), None, None, text)
         key, window = worst(self._rules, key, span, at)
         share = span.share(key.experience, key.segment, window, at)
@@ -280,6 +282,17 @@ class Teller:
         reason = span.top_reason(window, at) if names_a_reason else None
         hits = span.hit_most(key.experience, window, at) if key.segment == ALL else key.segment
         return Fired(key, noticed_ms, None, window, n, bad, None, reason, hits, text)
+
+
+def _duration(seconds: int) -> str:
+    """As Prometheus' humanizeDuration writes it."""
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
+    parts = (
+        f"{days}d" if days else "",
+        f"{hours % 24}h" if hours else "",
+        f"{minutes % 60}m" if minutes else "",
+    )
+    return " ".join([*filter(None, parts), f"{seconds % 60}s"])
 
 
 def _percent(share: float) -> str:

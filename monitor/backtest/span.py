@@ -146,6 +146,12 @@ class StageSpan:
         missed = ((float(self._missed(label, here)[0]), label) for label in SILENT_WINDOWS)
         return next(one for one in missed if one[0] >= float(SILENT_EXPECTED))
 
+    def since_last_s(self, at: int) -> int | None:
+        """Seconds from the last slice with an event to the end of slice `at`; None if it is too long ago."""
+        came = self._sums[self._held.events, : at + 2 - self._from]
+        first = int(np.searchsorted(came, came[-1]))  # slices before the first that has all that came
+        return (at + 1 - self._from - first) * SHORT.ms // 1000 if first else None
+
     def count(self, row: int, label: str, at: int) -> int:
         """A counter's sum over a window at the end of slice `at`."""
         first, end = reach(label, at)

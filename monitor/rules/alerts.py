@@ -7,12 +7,23 @@ from typing import Literal
 
 from monitor.counting import metrics
 from monitor.counting.event import Reason
+from monitor.counting.panes import SHORT
 from monitor.journey_file import links
-from monitor.journey_file.model import WHOLE, Experience, Journey, Journeys, Stage
+from monitor.journey_file.model import (
+    FOLLOW_UP,
+    NONE,
+    UNASSIGNED,
+    WHOLE,
+    Experience,
+    Journey,
+    Journeys,
+    Stage,
+)
 from monitor.rules.facts import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
 from monitor.rules.journeys import Watched, WholeName, watched
 from monitor.rules.promql import UNJUDGED, Values, held, number, of_each, select
 from monitor.rules.qualities import (
+    HOLD_S,
     JOURNEYS_LAG_S,
     LAG_S,
     Severity,
@@ -82,7 +93,10 @@ DEGRADED_SUMMARY = (
     "{title} (segment {segment}): {bad} of {n} in {window} were bad ({share}), at most {allowed} may be. "
     "Measured: {measured}."
 )
-SILENT_SUMMARY = "{title}: no event in {window}, {expected} were expected."
+UNHEARD = "as long as the workers run"
+"""How long no event has come of a stage of which they have counted none."""
+
+SILENT_SUMMARY = "{title}: no event for {last}; {expected} were expected in the last {window}."
 
 
 def _degraded(
@@ -136,44 +150,52 @@ def _journey_facts(journey: Journey, stage: Stage) -> dict[str, Fact]:
 
 OF_WHOLE: dict[WholeName, tuple[str, str]] = {
     "JourneyDegraded": (
-        "Segment {segment}: {bad} of {n} journeys over in {window} missed their goal ({share}), at most "
-        "{allowed} may.",
-        "What failed them most often: {reason}. {changed}",
+        "Journeys (segment {segment}): {bad} of {n} that ended in {window} missed their goal ({share}), at "
+        "most {allowed} may.",
+        "Most frequent cause: {reason}. {changed}",
     ),
     "PromisesOverdue": (
-        "{title}, partner {segment}: {bad} of {n} that fell due in {window} were not kept ({share}), at most "
-        "{allowed} may be.",
+        "{noun} ({whom}): {bad} of {n} due in {window} were broken ({share}), at most {allowed} may be.",
         "{overdue}{changed}",
     ),
     "HandoversLost": (
-        "{title}, partner {segment}: {bad} of {n} in {window} did not arrive in time ({share}), at most "
-        "{allowed} may.",
+        "{noun} ({whom}): {bad} of {n} in {window} did not arrive in time ({share}), at most {allowed} may.",
         "{overdue}{changed}",
     ),
     "CustomersLost": (
-        "Between channels {segment}: {bad} of {n} who changed so in journeys over in {window} were lost "
-        "({share}), at most {allowed} may be.",
+        "Customers who changed channel ({segment}): {bad} of {n} whose journey ended in {window} found no "
+        "solution ({share}), at most {allowed} may.",
         "{changed}",
     ),
     "UnderstandingGap": (
-        "Stage {segment}: {bad} of {n} answered journeys over in {window} were well by its own word and bad "
-        "by the customer's ({share}), at most {allowed} may be.",
+        "Stage {segment}: {bad} of {n} answered journeys that ended in {window} went well by our own records "
+        "and badly for the customer ({share}), at most {allowed} may.",
         "{changed}",
     ),
 }
 """Summary and description of each alert on whole journeys."""
+
+FOLLOW_UP_SUMMARY = (
+    "Unhappy customers ({whom}): {bad} of {n} whose contact fell due in {window} were not contacted in time "
+    "({share}), at most {allowed} may be."
+)
+
+NO_PARTNER = {NONE: "no partner named", UNASSIGNED: "not yet with a partner"}
+"""Partners that are none, in words."""
 
 
 def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Watched) -> Alert:
     """One alert for what is worst of one experience of whole journeys."""
     about = _about(stage, severity, (one.experience,))
     summary, description = OF_WHOLE[one.alert]
+    if one.experience.name == f"promise_{FOLLOW_UP}":
+        summary = FOLLOW_UP_SUMMARY
     return Alert(
         one.alert,
         _worst(about),
         _labels(stage, severity) | about | {"owner": one.owner},
         {
-            "summary": _fill(summary, title=one.experience.title),
+            "summary": _fill(summary, noun=one.noun),
             "description": description,
             "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
             "target": "{target}", "change": "{change}", "_".join(one.by): "{segment}",
@@ -181,7 +203,7 @@ def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Wat
             "runbook_url": literal(stage.runbook or links.runbook(journey, one.alert)),
             "alert_runbook_url": literal(links.runbook(journey, one.alert)),
         },
-        of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _overdue_facts(stage, about, one)),
+        of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _partner_facts(stage, about, one)),
         board=links.CUSTOMERS_BOARD,
     )  # fmt: skip
 
@@ -209,12 +231,22 @@ def _critical(journey: Journey, rules: Journeys) -> Alert:
     )
 
 
-def _overdue_facts(stage: Stage, about: Mapping[str, str], one: Watched) -> dict[str, Fact]:
-    overdue = f"sum by (partner) ({select(metrics.OVERDUE.name, what=one.overdue)})"
-    most = _of_stage(f"topk(1, {overdue} > 0)", stage)
-    told = "Overdue now, most of them with {label}: {value}. "
-    asked = of_each(select(metrics.WORST, **about), most, by="stage", brings="partner")
-    return {"overdue": Asked(asked, label="partner", text=told, otherwise="")} if one.overdue else {}
+def _partner_facts(stage: Stage, about: Mapping[str, str], one: Watched) -> dict[str, Fact]:
+    """Who had to keep it, and how many are overdue now, with whom most of them."""
+    if not one.overdue:
+        return {}
+    by_partner = f"sum by (partner) ({select(metrics.OVERDUE.name, what=one.overdue)}) > 0"
+    most = f"(topk(1, {by_partner}) * 0 + 1) * on () group_left () sum({by_partner})"
+    for partner, words in NO_PARTNER.items():
+        most = f'label_replace({most}, "partner", "{words}", "partner", "{partner}")'
+    told = "Overdue now: {value}, most of them with {label}. "
+    asked = of_each(select(metrics.WORST, **about), _of_stage(most, stage), by="stage", brings="partner")
+    return {
+        "whom": Chosen(
+            tuple(({"segment": name}, NO_PARTNER.get(name, f"partner {name}")) for name in one.groups)
+        ),
+        "overdue": Asked(asked, label="partner", text=told, otherwise=""),
+    }
 
 
 def literal(text: str) -> str:
@@ -283,21 +315,23 @@ def _silent(journey: Journey, stage: Stage) -> Alert:
     quiet = held(select(metrics.SILENT_REASON, stage=stage.name), severity)
     shortest = f"topk(1, -{quiet})"
     about = {"stage": stage.name}
-    last = f"max by (stage) ({select(metrics.LAST_EVENT.name, **about)})"
+    since = f"time() - max by (stage) ({select(metrics.LAST_EVENT.name, **about)})"
+    # Of the time that an alert is held, or it would tell the age of the event that has ended the silence.
+    longest = f"max_over_time(({since})[{HOLD_S[severity]}s:{SHORT.ms // 1000}s])"
     return Alert(
         "StageSilent",
         f"max by (stage) ({quiet})",
         _labels(stage, severity),
         {
             "summary": _fill(SILENT_SUMMARY, title=stage.title),
-            "description": "Last event {last} ago. {changed}",
-            "n": "0", "expected": "{expected}", "window": "{window}", "change": "{change}",
+            "description": "{changed}",
+            "n": "0", "last": "{last}", "expected": "{expected}", "window": "{window}", "change": "{change}",
             **_links(journey, stage, "StageSilent"),
         },
         of_its_stage({
             "expected": Asked(f"-{shortest}"),
             "window": Asked(shortest, label="window", text="{label}"),
-            "last": Asked(f"time() - {last}", "age"),
+            "last": Asked(longest, "age", otherwise=UNHEARD),
             **_change_facts(select(metrics.CHANGED, **about)),
         }),
     )  # fmt: skip
@@ -358,7 +392,7 @@ def _monitor_blind(journey: Journey) -> Alert:
         f"max by (stage) ({metrics.BLIND})",
         {"severity": "page", "owner": "touchpoint-monitor"},
         {
-            "summary": f"The monitor cannot judge (stage {{stage}}):{causes} {{held_back}}",
+            "summary": f"Monitor fault (stage {{stage}}):{causes} {{held_back}}",
             "cause": causes,
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.MONITOR_BOARD)}"),
             "runbook_url": literal(links.runbook(journey, "MonitorBlind")),

@@ -78,6 +78,8 @@ class Watched:
     """Every value that takes the place of the segment; none where it is the segment itself."""
     overdue: str = ""
     """What the metric of what is overdue calls it, if it can be."""
+    noun: str = ""
+    """What its alert calls the events, where that depends on the journey file."""
 
 
 def watched(journey: Journey) -> tuple[Watched, ...]:
@@ -156,7 +158,8 @@ def _promises(journey: Journey, kind: PromiseKind) -> Watched:
     due, kept = (
         Term(metrics.WINDOW_PROMISES, {"kind": kind.name, "result": result}) for result in ("due", "kept")
     )
-    title = "The unhappy are contacted in time" if kind.name == FOLLOW_UP else f"Promise {kind.name} is kept"
+    noun = f"{kind.name.replace('_', ' ').capitalize()} promises"
+    title = "Unhappy customers are contacted in time" if kind.name == FOLLOW_UP else f"{noun} are kept"
     return Watched(
         "PromisesOverdue",
         _experience(f"promise_{kind.name}", title, kind.target),
@@ -166,6 +169,7 @@ def _promises(journey: Journey, kind: PromiseKind) -> Watched:
         by=("partner",),
         groups=promise_partners(journey)[kind.name],
         overdue=f"promise/{kind.name}",
+        noun=noun,
     )
 
 
@@ -189,6 +193,7 @@ def _hand_overs(journey: Journey, edge: Edge) -> Watched:
         by=("partner",),
         groups=edge_partners(journey, edge),
         overdue=f"handoff/{edge.sender}/{edge.receiver}",
+        noun=f"Hand-overs from {journey.stage(edge.sender).title} to {journey.stage(edge.receiver).title}",
     )
 
 

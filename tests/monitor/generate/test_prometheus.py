@@ -201,7 +201,7 @@ def test_one_page_names_all_causes(tmp_path: Path) -> None:
     assert firing(tmp_path, JOURNEY, world, [90])[90] == {("MonitorBlind", "page", ALL)}
     told = told_by(tmp_path, JOURNEY, world, 90, "MonitorBlind")
     assert (
-        "The monitor cannot judge (stage all): No worker answers (no_worker). A worker cannot be scraped "
+        "Monitor fault (stage all): No worker answers (no_worker). A worker cannot be scraped "
         "(scrape_failed). Alerts on stages are held back."
     ) in told
     assert "not_counted" not in told
@@ -503,13 +503,46 @@ def test_a_broken_promise_names_who_broke_it(tmp_path: Path) -> None:
     world.flat(metrics.OVERDUE.name, 99, what="promise/call_back", partner="none", age="1h")
     told = told_by(tmp_path, JOURNEY, world, AT_S, "PromisesOverdue")
     assert (
-        "Promise delivery_window is kept, partner postnord: 60 of 200 that fell due in 1d were not kept "
-        "(30%), at most 10% may be."
+        "Delivery window promises (partner postnord): 60 of 200 due in 1d were broken (30%), at most 10% may "
+        "be."
     ) in told
-    assert "Overdue now, most of them with postnord: 7. No change known." in told
+    assert "Overdue now: 11, most of them with postnord. No change known." in told
     assert 'owner="logistics"' in told
     none = told_by(tmp_path, JOURNEY, count(World(), UNKEPT), AT_S, "PromisesOverdue")
     assert "Overdue now" not in none
+
+
+@pytest.mark.full
+def test_a_broken_promise_without_a_partner_reads_well(tmp_path: Path) -> None:
+    """Nobody is called `none`, and who is unhappy was not promised to be unhappy."""
+    due = {f"promise/{kind}/none/due": {"1d": 46, "2h": 46} for kind in ("call_back", "follow_up")}
+    world = count(World(), due)
+    world.flat(metrics.OVERDUE.name, 7, what="promise/call_back", partner="none", age="1h")
+    told = told_by(tmp_path, JOURNEY, world, AT_S, "PromisesOverdue")
+    assert (
+        "Call back promises (no partner named): 46 of 46 due in 1d were broken (100%), at most 10% may be."
+    ) in told
+    assert "Overdue now: 7, most of them with no partner named. No change known." in told
+    assert (
+        "Unhappy customers (no partner named): 46 of 46 whose contact fell due in 1d were not contacted in "
+        "time (100%), at most"
+    ) in told
+
+
+@pytest.mark.full
+def test_a_silent_stage_says_for_how_long(tmp_path: Path) -> None:
+    """Since its last event, whatever window is empty; to the end of the alert, though events have come again
+    by then. A stage of which no worker has counted an event says so."""
+    steps = 80
+    for last, said in (([0.0] * 60 + [600.0] * 20, "for 9m 50s;"), ([], "for as long as the workers run;")):
+        world = World(silent=("store",), steps=steps)
+        came = [0 if step < 60 else 5 for step in range(steps)]
+        for window in FAST_WINDOWS:
+            world.add(metrics.WINDOW_OUTCOMES.name, came, stage="store", outcome="ok", window=window)
+        if last:
+            world.add(metrics.LAST_EVENT.name, last, stage="store", partner="none")
+        told = told_by(tmp_path, JOURNEY, world, 700, "StageSilent")
+        assert f"Store: no event {said} 99 were expected in the last" in told
 
 
 @pytest.mark.full
@@ -517,21 +550,23 @@ def test_a_broken_promise_names_who_broke_it(tmp_path: Path) -> None:
     ("counted", "name", "text"),
     [
         (
-            {**MISSED, "weakest/store/new": {"6h": 7}, "weakest/delivery/new": {"6h": 90}}, "JourneyDegraded",
-            ("Segment all: 320 of 620 journeys over in 6h missed their goal (51.61%), at most 20% may.",
-             "Most often their weakest encounter: delivery."),
+            {**MISSED, "failed/stage/store/new": {"6h": 7}, "failed/promise/delivery_window/new": {"6h": 90}},
+            "JourneyDegraded",
+            ("Journeys (segment all): 320 of 620 that ended in 6h missed their goal (51.61%), at most 20% "
+             "may.",
+             "Most frequent cause: promise delivery_window. No change known."),
         ),
         (NOT_HANDED, "HandoversLost", (
-            "What warehouse hands over reaches delivery, partner postnord: 30 of 220 in 1d did not arrive in "
+            "Hand-overs from Warehouse to Delivery (partner postnord): 30 of 220 in 1d did not arrive in "
             "time (13.64%), at most 3% may.",
         )),
         (STRAYED, "CustomersLost", (
-            "Between channels phone>chat: 80 of 200 who changed so in journeys over in 1d were lost (40%), "
-            "at most 20% may be.",
+            "Customers who changed channel (phone>chat): 80 of 200 whose journey ended in 1d found no "
+            "solution (40%), at most 20% may.",
         )),
         (MISUNDERSTOOD, "UnderstandingGap", (
-            "Stage store: 80 of 200 answered journeys over in 1d were well by its own word and bad by the "
-            "customer's (40%), at most 20% may be.",
+            "Stage store: 80 of 200 answered journeys that ended in 1d went well by our own records and "
+            "badly for the customer (40%), at most 20% may.",
         )),
     ],
 )  # fmt: skip
