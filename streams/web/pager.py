@@ -5,13 +5,17 @@ For trying out, and for whoever has no pager yet: Alertmanager and Grafana post 
 alert that always fires, so its absence is what is told. Both post an alert again with every change of its
 group, and as a reminder after hours: that is no change. Grafana reports a rule that it could not ask under
 the labels of that rule: this says nothing of a stage, so it is told once for all rules, and is no finding.
+
+When Prometheus dies both also post that every alert has ended, which nobody knows, and Alertmanager does so
+before it says that the heartbeat has. So the end of an alert is told some time later: not while alerting is
+blind, nor when the alert fires again before that.
 """
 
 import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -22,6 +26,11 @@ from streams.terminal import printable
 
 HEARTBEAT_S = 180.0
 """Three heartbeats, each a minute apart."""
+
+SETTLE_S = 90.0
+"""An end is told so much later, and so long after alerting was blind. Alertmanager says that the heartbeat
+has ended up to a minute after it says so of other alerts. Once Prometheus is back, what is still wrong fires
+again within half a minute (seen with a real Grafana 9.4 and Alertmanager 0.25)."""
 
 MAX_BYTES = 4 * 1024 * 1024
 
@@ -39,8 +48,20 @@ LINKS = {
 UNASKED = ("DatasourceError", "DatasourceNoData")
 """What Grafana calls the alert of a rule whose queries failed, or that gave nothing where they must."""
 
+UNEXPLAINED = 'Grafana does not say; its log does, at "Failed to evaluate rule"'
+"""It gives a reason for a query that Prometheus refuses, none when Prometheus does not answer at all
+(`resultError` of 9.4's source, and so seen)."""
+
 Share = Callable[[bytes], Awaitable[None]]
 """Publishes a finding; UserError when it was not taken."""
+
+
+class _End(NamedTuple):
+    """The end of an alert that is not told yet."""
+
+    text: str
+    found: bytes
+    waiting: asyncio.Task[None]
 
 
 class Pages:
@@ -51,6 +72,8 @@ class Pages:
         self._share = share
         self._known: OrderedDict[tuple[object, ...], tuple[str, object]] = OrderedDict()
         self._unasked: set[tuple[object, ...]] = set()
+        self._is_beating = True
+        self._ends: dict[tuple[object, ...], _End] = {}
         self._beat = asyncio.Event()
         self._broken = asyncio.Event()
         self._error: UserError | None = None
@@ -74,11 +97,12 @@ class Pages:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for one in ends:
                 one.cancel()
-            if self._error is not None:
-                raise self._error
         finally:
             watching.cancel()
             await runner.cleanup()
+        await self._end_all()
+        if self._error is not None:
+            raise self._error
 
     async def _receive(self, request: web.Request) -> web.Response:
         severity = request.match_info["severity"]
@@ -91,22 +115,64 @@ class Pages:
         alerts = [one for one in alerts if not is_unasked(one[0])]
         if severity == "heartbeat":
             if any(alert["status"] == "firing" for alert, _, _ in alerts):
+                self._is_beating = True
                 self._beat.set()
             elif alerts:
-                self._tell("HEARTBEAT ended: rules are not evaluated; what resolves now may not be over")
+                self._is_beating = False
+                self._tell("HEARTBEAT ended: rules are not evaluated; nobody knows what is over")
         else:
             for alert, text, found in alerts:
                 if not self.is_news(severity, alert):
                     continue
-                if self._share is not None:
-                    try:
-                        await self._share(found)
-                    except UserError as error:
-                        self._error = error  # it is posted again, to whoever is started next
-                        self._broken.set()
-                        return web.Response(status=503, text="finding not published\n")
-                self._tell(text)
+                key = (severity, *_key(alert))
+                if alert["status"] != "firing":
+                    self._ends[key] = _End(text, found, asyncio.create_task(self._end_later(key)))
+                elif key in self._ends:  # it goes on
+                    self._ends.pop(key).waiting.cancel()
+                elif not await self._is_told(text, found):  # it is posted again, to whoever is started next
+                    return web.Response(status=503, text="finding not published\n")
         return web.Response()
+
+    async def _is_told(self, text: str, found: bytes) -> bool:
+        """Whether the change could be published; then it is printed."""
+        try:
+            if self._share is not None:
+                await self._share(found)
+        except UserError as error:
+            self._error = error
+            self._broken.set()
+            return False
+        self._tell(text)
+        return True
+
+    @property
+    def _is_blind(self) -> bool:
+        return bool(self._unasked) or not self._is_beating
+
+    async def _end_later(self, key: tuple[object, ...]) -> None:
+        """Tell the end of an alert once it has been seen for `SETTLE_S` that it does not fire again."""
+        is_seen = False
+        while not is_seen:
+            is_seen = not self._is_blind
+            await asyncio.sleep(SETTLE_S)
+            is_seen = is_seen and not self._is_blind
+        await self._end(key)
+
+    async def _end(self, key: tuple[object, ...]) -> None:
+        end = self._ends[key]
+        if await self._is_told(end.text, end.found):
+            del self._ends[key]
+
+    async def _end_all(self) -> None:
+        """Tell the ends that wait, but for those of which nobody knows, or that were not published."""
+        for key, end in list(self._ends.items()):
+            end.waiting.cancel()
+            if not self._is_blind and self._error is None:
+                await self._end(key)
+        for end in self._ends.values():
+            self._tell(
+                f"not known to be over: {end.text}" if self._is_blind else f"not published: {end.text}"
+            )
 
     def _tell_of_unasked(self, alerts: list[dict[str, Any]]) -> None:
         """Say that Grafana is blind when the first of its rules is, and that it sees when the last does."""
@@ -119,12 +185,11 @@ class Pages:
                 continue
             self._unasked.add(rule)
             if not was_blind:
-                told = (
-                    "PAGE firing MonitorBlind: Grafana cannot query Prometheus: it judges no stage, and what "
-                    "it resolves now may not be over"
+                why = alert["annotations"].get("Error") or UNEXPLAINED
+                self._tell(
+                    "PAGE firing MonitorBlind: Grafana cannot query Prometheus: no stage is judged, and no "
+                    f"alert is told as over until it can\n    why       {printable(why)}"
                 )
-                why = alert["annotations"].get("Error")
-                self._tell(f"{told}\n    why       {printable(why)}" if why else told)
 
     def is_news(self, severity: str, alert: dict[str, Any]) -> bool:
         """Whether the alert fires anew or has just ended, as far as is known."""
@@ -145,6 +210,7 @@ class Pages:
             try:
                 await asyncio.wait_for(self._beat.wait(), HEARTBEAT_S)
             except TimeoutError:
+                self._is_beating = False
                 self._tell(f"HEARTBEAT missing for {HEARTBEAT_S:.0f} s: alerting itself is broken")
                 await self._beat.wait()
                 self._tell("HEARTBEAT is back")

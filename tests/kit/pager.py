@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.alerting import Alerting
 from monitor.journey_file.model import Journey
+from streams.web.pager import Pages
 from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import TOUCHPOINT, WorkerProcess, environment
@@ -101,6 +102,40 @@ class Traffic:
         return event
 
 
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """Posts to a receiver of alerts."""
+
+    url: str
+
+    def post(self, severity: str, *alerts: dict[str, Any]) -> None:
+        """Alerts as Alertmanager posts them; HTTPError when they are not taken."""
+        body = json.dumps({"alerts": alerts}).encode()
+        request = urllib.request.Request(f"{self.url}/{severity}", data=body)  # noqa: S310 - loopback
+        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - loopback
+
+
+@contextmanager
+def serving(told: list[str]) -> Iterator[Posting]:
+    """The receiver within this process, which tells into the list."""
+
+    async def serve() -> None:
+        loop.append(asyncio.get_running_loop())
+        await Pages(told.append).serve("127.0.0.1:0", stop)
+
+    loop: list[asyncio.AbstractEventLoop] = []
+    stop = asyncio.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    until(lambda: bool(told), "the receiver listens")
+    try:
+        yield Posting(re.findall(r"http://\S+", told[0])[0])
+    finally:
+        loop[0].call_soon_threadsafe(stop.set)
+        thread.join(20)
+    assert not thread.is_alive()
+
+
 class Pager:
     """A `touchpoint pages` process and what it has printed."""
 
@@ -134,9 +169,7 @@ class Pager:
 
     def post(self, severity: str, *alerts: dict[str, Any]) -> None:
         """Alerts as Alertmanager posts them; HTTPError when they are not taken."""
-        body = json.dumps({"alerts": alerts}).encode()
-        request = urllib.request.Request(f"{self.url}/{severity}", data=body)  # noqa: S310 - loopback
-        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - loopback
+        Posting(self.url).post(severity, *alerts)
 
     def stop(self) -> None:
         """End it."""

@@ -92,8 +92,8 @@ def test_each_change_is_published_once() -> None:
         found = [orjson.loads(record.value) for record in read_topic(broker.bootstrap, FINDINGS_TOPIC)]
     assert [(one["alert"], one["status"]) for one in found] == [
         ("StageDegraded", "fired"),
-        ("StageDegraded", "resolved"),
         ("CriticalTouchpoint", "fired"),
+        ("StageDegraded", "resolved"),
     ]
 
 

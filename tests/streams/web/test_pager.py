@@ -22,7 +22,7 @@ from monitor.rules.facts import Asked
 from monitor.rules.promql import ANY
 from streams.settings import SHIPPED_JOURNEY
 from streams.web.pager import Pages, said
-from tests.kit.pager import Pager, Rig, rig
+from tests.kit.pager import Pager, Rig, rig, serving
 from tests.kit.polling import until
 from tests.kit.programs import ROOT
 
@@ -133,11 +133,73 @@ def test_a_grafana_that_cannot_ask_is_told_once() -> None:
     finally:
         pager.stop()
     assert [line for _, line in pager.lines][1:] == [
-        "PAGE firing MonitorBlind: Grafana cannot query Prometheus: it judges no stage, and what it resolves "
-        "now may not be over\n"
+        "PAGE firing MonitorBlind: Grafana cannot query Prometheus: no stage is judged, and no alert is told "
+        "as over until it can\n"
         "    why       connection refused",
         "PAGE resolved MonitorBlind: Grafana can query Prometheus again",
     ]
+
+
+def test_a_blindness_without_a_reason_says_where_it_stands() -> None:
+    """Grafana gives no reason when Prometheus does not answer at all."""
+    told: list[str] = []
+    with serving(told) as pager:
+        alert = unasked("StageSilent page store", "firing")
+        del alert["annotations"]["Error"]
+        pager.post("page", alert)
+    why = '    why       Grafana does not say; its log does, at "Failed to evaluate rule"'
+    assert told[1].splitlines()[1] == why
+
+
+RELAPSE = ALERT | {"startsAt": "2026-11-21T21:40:00Z"}
+OVER = ALERT | {"status": "resolved"}
+BEAT: dict[str, Any] = ALERT | {"labels": {"alertname": "Watchdog"}}
+STILL = BEAT | {"status": "resolved"}
+FAILS = unasked("StageSilent page store", "firing")
+ANSWERS = unasked("StageSilent page store", "resolved")
+BEGIN, END = "PAGE firing StageDegraded", "PAGE resolved StageDegraded"
+
+
+@pytest.mark.parametrize(
+    ("posted", "said"),
+    [
+        # As a real Grafana did when Prometheus died and came back: the alert goes on.
+        ([ALERT, FAILS, OVER, RELAPSE, ANSWERS], [BEGIN]),
+        # As a real Alertmanager did: it says last that the heartbeat has ended.
+        ([BEAT, ALERT, OVER, STILL, BEAT, RELAPSE], [BEGIN]),
+        ([ALERT, OVER, RELAPSE], [BEGIN]),
+        # What was over by the time that it could be seen again is.
+        ([ALERT, FAILS, OVER, ANSWERS], [BEGIN, END]),
+        ([BEAT, ALERT, OVER, STILL, BEAT], [BEGIN, END]),
+        ([ALERT, FAILS, OVER, RELAPSE, ANSWERS, OVER | {"startsAt": RELAPSE["startsAt"]}], [BEGIN, END]),
+        ([ALERT, OVER, OVER], [BEGIN, END]),
+        # Nobody knows.
+        ([ALERT, FAILS, OVER], [BEGIN, f"not known to be over: {END}"]),
+        ([BEAT, ALERT, OVER, STILL], [BEGIN, f"not known to be over: {END}"]),
+    ],
+)  # fmt: skip
+def test_an_end_is_told_when_it_is_known(posted: list[dict[str, Any]], said: list[str]) -> None:
+    """Not while alerting is blind, nor of an alert that fires again before that is known."""
+    told: list[str] = []
+    with serving(told) as pager:
+        for alert in posted:
+            pager.post("heartbeat" if alert["labels"]["alertname"] == "Watchdog" else "page", alert)
+    names = [line.splitlines()[0].rsplit(":", 1)[0] for line in told if "StageDegraded" in line]
+    assert [name.split(": Store")[0] for name in names] == said
+
+
+def test_an_end_waits_until_alerting_sees_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long that is; then it is told by itself, with nothing more posted."""
+    monkeypatch.setattr("streams.web.pager.SETTLE_S", 0.01)
+    told: list[str] = []
+    with serving(told) as pager:
+        for alert in (ALERT, FAILS, OVER):
+            pager.post("page", alert)
+        other = ALERT | {"labels": ALERT["labels"] | {"stage": "delivery"}}
+        pager.post("page", other)
+        assert not any(line.startswith(END) for line in told)
+        pager.post("page", ANSWERS)
+        until(lambda: any(line.startswith(END) for line in told), "the end is told")
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"alerts": 1}', b'{"alerts": [{}]}', b"\xff"])
