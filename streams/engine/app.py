@@ -21,6 +21,7 @@ from streams.engine.recovery import Progress
 from streams.engine.tables import PaneTable, TableManager
 from streams.engine.transport import FAUST_LOG, BatchSchema, Transport
 from streams.kafka.errors import in_words
+from streams.kafka.groups import NewProtocolError, is_of_new_protocol
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.read_back import ReadBack
 from streams.kafka.security import broker_credentials, kafka_options
@@ -400,6 +401,8 @@ class App(faust.App):
         """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""
         while True:
             if error := self.consumer.refusal:
+                if await is_of_new_protocol(self.producer._producer.client, self._settings.group):
+                    error = NewProtocolError()
                 self.fail("the worker cannot join its group", error)
             await asyncio.sleep(CHECK_S)
 

@@ -9,6 +9,7 @@ from aiokafka.errors import (
     NoBrokersAvailable,
 )
 
+from streams.kafka.groups import NewProtocolError
 from streams.settings import Settings
 
 
@@ -30,6 +31,11 @@ def in_words(error: BaseException | None, settings: Settings) -> str:
             )
         case InconsistentGroupProtocolError():
             return f"the group {settings.group} belongs to another program; TOUCHPOINT_GROUP names the group"
+        case NewProtocolError():
+            return (
+                f"the group {settings.group} has members of Kafka's new consumer protocol, which no worker"
+                " can join; TOUCHPOINT_GROUP names the group"
+            )
         case KafkaError():
             said = str(error)  # which begins with its name
         case None:

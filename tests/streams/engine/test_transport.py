@@ -35,6 +35,7 @@ from streams.kafka.errors import in_words
 from streams.settings import Settings
 from streams.worker import Worker
 from tests.kit.brokers import Node, TansuNode, running
+from tests.kit.members import join
 
 JOURNEY = parse(
     "version: 1\njourney: x\nsegments: []\n"
@@ -333,6 +334,22 @@ async def test_a_group_of_another_program_ends_the_worker(tmp_path: Path) -> Non
     assert said == (
         "the worker cannot join its group: the group transport belongs to another program;"
         " TOUCHPOINT_GROUP names the group"
+    )
+
+
+@pytest.mark.full
+async def test_a_group_of_the_new_protocol_ends_the_worker(tmp_path: Path) -> None:
+    """To Kafka the attempt is an unknown error; the worker says what it is, as of a classic group."""
+    with running(KafkaNode(tmp_path / "kafka")) as node:
+        settings = Settings(kafka=node.bootstrap, group=GROUP)
+        async with topics.connected(settings) as admin:
+            await topics.ensure(admin, JOURNEY, settings)
+        await join(node.bootstrap, GROUP, "source")
+        async with joining(node, tmp_path) as app:
+            said = await failure(app)
+    assert said == (
+        "the worker cannot join its group: the group transport has members of Kafka's new consumer protocol,"
+        " which no worker can join; TOUCHPOINT_GROUP names the group"
     )
 
 
