@@ -6,7 +6,6 @@ Journeys are counted when they are over, so most of it looks back a day; what is
 from collections.abc import Iterator
 
 from monitor.boards.panels import (
-    COLORED,
     COUNT,
     NEUTRAL,
     Json,
@@ -21,9 +20,9 @@ from monitor.boards.panels import (
     query,
     rows,
     stat,
-    table,
 )
-from monitor.boards.parts import cells, segment_titles, stage_titles
+from monitor.boards.parts import UNKNOWN, cells, partner_titles, segment_titles, stage_titles
+from monitor.boards.tables import COLORED, table
 from monitor.counting import metrics
 from monitor.counting.figures import GREY
 from monitor.journey_file.model import Journey
@@ -35,14 +34,14 @@ from monitor.rules.promql import select
 WINDOW = "1d"
 
 FEW = "too few"
-NOTHING = "none"
+NOTHING = "none counted"
 
 
 def panels(journey: Journey) -> Iterator[Json]:
     """From the outcome to its causes."""
     yield from _outcome(journey)
     yield from _encounters(journey)
-    yield from _promises()
+    yield from _promises(journey)
     yield from _critical(journey)
     yield from _labyrinth()
 
@@ -73,7 +72,7 @@ def _outcome(journey: Journey) -> Iterator[Json]:
         "Journeys under way",
         "Customers whose journey has begun and is not over. Neither many nor few is good; a jump is news.",
         query(f"sum({metrics.OPEN_JOURNEYS.name})", "under way"),
-        unit=COUNT, size=(6, 5), steps=NEUTRAL, graphMode="area",
+        unit=COUNT, size=(6, 5), steps=NEUTRAL, graphMode="area", nothing=UNKNOWN,
     )  # fmt: skip
     kinds = tuple(f"promise/{kind}" for kind in promise_partners(journey))
     overdue = select(metrics.OVERDUE.name, what=kinds)
@@ -81,7 +80,7 @@ def _outcome(journey: Journey) -> Iterator[Json]:
         "Promises overdue now",
         "Promises to customers under way whose time has passed without a word. None is good.",
         query(f"sum({overdue}) or 0 * sum({metrics.OPEN_JOURNEYS.name})", "overdue"),
-        unit=COUNT, size=(6, 5), steps=high_is_bad(1, 20), graphMode="area",
+        unit=COUNT, size=(6, 5), steps=high_is_bad(1, 20), graphMode="area", nothing=UNKNOWN,
     )  # fmt: skip
 
 
@@ -113,7 +112,7 @@ def _encounters(journey: Journey) -> Iterator[Json]:
         "Journeys over in the last day whose goal was met, and how many missed it. Good is the same high "
         "share for everybody.",
         {"segment": "Segment", "Value #A": "Goal met", "Value #B": "Missed"},
-        rows(f"{met} / ({met} + {missed} > 0)"), rows(missed),
+        rows(f"{met} / ({met} + {missed})"), rows(missed),
         unit="percentunit", size=(8, 9), nothing=NOTHING, field={"decimals": 1},
         overrides=[
             override("segment", mappings=names(segment_titles(journey))),
@@ -122,8 +121,10 @@ def _encounters(journey: Journey) -> Iterator[Json]:
     )  # fmt: skip
 
 
-def _promises() -> Iterator[Json]:
+def _promises(journey: Journey) -> Iterator[Json]:
     yield heading("Promises and hand-overs")
+    partners = override("partner", mappings=names(partner_titles(journey)))
+    stages = names(stage_titles(journey))
     by = " by (kind, partner)"
     due = _sum(metrics.WINDOW_PROMISES, by, result="due")
     counts = [_sum(metrics.WINDOW_PROMISES, by, result=result) for result in ("late", "broken", "missed")]
@@ -136,7 +137,10 @@ def _promises() -> Iterator[Json]:
          "Value #D": "Called off", "Value #E": "Never"},
         rows(f"{due} > 0"), rows(f"{kept} / ({due} > 0)"), *(rows(f"{one} and {due} > 0") for one in counts),
         unit=COUNT, size=(14, 8), nothing=NOTHING,
-        overrides=[override("Value #B", unit="percentunit", decimals=1)],
+        overrides=[
+            override("kind", mappings=names({kind: _spoken(kind) for kind in promise_partners(journey)})),
+            partners, override("Value #B", unit="percentunit", decimals=1),
+        ],
     )  # fmt: skip
     by = " by (sender, receiver, partner)"
     sent = _sum(metrics.WINDOW_HANDOFFS, by, result="sent")
@@ -147,7 +151,10 @@ def _promises() -> Iterator[Json]:
         {"sender": "From", "receiver": "To", "partner": "Partner", "Value #A": "Sent", "Value #B": "Lost"},
         rows(f"{sent} > 0"), rows(f"{lost} and {sent} > 0"),
         unit=COUNT, size=(10, 8), nothing=NOTHING,
-        overrides=[override("Value #B", **COLORED, thresholds=high_is_bad(1, 20))],
+        overrides=[
+            override("sender", mappings=stages), override("receiver", mappings=stages), partners,
+            override("Value #B", **COLORED, thresholds=high_is_bad(1, 20)),
+        ],
     )  # fmt: skip
     yield table(
         "Overdue now, by age",
@@ -156,7 +163,23 @@ def _promises() -> Iterator[Json]:
         {"what": "What", "partner": "Partner", "age": "For at most", "Value": "How many"},
         rows(f"sum by (what, partner, age) ({metrics.OVERDUE.name})"),
         unit=COUNT, size=(24, 7), nothing=NOTHING,
+        overrides=[override("what", mappings=names(_overdue_titles(journey))), partners],
     )  # fmt: skip
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _overdue_titles(journey: Journey) -> dict[str, str]:
+    """What can be overdue, in words."""
+    titles = stage_titles(journey)
+    edges = journey.journeys.edges if journey.journeys is not None else ()
+    return {f"promise/{kind}": f"promise: {_spoken(kind)}" for kind in promise_partners(journey)} | {
+        f"handoff/{edge.sender}/{edge.receiver}":
+            f"hand-over: {titles[edge.sender]} to {titles[edge.receiver]}"
+        for edge in edges
+    }  # fmt: skip
 
 
 def _critical(journey: Journey) -> Iterator[Json]:
@@ -183,7 +206,7 @@ def _critical(journey: Journey) -> Iterator[Json]:
         rows(f"1 - ({c} / ({c} + {d})) / ({share}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"({a} * {d} - {b} * {c}) / sqrt({every}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"{a} + {b}"),
-        unit=COUNT, size=(14, 8), nothing=FEW, field={"decimals": 2},
+        unit=COUNT, size=(14, 8), nothing=FEW, missing=FEW, field={"decimals": 2},
         overrides=[
             *cells(journey)[:1],
             override("Value #B", unit="percentunit", decimals=0),
@@ -215,7 +238,7 @@ def _labyrinth() -> Iterator[Json]:
         "best.",
         query(f"{_sum(metrics.WINDOW_LABYRINTHS)} / ({over} > 0)", "astray"),
         unit="percentunit", size=(6, 8), steps=high_is_bad(0.01, 0.05), nothing=NOTHING,
-        field={"decimals": 2},
+        field={"decimals": 1},
     )  # fmt: skip
     repeats, contacts = _sum(metrics.WINDOW_CONTACTS, contact="repeat"), _sum(metrics.WINDOW_CONTACTS)
     yield stat(

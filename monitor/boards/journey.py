@@ -1,9 +1,9 @@
 """The board of the journey: every stage against its targets, readable on a wall screen and on a phone."""
 
 from collections.abc import Iterator
+from textwrap import shorten
 
 from monitor.boards.panels import (
-    COLORED,
     COUNT,
     WIDTH,
     Json,
@@ -16,11 +16,9 @@ from monitor.boards.panels import (
     query,
     rows,
     stat,
-    table,
     thresholds,
     timeline,
     titled,
-    wide_enough,
     words,
 )
 from monitor.boards.parts import (
@@ -41,18 +39,22 @@ from monitor.boards.parts import (
     state_and_weakest,
     to_stage,
     trusted,
-    weakest,
+    weakest_of_all,
     with_targets,
 )
+from monitor.boards.tables import COLORED, table
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, ORANGE, VERMILLION
 from monitor.journey_file.model import ALL, OTHER, Journey
-from monitor.rules.limits import FAST_POINTS
+from monitor.rules.limits import FAST_POINTS, MIN_N
 from monitor.rules.promql import select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 FACING = ("customer", "partner")
 """Kinds of stages whose encounters are customers'."""
+
+STRIP_LETTERS = 50
+"""Of the name before a strip, seen in Grafana 9.4: it cuts the beginning of a longer one."""
 
 GAP_ORANGE = 0.05
 """Half of what pages when everybody is served so much worse."""
@@ -61,12 +63,19 @@ GAP_ORANGE = 0.05
 def panels(journey: Journey) -> Iterator[Json]:
     """From across the room first, then stage by stage, then the rest."""
     stages = journey.stages
-    titles = [override(one.name, displayName=plain(one.title), links=[to_stage(one.name)]) for one in stages]
+    titles = [
+        override(
+            one.name, links=[to_stage(one.name)],
+            displayName=shorten(plain(one.title), STRIP_LETTERS, placeholder="…"),
+        )
+        for one in stages
+    ]  # fmt: skip
     yield stat(
         "Weakest stage now",
-        f"The stage of the weakest experience of all: the journey is as good as this. {WEAKEST_MEANS}",
-        now(weakest("()"), ONE),
-        unit="percentunit", size=(6, 5), textMode="value_and_name",
+        "The stage of the weakest experience of all: the journey is as good as this. Left out is what had "
+        f"fewer than {MIN_N} events in the last hour. {WEAKEST_MEANS}",
+        now(weakest_of_all(), ONE),
+        unit="percentunit", size=(5, 6), textMode="value_and_name",
         overrides=with_targets(stages, stage_too=True),
         field={"decimals": 1},
     )  # fmt: skip
@@ -79,14 +88,16 @@ def panels(journey: Journey) -> Iterator[Json]:
         "customers", facing,
     )  # fmt: skip
     yield alerts_firing(
-        "How many pages (somebody is woken up) and tickets (mended in working hours) fire. None is good."
+        "How many pages (somebody is woken up) and tickets (mended in working hours) fire. None is good.",
+        (7, 6),
     )
-    yield trusted((6, 5))
+    yield trusted((6, 6))
+    yield alerts_table(journey, (WIDTH, 6))
     yield heading("Each stage against its targets")
     width = WIDTH // min(4, len(stages))
     for stage in stages:
         yield state_and_weakest(journey, stage.name, stage.title, (width, 5), links=[to_stage(stage.name)])
-    yield heading("Since when, who, and what is left")
+    yield heading("Since when, for whom, and what is left")
     yield timeline(
         "Stages in the order of the journey",
         f"Each stage over time, judged by its weakest experience. {STATES_MEAN}",
@@ -94,7 +105,6 @@ def panels(journey: Journey) -> Iterator[Json]:
         unit=COUNT, size=(WIDTH, 3 + len(stages)), steps=STATE_STEPS, mappings=words(STATES),
         overrides=titles,
     )  # fmt: skip
-    yield alerts_table(journey, (WIDTH, 8))
     yield _budget(journey)
     yield _gap(journey)
 
@@ -106,7 +116,7 @@ def _budget(journey: Journey) -> Json:
         "What share of the failures that the target allows is not used up yet, for the worst experience of "
         "each stage over 7 days. 100 %: nothing failed. 0 %: exactly on target. Below: overspent.",
         now(f"sort(1 - max by (stage) ({used}))", "{{stage}}"),
-        unit="percentunit", size=(12, 9),
+        unit="percentunit", size=(9, 9),
         steps=thresholds((None, VERMILLION), (0, ORANGE), (0.25, BLUE)),
         overrides=titled(stage_titles(journey)),
         field={"min": 0, "max": 1, "decimals": 0},
@@ -114,19 +124,23 @@ def _budget(journey: Journey) -> Json:
 
 
 def _gap(journey: Journey) -> Json:
-    named = f'segment!~"{ALL}|{OTHER}", window="1h"'
-    served = f"({metrics.ATTAINMENT}{{{named}}} and {metrics.EVENTS_SUM}{{{named}}} >= {MIN_SEGMENT_EVENTS})"
-    gap = f"max by (stage, experience) ({served}) - on (stage, experience) group_right () {served}"
-    behind = "Behind the best served"
+    about = {"window": "1h"}
+    named = f'segment!~"{ALL}|{OTHER}"'
+    enough = f'{metrics.EVENTS_SUM}{{{named}, window="1h"}} >= {MIN_SEGMENT_EVENTS}'
+    good = f"max by (stage, experience, segment) ((1 - {select(metrics.BAD_RATIO, **about)}) and {enough})"
+    target = f"max by (stage, experience, segment) ({metrics.TARGET.name}{{{named}}})"
+    distance = f"({good} - {target})"
+    gap = f"(max by (stage, experience) ({distance}) - on (stage, experience) group_right () {distance})"
+    worst = f"(topk by (stage) (1, {gap}) > 0)"
     return table(
         "Worst served segment of each stage",
-        "How much further from its own target the worst served segment is than the best served one, in the "
-        "experience where they differ most, over the last hour. Each segment needs "
-        f"{MIN_SEGMENT_EVENTS} events. No row: all are served alike. 0 % is best.",
-        {**LABELS, "Value": behind},
-        rows(f"sort_desc(max by (stage, experience, segment) (topk by (stage) (1, {gap}) > 0))"),
-        unit="percentunit", size=(12, 9),
+        "The worst served segment, in the experience where it lies furthest behind the best served one, over "
+        "the last hour: its share of good encounters, its target, and how many points more it is below its "
+        f"target than the best served segment. Each needs {MIN_SEGMENT_EVENTS} events. 0 % is best.",
+        {**LABELS, "Value #B": "Good", "Value #C": "Target", "Value #A": "Behind the best"},
+        rows(f"sort_desc({worst})"), rows(f"{good} and {worst}"), rows(f"{target} and {worst}"),
+        unit="percentunit", size=(15, 9), nothing="none known",
         steps=high_is_bad(GAP_ORANGE, float(FAST_POINTS)),
-        overrides=[*cells(journey), override("Value", custom_minWidth=wide_enough([behind]), **COLORED)],
+        overrides=[*cells(journey), override("Value #A", **COLORED)],
         field={"decimals": 1},
     )  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from monitor.boards.panels import (
     COUNT,
+    DOTTED,
     LINES,
     WIDTH,
     Json,
@@ -13,18 +14,19 @@ from monitor.boards.panels import (
     heading,
     high_is_bad,
     lines,
+    matching,
     now,
     override,
     query,
     rows,
     stat,
-    table,
     thresholds,
     timeline,
     titled,
     words,
 )
 from monitor.boards.parts import alerts_table, blind, stage_titles, trusted
+from monitor.boards.tables import table
 from monitor.counting import metrics
 from monitor.counting.event import Reason
 from monitor.counting.figures import BLUE, ORANGE, VERMILLION
@@ -45,6 +47,11 @@ RESULTS = {
 STEPS = {
     "counted": "counted", "late": "late, changed nothing", "duplicate": "duplicates", "refused": "refused",
 }  # fmt: skip
+
+STEPS_LINE = matching(
+    f"/.+-{STEPS_TOPIC}$/", displayName="Steps of journeys", color=fixed(LINES[-1]), custom_lineStyle=DOTTED
+)
+"""Their topic is named after the group of workers, which the journey file does not know."""
 
 SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S = 1.0, 5.0
 """Prometheus gives up after the interval of the shipped configuration."""
@@ -98,25 +105,26 @@ def _trust() -> Iterator[Json]:
         "and this is alerted on instead.",
         *(query(blind(cause=cause), cause) for cause in CAUSES),
         unit=COUNT, size=(WIDTH, 8), steps=high_is_bad(1, 1), nothing="nothing known",
-        mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}), overrides=titled(CAUSES),
+        mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}),
+        overrides=titled({cause: text.split(":")[0] for cause, text in CAUSES.items()}),
     )  # fmt: skip
 
 
 def _lag(journey: Journey) -> Iterator[Json]:
-    topics = {stage.topic: stage.title for stage in journey.stages}
+    topics = [*lines({stage.topic: stage.title for stage in journey.stages}), STEPS_LINE]
     yield chart(
         "Behind by, each stage",
         f"Age of the oldest event being read while more wait. 0 is best; above the line at {LAG_S} s a "
         "stage is not judged.",
         query(f"max by (topic) ({metrics.EVENT_LAG.name})", "{{topic}}"),
         unit="s", size=(12, 9), steps=thresholds((None, BLUE), (LAG_S, VERMILLION)),
-        custom={"thresholdsStyle": {"mode": "line"}}, overrides=lines(topics), field={"min": 0},
+        custom={"thresholdsStyle": {"mode": "line"}}, overrides=topics, field={"min": 0},
     )  # fmt: skip
     yield chart(
         "Events waiting, each stage",
         "Records in Kafka that no worker has read yet. Good is near 0, or falling.",
         query(f"sum by (topic) ({metrics.CONSUMER_LAG.name})", "{{topic}}"),
-        unit=COUNT, size=(12, 9), overrides=lines(topics), field={"min": 0},
+        unit=COUNT, size=(12, 9), overrides=topics, field={"min": 0},
     )  # fmt: skip
     if journey.journeys is not None:
         yield _judged()
@@ -133,10 +141,11 @@ def _judged() -> Json:
     return chart(
         "Journeys judged as of",
         "How long ago the moment is up to which all whole journeys are judged. Good is about a minute; "
-        f"beyond {JOURNEYS_LAG_S} s they are not held to their targets, and `/api/stages` of a worker names "
-        "the partition that holds them up. Nothing is drawn while some partition was never heard of.",
-        query(f"time() - (min({metrics.JOURNEYS_JUDGED.name}) > 0)", "furthest behind"),
-        unit="s", size=(WIDTH, 8), steps=thresholds((None, BLUE), (JOURNEYS_LAG_S, VERMILLION)),
+        f"beyond {JOURNEYS_LAG_S // 60} min they are not held to their targets, and `/api/stages` of a "
+        "worker names the partition that holds them up. Nothing is drawn while one was never heard of.",
+        query(f"(time() - (min({metrics.JOURNEYS_JUDGED.name}) > 0)) / 60", "furthest behind"),
+        unit="suffix:min", size=(WIDTH, 8),
+        steps=thresholds((None, BLUE), (JOURNEYS_LAG_S / 60, VERMILLION)),
         custom={"thresholdsStyle": {"mode": "line"}}, field={"min": 0},
         overrides=[override("furthest behind", color=fixed(LINES[0]))],
     )  # fmt: skip
@@ -157,7 +166,7 @@ def _flow(journey: Journey) -> Iterator[Json]:
         "Events per second that could not be read or counted and went to the dead letters; `touchpoint "
         "dead-letters list` shows them. None is good.",
         query(f"sum by (reason) (rate({letters}[{RATE}])) > 0", "{{reason}}"),
-        unit="suffix:/s", size=(12, 9),
+        unit="suffix:/s", size=(12, 9), nothing="none refused",
         overrides=lines({one.value: one.value.replace("_", " ") for one in Reason}), field={"min": 0},
     )  # fmt: skip
     counted, late, refused, read = (

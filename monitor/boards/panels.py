@@ -135,6 +135,11 @@ def override(name: str, **properties: Any) -> Json:
     return {"matcher": {"id": "byName", "options": name}, "properties": _properties(properties)}
 
 
+def matching(pattern: str, **properties: Any) -> Json:
+    """What is different about the fields whose names match."""
+    return {"matcher": {"id": "byRegexp", "options": pattern}, "properties": _properties(properties)}
+
+
 def numbers(**properties: Any) -> Json:
     """What is different about every field that holds numbers."""
     return {"matcher": {"id": "byType", "options": "number"}, "properties": _properties(properties)}
@@ -153,15 +158,6 @@ def _absent(kind: str, mappings: Iterable[Json], nothing: str) -> tuple[list[Jso
 
 def _properties(properties: Mapping[str, Any]) -> list[Json]:
     return [{"id": key.replace("custom_", "custom.", 1), "value": value} for key, value in properties.items()]
-
-
-CHARACTER = 8
-"""Pixels of a wide one in the cells of a table."""
-
-
-def wide_enough(texts: Iterable[str]) -> int:
-    """The least width of a column in which none of these is cut, up to half a wide board."""
-    return min(max((len(text) for text in texts), default=0) * CHARACTER + 24, 640)
 
 
 def titled(texts: Mapping[str, str], **properties: Any) -> list[Json]:
@@ -212,13 +208,15 @@ class Look:
     """More about every value."""
     nothing: str = NO_EVENTS
     """What is said where there is none."""
+    missing: str = ""
+    """What a cell says that has none beside others that have; the same unless given."""
     transformations: Iterable[Json] = ()
 
 
 def panel(kind: str, title: str, description: str, queries: Iterable[Json], **more: Any) -> Json:
     """Any panel; `more` is its `Look`, the rest of it options of its kind."""
     look = Look(**{name: more.pop(name) for name in Look.__slots__ if name in more})
-    everywhere, in_numbers = _absent(kind, look.mappings, look.nothing)
+    everywhere, in_numbers = _absent(kind, look.mappings, look.missing or look.nothing)
     return {
         "type": kind,
         "title": plain(title),
@@ -248,13 +246,13 @@ def panel(kind: str, title: str, description: str, queries: Iterable[Json], **mo
 
 LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
 CHART: Json = {"legend": LEGEND, "tooltip": {"mode": "multi", "sort": "none"}}
-LEAST_COLUMN = 70
-"""Pixels of a column of numbers: what is left is for text."""
-TABLE: Json = {"showHeader": True, "cellHeight": "sm"}
 REDUCE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 
 NAME_SIZE = 14
-"""Pixels of the name beside a big figure; Grafana would make a long one too small to read."""
+"""Pixels of the name beside a figure; Grafana would make a long one too small, and a lone one too large."""
+
+BAR_NAME_SIZE = 12
+"""Of the name before a bar, which Grafana gives a fifth of the width."""
 
 STAT: Json = {
     "colorMode": "background", "graphMode": "none", "justifyMode": "center", "orientation": "auto",
@@ -277,7 +275,7 @@ def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
 
 BARS: Json = {
     "displayMode": "basic", "orientation": "horizontal", "reduceOptions": REDUCE,
-    "showUnfilled": True, "minVizWidth": 0, "minVizHeight": 16,
+    "showUnfilled": True, "minVizWidth": 0, "minVizHeight": 16, "text": {"titleSize": BAR_NAME_SIZE},
 }  # fmt: skip
 
 
@@ -342,40 +340,6 @@ def heatmap(title: str, description: str, buckets: str, **more: Any) -> Json:
         "heatmap", title, description, [query(buckets, "{{le}}", format="heatmap")],
         **HEATMAP | more,
     )  # fmt: skip
-
-
-def table(
-    title: str,
-    description: str,
-    columns: Mapping[str, str],
-    *queries: Json,
-    hide: Iterable[str] = (),
-    **more: Any,
-) -> Json:
-    """A table of these fields, in this order, under these headings; nothing else is shown.
-
-    Several queries are merged into the rows whose labels agree.
-    """
-    hidden = {name: True for name in ("Time", "Value", *hide) if name not in columns}
-    organize = {
-        "excludeByName": hidden,
-        "indexByName": {name: index for index, name in enumerate(columns)},
-        "renameByName": {name: plain(heading) for name, heading in columns.items()},
-    }
-    merge: list[Json] = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
-    return panel(
-        "table", title, description, queries,
-        custom={"align": "auto", "inspect": False, "minWidth": LEAST_COLUMN},
-        transformations=[*merge, {"id": "organize", "options": organize}],
-        **TABLE | more,
-    )  # fmt: skip
-
-
-COLORED = {
-    "custom_displayMode": "color-background-solid",
-    "custom_cellOptions": {"type": "color-background", "mode": "basic"},
-}
-"""A table cell in the colour of its value: its name until Grafana 9.4, and since."""
 
 
 def heading(title: str) -> Json:

@@ -1,11 +1,11 @@
 """What several boards ask and show alike: state, attainment, alerts, whether the monitor can be trusted."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from monitor.boards.panels import (
-    COLORED,
     COUNT,
+    LINES,
     NO_EVENTS,
     POINTS,
     Json,
@@ -20,21 +20,22 @@ from monitor.boards.panels import (
     ref_ids,
     rows,
     stat,
-    table,
     thresholds,
-    wide_enough,
     words,
 )
+from monitor.boards.tables import ABSENT, COLORED, table, wide_enough
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, GREY, ORANGE, PURPLE, VERMILLION
 from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.counting.metrics import ALERTS
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, OTHER, Experience, Journey, Stage
-from monitor.rules.alerts import CAUSES
+from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE, Experience, Journey, Stage
+from monitor.rules.facts import Name
+from monitor.rules.journeys import BETWEEN, watched
 from monitor.rules.limits import MIN_N, fast_limits
-from monitor.rules.promql import number, select
+from monitor.rules.promql import Values, number, select
+from monitor.rules.qualities import judged
 from monitor.rules.verdict import BELOW_MIN_N, MIN_SEGMENT_EVENTS, SEVERITY, State
 
 CHOSEN = "$stage"
@@ -44,7 +45,7 @@ SAME = "on (stage, experience, segment) group_left ()"
 TARGET = f"max by (stage, experience, segment) ({metrics.TARGET.name})"
 
 
-def headline(series: str, **about: str | tuple[str, ...]) -> str:
+def headline(series: str, **about: Values) -> str:
     """The series in the window of the headline figure: the shortest that holds enough (live page)."""
     picks = [
         f"{select(series, **about, window=window)} and "
@@ -84,25 +85,26 @@ def state(journey: Journey, stage: str) -> str:
     return "\nor ".join(f"(0 * {expr} + {code})" for code, expr in cases.items())
 
 
+SKY, YELLOW = LINES[0], LINES[3]
 STATES = {
-    "-1": ("not judged: monitor blind", PURPLE),
+    "-1": ("not judged", PURPLE),
     str(SEVERITY[State.QUIET]): (NO_EVENTS, GREY),
     str(SEVERITY[State.GOOD]): ("good", BLUE),
-    str(SEVERITY[State.TOO_FEW]): ("too few to tell", GREY),
+    str(SEVERITY[State.TOO_FEW]): ("too few to tell", SKY),
     str(SEVERITY[State.BELOW]): ("below target", ORANGE),
-    str(SEVERITY[State.SILENT]): ("silent", VERMILLION),
+    str(SEVERITY[State.SILENT]): ("silent", YELLOW),
     str(SEVERITY[State.DEGRADED]): ("degraded", VERMILLION),
 }
 STATE_STEPS = thresholds(
     (None, PURPLE), (SEVERITY[State.QUIET], GREY), (SEVERITY[State.GOOD], BLUE),
-    (SEVERITY[State.TOO_FEW], GREY), (SEVERITY[State.BELOW], ORANGE), (SEVERITY[State.SILENT], VERMILLION),
+    (SEVERITY[State.TOO_FEW], SKY), (SEVERITY[State.BELOW], ORANGE), (SEVERITY[State.SILENT], YELLOW),
     (SEVERITY[State.DEGRADED], VERMILLION),
 )  # fmt: skip
 STATES_MEAN = (
     "Good: every experience keeps its target. Below target: one misses it beyond chance. Too few to tell: "
     f"one misses it, but fewer than {MIN_N} came. Degraded: so bad that people are woken up. Silent: nothing "
-    "comes where events are expected. It counts the last minute, or the last 5 minutes or hour when fewer "
-    f"than {HEADLINE_MIN_N} came."
+    "comes where events are expected. Not judged: the monitor is blind. It counts the last minute, or the "
+    f"last 5 minutes or hour when fewer than {HEADLINE_MIN_N} came."
 )
 WEAKEST_MEANS = (
     "The weakest experience is the one furthest below its target; its figure is the share of good encounters "
@@ -117,11 +119,19 @@ def one_name(stage: Stage, experience: Experience) -> str:
     return ONE.replace("{{stage}}", stage.name).replace("{{experience}}", experience.name)
 
 
-def weakest(by: str = "(stage)", **about: str) -> str:
-    """The quality of the weakest experience of each stage, or of all: nothing is averaged."""
-    quality = f"(1 - {headline(metrics.BAD_RATIO, **about, segment=ALL)})"
-    chosen = f"bottomk by {by} (1, {headline(metrics.ATTAINMENT, **about, segment=ALL)})"
-    return f"{quality} and {chosen}"
+def weakest(stage: str) -> str:
+    """The quality of the weakest experience of a stage: nothing is averaged."""
+    about = {"stage": stage, "segment": ALL}
+    chosen = f"bottomk by (stage) (1, {headline(metrics.ATTAINMENT, **about)})"
+    return f"(1 - {headline(metrics.BAD_RATIO, **about)}) and {chosen}"
+
+
+def weakest_of_all() -> str:
+    """The same of the journey, of experiences with enough events to tell."""
+    longest = select(metrics.EVENTS_SUM, segment=ALL, window=HEADLINE_WINDOWS[-1])
+    enough = f"max by (stage, experience, segment) ({longest}) >= {MIN_N}"
+    chosen = f"bottomk(1, {headline(metrics.ATTAINMENT, segment=ALL)} and {enough})"
+    return f"(1 - {headline(metrics.BAD_RATIO, segment=ALL)}) and {chosen}"
 
 
 def with_targets(stages: Iterable[Stage], stage_too: bool) -> list[Json]:
@@ -131,7 +141,7 @@ def with_targets(stages: Iterable[Stage], stage_too: bool) -> list[Json]:
             one_name(stage, experience),
             displayName=plain(
                 f"{f'{stage.title}: ' if stage_too else ''}{experience.title}, "
-                f"target {number(experience.target * 100)} %"
+                f"target {number(experience.target * 100)}\N{NO-BREAK SPACE}%"
             ),
             thresholds=against(experience.target),
             links=[to_stage(stage.name)],
@@ -141,7 +151,7 @@ def with_targets(stages: Iterable[Stage], stage_too: bool) -> list[Json]:
     ]
 
 
-def firing(severity: str, **about: str | tuple[str, ...]) -> str:
+def firing(severity: str, **about: Values) -> str:
     """How many alerts fire; none at all only while the heartbeat proves that rules are evaluated."""
     heartbeat = select(ALERTS, alertstate="firing", severity="heartbeat")
     found = select(ALERTS, alertstate="firing", severity=severity, **about)
@@ -154,8 +164,8 @@ def to_stage(stage: str = "${__value.raw}") -> Json:
 
 
 def stage_titles(journey: Journey) -> dict[str, str]:
-    """Titles by name."""
-    return {stage.name: stage.title for stage in journey.stages}
+    """Titles by name, of whole journeys too."""
+    return {stage.name: stage.title for stage in judged(journey)} | {ALL: "all stages"}
 
 
 def segment_titles(journey: Journey) -> dict[str, str]:
@@ -163,59 +173,94 @@ def segment_titles(journey: Journey) -> dict[str, str]:
     return {ALL: "everybody", **{one: one for one in journey.segments}, OTHER: "other"}
 
 
+def group_titles(journey: Journey) -> dict[str, str]:
+    """What takes the place of segments in alerts on whole journeys, too: a partner, a change of channel, a
+    stage."""
+    moves = {name: name.replace(BETWEEN, " to ") for one in watched(journey) for name in one.groups}
+    return moves | stage_titles(journey) | segment_titles(journey) | partner_titles(journey)
+
+
+def partner_titles(journey: Journey) -> dict[str, str]:
+    """What partners are called, by label."""
+    return {NONE: "no partner", **{one: one for one in journey.partners}, OTHER: "other"}
+
+
 def experience_titles(journey: Journey) -> dict[str, str]:
     """Titles by name, of names that mean one thing only."""
     found: dict[str, str] = {}
-    for experience in (one for stage in journey.stages for one in stage.experiences):
-        same = found.get(experience.name, experience.title) == experience.title
-        found[experience.name] = experience.title if same else experience.name
+    for stage in judged(journey):
+        for experience in stage.experiences:
+            title = experience.title if stage.name != WHOLE else experience.title.replace("_", " ")
+            found[experience.name] = title if found.get(experience.name, title) == title else experience.name
     return found
 
 
 def cells(journey: Journey) -> list[Json]:
     """Titles and links in the columns of tables."""
     return [
-        override(
-            "stage", mappings=names(stage_titles(journey)), links=[to_stage()],
-            custom_minWidth=wide_enough(stage_titles(journey).values()),
-        ),
-        override(
-            "experience", mappings=names(experience_titles(journey)),
-            custom_minWidth=wide_enough(experience_titles(journey).values()),
-        ),
-        override(
-            "segment", mappings=names(segment_titles(journey)),
-            custom_minWidth=wide_enough(segment_titles(journey).values()),
-        ),
-    ]  # fmt: skip
+        override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
+        override("experience", mappings=names(experience_titles(journey))),
+        override("segment", mappings=names(segment_titles(journey))),
+    ]
 
 
 LAST_HOUR = "1h"
 
+ALERT_NAMES = [name for one in get_args(Name) for name in get_args(one)]
+
+UNKNOWN = "nothing known"
+"""Said where the monitor cannot know, which is not the same as none."""
+
 LABELS = {"stage": "Stage", "experience": "Experience", "segment": "Segment"}
 
 
-def alerts_table(journey: Journey, size: tuple[int, int], **about: str | tuple[str, ...]) -> Json:
-    """Pages and tickets that fire, each with the way to what it is about and what to do."""
-    firing = select(ALERTS, alertstate="firing", severity=("page", "ticket"), **about)
+def alerts_table(journey: Journey, size: tuple[int, int], **about: Values) -> Json:
+    """Pages and tickets that fire, each with since when, whom it hits, whose it is and what to do."""
+    owners = [stage.owner for stage in judged(journey)]
     return table(
         "Alerts firing now",
         "Pages wake somebody up, tickets wait for working hours. No row is good. A click on an alert opens "
-        "what to do about it. These are the alerts of Prometheus.",
-        {"severity": "Severity", "alertname": "Alert", **LABELS, "cause": "Cause"},
-        rows(f"max by (severity, alertname, stage, experience, segment, cause) ({firing})"),
-        unit=COUNT, size=size, steps=high_is_bad(1, 1),
+        "what to do about it. Hits most: the segment with most of what is bad. These are the alerts of "
+        "Prometheus.",
+        {"severity": "Severity", "alertname": "Alert", "Value": "Began", **LABELS, "hits": "Hits most",
+         "owner": "Owner"},
+        rows(_began(**about)),
+        unit=COUNT, size=size, nothing="none", sortBy=[{"displayName": "Severity", "desc": False}],
         overrides=[
-            *cells(journey),
+            *cells(journey)[:2],
+            override("segment", mappings=names(group_titles(journey))),
+            override("hits", mappings=names(segment_titles(journey) | {NONE: ABSENT})),
             override(
                 "severity", **COLORED,
                 mappings=words({"page": ("page", VERMILLION), "ticket": ("ticket", ORANGE)}),
             ),
-            override("alertname", links=[link("What to do", links.runbook(journey, "${__value.raw}"))]),
-            override("cause", mappings=names(CAUSES)),
+            override(
+                "alertname", links=[link("What to do", links.runbook(journey, "${__value.raw}"))],
+                custom_minWidth=wide_enough(ALERT_NAMES),
+            ),
+            override("owner", custom_minWidth=wide_enough(owners)),
+            override(
+                "Value", unit="dateTimeFromNow", custom_align="left",
+                custom_minWidth=wide_enough(["12 minutes ago"]),
+            ),
         ],
-        nothing="none",
     )  # fmt: skip
+
+
+def _began(**about: Values) -> str:
+    """When each alert that fires began, in ms; every row has every label, or columns would come and go."""
+    severities = ("page", "ticket")
+    firing = select(ALERTS, alertstate="firing", severity=severities, **about)
+    since = (
+        f"{select(f'{ALERTS}_FOR_STATE', severity=severities, **about)} and ignoring (alertstate) {firing}"
+    )
+    began = f"1000 * max by (severity, alertname, stage, experience, segment, owner) ({since})"
+    same = "on (severity, stage, experience, segment)"
+    worst = f"topk by (severity, stage, experience, segment) (1, {metrics.WORST_SEGMENT})"
+    found = f"({began} + {same} group_left (hits) 0 * {worst}) or ({began} unless {same} {worst})"
+    for label in ("experience", "segment", "hits"):
+        found = f'label_replace({found}, "{label}", "{ABSENT}", "{label}", "")'
+    return found
 
 
 def state_and_weakest(journey: Journey, stage: str, title: str, size: tuple[int, int], **more: Any) -> Json:
@@ -225,7 +270,7 @@ def state_and_weakest(journey: Journey, stage: str, title: str, size: tuple[int,
         title,
         f"State of the stage and its weakest experience. {STATES_MEAN} {WEAKEST_MEANS}",
         now(state(journey, stage), "state"),
-        now(weakest(stage=stage), ONE),
+        now(weakest(stage), ONE),
         unit="percentunit", size=size, textMode="value_and_name",
         overrides=[
             override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit=COUNT),
@@ -235,13 +280,13 @@ def state_and_weakest(journey: Journey, stage: str, title: str, size: tuple[int,
     )  # fmt: skip
 
 
-def alerts_firing(description: str, **about: str) -> Json:
+def alerts_firing(description: str, size: tuple[int, int], **about: Values) -> Json:
     """How many pages and tickets fire; known only while the heartbeat does."""
     return stat(
         "Alerts firing",
         description,
         query(firing("page", **about), "pages"), query(firing("ticket", **about), "tickets"),
-        unit=COUNT, size=(6, 5), mappings=words({"0": ("none", BLUE)}), nothing="nothing known",
+        unit=COUNT, size=size, mappings=words({"0": ("none", BLUE)}), nothing=UNKNOWN,
         overrides=[
             override("pages", thresholds=high_is_bad(1, 1)),
             override("tickets", thresholds=thresholds((None, BLUE), (1, ORANGE))),
@@ -249,13 +294,13 @@ def alerts_firing(description: str, **about: str) -> Json:
     )  # fmt: skip
 
 
-def bad_encounters(title: str, description: str, series: str, stages: str | tuple[str, ...]) -> Json:
+def bad_encounters(title: str, description: str, series: str, stages: Values) -> Json:
     """How many encounters were bad in the last minutes, and how that number came about."""
     return stat(
         title,
         description,
         query(hit(stage=stages), series),
-        unit=COUNT, size=(6, 5), graphMode="area", colorMode="value", field={"decimals": 0},
+        unit=COUNT, size=(6, 6), graphMode="area", colorMode="value", field={"decimals": 0},
     )  # fmt: skip
 
 
@@ -276,11 +321,11 @@ def trusted(size: tuple[int, int]) -> Json:
         unit=COUNT, size=size, steps=high_is_bad(1, 1),
         mappings=words({"0": ("sees everything", BLUE), "1": ("blind", VERMILLION)}),
         links=[link("Open the monitor's board", f"{links.board(links.MONITOR_BOARD)}?${{__url_time_range}}")],
-        nothing="nothing known",
+        nothing=UNKNOWN,
     )  # fmt: skip
 
 
-def hit(**about: str | tuple[str, ...]) -> str:
+def hit(**about: Values) -> str:
     """How many encounters were bad in 5 minutes: per stage those of the experience with most."""
     return f"sum(max by (stage) ({select(metrics.BAD_SUM, **about, segment=ALL, window='5m')}))"
 
@@ -314,11 +359,8 @@ def windows_table(
         f"{MIN_SEGMENT_EVENTS} events, too few to say.",
         labels | columns,
         *map(rows, found),
-        unit="percentunit", size=size, nothing="-",
-        overrides=[
-            *cells(journey),
-            override("Value #B", thresholds=POINTS, custom_minWidth=wide_enough([headings[1]]), **COLORED),
-        ],
+        unit="percentunit", size=size,
+        overrides=[*cells(journey), override("Value #B", thresholds=POINTS, **COLORED)],
         field={"decimals": 1},
         hide=[] if "experience" not in about else ["experience"],
     )  # fmt: skip

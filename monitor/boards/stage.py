@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from monitor.boards.panels import (
-    COLORED,
     COUNT,
     DASHED,
     LINES,
@@ -25,7 +24,6 @@ from monitor.boards.panels import (
     query,
     rows,
     stat,
-    table,
     titled,
 )
 from monitor.boards.parts import (
@@ -38,14 +36,16 @@ from monitor.boards.parts import (
     cells,
     headline,
     one_name,
+    partner_titles,
     state_and_weakest,
     windows_table,
     with_targets,
 )
+from monitor.boards.tables import COLORED, table
 from monitor.counting import metrics
 from monitor.counting.judging import reason_labels
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, NONE, OTHER, Journey
+from monitor.journey_file.model import ALL, Journey
 from monitor.rules.promql import select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
@@ -54,17 +54,24 @@ MINUTES = 5
 
 MOST_ROWS = 20
 
+OF_CHOSEN = (CHOSEN, ALL)
+"""What holds of all stages holds of the chosen one."""
+
 
 def panels(journey: Journey) -> Iterator[Json]:
     """How it stands first, then each experience, then causes."""
-    yield state_and_weakest(journey, CHOSEN, "The stage now", (12, 5))
+    yield state_and_weakest(journey, CHOSEN, "The stage now", (11, 6))
     yield bad_encounters(
         "Bad encounters, last 5 minutes",
         "How many encounters of the last 5 minutes were bad, by the experience with most. 0 is best; what "
         "the target allows is never quite 0.",
         "bad", CHOSEN,
     )  # fmt: skip
-    yield alerts_firing("How many pages and tickets fire about this stage. None is good.", stage=CHOSEN)
+    yield alerts_firing(
+        "How many pages and tickets fire about this stage, or about all. None is good.",
+        (7, 6),
+        stage=OF_CHOSEN,
+    )
     yield heading("Each experience against its exact target")
     yield stat(
         "Share of good encounters now",
@@ -83,7 +90,7 @@ def panels(journey: Journey) -> Iterator[Json]:
         (WIDTH, 9),
         stage=CHOSEN,
     )
-    yield alerts_table(journey, (WIDTH, 6), stage=CHOSEN)
+    yield alerts_table(journey, (WIDTH, 6), stage=OF_CHOSEN)
     yield heading("Why")
     yield _reasons(journey)
     yield _failures(journey)
@@ -93,11 +100,12 @@ def panels(journey: Journey) -> Iterator[Json]:
         ("How long encounters take", metrics.WINDOW_DURATION),
         ("How long customers wait", metrics.WINDOW_WAIT),
     ):
+        buckets = select(f"{metric.name}_bucket", stage=CHOSEN, window="5m")
         yield heatmap(
             title,
             f"{metric.help.removesuffix('.')}: the brighter, the more of them took so long. Each moment "
             "looks back 5 minutes. Good is a band that stays low and narrow.",
-            f"sum by (le) ({select(f'{metric.name}_bucket', stage=CHOSEN, window='5m')})",
+            f"sum by (le) ({buckets}) and on () sum({buckets}) > 0",
             unit="s", size=(12, 9),
         )  # fmt: skip
 
@@ -165,7 +173,7 @@ def _partners(journey: Journey) -> Json:
         unit="percentunit", size=(12, 9), hide=["stage"],
         overrides=[
             *cells(journey),
-            override("partner", mappings=names({NONE: "no partner", OTHER: "other"})),
+            override("partner", mappings=names(partner_titles(journey))),
             override("Value #A", thresholds=POINTS, **COLORED),
         ],
         field={"decimals": 1},
@@ -202,7 +210,11 @@ def _failures(journey: Journey) -> Json:
         "number lists the latest failing encounters one by one. No row is best.",
         {**labels, "partner": "Partner", "Value": "Bad"},
         rows(f"sort_desc(topk({MOST_ROWS}, {bad} > 0))"),
-        unit=COUNT, size=(12, 9), nothing="none",
-        overrides=[*cells(journey), override("Value", links=[one_by_one])],
+        unit=COUNT, size=(12, 9), nothing="none counted",
+        overrides=[
+            *cells(journey),
+            override("partner", mappings=names(partner_titles(journey))),
+            override("Value", links=[one_by_one], custom_align="left"),
+        ],
         field={"decimals": 0},
     )  # fmt: skip

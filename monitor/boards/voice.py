@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from monitor.boards.panels import (
-    COLORED,
     COUNT,
     LINES,
     NEUTRAL,
@@ -26,12 +25,12 @@ from monitor.boards.panels import (
     query,
     rows,
     stat,
-    table,
     thresholds,
     titled,
     words,
 )
 from monitor.boards.parts import LABELS, cells, segment_titles, windows_table
+from monitor.boards.tables import COLORED, table
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, GREY, ORANGE
 from monitor.counting.judging import (
@@ -56,7 +55,7 @@ SURE_N = 100
 
 
 MORE_PROMOTERS = thresholds((None, ORANGE), (0, BLUE))
-TOO_FEW = "too few answers"
+TOO_FEW, TOO_FEW_STAFF = "too few answers", "too few to show"
 
 
 def panels(journey: Journey) -> Iterator[Json]:
@@ -173,7 +172,7 @@ def _figure(journey: Journey, stage: Stage, kind: str) -> Iterator[Json]:
         f"{title} over time",
         f"{means} Each moment looks back a day; the band is what it lies in (95 % sure). {small}",
         query(upper, "at most"), query(figure, title), query(lower, "at least"),
-        size=(12, 9), steps=steps, overrides=_band(title),
+        size=(8, 9), steps=steps, overrides=_band(title), nothing=TOO_FEW,
         **look,
     )  # fmt: skip
     for by, heads in (
@@ -188,7 +187,7 @@ def _figure(journey: Journey, stage: Stage, kind: str) -> Iterator[Json]:
              "Value #D": "Answers"},
             rows(figure), rows(lower), rows(upper),
             rows(f"{answers(by, stage.name, kind)} >= {MIN_SEGMENT_EVENTS}"),
-            size=(6, 9), steps=steps, nothing=TOO_FEW,
+            size=(8, 9), steps=steps, nothing=TOO_FEW,
             overrides=[
                 override(by, mappings=names(heads)),
                 override("Value #A", **COLORED),
@@ -274,14 +273,14 @@ def _pulse(stage: Stage, kind: str) -> Iterator[Json]:
         f"{title}, last day",
         f"{leads} The figure, and the two ends it lies between (95 % sure). {hidden}",
         query(figure, title), query(lower, "at least"), query(upper, "at most"),
-        size=(12, 7), textMode="value_and_name", nothing="too few to show",
+        size=(12, 7), textMode="value_and_name", nothing=TOO_FEW_STAFF,
         **look,
     )  # fmt: skip
     yield chart(
         f"{title} over time",
         f"{leads} Each moment looks back a day; the band is what it lies in (95 % sure). {hidden}",
         query(upper, "at most"), query(figure, title), query(lower, "at least"),
-        size=(12, 7), overrides=_band(title),
+        size=(12, 7), overrides=_band(title), nothing=TOO_FEW_STAFF,
         **look,
     )  # fmt: skip
 
@@ -313,7 +312,7 @@ def _spread(journey: Journey) -> Iterator[Json]:
         labels | {"Value #A": "Gap", "Value #B": "Best", "Value #C": "Worst"},
         rows(f"sort_desc({gap})"),
         rows(f"max {by} ({shares}) and {several}"), rows(f"min {by} ({shares}) and {several}"),
-        unit="percentunit", size=(14, 10), nothing="nothing to compare",
+        unit="percentunit", size=(WIDTH, 7), nothing="nothing to compare",
         overrides=[
             *cells(journey),
             override("by", mappings=names(kinds)),
@@ -327,7 +326,7 @@ def _spread(journey: Journey) -> Iterator[Json]:
         "beside it is good: then being last means little.",
         labels | {"name": "Weakest", "Value": "Good"},
         rows(f"bottomk {by} (1, {shares}) and on (stage, experience, by) {several}"),
-        unit="percentunit", size=(10, 10), nothing="nothing to compare",
+        unit="percentunit", size=(WIDTH, 7), nothing="nothing to compare",
         overrides=[*cells(journey), override("by", mappings=names(kinds))],
         field={"decimals": 1},
     )  # fmt: skip
