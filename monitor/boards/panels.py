@@ -1,6 +1,7 @@
 """Grafana panels as plain data (classic JSON, schema 39): how a thing is shown, never what is measured.
 
-Colours are Okabe and Ito's, which colour-blind people tell apart, and never say anything that no word says.
+Colours are Okabe and Ito's, of lines some of Paul Tol's, which colour-blind people tell apart, and never say
+anything that no word says.
 The JSON model is read from Grafana 9.4's source (`public/app/plugins/panel/*/models.cue`); what later
 versions renamed is written both ways.
 """
@@ -24,8 +25,9 @@ PLUGIN_VERSION = "9.4.0"
 """The oldest Grafana these are for: newer ones migrate what they changed since."""
 
 
-LINES = ("#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#7F7F7F")
-"""Colours of lines that are neither good nor bad; once they are used up, dashes tell lines apart."""
+LINES = ("#56B4E9", "#CC79A7", "#009E73", "#F0E442", "#7F7F7F", "#AA3377", "#BBBBBB", "#DDCC77")
+"""Colours of lines that are neither good nor bad; once they are used up, dashes tell lines apart, but not
+in legends."""
 SOLID, DASHED, DOTTED = (
     {"fill": "solid"},
     {"fill": "dash", "dash": [10, 10]},

@@ -222,14 +222,14 @@ def alerts_table(journey: Journey, size: tuple[int, int], **about: Values) -> Js
         "Pages wake somebody up, tickets wait for working hours. No row is good. A click on an alert opens "
         "what to do about it. Hits most: the segment with most of what is bad. These are the alerts of "
         "Prometheus.",
-        {"severity": "Severity", "alertname": "Alert", "Value": "Began", **LABELS, "hits": "Hits most",
-         "owner": "Owner"},
+        {"severity": "Severity", "alertname": "Alert", "stage": LABELS["stage"], "Value": "Began"}
+        | {**LABELS, "hits": "Hits most", "owner": "Owner"},
         rows(_began(**about)),
         unit=COUNT, size=size, nothing="none", sortBy=[{"displayName": "Severity", "desc": False}],
         overrides=[
             *cells(journey)[:2],
             override("segment", mappings=names(group_titles(journey))),
-            override("hits", mappings=names(segment_titles(journey) | {NONE: ABSENT})),
+            override("hits", mappings=names(group_titles(journey) | {NONE: ABSENT})),
             override(
                 "severity", **COLORED,
                 mappings=words({"page": ("page", VERMILLION), "ticket": ("ticket", ORANGE)}),

@@ -43,6 +43,7 @@ from monitor.boards.parts import (
 )
 from monitor.boards.tables import COLORED, table
 from monitor.counting import metrics
+from monitor.counting.figures import GREY
 from monitor.counting.judging import reason_labels
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, Journey
@@ -193,7 +194,7 @@ def _flow() -> Json:
         unit="suffix:/min", size=(12, 9), field={"min": 0},
         overrides=[
             override("came", color=fixed(LINES[0])),
-            override("expected", color=fixed(LINES[-1]), custom_lineStyle=DASHED),
+            override("expected", color=fixed(GREY), custom_lineStyle=DASHED),
         ],
     )  # fmt: skip
 

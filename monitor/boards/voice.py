@@ -199,7 +199,7 @@ def _figure(journey: Journey, stage: Stage, kind: str) -> Iterator[Json]:
 
 def _band(title: str) -> list[Json]:
     """A line within its two ends."""
-    end = fixed(LINES[-1])
+    end = fixed(GREY)
     return [
         override(title, color=fixed(LINES[0])),
         override("at least", color=end, custom_lineWidth=1),
