@@ -107,15 +107,19 @@ class Worker:
         self.app = app
         stop_flushing = asyncio.Event()
         flushing: list[asyncio.Task[None]] = []
-        beside = [asyncio.create_task(self._changes.run()), asyncio.create_task(app.feel_pulse())]
+        keep = app.supervisor.keep
+        beside = [
+            asyncio.create_task(keep("the reader of changes", self._changes.run)),
+            asyncio.create_task(keep("the pulse", app.pulse.feel)),
+        ]
         failing = asyncio.create_task(app.wait_for_failure())
         starting = asyncio.create_task(self._start(app, flushing, stop_flushing))
         try:
             if not await _first(failing, stop):
                 return False
-            if app.failure is not None or app.change is None:
+            if app.failure is not None or app.pulse.change is None:
                 raise WorkerFailedError(failing.result())
-            log.warning("%s: beginning anew", app.change)
+            log.warning("%s: beginning anew", app.pulse.change)
             return True
         finally:
             self.app = None
@@ -191,9 +195,10 @@ class Worker:
     def _problem(self, app: App | None) -> str:
         if app is None:
             return f"waiting for Kafka at {self._settings.kafka}"
-        if not app.hears_kafka:
+        if not app.pulse.is_heard:
             return f"Kafka at {self._settings.kafka} does not answer"
-        return app.failure or "waiting for partitions, or recovering their counts"
+        ended = next(iter(app.supervisor.problems.values()), None)
+        return app.failure or ended or "waiting for partitions, or recovering their counts"
 
     def failures(self, stage: str) -> list[Failure] | None:
         """The latest failing encounters of a stage, newest first; None when there is no such stage."""

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import faust
-from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
@@ -16,7 +15,8 @@ from monitor.counting.event import AHEAD_MS, Codec
 from monitor.journey_file.model import Journey, Stage
 from monitor.live.journeys import PartitionLag
 from streams.clock import SteadyClock
-from streams.engine.health import CHECK_S, Watchdog
+from streams.engine.health import CHECK_S, Supervisor, Watchdog
+from streams.engine.pulse import STALLED_S, Pulse, TopicsChangedError
 from streams.engine.recovery import Progress
 from streams.engine.tables import PaneTable, TableManager
 from streams.engine.transport import FAUST_LOG, BatchSchema, Transport
@@ -24,8 +24,8 @@ from streams.kafka.errors import in_words
 from streams.kafka.groups import NewProtocolError, is_of_new_protocol
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.read_back import ReadBack
-from streams.kafka.security import broker_credentials, kafka_options
-from streams.kafka.topic_ids import TopicState, topic_states
+from streams.kafka.security import broker_credentials
+from streams.kafka.topic_ids import TopicState
 from streams.kafka.topics import JOURNEYS, MAX_RECORD_BYTES, changelog_topic, steps_topic
 from streams.settings import MAX_SESSION_S, Settings
 from streams.state.journeys import JourneyProcessor
@@ -39,12 +39,6 @@ log = logging.getLogger(__name__)
 POLL_RECORDS = 4000
 """Records of one fetch. Larger batches fold cheaper, but each holds the event loop for some 20 ms already."""
 
-PULSE_S = 4.0
-"""How often Kafka is asked whether it is there; three answers may be missed before a worker is not ready."""
-
-STALLED_S = 15.0
-"""A worker that has committed nothing of its work for so long is not ready; a commit comes every second."""
-
 REBALANCE_S = 60.0
 """How long the group waits for its slowest member, which first writes what it has folded."""
 
@@ -56,14 +50,8 @@ BUFFERED_BATCHES = 8
 """Batches waiting for an agent; together with POLL_RECORDS this bounds the memory of a backlog."""
 
 
-class TopicsChangedError(Exception):
-    """What is read is no longer of the topics that were there at the start."""
-
-
 class App(faust.App):
     """The worker's Faust app. `failure` is set once, by whatever makes the worker unable to go on.
-
-    `change` says how topics have changed since, so that it must end and another one begin in its place.
 
     `url` is where this worker answers others of its group.
     """
@@ -109,18 +97,14 @@ class App(faust.App):
         self._transport_class = transport
         self._settings = settings
         self._clock = SteadyClock()
-        self._pulse_s = asyncio.get_running_loop().time()
+        self.pulse = Pulse(settings, lambda: self.producer._producer.client)
+        self.supervisor = Supervisor(self.fail)
         self._watchdog = Watchdog(self._work_state, settings.watchdog_s)
         self._join_watchdog = Watchdog(self._join_state, JOIN_S + settings.watchdog_s)
         self.recovery_progress = Progress()
         self.partition_total = sum(counts.values())
         self.failure: str | None = None
-        self.change: str | None = None
-        self._ended = asyncio.Event()
-        self._topology: dict[str, int] = {}
-        self.topic_ids: Mapping[str, str] = {}
-        self._asking = asyncio.Lock()
-        self._compared_s = 0.0
+        self._failed = asyncio.Event()
         self.stages = [self._stage(journey, stage, counts) for stage in journey.stages]
         self.journeys = self._journeys(journey, counts) if journey.journeys is not None else None
         self.processors: list[Processor[Any]] = [*self.stages, *([self.journeys] if self.journeys else [])]
@@ -155,7 +139,7 @@ class App(faust.App):
     def _declare(self, processor: Processor[Any], partitions: int) -> None:
         self.tables.add(PaneTable(self, processor, partitions))
         changelog = changelog_topic(self._settings.group, processor.name)
-        self._topology |= {processor.topic: partitions, changelog: partitions}
+        self.pulse.topics |= {processor.topic: partitions, changelog: partitions}
         topic = self.topic(processor.topic, schema=BatchSchema(), partitions=partitions)
 
         async def fold(stream: Any) -> None:
@@ -202,13 +186,13 @@ class App(faust.App):
         level = logging.INFO if isinstance(error, KafkaError) else logging.ERROR
         log.log(level, "%s: %r", what, error, exc_info=error)
         self.failure = self.failure or f"{what}: {in_words(error, self._settings)}"
-        self._ended.set()
+        self._failed.set()
 
     def know_topics(self, states: Mapping[str, TopicState]) -> None:
         """Take these for the topics that there are; before the start."""
-        self.topic_ids = {name: state.topic_id for name, state in states.items() if state.topic_id}
+        self.pulse.know(states)
         for processor in self.processors:
-            processor.topic_id = self.topic_ids.get(processor.topic, "")
+            processor.topic_id = self.pulse.ids.get(processor.topic, "")
 
     def tell_recovering(self, records: int) -> None:
         """Say in the log how far the recovery is, now that so many more records have been read."""
@@ -250,7 +234,7 @@ class App(faust.App):
             while not stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), FLUSH_S)
-                await processor.flush(self.acknowledge, self.confirm_topics)
+                await processor.flush(self.acknowledge, self.pulse.confirm)
         except TopicsChangedError as error:
             log.info("%s is not written: %s", processor.name, error)
         except Exception as error:
@@ -290,14 +274,14 @@ class App(faust.App):
         """Whether every stage's partitions are assigned and recovered, and what is read gets committed."""
         if self.failure is not None or any(processor.owned is None for processor in self.processors):
             return False
-        if not self.hears_kafka:
+        if self.supervisor.problems or not self.pulse.is_heard:
             return False
         return self._watchdog.stalled_s(asyncio.get_running_loop().time()) < STALLED_S
 
     def _work_state(self) -> Hashable | None:
         """What changes as long as the worker gets anywhere; None while nothing is to be done."""
-        if not self.hears_kafka:
-            return ("no answer since", self._pulse_s)
+        if not self.pulse.is_heard:
+            return ("no answer since", self.pulse.answered_s)
         if any(processor.owned is None for processor in self.processors):
             recovery = self.tables.recovery
             if not recovery.in_recovery:
@@ -309,93 +293,35 @@ class App(faust.App):
 
     def _join_state(self) -> Hashable | None:
         """The generation that this worker was last in; None unless it waits for a new one."""
-        return self.consumer_generation_id if self.hears_kafka and self.consumer.is_joining else None
-
-    async def feel_pulse(self) -> None:
-        """Ask Kafka for its metadata every `PULSE_S`: without traffic, nothing else tells that it is gone."""
-        loop = asyncio.get_running_loop()
-        while True:
-            if await self._asked() or await self._knocked():
-                self._pulse_s = loop.time()
-            else:
-                log.info("Kafka does not answer")
-            await asyncio.sleep(PULSE_S)
-
-    async def _asked(self) -> bool:
-        """Whether Kafka answers on the connection that there is."""
-        try:
-            async with asyncio.timeout(PULSE_S):
-                await self._compare(self.producer._producer.client)
-        except (KafkaError, OSError, AttributeError):  # the last while the producer starts or stops
-            return False
-        return True
-
-    async def _compare(self, client: AIOKafkaClient) -> None:
-        """End when a topic is another one or has been given other partitions; what is gone may come back."""
-        began_s = asyncio.get_running_loop().time()
-        for topic, state in (await topic_states(client, self._topology)).items():
-            expected = self._topology[topic]
-            if state.topic_id != self.topic_ids.get(topic, state.topic_id):
-                self._change(f"topic {topic} was deleted and created again")
-            elif state.partitions not in (0, expected):
-                self._change(f"topic {topic} has {state.partitions} partitions, no longer {expected}")
-        self._compared_s = began_s
-
-    def _change(self, change: str) -> None:
-        self.change = self.change or change
-        self._ended.set()
-
-    async def confirm_topics(self) -> None:
-        """Return once Kafka has said that topics are still the same, later than now; else TopicsChangedError.
-
-        What was read before may be written then: its offsets are of the topics that are known here.
-        """
-        asked_s = asyncio.get_running_loop().time()
-        while self.topic_ids and self._compared_s <= asked_s:
-            async with self._asking:
-                if self._compared_s <= asked_s and not await self._asked():
-                    await asyncio.sleep(FLUSH_S)
-        if self.change is not None:
-            raise TopicsChangedError(self.change)
-
-    async def _knocked(self) -> bool:
-        """Whether Kafka answers on a new one: the old one may wait for an answer lost with a broker."""
-        client = AIOKafkaClient(
-            bootstrap_servers=self._settings.kafka.split(","), **kafka_options(self._settings)
-        )
-        try:
-            async with asyncio.timeout(PULSE_S):
-                await client.bootstrap()
-        except (KafkaError, OSError):
-            return False
-        finally:
-            await client.close()
-        return True
-
-    @property
-    def hears_kafka(self) -> bool:
-        """Whether Kafka has answered lately."""
-        return asyncio.get_running_loop().time() - self._pulse_s < STALLED_S
+        return self.consumer_generation_id if self.pulse.is_heard and self.consumer.is_joining else None
 
     async def wait_for_failure(self) -> str:
         """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
         barking = asyncio.ensure_future(self._watchdog.bark())
         joining = asyncio.ensure_future(self._join_watchdog.bark())
-        waiting = {asyncio.ensure_future(event.wait()) for event in (self._ended, self._crashed)}
+        waiting = {
+            asyncio.ensure_future(event.wait()) for event in (self._failed, self._crashed, self.pulse.changed)
+        }
         waiting |= {barking, joining, asyncio.ensure_future(self._hear_refusal())}
         try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in waiting:
                 task.cancel()
-        if barking.done() and not self.hears_kafka:
-            silent_s = asyncio.get_running_loop().time() - self._pulse_s
-            return f"Kafka has not answered for {silent_s:.0f} s"
+        for error in filter(None, (task.exception() for task in done)):
+            self.fail("the watch over the worker has ended", error)
+            return str(self.failure)
+        if barking.done() and not self.pulse.is_heard:
+            return f"Kafka has not answered for {self.pulse.silent_s:.0f} s"
         if barking.done():
             return f"no progress for {barking.result():.0f} s: nothing more is recovered, read or committed"
         if joining.done():
             return f"the group {self._settings.group} has assigned no partitions for {joining.result():.0f} s"
-        return self.failure or self.change or f"Faust stopped: {in_words(self.crash_reason, self._settings)}"
+        return (
+            self.failure
+            or self.pulse.change
+            or f"Faust stopped: {in_words(self.crash_reason, self._settings)}"
+        )
 
     async def _hear_refusal(self) -> None:
         """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""

@@ -73,7 +73,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         commit = consumer.commit
 
         async def commit_with_topic(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-            ids = self.app.topic_ids
+            ids = self.app.pulse.ids
             await commit({tp: at._replace(metadata=ids.get(tp.topic, "")) for tp, at in offsets.items()})
 
         consumer.commit = commit_with_topic
@@ -81,7 +81,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def committed(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
         """What is committed, where something is; None for an offset of a topic that was deleted since."""
-        consumer, ids = self._ensure_consumer(), self.app.topic_ids
+        consumer, ids = self._ensure_consumer(), self.app.pulse.ids
         found = await consumer._coordinator.fetch_committed_offsets(list(tps))
         return {
             tp: None if at.metadata and at.metadata != ids.get(tp.topic, at.metadata) else at.offset

@@ -1,12 +1,13 @@
 """The watchdog and the steady clock, stepped by hand."""
 
+import asyncio
 from collections.abc import Hashable
 
 import pytest
 
 from streams import clock
 from streams.clock import SteadyClock
-from streams.engine.health import Watchdog
+from streams.engine.health import Supervisor, Watchdog
 
 
 def test_work_without_progress_is_timed_from_its_beginning() -> None:
@@ -42,3 +43,47 @@ def test_the_steady_clock_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("time.monotonic", lambda: next(ticks))
     steady = SteadyClock()
     assert [steady.now_ms() for _ in range(4)] == [1_000_500, 1_001_000, 1_002_000, 1_009_000]
+
+
+async def test_what_ends_is_begun_again_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that dies once is a problem until its successor has run for a while."""
+    monkeypatch.setattr("streams.engine.health.RESTART_S", 0)
+    monkeypatch.setattr("streams.engine.health.SETTLED_S", 0.05)
+    failures: list[str] = []
+    supervisor = Supervisor(lambda what, _: failures.append(what))
+    begun = 0
+
+    async def work() -> None:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            raise UnicodeDecodeError("utf-8", b"h\xe4", 1, 2, "invalid")
+        await asyncio.Event().wait()
+
+    keeping = asyncio.create_task(supervisor.keep("the reader", work))
+    async with asyncio.timeout(10):
+        while begun < 2:
+            await asyncio.wait([keeping], timeout=0.001)
+        assert supervisor.problems == {"the reader": "the reader has ended (UnicodeDecodeError)"}
+        while supervisor.problems:
+            await asyncio.wait([keeping], timeout=0.001)
+    keeping.cancel()
+    assert failures == []
+
+
+@pytest.mark.parametrize("error", [None, KeyError("x")])
+async def test_what_ends_again_and_again_ends_the_worker(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """Also if it ends without an error: nothing that is kept running should."""
+    monkeypatch.setattr("streams.engine.health.RESTART_S", 0)
+    failures: list[str] = []
+    supervisor = Supervisor(lambda what, _: failures.append(what))
+
+    async def work() -> None:
+        if error is not None:
+            raise error
+
+    await asyncio.wait_for(supervisor.keep("the reader", work), 10)
+    assert failures == ["the reader has ended 4 times"]
+    assert list(supervisor.problems) == ["the reader"]

@@ -277,7 +277,7 @@ async def joining(broker: Node, state: Path, **options: Any) -> AsyncIterator[Ap
     async with topics.connected(settings) as admin:
         counts = await topics.ensure(admin, JOURNEY, settings)
     app = App(JOURNEY, settings, counts)
-    beside = [asyncio.create_task(app.feel_pulse()), asyncio.create_task(app.start())]
+    beside = [asyncio.create_task(app.pulse.feel()), asyncio.create_task(app.start())]
     try:
         yield app
     finally:

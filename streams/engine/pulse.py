@@ -1,0 +1,126 @@
+"""Whether Kafka is there, and whether its topics are still those that the worker began with.
+
+Without traffic nothing else tells that Kafka is gone; and no fetch tells that a topic is another one by now.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from streams.kafka.security import kafka_options
+from streams.kafka.topic_ids import TopicState, topic_states
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PULSE_S = 4.0
+"""How often Kafka is asked whether it is there; three answers may be missed before a worker is not ready."""
+
+STALLED_S = 15.0
+"""A worker that has heard or committed nothing for so long is not ready; a commit comes every second."""
+
+RETRY_S = 0.2
+
+
+class TopicsChangedError(Exception):
+    """What is read is no longer of the topics that were there at the start."""
+
+
+class Pulse:
+    """Asks Kafka for the metadata of `topics`, which have so many partitions, on the connection of `client`.
+
+    `change` says how these have changed since the start.
+    """
+
+    def __init__(self, settings: Settings, client: Callable[[], AIOKafkaClient]) -> None:
+        self._settings = settings
+        self._client = client
+        self._answered_s = asyncio.get_running_loop().time()
+        self._compared_s = 0.0
+        self._asking = asyncio.Lock()
+        self.topics: dict[str, int] = {}
+        self.ids: Mapping[str, str] = {}
+        self.change: str | None = None
+        self.changed = asyncio.Event()
+
+    def know(self, states: Mapping[str, TopicState]) -> None:
+        """Take these for the topics that there are; before the start."""
+        self.ids = {name: state.topic_id for name, state in states.items() if state.topic_id}
+
+    @property
+    def silent_s(self) -> float:
+        """For how long Kafka has not answered."""
+        return asyncio.get_running_loop().time() - self._answered_s
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether Kafka has answered lately."""
+        return self.silent_s < STALLED_S
+
+    @property
+    def answered_s(self) -> float:
+        """When Kafka answered last, by the loop's clock."""
+        return self._answered_s
+
+    async def feel(self) -> None:
+        """Ask every `PULSE_S`, until cancelled."""
+        while True:
+            if await self._asked() or await self._knocked():
+                self._answered_s = asyncio.get_running_loop().time()
+            else:
+                log.info("Kafka does not answer")
+            await asyncio.sleep(PULSE_S)
+
+    async def confirm(self) -> None:
+        """Return once Kafka has said that topics are still the same, later than now; else TopicsChangedError.
+
+        What was read before may be written then: its offsets are of the topics that are known here.
+        """
+        asked_s = asyncio.get_running_loop().time()
+        while self.ids and self._compared_s <= asked_s:
+            async with self._asking:
+                if self._compared_s <= asked_s and not await self._asked():
+                    await asyncio.sleep(RETRY_S)
+        if self.change is not None:
+            raise TopicsChangedError(self.change)
+
+    async def _asked(self) -> bool:
+        """Whether Kafka answers on the connection that there is."""
+        began_s = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(PULSE_S):
+                states = await topic_states(self._client(), self.topics)
+        except (KafkaError, OSError, AttributeError):  # the last while the producer starts or stops
+            return False
+        self._compare(states)
+        self._compared_s = began_s
+        return True
+
+    def _compare(self, states: Mapping[str, TopicState]) -> None:
+        """Note a topic that is another one or has been given other partitions; what is gone may come back."""
+        for topic, state in states.items():
+            if state.topic_id != self.ids.get(topic, state.topic_id):
+                change = f"topic {topic} was deleted and created again"
+            elif state.partitions not in (0, self.topics[topic]):
+                change = f"topic {topic} has {state.partitions} partitions, no longer {self.topics[topic]}"
+            else:
+                continue
+            self.change = self.change or change
+            self.changed.set()
+
+    async def _knocked(self) -> bool:
+        """Whether Kafka answers on a new one: the old one may wait for an answer lost with a broker."""
+        client = AIOKafkaClient(
+            bootstrap_servers=self._settings.kafka.split(","), **kafka_options(self._settings)
+        )
+        try:
+            async with asyncio.timeout(PULSE_S):
+                await client.bootstrap()
+        except (KafkaError, OSError):
+            return False
+        finally:
+            await client.close()
+        return True

@@ -1,0 +1,37 @@
+"""What a worker runs beside counting: if it ends, the worker says so and ends, too."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from monitor.journey_file.grammar import parse
+from streams.publish.changes import ChangesReader
+from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.worker import Worker, WorkerFailedError
+from tests.kit.brokers import TansuNode, running
+
+
+async def test_a_worker_without_its_reader_of_changes_is_not_ready_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, it went on for ever, ready, and showed no deploy any more."""
+
+    async def run(_: ChangesReader) -> None:
+        raise UnicodeDecodeError("utf-8", b"h\xe4", 1, 2, "invalid")
+
+    monkeypatch.setattr(ChangesReader, "run", run)
+    with running(TansuNode()) as node:
+        settings = Settings(kafka=node.bootstrap, http="127.0.0.1:0", state_dir=tmp_path, session_timeout_s=6)
+        worker = Worker(parse(SHIPPED_JOURNEY.read_text()), settings)
+        working = asyncio.create_task(worker.run(asyncio.Event()))
+        problems: set[str] = set()
+        async with asyncio.timeout(60):
+            while not working.done():
+                await asyncio.wait([working], timeout=0.1)
+                snapshot = await worker.snapshot()
+                assert not snapshot.ready
+                problems |= set(snapshot.problems)
+        with pytest.raises(WorkerFailedError, match="the reader of changes has ended 4 times: Unicode"):
+            await working
+    assert "the reader of changes has ended (UnicodeDecodeError)" in problems
