@@ -16,11 +16,11 @@ from monitor.counting.event import Codec, Reason, Refused
 from monitor.counting.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.panes import SHORT
 from monitor.errors import UserError
-from monitor.journey_file.model import NONE, WHOLE, Journey, Stage
+from monitor.journey_file.model import NONE, WHOLE, Stage
 from monitor.journeys.counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
 from monitor.journeys.step import step_of
-from monitor.rules.journeys import BETWEEN, watched
-from monitor.rules.qualities import judged
+from monitor.rules.journeys import BETWEEN
+from monitor.rules.plan import Plan
 
 Table = NDArray[np.int32]
 """Counts by counter and slice. A slice of 10 s would need 200 million events a second to overflow."""
@@ -50,9 +50,10 @@ class StageHistory:
     `critical.Touchpoint`.
     """
 
-    def __init__(self, journey: Journey, stage: Stage) -> None:
+    def __init__(self, plan: Plan, stage: Stage) -> None:
+        journey = plan.journey
         if stage.name == WHOLE:
-            groups = {one.experience.name: one.groups or journey.segment_labels for one in watched(journey)}
+            groups = {one.experience.name: one.groups or journey.segment_labels for one in plan.watched}
             reasons, answered = stage.reasons, [one.name for one in lived_stages(journey)]
         else:
             groups = dict.fromkeys((one.name for one in stage.experiences), journey.segment_labels)
@@ -65,7 +66,7 @@ class StageHistory:
         first = self.events + 1 + len(reasons)
         self.critical = {name: range(first + 4 * i, first + 4 * i + 4) for i, name in enumerate(answered)}
         self._counters = first + 4 * len(answered)
-        self._adds = self._of_journeys(journey) if stage.name == WHOLE else self._of_stage(stage)
+        self._adds = self._of_journeys(plan) if stage.name == WHOLE else self._of_stage(stage)
         self._kinds: dict[tuple[str, ...], int] = {}
         self._adds_of: list[dict[int, int]] = []
         self._waiting: tuple[list[int], list[int]] = [], []
@@ -80,15 +81,15 @@ class StageHistory:
                 adds |= {names(*cell, partner): {row: 1} for partner in stage.partner_labels}
         return adds
 
-    def _of_journeys(self, journey: Journey) -> dict[str, dict[int, int]]:
+    def _of_journeys(self, plan: Plan) -> dict[str, dict[int, int]]:
         """What each counter of `journey_counters` adds to which row: what is not bad is good."""
         adds: dict[str, dict[int, int]] = {}
-        for counter in counter_names(journey):
+        for counter in counter_names(plan.journey):
             family, *values = counter.split("/")
             metric = JOURNEY_FAMILIES[family]
             labels = dict(zip(metric.labels, values, strict=False))  # the last of the metric is the window
             rows = adds[counter] = Counter[int]()
-            for one in watched(journey):
+            for one in plan.watched:
                 cell = one.experience.name, BETWEEN.join(labels.get(label, "") for label in one.by)
                 events, bad = (
                     sum(term.counts(metric, labels) for term in some) for some in (one.events, one.bad)
@@ -226,8 +227,9 @@ class _Ids:
 class History:
     """The history of a journey, read line by line; what cannot be counted is counted by reason."""
 
-    def __init__(self, journey: Journey, *, refuse_personal_data: bool = True) -> None:
-        self.stages = {stage.name: StageHistory(journey, stage) for stage in judged(journey)}
+    def __init__(self, plan: Plan, *, refuse_personal_data: bool = True) -> None:
+        journey = plan.journey
+        self.stages = {stage.name: StageHistory(plan, stage) for stage in plan.stages}
         self.counted = 0
         self.repeated = 0
         self._ids = {stage.name: _Ids(stage.dedupe_ms) for stage in journey.stages}

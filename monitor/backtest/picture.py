@@ -14,7 +14,7 @@ from monitor.backtest.run import Backtest, Fired
 from monitor.counting.figures import FLOORS, LEAST_N
 from monitor.counting.panes import SHORT
 from monitor.journey_file.model import Experience, Journey, Stage
-from monitor.rules.qualities import judged
+from monitor.rules.plan import Plan
 
 WIDTH, LEFT, RIGHT, TOP = 1200, 70, 20, 96
 PLOT, LANES, GAP = 120, 34, 52
@@ -29,9 +29,10 @@ TICKS_H = (1, 3, 6, 12, 24, 48, 168, 336, 730, 2190, 8760)
 READ_AT_ONCE = 90 * 86_400_000 // SHORT.ms
 
 
-def picture(journey: Journey, history: dict[str, StageHistory], found: Backtest) -> str:
+def picture(plan: Plan, history: dict[str, StageHistory], found: Backtest) -> str:
     """The SVG."""
-    drawn = [(stage, one) for stage in judged(journey) if stage.name in history for one in stage.experiences]
+    journey = plan.journey
+    drawn = [(stage, one) for stage in plan.stages if stage.name in history for one in stage.experiences]
     height = TOP + len(drawn) * (PLOT + LANES + GAP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '

@@ -16,20 +16,17 @@ import numpy as np
 from monitor.backtest.history import History, StageHistory
 from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
 from monitor.counting.panes import SHORT
-from monitor.journey_file.model import ALL, WHOLE, Journey
+from monitor.journey_file.model import ALL, WHOLE
 from monitor.journeys.counters import lived_stages
 from monitor.rules.alerts import UNHEARD, alerts
 from monitor.rules.facts import Chosen, Name
-from monitor.rules.journeys import GOAL, watched
+from monitor.rules.journeys import GOAL
+from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     Quality,
     Severity,
-    explaining,
-    judged,
-    qualities,
     severities,
     silence_severity,
-    upstream,
 )
 
 NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "DeadLettersRising", "CriticalTouchpoint")
@@ -125,19 +122,19 @@ def _time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
-def backtest(journey: Journey, history: History) -> Backtest:
+def backtest(plan: Plan, history: History) -> Backtest:
     """Judge the whole history."""
-    heard, rules = history.heard(), tuple(qualities(journey))
+    heard = history.heard()
     first, last = history.span()
     end = last + 1
-    tell = Teller(journey, rules)
+    tell = Teller(plan)
     fired: list[Fired] = []
     latest: dict[Key, int] = {}
     totals = {name: Totals() for name in heard}
     for start in range(first, end, CHUNK):
         stop = min(start + CHUNK, end)
-        spans = spans_of(journey, rules, heard, start, stop, since=first)
-        alerting = dict(alerts_of(journey, spans))
+        spans = spans_of(plan, heard, start, stop, since=first)
+        alerting = dict(alerts_of(plan, spans))
         for key, mask in alerting.items():
             was = key in latest and fired[latest[key]].resolved_ms is None
             for at in np.flatnonzero(np.diff(np.concatenate(([was], mask)).astype(np.int8))).tolist():
@@ -154,48 +151,42 @@ def backtest(journey: Journey, history: History) -> Backtest:
         totals[one.key.stage].pages += one.key.severity == "page"
         totals[one.key.stage].tickets += one.key.severity == "ticket"
     fired.sort(key=lambda one: (one.noticed_ms, one.key))
-    unheard = tuple(stage.name for stage in judged(journey) if stage.name not in heard)
+    unheard = tuple(stage.name for stage in plan.stages if stage.name not in heard)
     return Backtest(end_ms(first - 1), end_ms(end - 1), tuple(fired), totals, unheard)
 
 
 def spans_of(
-    journey: Journey,
-    rules: Sequence[Quality],
-    heard: Mapping[str, StageHistory],
-    start: int,
-    end: int,
-    *,
-    since: int,
+    plan: Plan, heard: Mapping[str, StageHistory], start: int, end: int, *, since: int
 ) -> dict[str, StageSpan]:
     """Stages that have events, from slice `start` up to `end`, seen by a monitor that began at `since`."""
-    stages = {stage.name: stage for stage in judged(journey)}
+    stages = {stage.name: stage for stage in plan.stages}
     spans: dict[str, StageSpan] = {}
     whole = heard.get(WHOLE)
     if whole is not None:
-        spans[WHOLE] = StageSpan(journey, stages[WHOLE], rules, whole, start, end, since)
-    weighing = {stage.name for stage in lived_stages(journey)} if whole is not None else ()
+        spans[WHOLE] = StageSpan(plan, stages[WHOLE], whole, start, end, since)
+    weighing = {stage.name for stage in lived_stages(plan.journey)} if whole is not None else ()
     for name, held in heard.items():
         if name != WHOLE:
             weighs = spans[WHOLE].critical(name) if name in weighing else None
-            spans[name] = StageSpan(journey, stages[name], rules, held, start, end, since, weighs)
+            spans[name] = StageSpan(plan, stages[name], held, start, end, since, weighs)
     return spans
 
 
-def alerts_of(journey: Journey, spans: Mapping[str, StageSpan]) -> Iterator[tuple[Key, Mask]]:
+def alerts_of(plan: Plan, spans: Mapping[str, StageSpan]) -> Iterator[tuple[Key, Mask]]:
     """Every alert, and whether it fires at the end of each slice of the spans."""
     troubles = {
         name: span.trouble() for name, span in spans.items() if silence_severity(span.stage) == "page"
     }
-    of_whole: dict[str, Name] = {one.experience.name: one.alert for one in watched(journey)}
+    of_whole: dict[str, Name] = {one.experience.name: one.alert for one in plan.watched}
     for name, span in spans.items():
         names = of_whole if name == WHOLE else {}
         if name != WHOLE:
             loud = silence_severity(span.stage)
-            silent = span.silent & ~_any_of(troubles, upstream(journey, span.stage), span)
+            silent = span.silent & ~_any_of(troubles, plan.upstream[name], span)
             yield Key("StageSilent", loud, name), held_on(silent, HOLD[loud])[BEFORE:]
         paging = np.zeros_like(span.silent)
         for severity in severities(span.stage):
-            explained = span.silent | _any_of(troubles, explaining(journey, span.stage, severity), span)
+            explained = span.silent | _any_of(troubles, plan.explaining(span.stage, severity), span)
             if severity == "page":
                 paging = held_on(span.degraded("page") & ~explained, HOLD["page"])
                 yield Key(names.get(GOAL, "StageDegraded"), "page", name), paging[BEFORE:]
@@ -251,11 +242,11 @@ def _minutes(alerting: Mapping[Key, Mask], stage: str, severity: Severity) -> fl
 class Teller:
     """Fills the texts of `alerts` with the facts of a moment."""
 
-    def __init__(self, journey: Journey, rules: Sequence[Quality]) -> None:
-        self._rules = rules
+    def __init__(self, plan: Plan) -> None:
+        self._rules = plan.qualities
         self._alerts = {
             (alert.name, *(alert.labels.get(name, "") for name in ("severity", "stage", "experience"))): alert
-            for alert in alerts(journey)
+            for alert in alerts(plan)
         }
 
     def __call__(self, key: Key, span: StageSpan, at: int) -> Fired:

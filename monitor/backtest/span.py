@@ -11,10 +11,11 @@ from monitor.counting.measures import Share
 from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
 from monitor.journey_file.hours import MINUTE_MS, expected, is_open
-from monitor.journey_file.model import ALL, WHOLE, Journey, Stage
+from monitor.journey_file.model import ALL, WHOLE, Stage
 from monitor.rules import critical
 from monitor.rules.journeys import GOAL
 from monitor.rules.limits import Limit
+from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     EXPLAINS_S,
     HOLD_S,
@@ -74,9 +75,8 @@ class StageSpan:
 
     def __init__(
         self,
-        journey: Journey,
+        plan: Plan,
         stage: Stage,
-        rules: Iterable[Quality],
         held: StageHistory,
         start: int,
         end: int,
@@ -85,14 +85,14 @@ class StageSpan:
     ) -> None:
         self.stage = stage
         self._since = since
-        self._journey = journey
+        self._journey = plan.journey
         self._held = held
         self._from = start - LOOKBACK
         self._at = np.arange(start - BEFORE, end)
         self._sums = held.running_sums(self._from, end)
         self._expected: NDArray[np.float64] | None = None
         self.crossed: dict[tuple[str, Severity, str], Mask] = {}
-        self._judge([rule for rule in rules if rule.stage.name == stage.name])
+        self._judge([rule for rule in plan.qualities if rule.stage.name == stage.name])
         self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs
         # What pages only because the stage is critical goes on for days, and explains nothing.
         self._drags = self.degraded("page", segment=ALL)

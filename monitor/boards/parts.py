@@ -32,10 +32,10 @@ from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE, Experience, Journey, Stage
 from monitor.rules.facts import Name
-from monitor.rules.journeys import BETWEEN, watched
+from monitor.rules.journeys import BETWEEN
 from monitor.rules.limits import MIN_N, fast_limits
+from monitor.rules.plan import plan
 from monitor.rules.promql import Values, number, select
-from monitor.rules.qualities import judged
 from monitor.rules.verdict import BELOW_MIN_N, MIN_SEGMENT_EVENTS, SEVERITY, State
 
 CHOSEN = "$stage"
@@ -165,7 +165,7 @@ def to_stage(stage: str = "${__value.raw}") -> Json:
 
 def stage_titles(journey: Journey) -> dict[str, str]:
     """Titles by name, of whole journeys too."""
-    return {stage.name: stage.title for stage in judged(journey)} | {ALL: "all stages"}
+    return {stage.name: stage.title for stage in plan(journey).stages} | {ALL: "all stages"}
 
 
 def segment_titles(journey: Journey) -> dict[str, str]:
@@ -176,7 +176,7 @@ def segment_titles(journey: Journey) -> dict[str, str]:
 def group_titles(journey: Journey) -> dict[str, str]:
     """What takes the place of segments in alerts on whole journeys, too: a partner, a change of channel, a
     stage."""
-    moves = {name: name.replace(BETWEEN, " to ") for one in watched(journey) for name in one.groups}
+    moves = {name: name.replace(BETWEEN, " to ") for one in plan(journey).watched for name in one.groups}
     return moves | stage_titles(journey) | segment_titles(journey) | partner_titles(journey)
 
 
@@ -188,7 +188,7 @@ def partner_titles(journey: Journey) -> dict[str, str]:
 def experience_titles(journey: Journey) -> dict[str, str]:
     """Titles by name, of names that mean one thing only."""
     found: dict[str, str] = {}
-    for stage in judged(journey):
+    for stage in plan(journey).stages:
         for experience in stage.experiences:
             title = experience.title if stage.name != WHOLE else experience.title.replace("_", " ")
             found[experience.name] = title if found.get(experience.name, title) == title else experience.name
@@ -216,7 +216,7 @@ LABELS = {"stage": "Stage", "experience": "Experience", "segment": "Segment"}
 
 def alerts_table(journey: Journey, size: tuple[int, int], **about: Values) -> Json:
     """Pages and tickets that fire, each with since when, whom it hits, whose it is and what to do."""
-    owners = [stage.owner for stage in judged(journey)]
+    owners = [stage.owner for stage in plan(journey).stages]
     return table(
         "Alerts firing now",
         "Pages wake somebody up, tickets wait for working hours. No row is good. A click on an alert opens "

@@ -11,7 +11,7 @@ from monitor.journey_file.links import webhook
 from monitor.journey_file.model import ALL, Journey, Stage
 from monitor.rules.alerts import INHIBITOR, NOBODY
 from monitor.rules.journeys import WholeName
-from monitor.rules.qualities import explaining, judged, upstream
+from monitor.rules.plan import Plan
 
 ROUTES = ("page", "ticket", "finding", "heartbeat")
 """Severities, each with a route and a receiver of its own."""
@@ -32,7 +32,7 @@ def receiver(severity: str) -> str:
     return f"touchpoint-{severity}"
 
 
-def alertmanager(journey: Journey) -> dict[str, Any]:
+def alertmanager(plan: Plan) -> dict[str, Any]:
     """The configuration as plain data."""
     return {
         "route": {
@@ -45,14 +45,16 @@ def alertmanager(journey: Journey) -> dict[str, Any]:
                 *(_route(severity) for severity in ROUTES),
             ],
         },
-        "time_intervals": [{"name": NIGHTS_AND_WEEKENDS, "time_intervals": nights_and_weekends(journey)}],
-        "inhibit_rules": _inhibitions(journey),
+        "time_intervals": [
+            {"name": NIGHTS_AND_WEEKENDS, "time_intervals": nights_and_weekends(plan.journey)}
+        ],
+        "inhibit_rules": _inhibitions(plan),
         "receivers": [
             {"name": receiver(NOBODY)},
             *(
                 {
                     "name": receiver(severity),
-                    "webhook_configs": [{"url": webhook(journey, severity), "send_resolved": True}],
+                    "webhook_configs": [{"url": webhook(plan.journey, severity), "send_resolved": True}],
                 }
                 for severity in ROUTES
             ),
@@ -76,22 +78,26 @@ def nights_and_weekends(journey: Journey) -> list[dict[str, Any]]:
     return [{"times": night, **place}, {"weekdays": ["saturday", "sunday"], **place}]
 
 
-def _inhibitions(journey: Journey) -> list[dict[str, Any]]:
+def _inhibitions(plan: Plan) -> list[dict[str, Any]]:
     """From the widest to the narrowest: the monitor, the stage before, the stage itself, its page."""
-    names = ("StageDegraded", "StageSilent", *(get_args(WholeName) if journey.journeys is not None else ()))
+    names = (
+        "StageDegraded",
+        "StageSilent",
+        *(get_args(WholeName) if plan.journey.journeys is not None else ()),
+    )
     stages = f'alertname=~"{"|".join(names)}"'
 
     def inhibitor(because: str, stage: str) -> str:
         return f'alertname="{INHIBITOR}", because="{because}", {stage}'
 
     def explained(stage: Stage) -> str:
-        loud = "" if explaining(journey, stage, "ticket") else 'severity="page", '
+        loud = "" if plan.explaining(stage, "ticket") else 'severity="page", '
         return f'{loud}stage="{stage.name}"'
 
     before = [
         _inhibit(inhibitor("trouble", f'stage=~"{"|".join(earlier)}"'), f"{stages}, {explained(stage)}")
-        for stage in judged(journey)
-        if (earlier := upstream(journey, stage))
+        for stage in plan.stages
+        if (earlier := plan.upstream[stage.name])
     ]
     return [
         _inhibit(inhibitor("blind", f'stage="{ALL}"'), stages),

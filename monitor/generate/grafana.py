@@ -22,6 +22,7 @@ from monitor.journey_file.links import DATASOURCE_UID, webhook
 from monitor.journey_file.model import Journey
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Alert, Asked, Chosen, Fact, Own
+from monitor.rules.plan import Plan
 from monitor.rules.promql import ANY
 
 FOLDER = "Touchpoint"
@@ -38,9 +39,9 @@ class OneLine(dict[str, Any]):
     """What is written on one line: a rule is read for what it asks, not for how it is put."""
 
 
-def rule_groups(journey: Journey) -> dict[str, Any]:
+def rule_groups(plan: Plan) -> dict[str, Any]:
     """`alerting/rules.yaml`: pages are evaluated more often than tickets."""
-    found = list(alerts(journey))
+    found = list(alerts(plan))
     pages = [_rule(one) for one in found if one.labels["severity"] == "page"]
     others = [_rule(one) for one in found if one.labels["severity"] != "page"]
     groups = (("pages", PAGES_EVERY, pages), ("tickets", TICKETS_EVERY, others))

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from string import Formatter
 from typing import Any
 
-from monitor.journey_file.model import Journey
 from monitor.rules.alerts import INHIBITOR, NOBODY, Inhibitor, alerts, inhibitors
 from monitor.rules.facts import Alert, Asked, Chosen, Fact, Own
+from monitor.rules.plan import Plan
 from monitor.rules.promql import recordings
 
 SHOWN = {
@@ -19,15 +19,15 @@ OWN_STAGE = "%[1]s"
 """The first value that the template's `printf` is given: the stage of the alert whose text is filled."""
 
 
-def rule_file(journey: Journey) -> dict[str, Any]:
+def rule_file(plan: Plan) -> dict[str, Any]:
     """The rule file as plain data; it is evaluated as often as Prometheus evaluates by default."""
     rules: list[dict[str, Any]] = []
-    for recording in recordings(journey):
+    for recording in recordings(plan):
         labels = {"labels": recording.labels} if recording.labels else {}
         rules.append({"record": recording.record, "expr": recording.expr, **labels})
     rules.extend(_inhibitor(one) for one in inhibitors())
-    rules.extend(_alert(alert) for alert in alerts(journey))
-    return {"groups": [{"name": f"touchpoint-{journey.name}", "rules": rules}]}
+    rules.extend(_alert(alert) for alert in alerts(plan))
+    return {"groups": [{"name": f"touchpoint-{plan.journey.name}", "rules": rules}]}
 
 
 def _inhibitor(one: Inhibitor) -> dict[str, Any]:

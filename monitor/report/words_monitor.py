@@ -7,7 +7,7 @@ from monitor.report.digest import DAY_S, Digest, Firings
 from monitor.report.document import Item
 from monitor.report.phrases import LEAST_DAYS, duration, local, title
 from monitor.rules.alerts import CAUSES
-from monitor.rules.qualities import judged
+from monitor.rules.plan import plan
 
 ALERTS_TOLD = 10
 """Alerts with a line of their own; more nobody reads."""
@@ -34,7 +34,9 @@ def _alert(journey: Journey, one: Firings) -> str:
 
 
 def _experience(journey: Journey, one: Firings) -> str:
-    titles = {(stage.name, each.name): each.title for stage in judged(journey) for each in stage.experiences}
+    titles = {
+        (stage.name, each.name): each.title for stage in plan(journey).stages for each in stage.experiences
+    }
     return titles.get((one.stage, one.experience), one.experience)
 
 

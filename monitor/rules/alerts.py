@@ -20,14 +20,14 @@ from monitor.journey_file.model import (
     Stage,
 )
 from monitor.rules.facts import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
-from monitor.rules.journeys import Watched, WholeName, watched
+from monitor.rules.journeys import Watched, WholeName
+from monitor.rules.plan import Plan
 from monitor.rules.promql import UNJUDGED, Values, held, number, of_each, select
 from monitor.rules.qualities import (
     HOLD_S,
     JOURNEYS_LAG_S,
     LAG_S,
     Severity,
-    judged,
     pages_for,
     severities,
     silence_severity,
@@ -45,13 +45,14 @@ OUR_REASONS = (Reason.UNREADABLE, Reason.UNPROCESSABLE)
 """Nothing that a sender sees: one such letter is enough."""
 
 
-def alerts(journey: Journey) -> Iterator[Alert]:
+def alerts(plan: Plan) -> Iterator[Alert]:
     """Every alert of the journey: the monitor's own, then stage by stage in the order of the journey, whole
     journeys last."""
+    journey = plan.journey
     yield _watchdog(journey)
     yield _monitor_blind(journey)
-    whole = {one.experience.name: one for one in watched(journey)}
-    for stage in judged(journey):
+    whole = {one.experience.name: one for one in plan.watched}
+    for stage in plan.stages:
         if stage.name != WHOLE:
             yield _silent(journey, stage)
             yield _dead_letters(journey, stage)

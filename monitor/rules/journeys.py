@@ -88,7 +88,7 @@ def watched(journey: Journey) -> tuple[Watched, ...]:
     return tuple(_watched(journey, rules)) if rules is not None else ()
 
 
-def whole(journey: Journey) -> Stage | None:
+def whole(journey: Journey, held_to: tuple[Watched, ...]) -> Stage | None:
     """The stage that whole journeys are, after all the others, whose trouble explains its own."""
     rules = journey.journeys
     if rules is None:
@@ -111,7 +111,7 @@ def whole(journey: Journey) -> Stage | None:
         by_hour=(),
         hours=(),
         dedupe_ms=0,
-        experiences=tuple(one.experience for one in watched(journey)),
+        experiences=tuple(one.experience for one in held_to),
     )
 
 

@@ -14,8 +14,9 @@ from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL
 from monitor.rules import critical
-from monitor.rules.journeys import BETWEEN, GOAL, Term, watched
+from monitor.rules.journeys import BETWEEN, GOAL, Term, Watched
 from monitor.rules.limits import FAST_Z, PAGE_WINDOWS, Limit
+from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     EXPLAINS_S,
     HOLD_S,
@@ -27,13 +28,9 @@ from monitor.rules.qualities import (
     SILENT_WINDOWS,
     Quality,
     Severity,
-    explaining,
-    judged,
     pages_for,
-    qualities,
     severities,
     silence_severity,
-    upstream,
 )
 
 JOB = "touchpoint"
@@ -73,13 +70,14 @@ def _matcher(label: str, values: Values) -> str:
     return f'{label}=~"{"|".join(alternatives)}"'
 
 
-def recordings(journey: Journey) -> Iterator[Recording]:
+def recordings(plan: Plan) -> Iterator[Recording]:
     """Every recorded series, each after those it needs."""
+    journey = plan.journey
     yield from _sums()
-    yield from _sums_of_whole_journeys(journey)
+    yield from _sums_of_whole_journeys(plan.watched)
     yield from _ratios()
     yield from _blind(journey)
-    for quality in qualities(journey):
+    for quality in plan.qualities:
         labels = {"severity": quality.severity, "experience": quality.experience.name}
         labels |= {"stage": quality.stage.name, "target": number(quality.target)}
         yield Recording(metrics.DEGRADED, degraded(quality), labels)
@@ -89,16 +87,16 @@ def recordings(journey: Journey) -> Iterator[Recording]:
         yield Recording(metrics.SILENT, silent(stage), {"stage": stage.name})
     yield from _troubles(journey)
     for stage in journey.stages:
-        explained = _unless_in_trouble(upstream(journey, stage))
+        explained = _unless_in_trouble(plan.upstream[stage.name])
         silence = select(metrics.SILENT, stage=stage.name) + explained
         yield Recording(metrics.SILENT_REASON, silence, {"stage": stage.name})
-    for stage in judged(journey):
+    for stage in plan.stages:
         for severity in severities(stage):  # a ticket waits for the page, so the page comes first
-            explained = _unless_in_trouble(explaining(journey, stage, severity))
+            explained = _unless_in_trouble(plan.explaining(stage, severity))
             about = {"stage": stage.name, "severity": severity}
             yield Recording(metrics.REASON, _reason(stage, severity) + explained, about)
             yield Recording(metrics.WORST, _worst(stage, severity), about)
-    yield from _told(journey)
+    yield from _told(plan)
 
 
 def _sums() -> Iterator[Recording]:
@@ -111,8 +109,8 @@ def _sums() -> Iterator[Recording]:
     yield Recording(metrics.OUTCOMES_SUM, f"sum by (stage, window) ({metrics.WINDOW_OUTCOMES.name})")
 
 
-def _sums_of_whole_journeys(journey: Journey) -> Iterator[Recording]:
-    for one in watched(journey):
+def _sums_of_whole_journeys(held_to: tuple[Watched, ...]) -> Iterator[Recording]:
+    for one in held_to:
         about = {"stage": WHOLE, "experience": one.experience.name}
         for record, terms in ((metrics.EVENTS_SUM, one.events), (metrics.BAD_SUM, one.bad)):
             yield Recording(record, _sum_of(terms, one.by), about)
@@ -256,12 +254,12 @@ def _worst(stage: Stage, severity: Severity) -> str:
 ONE = "stage, experience, segment, severity"
 
 
-def _told(journey: Journey) -> Iterator[Recording]:
+def _told(plan: Plan) -> Iterator[Recording]:
     """What is to be said of the worst, as it was when its limit was last crossed."""
     for record, counts in ((metrics.WORST_EVENTS, metrics.EVENTS_SUM), (metrics.WORST_BAD, metrics.BAD_SUM)):
         yield Recording(record, _when_crossed(record, counts, by="stage, experience, segment, window"))
     reasons = f"sum by (stage, reason, window) ({metrics.WINDOW_REASONS.name}) > 0"
-    if journey.journeys is not None:
+    if plan.journey.journeys is not None:
         failed = (
             f'label_join({metrics.WINDOW_FAILED.name}{{cause!="{NONE}"}}, "reason", " ", "cause", "about")'
         )
@@ -277,7 +275,7 @@ def _told(journey: Journey) -> Iterator[Recording]:
     itself = f'label_replace({metrics.WORST_BAD}{{segment!="{ALL}"}}, "hits", "$1", "segment", "(.*)")'
     others = _when_crossed(metrics.WORST_SEGMENT, most, by="stage, experience, window", brings="hits")
     yield Recording(metrics.WORST_SEGMENT, f"{itself}\nor on ({ONE}) {others}")
-    for stage in judged(journey):
+    for stage in plan.stages:
         changes = select(metrics.LAST_CHANGE.name, stage=ANY if stage.name == WHOLE else (stage.name, ALL))
         yield Recording(metrics.CHANGED, f"topk(1, max by (kind, title) ({changes}))", {"stage": stage.name})
     changed = of_each(metrics.WORST, metrics.CHANGED, by="stage", brings="title")

@@ -1,17 +1,14 @@
-"""The one list of rules: who is judged by which limits, and which alert explains which others.
-
-Everything that alerts is computed from it: `promql` and `alerts` write it out for Prometheus and Grafana,
-`backtest` evaluates it on history. What a limit is stands in `limits`.
+"""What a quality rule is, how loud it may be, how long its alert goes on; what a limit is stands in `limits`,
+all rules of a journey in `plan`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from monitor.journey_file.model import ALL, WHOLE, Experience, Journey, Stage
-from monitor.rules.journeys import GOAL, watched, whole
-from monitor.rules.limits import Limit, budget_limits, page_limits, ticket_limits
+from monitor.journey_file.model import WHOLE, Experience, Stage
+from monitor.rules.journeys import GOAL
+from monitor.rules.limits import Limit
 
 Severity = Literal["page", "ticket"]
 
@@ -67,51 +64,6 @@ class Quality:
     limits: tuple[Limit, ...]
 
 
-def judged(journey: Journey) -> tuple[Stage, ...]:
-    """The stages that are held to targets: those of the file, after them whole journeys."""
-    all_of_it = whole(journey)
-    return journey.stages if all_of_it is None else (*journey.stages, all_of_it)
-
-
-def qualities(journey: Journey) -> Iterator[Quality]:
-    """Every quality rule, pages before tickets."""
-    yield from _of_stages(journey)
-    yield from _of_whole_journeys(journey)
-
-
-def _of_stages(journey: Journey) -> Iterator[Quality]:
-    for stage in journey.stages:
-        for experience in stage.experiences:
-            for target, segments in _by_target(journey, experience).items():
-                pages, tickets = page_limits(target), ticket_limits(target)
-                if stage.kind in TICKETS_ONLY:
-                    pages, tickets = (), (*pages, *tickets)
-                if pages:
-                    yield Quality(stage, experience, "page", target, segments, pages)
-                yield Quality(stage, experience, "ticket", target, segments, tickets)
-
-
-def _of_whole_journeys(journey: Journey) -> Iterator[Quality]:
-    """Journeys are over days after what went wrong, and many at once: no fast limit is for them."""
-    stage = whole(journey)
-    if stage is None:
-        return
-    for one in watched(journey):
-        by_target = {one.experience.target: ()} if one.groups else _by_target(journey, one.experience)
-        for target, groups in by_target.items():
-            if one.experience.name == GOAL:
-                yield Quality(stage, one.experience, "page", target, groups, budget_limits(target))
-            yield Quality(stage, one.experience, "ticket", target, groups, ticket_limits(target))
-
-
-def _by_target(journey: Journey, experience: Experience) -> dict[Decimal, tuple[str, ...]]:
-    found: dict[Decimal, tuple[str, ...]] = {experience.target: (ALL,)}
-    for segment in journey.segments:
-        target = experience.target_for(segment)
-        found[target] = (*found.get(target, ()), segment)
-    return found
-
-
 def severities(stage: Stage) -> tuple[Severity, ...]:
     """How loud its degradation may be."""
     return ("ticket",) if stage.kind in TICKETS_ONLY else ("page", "ticket")
@@ -120,27 +72,6 @@ def severities(stage: Stage) -> tuple[Severity, ...]:
 def silence_severity(stage: Stage) -> Severity:
     """How loud the silence of a stage is."""
     return "ticket" if stage.kind in TICKETS_ONLY else "page"
-
-
-def upstream(journey: Journey, stage: Stage) -> tuple[str, ...]:
-    """The stages this one depends on, directly or through others: their trouble explains its own."""
-    found: dict[str, None] = {}
-    todo = list(stage.depends_on)
-    while todo:
-        name = todo.pop(0)
-        if name not in found:
-            found[name] = None
-            todo.extend(journey.stage(name).depends_on)
-    return tuple(found)
-
-
-def explaining(journey: Journey, stage: Stage, severity: Severity) -> tuple[str, ...]:
-    """The stages whose trouble explains such an alert on a degraded stage.
-
-    None explains a ticket on whole journeys: a broken promise is to be made good whatever broke it, and a
-    day's journeys outlast the trouble, whose every beginning and end would end the ticket and begin it again.
-    """
-    return () if (stage.name, severity) == (WHOLE, "ticket") else upstream(journey, stage)
 
 
 def pages_for(stage: Stage) -> tuple[Experience, ...]:

@@ -58,19 +58,21 @@ def backtest(
     from monitor.backtest.history import History
     from monitor.backtest.picture import picture as draw
     from monitor.backtest.run import backtest as judge
+    from monitor.rules.plan import plan
 
     settings = read_settings()
     read = read_journey(journey or settings.journey)
-    history = History(read, refuse_personal_data=settings.refuse_personal_data)
+    held_to = plan(read)
+    history = History(held_to, refuse_personal_data=settings.refuse_personal_data)
     refusals = _Refusals()
     try:
         _read(file, history, refusals)
         history.end()
         if not history.counted and history.refused:
             raise failed(f"{file}: there is no event to judge: {refusals.most_frequent(history)}")
-        found = judge(read, history)
+        found = judge(held_to, history)
         if picture is not None:
-            picture.write_text(draw(read, history.heard(), found), encoding="utf-8")
+            picture.write_text(draw(held_to, history.heard(), found), encoding="utf-8")
     except UserError as error:
         raise failed(f"{file}: {error}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):

@@ -22,7 +22,8 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import Journey, Stage
 from monitor.rules.limits import Limit
-from monitor.rules.qualities import Quality, Severity, qualities
+from monitor.rules.plan import plan
+from monitor.rules.qualities import Quality, Severity
 
 MINUTE, HOUR = 60_000 // SHORT.ms, 3_600_000 // SHORT.ms
 DAY = 24 * HOUR
@@ -90,6 +91,7 @@ def journey() -> Journey:
 
 
 JOURNEY = journey()
+PLAN = plan(JOURNEY)
 Numbers = NDArray[np.float64]
 
 
@@ -128,7 +130,7 @@ def _wobble(rng: np.random.Generator, length: int) -> Numbers:
 
 def drawn(stage: Stage, rates: Rates, rng: np.random.Generator) -> StageHistory:
     """Counts of these rates."""
-    held = StageHistory(JOURNEY, stage)
+    held = StageHistory(PLAN, stage)
     table = held.table(START, START + len(rates.events))
     for segment, weight in SEGMENTS.items():
         events = rng.poisson(rates.events * weight)
@@ -245,13 +247,13 @@ Alerting = dict[tuple[str, str], backtest_span.Mask]
 
 def ours(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
     """By the shipped rules, with their suppressions."""
-    spans = spans_of(JOURNEY, tuple(qualities(JOURNEY)), heard, start, end, since=START)
-    return _any(((key.stage, key.severity), mask) for key, mask in alerts_of(JOURNEY, spans))
+    spans = spans_of(PLAN, heard, start, end, since=START)
+    return _any(((key.stage, key.severity), mask) for key, mask in alerts_of(PLAN, spans))
 
 
 def plain(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
     """By the plain pairs."""
-    spans = spans_of(JOURNEY, tuple(plain_qualities(JOURNEY)), heard, start, end, since=START)
+    spans = spans_of(replace(PLAN, qualities=tuple(plain_qualities(JOURNEY))), heard, start, end, since=START)
     return _any(
         ((name, severity), backtest_span.held_on(mask, backtest_span.HOLD[severity])[backtest_span.BEFORE :])
         for name, span in spans.items()

@@ -11,6 +11,7 @@ from typing import Any
 from monitor.generate.files import as_yaml
 from monitor.generate.prometheus import rule_file
 from monitor.journey_file.model import Journey
+from monitor.rules.plan import plan
 
 STEP_S = 10
 
@@ -67,7 +68,7 @@ def told_by(directory: Path, journey: Journey, series: Series, at_s: int, name: 
 
 
 def _said(directory: Path, journey: Journey, series: Series, checks: dict[str, Any]) -> str:
-    (directory / "rules.yaml").write_text(as_yaml(rule_file(journey)))
+    (directory / "rules.yaml").write_text(as_yaml(rule_file(plan(journey))))
     test = {"interval": f"{STEP_S}s", "input_series": series.as_input(), **checks}
     content = {"rule_files": ["rules.yaml"], "evaluation_interval": f"{STEP_S}s", "tests": [test]}
     (directory / "test.yaml").write_text(as_yaml(content))

@@ -18,7 +18,7 @@ from monitor.journey_file.model import WHOLE
 from monitor.journeys.counters import Effect
 from monitor.journeys.open import KEEP_MS
 from monitor.journeys.step import Step, step_of
-from monitor.rules.journeys import whole
+from monitor.rules.plan import plan
 from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.journey_truth import Truth
@@ -130,7 +130,7 @@ def line(at_ms: int, stage: str, **more: object) -> bytes:
 
 def test_a_history_counts_journeys_at_its_end() -> None:
     """Events without a journey are counted at once, whole journeys when all lines are read, and only once."""
-    history = History(CHAIR)
+    history = History(plan(CHAIR))
     history.add_line(line(START, "web_checkout", journey_id="a"))
     history.add_line(line(START + 1, "web_checkout"))
     history.add_line(line(OVER, "web_checkout", journey_id="last"))
@@ -148,12 +148,12 @@ def test_a_history_counts_journeys_at_its_end() -> None:
 def test_what_adds_up_to_nothing_is_no_event() -> None:
     """A hand-over that comes after it was called lost is received, and late: neither good nor bad. A history
     that ends, or consists, of such a one has no crash and no event there."""
-    stage = whole(CHAIR)
+    stage = plan(CHAIR).stages[-1]
     assert stage is not None
     about = "handoff/warehouse/delivery/postnord"
     received = (f"{about}/received", f"{about}/late")
     for counted in ((received,), ((received[0],), (received[1],))):
-        held = StageHistory(CHAIR, stage)
+        held = StageHistory(plan(CHAIR), stage)
         for counters in counted:
             held.add(counters, OVER)
         assert held.span() is None
@@ -163,7 +163,7 @@ def test_what_adds_up_to_nothing_is_no_event() -> None:
 
 def test_a_lost_hand_over_that_comes_late_is_judged() -> None:
     """A whole history whose last hour holds nothing but such a one is judged like any other."""
-    history = History(CHAIR)
+    history = History(plan(CHAIR))
     handed = {"id": "h", "from": "warehouse", "to": "delivery"}
     history.add_line(line(START, "warehouse", journey_id="a", handoff=handed))
     history.add_line(line(START + 6 * DAY, "delivery", journey_id="a", handoff=handed, outcome="failed"))
@@ -173,4 +173,4 @@ def test_a_lost_hand_over_that_comes_late_is_judged() -> None:
     lost = (START + 5 * DAY) // SHORT.ms
     assert held.span() == (lost, lost)
     assert held.table(lost, lost + 1)[[held.good[cell], held.bad[cell]], 0].tolist() == [0, 1]
-    assert not [one for one in backtest(CHAIR, history).fired if one.key.stage == WHOLE]
+    assert not [one for one in backtest(plan(CHAIR), history).fired if one.key.stage == WHOLE]

@@ -25,8 +25,8 @@ from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
-from monitor.rules.qualities import HOLD_S, qualities
-from monitor.rules.qualities import judged as stages_judged
+from monitor.rules.plan import plan
+from monitor.rules.qualities import HOLD_S
 from streams.commands.backtest import ALERTS_SHOWN
 from tests.kit import history as real
 from tests.kit.programs import touchpoint, touchpoint_reading
@@ -86,10 +86,10 @@ def a_second(start: int, end: int, is_bad: IsBad, stage: str = "shop", **more: A
 
 def judged(lines: list[bytes]) -> Backtest:
     """What the backtest of these lines says."""
-    history = History(JOURNEY)
+    history = History(plan(JOURNEY))
     for one in lines:
         assert history.add_line(one) is None
-    return backtest(JOURNEY, history)
+    return backtest(plan(JOURNEY), history)
 
 
 def outage(second: int) -> bool:
@@ -207,7 +207,7 @@ def test_tickets_of_a_critical_stage_are_pages(detractors: int, is_critical: boo
     is worst, whichever limit it crosses."""
     day, minute, end = 8640, 6, T0_S // 10
     for outage in (False, True):
-        held = {stage.name: StageHistory(WEIGHED, stage) for stage in stages_judged(WEIGHED)}
+        held = {stage.name: StageHistory(plan(WEIGHED), stage) for stage in plan(WEIGHED).stages}
         shop, answers = held["shop"].table(end - day, end), held[WHOLE].table(end - 1, end)
         for name, n_bad, worse in (("bought", 8, 100), ("fast", 0, 60)):
             good, bad = (rows[name, "other"] for rows in (held["shop"].good, held["shop"].bad))
@@ -217,12 +217,11 @@ def test_tickets_of_a_critical_stage_are_pages(detractors: int, is_critical: boo
         answers[held[WHOLE].critical["shop"], 0] = (detractors, 60, 60, 840)
         held["shop"].add_table(end - day, shop)
         held[WHOLE].add_table(end - 1, answers)
-        rules = tuple(qualities(WEIGHED))
-        spans = spans_of(WEIGHED, rules, held, end - 1, end, since=end - day)
+        spans = spans_of(plan(WEIGHED), held, end - 1, end, since=end - day)
         page = Key("StageDegraded", "page", "shop")
-        assert bool(dict(alerts_of(WEIGHED, spans))[page][-1]) is (outage or is_critical)
+        assert bool(dict(alerts_of(plan(WEIGHED), spans))[page][-1]) is (outage or is_critical)
         if outage or is_critical:
-            named, window = worst(rules, page, spans["shop"], end - 1)
+            named, window = worst(plan(WEIGHED).qualities, page, spans["shop"], end - 1)
             assert (named.experience, window) == ("bought", "20s" if outage else "3d"), window
 
 
@@ -268,7 +267,7 @@ def test_reach_is_what_a_window_sums(window: Any) -> None:
 
 def test_refused_events_are_counted_by_reason() -> None:
     """What a worker refuses is refused here, for the same reasons; envelopes are read."""
-    history = History(JOURNEY)
+    history = History(plan(JOURNEY))
     lines = (b"no", line(0, "nowhere"), line(0, outcome="maybe"), line(0, id=None), line(0, time="today"))
     assert [found.reason for one in lines if (found := history.add_line(one))] == [
         Reason.NOT_JSON, Reason.UNKNOWN_STAGE, Reason.UNKNOWN_OUTCOME, Reason.MISSING_FIELD, Reason.BAD_TIME,
@@ -284,7 +283,7 @@ def test_repeated_ids_count_once_where_the_stage_says_so() -> None:
     stages = tuple(replace(stage, dedupe_ms=600_000 * (stage.name == "shop")) for stage in JOURNEY.stages)
     lines = [line(at, stage, id="same") for stage in ("shop", "parcel") for at in (0, 599, 600)]
     for some in (lines, lines[::-1]):
-        history = History(replace(JOURNEY, stages=stages))
+        history = History(plan(replace(JOURNEY, stages=stages)))
         for one in some:
             assert history.add_line(one) is None
         assert (history.counted, history.repeated) == (5, 1)
@@ -293,18 +292,18 @@ def test_repeated_ids_count_once_where_the_stage_says_so() -> None:
 def test_a_history_without_end_is_an_error() -> None:
     """No event, or a wrong time that makes it span more than ten years, is one line."""
     with pytest.raises(HistoryError, match="no event"):
-        backtest(JOURNEY, History(JOURNEY))
+        backtest(plan(JOURNEY), History(plan(JOURNEY)))
     with pytest.raises(HistoryError, match="span 3651 days"):
         judged([line(0), line((MAX_SLICES + 8640) * 10)])
 
 
 def test_the_picture_is_one_readable_svg() -> None:
     """Valid XML without outside references; each experience with its target, each alert with its text."""
-    history = History(JOURNEY)
+    history = History(plan(JOURNEY))
     for one in OUTAGE:
         history.add_line(one)
-    found = backtest(JOURNEY, history)
-    drawn = picture(JOURNEY, history.heard(), found)
+    found = backtest(plan(JOURNEY), history)
+    drawn = picture(plan(JOURNEY), history.heard(), found)
     root = ET.fromstring(drawn)  # noqa: S314 - our own
     texts = [element.text or "" for element in root.iter() if element.tag.endswith(("text", "title"))]
     assert "Orders & <parcels>" in texts
@@ -439,10 +438,10 @@ def test_a_bad_file_is_one_line(
 def test_the_january_calls() -> None:
     """A month of a bank's calls at 80 % within 20 s and 90 % not abandoned: bad on every working day."""
     journey = parse(real.JOURNEY.format(horizon="40d"))
-    history = History(journey)
+    history = History(plan(journey))
     for event in real.calls():
         assert history.add_line(orjson.dumps(event)) is None
-    found = backtest(journey, history)
+    found = backtest(plan(journey), history)
     total = found.totals["call_queue"]
     assert (history.counted, total.events) == (31_359, 31_359)
     worst = [one for one in found.fired if one.key.experience == "served_within_20s" and one.n >= 200]

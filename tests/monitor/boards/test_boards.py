@@ -24,6 +24,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import DATASOURCE
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from monitor.rules.limits import fast_limits
+from monitor.rules.plan import plan
 from monitor.rules.promql import number, recordings
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.rules.verdict import MIN_GROUP, SEVERITY, State
@@ -64,7 +65,7 @@ PALETTE = {
 }  # fmt: skip
 MADE_BY_PROMETHEUS = {"ALERTS", "ALERTS_FOR_STATE", "up", "scrape_duration_seconds", "scrape_samples_scraped"}
 SUFFIXES = {"counter": ["_total"], "info": ["_info"], "gauge": [""], "gaugehistogram": ["_bucket", "_gsum"]}
-RECORDED = {one.record for one in recordings(SHIPPED)}
+RECORDED = {one.record for one in recordings(plan(SHIPPED))}
 SERIES = {
     *(f"{one.name}{suffix}" for one in metrics.METRICS for suffix in SUFFIXES[one.kind]),
     *RECORDED,

@@ -23,7 +23,8 @@ from monitor.journeys.counters import CRITICAL, counter_names
 from monitor.live.exposition import _journeys
 from monitor.live.journeys import JourneysSnapshot
 from monitor.rules.journeys import BETWEEN
-from monitor.rules.qualities import SILENT_WINDOWS, judged
+from monitor.rules.plan import plan
+from monitor.rules.qualities import SILENT_WINDOWS
 
 JOURNEY = parse("""
 version: 1
@@ -485,8 +486,9 @@ def told(name: str, situation: Situation) -> Told:
     found, journey = Told({}, {}), situation.journey
     start, length = situation.t0 - situation.before, situation.before + situation.watched
     tables: dict[str, Any] = {}
-    for stage in judged(journey):
-        found.histories[stage.name] = held = StageHistory(journey, stage)
+    held_to = plan(journey)
+    for stage in held_to.stages:
+        found.histories[stage.name] = held = StageHistory(held_to, stage)
         tables[stage.name] = held.table(start, start + length)
         found.windows[stage.name] = []
     for stage, at, segment, good, bad in counts(name, situation):
@@ -583,7 +585,8 @@ def _written(values: Mapping[int, float | None], step: int) -> str:
 def series(situation: Situation, found: Told) -> list[dict[str, str]]:
     """What a worker's /metrics would have shown at the end of each slice."""
     shown, journey, t0 = _Series(), situation.journey, situation.t0
-    held = {stage.name: StageWindows(_names(journey, stage)) for stage in judged(journey)}
+    stages = plan(journey).stages
+    held = {stage.name: StageWindows(_names(journey, stage)) for stage in stages}
     queues = {name: sorted(panes, key=lambda pane: pane[0]) for name, panes in found.windows.items()}
     done = dict.fromkeys(queues, 0)
     for shown.step, at in enumerate(range(t0, t0 + situation.watched, situation.step)):
@@ -593,7 +596,7 @@ def series(situation: Situation, found: Told) -> list[dict[str, str]]:
             continue
         for metric, value in ((metrics.READY, 1), (metrics.PARTITIONS, 4), (metrics.OWNED, 4)):
             shown.metric(metric, value)
-        for stage in judged(journey):
+        for stage in stages:
             queue, windows = queues[stage.name], held[stage.name]
             while done[stage.name] < len(queue) and queue[done[stage.name]][0] <= at:
                 _, key, pane = queue[done[stage.name]]

@@ -8,6 +8,7 @@ import pytest
 from monitor.generate.alertmanager import alertmanager
 from monitor.generate.files import as_yaml
 from monitor.journey_file.grammar import parse
+from monitor.rules.plan import plan
 from streams.settings import SHIPPED_JOURNEY
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
@@ -17,7 +18,7 @@ JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 def config(tmp_path: Path) -> Path:
     """The rendered configuration as a file."""
     file = tmp_path / "alertmanager.yaml"
-    file.write_text(as_yaml(alertmanager(JOURNEY)))
+    file.write_text(as_yaml(alertmanager(plan(JOURNEY))))
     return file
 
 
@@ -52,7 +53,7 @@ def test_what_depends_on_a_stage_is_inhibited_by_it() -> None:
     """depends_on, followed to its end, becomes inhibition; a stage that depends on nothing has none. Pages
     on whole journeys depend on all that customers live through, tickets on nothing."""
     found: dict[str, set[str]] = {}
-    for rule in alertmanager(JOURNEY)["inhibit_rules"]:
+    for rule in alertmanager(plan(JOURNEY))["inhibit_rules"]:
         source, target = rule["source_matchers"], rule["target_matchers"]
         if 'because="trouble"' in source:
             found.setdefault(", ".join(target[1:]), set()).add(source[-1])

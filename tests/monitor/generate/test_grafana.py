@@ -12,6 +12,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.rules.alerts import alerts
 from monitor.rules.journeys import WholeName
+from monitor.rules.plan import plan
 from streams.settings import SHIPPED_JOURNEY
 
 SHIPPED = SHIPPED_JOURNEY.read_text()
@@ -23,18 +24,18 @@ NAMED = re.compile(r'index \$values "(\w+)"')
 
 def rules(journey: Journey = JOURNEY) -> list[dict[str, Any]]:
     """Every rule of every group."""
-    return [rule for group in grafana.rule_groups(journey)["groups"] for rule in group["rules"]]
+    return [rule for group in grafana.rule_groups(plan(journey))["groups"] for rule in group["rules"]]
 
 
 def test_every_alert_is_a_rule() -> None:
     """One rule for each alert, of the same expression."""
     asked = {rule["uid"]: rule["data"][0]["model"]["expr"] for rule in rules()}
-    assert asked == {alert.uid: alert.expr for alert in alerts(JOURNEY)}
+    assert asked == {alert.uid: alert.expr for alert in alerts(plan(JOURNEY))}
 
 
 def test_groups() -> None:
     """Intervals are multiples of 10 s, or Grafana exits; names and folder are given."""
-    for group in grafana.rule_groups(JOURNEY)["groups"]:
+    for group in grafana.rule_groups(plan(JOURNEY))["groups"]:
         number, unit = int(group["interval"][:-1]), group["interval"][-1]
         assert number * {"s": 1, "m": 60}[unit] % 10 == 0
         assert group["name"]
@@ -83,7 +84,7 @@ def test_dollars_of_the_journey_file_are_not_taken_for_the_environment() -> None
 def test_tickets_wait_in_the_zone_of_the_journey() -> None:
     """Summer and winter alike: the same hours as Alertmanager's, by the zone's name."""
     (mute,) = grafana.mute_times(JOURNEY)["muteTimes"]
-    (there,) = alertmanager(JOURNEY)["time_intervals"]
+    (there,) = alertmanager(plan(JOURNEY))["time_intervals"]
     assert mute["time_intervals"] == there["time_intervals"]
     assert {one["location"] for one in mute["time_intervals"]} == {"Europe/Helsinki"}
 
@@ -107,6 +108,6 @@ def test_every_severity_has_a_route_and_a_contact_point() -> None:
     (policy,) = grafana.policies()["policies"]
     assert {policy["receiver"], *(route["receiver"] for route in policy["routes"])} <= points
     assert {route["object_matchers"][0][2] for route in policy["routes"]} == set(ROUTES)
-    assert {alert.labels["severity"] for alert in alerts(JOURNEY)} <= set(ROUTES)
+    assert {alert.labels["severity"] for alert in alerts(plan(JOURNEY))} <= set(ROUTES)
     assert {name for route in policy["routes"] for name in route.get("mute_time_intervals", ())} <= mutes
     assert points == {receiver(severity) for severity in ROUTES}

@@ -13,6 +13,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import ALL, STEPS_TOPIC
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
 from monitor.rules.alerts import alerts
+from monitor.rules.plan import plan
 from monitor.rules.promql import number
 from monitor.rules.qualities import HOLD_S, JOURNEYS_LAG_S
 from streams.settings import SHIPPED_JOURNEY
@@ -633,10 +634,10 @@ def test_numbers_are_exact_decimals() -> None:
 
 def test_every_rule_is_named_once() -> None:
     """No two rules share a name and labels, no two alerts a title or uid; uids fit Grafana."""
-    rules = rule_file(JOURNEY)["groups"][0]["rules"]
+    rules = rule_file(plan(JOURNEY))["groups"][0]["rules"]
     keys = [(rule.get("record", rule.get("alert")), str(rule.get("labels"))) for rule in rules]
     assert len(set(keys)) == len(keys)
-    found = list(alerts(JOURNEY))
+    found = list(alerts(plan(JOURNEY)))
     assert len({alert.title for alert in found}) == len({alert.uid for alert in found}) == len(found)
     assert all(len(alert.uid) <= 40 for alert in found)
 
@@ -646,6 +647,6 @@ def test_a_title_is_no_template() -> None:
     assert escaped("a {{ b }}") == 'a {{ "{{" }} b }}'
     title = "Web {n} {{ b }}"
     journey = parse(SHIPPED_JOURNEY.read_text().replace("title: Web checkout", f'title: "{title}"'))
-    for rule in rule_file(journey)["groups"][0]["rules"]:
+    for rule in rule_file(plan(journey))["groups"][0]["rules"]:
         if rule.get("labels", {}).get("stage") == "web_checkout" and "alert" in rule:
             assert rule["annotations"]["summary"].startswith(escaped(title))

@@ -21,7 +21,7 @@ from monitor.generate.prometheus import rule_file
 from monitor.journey_file.model import ALL
 from monitor.rules.alerts import INHIBITOR
 from monitor.rules.facts import Alert, Asked, of_its_stage
-from monitor.rules.qualities import qualities
+from monitor.rules.plan import plan
 from tests.kit.grafana import Ask, Notified, Rule, rules_of
 from tests.kit.promtool import Evaluation, QueryError, Sample, evaluated, filled
 from tests.monitor.generate.situations import SITUATIONS, Situation, Told, series, told
@@ -69,14 +69,14 @@ def by_backtest(
     situation: Situation, found: Told
 ) -> tuple[dict[int, set[str]], dict[tuple[int, str], Begun]]:
     """Step -> alerts that fire, as `backtest` says; and what it says of each when it begins."""
-    journey, t0 = situation.journey, situation.t0
-    rules, end = tuple(qualities(journey)), t0 + situation.watched
+    held_to, t0 = plan(situation.journey), situation.t0
+    end = t0 + situation.watched
     since = t0 - situation.before + situation.blind
-    spans = spans_of(journey, rules, found.histories, t0, end, since=since)
-    tell = Teller(journey, rules)
+    spans = spans_of(held_to, found.histories, t0, end, since=since)
+    tell = Teller(held_to)
     firing: dict[int, set[str]] = {at: set() for at in range(0, situation.watched, situation.step)}
     begun: dict[tuple[int, str], Begun] = {}
-    for key, mask in alerts_of(journey, spans):
+    for key, mask in alerts_of(held_to, spans):
         named = key
         for at, names in firing.items():
             if not mask[at]:
@@ -116,10 +116,11 @@ def judged(path: Path, situation: Situation, found: Told) -> Judged:
     """Let Prometheus evaluate its rules at every step, and Grafana ask it."""
     every_s = situation.step * SHORT.ms // 1000
     steps = {at: at * SHORT.ms // 1000 for at in range(0, situation.watched, situation.step)}
-    rules = rules_of(rule_groups(situation.journey), every_s)
+    held_to = plan(situation.journey)
+    rules = rules_of(rule_groups(held_to), every_s)
     exprs = {expr for rule in rules for expr in rule.queries}
     asked = dict.fromkeys(steps.values(), exprs)
-    answers = evaluated(path, rule_file(situation.journey), series(situation, found), every_s, asked)
+    answers = evaluated(path, rule_file(held_to), series(situation, found), every_s, asked)
     notified = {at: _notified(rules, answers, at_s) for at, at_s in steps.items()}
     texts = filled(path, (text for all_ in notified.values() for one in all_ for text in one.texts.values()))
     return Judged(

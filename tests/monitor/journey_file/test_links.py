@@ -13,6 +13,7 @@ from monitor.generate.files import as_yaml
 from monitor.journey_file.grammar import JourneyFileError, parse
 from monitor.journey_file.links import webhook
 from monitor.journey_file.model import Journey
+from monitor.rules.plan import plan
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.programs import touchpoint
 
@@ -82,7 +83,7 @@ def test_the_severity_ends_the_path(address: str, posted: str) -> None:
     journey = sent_to(address)
     assert webhook(journey, "page") == posted
     pager = routing.receiver("page")
-    receivers = {one["name"]: one for one in routing.alertmanager(journey)["receivers"]}
+    receivers = {one["name"]: one for one in routing.alertmanager(plan(journey))["receivers"]}
     assert receivers[pager]["webhook_configs"][0]["url"] == posted
     points = {one["name"]: one for one in grafana_alerts.contact_points(journey)["contactPoints"]}
     assert points[pager]["receivers"][0]["settings"]["url"] == posted.replace("$", "$$")
@@ -92,6 +93,6 @@ def test_the_severity_ends_the_path(address: str, posted: str) -> None:
 @pytest.mark.parametrize("address", GOOD)
 def test_alertmanager_takes_what_is_taken_here(address: str, tmp_path: Path) -> None:
     """amtool finds no fault."""
-    (file := tmp_path / "alertmanager.yaml").write_text(as_yaml(routing.alertmanager(sent_to(address))))
+    (file := tmp_path / "alertmanager.yaml").write_text(as_yaml(routing.alertmanager(plan(sent_to(address)))))
     done = subprocess.run(["amtool", "check-config", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

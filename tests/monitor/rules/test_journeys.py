@@ -11,8 +11,9 @@ from monitor.counting.panes import SHORT
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE, Journey
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
-from monitor.rules.journeys import BETWEEN, GOAL, Term, Watched, watched, whole
-from monitor.rules.qualities import judged, pages_for, qualities, severities, upstream
+from monitor.rules.journeys import BETWEEN, GOAL, Term, Watched, watched
+from monitor.rules.plan import plan
+from monitor.rules.qualities import pages_for, severities
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
@@ -102,9 +103,9 @@ def test_a_history_holds_the_same(seed: int) -> None:
     """Counters added one by one to the history of whole journeys come to the same events and bad."""
     rng = random.Random(seed)
     tally = Counter({name: rng.randint(0, 3) for name in counter_names(CHAIR)})
-    stage = whole(CHAIR)
+    stage = plan(CHAIR).stages[-1]
     assert stage is not None
-    held = StageHistory(CHAIR, stage)
+    held = StageHistory(plan(CHAIR), stage)
     for name, n in tally.items():
         for _ in range(n):
             held.add((name,), 1_700_000_000_000)
@@ -163,19 +164,20 @@ def test_only_what_the_file_names_is_watched() -> None:
     assert list(by_name(SMALLEST)) == [GOAL]
     without = parse(ONE_STAGE)
     assert watched(without) == ()
-    assert whole(without) is None
-    assert judged(without) == without.stages
+    assert without.journeys is None
+    assert plan(without).stages == without.stages
 
 
 def test_whole_journeys_are_a_stage() -> None:
     """The last of all, which no topic has; the trouble of any stage customers live through explains its own;
     only its goal wakes anybody."""
-    stage = judged(CHAIR)[-1]
+    stage = plan(CHAIR).stages[-1]
     assert (stage.name, stage.topic, stage.owner) == (WHOLE, "", "customer-care")
-    assert upstream(CHAIR, stage) == ("web_checkout", "call_queue", "store", "warehouse", "delivery")
+    before = plan(CHAIR).upstream[stage.name]
+    assert before == ("web_checkout", "call_queue", "store", "warehouse", "delivery")
     assert severities(stage) == ("page", "ticket")
     assert [one.name for one in pages_for(stage)] == [GOAL]
-    rules = [rule for rule in qualities(CHAIR) if rule.stage.name == WHOLE]
+    rules = [rule for rule in plan(CHAIR).qualities if rule.stage.name == WHOLE]
     assert {rule.experience.name for rule in rules if rule.severity == "page"} == {GOAL}
     assert {rule.experience.name for rule in rules if rule.severity == "ticket"} == set(by_name(CHAIR))
     assert [rule.segments for rule in rules if rule.experience.name == GOAL] == [
@@ -187,7 +189,11 @@ def test_whole_journeys_are_a_stage() -> None:
 def test_nothing_fast_is_for_whole_journeys() -> None:
     """Many are over at once, days after what went wrong: no limit looks at less than half an hour."""
     windows = {
-        w for rule in qualities(CHAIR) if rule.stage.name == WHOLE for one in rule.limits for w in one.windows
+        w
+        for rule in plan(CHAIR).qualities
+        if rule.stage.name == WHOLE
+        for one in rule.limits
+        for w in one.windows
     }
     assert windows == {"30m", "2h", "6h", "1d", "3d", "7d"}
 

@@ -19,6 +19,7 @@ from monitor.boards.all import boards
 from monitor.journey_file.grammar import parse
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Asked
+from monitor.rules.plan import plan
 from monitor.rules.promql import ANY
 from streams.settings import SHIPPED_JOURNEY
 from streams.web.pager import Pages, said
@@ -320,7 +321,7 @@ def test_a_silent_stage_pages(parts: Rig) -> None:
 @pytest.mark.timeout(600)
 def test_every_rule_and_every_panel_can_be_asked(parts: Rig) -> None:
     """Prometheus answers every query of every alert and board; what describes the journey has series."""
-    for alert in alerts(JOURNEY):
+    for alert in alerts(plan(JOURNEY)):
         asked(parts, alert.expr)
         for fact in alert.facts(ANY).values():
             if isinstance(fact, Asked):
