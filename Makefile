@@ -57,7 +57,7 @@ bench: install
 soak: install
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
-# Coverage-guided inputs to the codec. Atheris is not locked: its wheels are for Linux on x86-64 only.
+# Coverage-guided inputs to a whole worker. Atheris is not locked: its wheels are for Linux on x86-64 only.
 fuzz: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3,<4'
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(ARGS)

@@ -1,4 +1,4 @@
-"""`make fuzz`: feeds the codec INPUTS records, then prints the figures; exits 1 at the first that breaks it.
+"""`make fuzz`: feeds a worker INPUTS records, then prints the figures; exits 1 at the first that breaks it.
 
 What libFuzzer found worth keeping stays in .cache/fuzz/corpus, where the next run starts from; a record
 that breaks a promise stays as .cache/fuzz/crash-*, and is tried again by giving its path.
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from monitor.counting.event import Event
+from tests.fuzz.fold import fold
 from tests.fuzz.holds import holds, readers
-from tests.fuzz.record import seeds
+from tests.fuzz.record import read, seeds
 from tests.kit.programs import ROOT
 
 CACHE = ROOT / ".cache/fuzz"
@@ -43,7 +44,7 @@ def main() -> None:
         (corpus / hashlib.sha1(seed, usedforsecurity=False).hexdigest()).write_bytes(seed)
     command = [
         *(sys.executable, "-m", "tests.fuzz.target", str(arguments.inputs), f"-seed={arguments.seed}"),
-        *(f"-artifact_prefix={arguments.cache}/", "-timeout=10", "-rss_limit_mb=2048", str(corpus)),
+        *(f"-artifact_prefix={arguments.cache}/", "-timeout=600", "-rss_limit_mb=2048", str(corpus)),
     ]
     sys.exit(_watch(command, arguments.inputs))
 
@@ -74,7 +75,7 @@ def _print(figures: dict[str, Any], covered: int) -> None:
     print(
         f"\n{inputs:,} inputs in {figures['seconds']:,.0f} s, {inputs / figures['seconds']:,.0f} per second"
     )
-    print(f"{accepted:12,} accepted, by stage:")
+    print(f"{accepted:12,} accepted, by stage ({figures['counted']:,} counted by a worker):")
     for stage, count in sorted(figures["stages"].items(), key=lambda item: -item[1]):
         print(f"{count:12,}   {stage}")
     print(f"{sum(counts.values()):12,} refused, by reason:")
@@ -88,7 +89,9 @@ def _print(figures: dict[str, Any], covered: int) -> None:
 
 def _try(files: list[Path]) -> None:
     for file in files:
-        result, stage, _ = holds(file.read_bytes(), readers())
+        record = file.read_bytes()
+        result, stage, _ = holds(record, readers())
+        fold([(stage, *read(record))])
         print(f"{file}: accepted by {stage}" if isinstance(result, Event) else f"{file}: {result}")
 
 

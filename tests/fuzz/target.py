@@ -1,4 +1,5 @@
-"""One fuzzing process: libFuzzer's loop around `holds`, guided by the edges of `monitor` and by messages.
+"""One fuzzing process: libFuzzer's loop around `holds` and `fold`, guided by the edges of `monitor` and by
+messages.
 
 msgspec is C and not instrumented, so each distinct refusal text, each field an event carries and each
 counter it adds to is an edge too: a record that makes msgspec say something new is kept.
@@ -16,9 +17,10 @@ import atheris
 import monitor.counting.event
 import monitor.counting.judging
 from monitor.counting.event import Event
+from tests.fuzz.fold import Sent, fold
 from tests.fuzz.holds import holds, readers
 from tests.fuzz.mutation import mutate
-from tests.fuzz.record import MAX_BYTES
+from tests.fuzz.record import MAX_BYTES, read
 
 SIGHTS = 4096
 """Room for refusal texts (ten types found in place of each of thirty fields, in three framings) and the 757
@@ -30,6 +32,9 @@ RAW_RATIO = 0.1
 GUIDANCE = ["-mutate_depth=1", "-reduce_inputs=0"]
 """One call of the mutation for each input, and no preference for short records: both would leave little that
 is still an event (1 % of inputs, with them 20 %)."""
+
+ROUND = 10_000
+"""Records of one life of a worker (`fold`): it takes a second, whatever is read in it."""
 
 NUMBER = re.compile(r"[0-9]+")
 
@@ -56,6 +61,8 @@ class Target:
         self._stages: Counter[str] = Counter()
         self._edges: dict[str, int] = {}
         self._done = 0
+        self._counted = 0
+        self._round: list[Sent] = []
         self._start = time.monotonic()
         self._code_edges = atheris._reserve_counter() - 1
         self._free = [atheris._reserve_counter() for _ in range(SIGHTS)]
@@ -74,7 +81,11 @@ class Target:
         else:
             self._counts[result.reason] += 1
             self._saw(NUMBER.sub("0", result.error))
+        self._round.append((stage, *read(record)))
         self._done += 1
+        if len(self._round) == ROUND or self._done == self._inputs:
+            self._counted += fold(self._round)
+            self._round = []
         if self._done == self._inputs or self._done % 1_000_000 == 0:
             self._report()
 
@@ -89,6 +100,7 @@ class Target:
             "inputs": self._done,
             "seconds": time.monotonic() - self._start,
             "counts": self._counts,
+            "counted": self._counted,
             "stages": self._stages,
             "edges": self._code_edges,
             "sights": len(self._edges),

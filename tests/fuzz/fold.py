@@ -1,0 +1,240 @@
+"""Records in, everything a worker does with them out, without Kafka: nothing raises, nothing is set aside.
+
+One round is a worker's life. It counts events and passes them on as steps; journeys open and fall due; a
+successor reads what was written and knows the same; both answer over HTTP. The quarantine would hide our own
+faults, so every warning that the monitor logs breaks the round.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from monitor.counting.event import Codec, Reason
+from monitor.journeys.step import decode
+from monitor.live.snapshot import Snapshot
+from streams.kafka.outgoing import Outgoing
+from streams.settings import Settings
+from streams.state.journeys import JourneyProcessor
+from streams.state.partition import PaneRecord
+from streams.state.processor import Processor
+from streams.state.stage import StageProcessor
+from streams.state.steps import StepSender
+from streams.web.lookup import JourneyLookup, is_id
+from streams.web.server import HttpServer
+from tests.fuzz.holds import JOURNEY, NOW_MS
+from tests.fuzz.record import Header
+
+Sent = tuple[str, bytes, list[Header]]
+"""Stage, value and headers of a record on that stage's topic."""
+
+STEPS = "steps"
+STEP_PARTITIONS = 2
+BATCH = 50
+DAY_MS = 86_400_000
+MOMENTS_MS = (NOW_MS, NOW_MS + DAY_MS, NOW_MS + 40 * DAY_MS)
+"""When what has been read is looked at; at the last of them every journey is over."""
+
+JOURNEYS_ASKED = 20
+
+
+class Record(NamedTuple):
+    """As much of a consumer's record as a worker reads."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    headers: Sequence[Header] = ()
+    key: bytes | None = None
+    timestamp: int = NOW_MS
+
+
+class Message:
+    """A batch, as the transport hands it over."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.partition = records[0].partition
+        self.value: Sequence[Record] | None = records
+
+
+class Life:
+    """A worker that owns everything, and what it has written, by topic."""
+
+    def __init__(self) -> None:
+        self.written: defaultdict[str, list[Outgoing]] = defaultdict(list)
+        self.now_ms = NOW_MS
+        self.stages = {stage.name: self._stage(stage.name) for stage in JOURNEY.stages}
+        sources = frozenset((name, 0) for name in self.stages)
+        self.journeys = JourneyProcessor(
+            JOURNEY, STEPS, "journeys", self._produce, sources, partitions=STEP_PARTITIONS
+        )
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._done.set_result(None)
+        self._steps_read = 0
+
+    def _stage(self, name: str) -> StageProcessor:
+        stage = JOURNEY.stage(name)
+        sender = StepSender(name, STEPS, STEP_PARTITIONS, lambda _partition, _offset: 0, lambda: self.now_ms)
+        codec = Codec(JOURNEY, stage, refuse_personal_data=False)
+        return StageProcessor(JOURNEY, stage, name, self._produce, codec, sender)
+
+    async def _produce(self, record: Outgoing) -> asyncio.Future[None]:
+        self.written[record.topic].append(record)
+        return self._done
+
+    async def own(self, generation: int) -> None:
+        """Take over everything."""
+        for stage in self.stages.values():
+            await stage.own(frozenset({0}), generation, lambda: True)
+        await self.journeys.own(frozenset(range(STEP_PARTITIONS)), generation, lambda: True)
+
+    async def read(self, sent: Iterable[Sent]) -> None:
+        """Fold events, in batches as Kafka would give them, and write."""
+        for name, records in groupby(sorted(sent, key=lambda one: one[0]), lambda one: one[0]):
+            stage = self.stages[name]
+            some = [
+                Record(stage.topic, 0, offset, value, headers)
+                for offset, (_, value, headers) in enumerate(records)
+            ]
+            for start in range(0, len(some), BATCH):
+                stage.fold(Message(some[start : start + BATCH]), self.now_ms)
+            assert stage.refusals[Reason.UNPROCESSABLE] == 0
+        await self.pass_time(self.now_ms)
+
+    async def pass_time(self, now_ms: int) -> None:
+        """Write what is folded, and read the steps and marks of that moment."""
+        self.now_ms = now_ms
+        for stage in self.stages.values():
+            await stage.flush(lambda _: None)
+        steps = self.written.pop(STEPS, [])
+        for partition in range(STEP_PARTITIONS):
+            records = [
+                Record(STEPS, partition, self._steps_read + number, one.value)
+                for number, one in enumerate(steps)
+                if one.partition == partition
+            ]
+            if records:
+                assert all(decode(one.value or b"") is not None for one in records)
+                self.journeys.fold(Message(records), now_ms)
+        self._steps_read += len(steps)
+        await self.journeys.flush(lambda _: None)
+
+    def snapshot(self) -> Snapshot:
+        """All that it answers from."""
+        return Snapshot(
+            journey=JOURNEY,
+            at_ms=self.now_ms,
+            ready=True,
+            stages=tuple(one.snapshot(self.now_ms, ()) for one in self.stages.values()),
+            version="fuzz",
+            partitions=len(self.stages),
+            owned=len(self.stages),
+            journeys=self.journeys.snapshot(self.now_ms, ()),
+        )
+
+    async def answer(self) -> None:
+        """Say over HTTP what it knows: metrics, stages, failures, and some journeys."""
+        asked: list[tuple[Life, Snapshot]] = [(self, self.snapshot())]
+
+        async def snapshot() -> Snapshot:
+            return asked[0][1]
+
+        def failures(stage: str) -> list[Any]:
+            return list(asked[0][0].stages[stage].failures)
+
+        lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0])  # type: ignore[arg-type, return-value]
+        server = HttpServer("127.0.0.1:0", snapshot, failures, journeys=lookup)
+        address = await server.start()
+        ids = [id_ for held in self.journeys._partitions.values() for id_, _ in held.journeys() if is_id(id_)]
+        paths = ["/metrics", "/api/stages", *(f"/api/stages/{name}/failures" for name in self.stages)]
+        paths += [f"/api/journeys/{quote(id_, safe='')}" for id_ in ids[:JOURNEYS_ASKED]]
+        try:
+            async with aiohttp.ClientSession() as session:
+                for path in paths:
+                    await _get(session, f"http://{address}{path}")
+        finally:
+            await server.stop()
+            asked.clear()  # aiohttp remembers the handlers of a thousand servers
+
+    def counts(self) -> dict[str, list[Any]]:
+        """All that it ever counted."""
+        processors: list[Processor[Any]] = [*self.stages.values(), self.journeys]
+        return {
+            one.name: sorted(
+                (key, sorted(counts.items()))
+                for held in one._partitions.values()
+                for key, counts in one._panes(held).panes()
+            )
+            for one in processors
+        }
+
+    def inherit(self, other: "Life") -> None:
+        """Read the changelogs of the one before."""
+        processors: list[Processor[Any]] = [*self.stages.values(), self.journeys]
+        for processor in processors:
+            for record in other.written[processor._changelog]:
+                assert record.partition is not None
+                assert record.key is not None
+                processor.restore(record.partition, [PaneRecord(record.key, record.value)])
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> None:
+    async with session.get(URL(url, encoded=True)) as answer:
+        body = await answer.read()
+        assert answer.status == 200, f"{url}: {answer.status} {body[:200]!r}"
+
+
+def fold(sent: Sequence[Sent]) -> int:
+    """Live one round; how many events were counted. AssertionError names the records that break it."""
+    try:
+        return asyncio.run(_round(sent))
+    except Exception as error:
+        for half in (sent[: len(sent) // 2], sent[len(sent) // 2 :]):
+            if 0 < len(half) < len(sent):
+                fold(half)
+        raise AssertionError(f"this breaks the worker: {sent!r}") from error
+
+
+async def _round(sent: Sequence[Sent]) -> int:
+    with _warnings_raise():
+        first, second = Life(), Life()
+        await first.own(1)
+        await first.read(sent)
+        for now_ms in MOMENTS_MS:
+            await first.pass_time(now_ms)
+            await first.answer()
+        second.inherit(first)
+        second.now_ms = first.now_ms
+        await second.own(2)
+        assert second.counts() == first.counts(), "a successor knows something else"
+        await second.answer()
+    return sum(stage.results["counted"] for stage in first.stages.values())
+
+
+@contextmanager
+def _warnings_raise() -> Iterator[None]:
+    """Nothing is passed over, set aside or answered with 500 unnoticed."""
+    heard: list[str] = []
+
+    class Heard(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(logging.Formatter().format(record))
+
+    handler = Heard(logging.WARNING)
+    watched = [logging.getLogger(name) for name in ("streams", "monitor", "aiohttp")]
+    for logger in watched:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in watched:
+            logger.removeHandler(handler)
+    assert not heard, "\n".join(heard)
