@@ -6,7 +6,7 @@ from monitor.journey_file.model import Journey
 from monitor.report.digest import DAY_S, Digest, Firings
 from monitor.report.document import Item
 from monitor.report.phrases import LEAST_DAYS, duration, local, title
-from monitor.rules.alerts import CAUSES
+from monitor.rules.machinery import CAUSES
 from monitor.rules.plan import plan
 
 ALERTS_TOLD = 10

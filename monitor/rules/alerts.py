@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Literal
 
 from monitor.counting import metrics
-from monitor.counting.event import Reason
 from monitor.counting.panes import SHORT
 from monitor.journey_file import links
 from monitor.journey_file.model import (
@@ -19,43 +18,42 @@ from monitor.journey_file.model import (
     Journeys,
     Stage,
 )
-from monitor.rules.facts import Alert, Asked, Chosen, Fact, Name, Own, of_its_stage
+from monitor.rules.facts import (
+    Alert,
+    Asked,
+    Chosen,
+    Fact,
+    Own,
+    fill,
+    literal,
+    of_its_stage,
+    stage_labels,
+    stage_links,
+)
 from monitor.rules.journeys import Watched, WholeName
+from monitor.rules.machinery import dead_letters, monitor_blind, watchdog
 from monitor.rules.plan import Plan
-from monitor.rules.promql import UNJUDGED, Values, held, number, of_each, select
+from monitor.rules.promql import UNJUDGED, held, number, of_each, select, with_stage
 from monitor.rules.qualities import (
     HOLD_S,
-    JOURNEYS_LAG_S,
-    LAG_S,
     Severity,
     pages_for,
     severities,
     silence_severity,
 )
 
-BLIND_FOR_S = 60
-"""While partitions move to another worker nobody counts for some seconds, up to a minute with many."""
-
-LETTERS_WINDOW = "10m"
-LETTERS_LEAST = 10
-LETTERS_SHARE = "0.01"
-"""A service that sends one bad record in a hundred, and more than a handful."""
-
-OUR_REASONS = (Reason.UNREADABLE, Reason.UNPROCESSABLE)
-"""Nothing that a sender sees: one such letter is enough."""
-
 
 def alerts(plan: Plan) -> Iterator[Alert]:
     """Every alert of the journey: the monitor's own, then stage by stage in the order of the journey, whole
     journeys last."""
     journey = plan.journey
-    yield _watchdog(journey)
-    yield _monitor_blind(journey)
+    yield watchdog(journey)
+    yield monitor_blind(journey)
     whole = {one.experience.name: one for one in plan.watched}
     for stage in plan.stages:
         if stage.name != WHOLE:
             yield _silent(journey, stage)
-            yield _dead_letters(journey, stage)
+            yield dead_letters(journey, stage)
         for severity in severities(stage):
             if severity == "page":
                 together: Iterable[tuple[Experience, ...]] = [pages_for(stage)]
@@ -108,16 +106,16 @@ def _degraded(
     return Alert(
         "StageDegraded",
         _worst(about),
-        _labels(stage, severity) | about,
+        stage_labels(stage, severity) | about,
         {
-            "summary": _fill(DEGRADED_SUMMARY, title=stage.title),
+            "summary": fill(DEGRADED_SUMMARY, title=stage.title),
             "description": (
                 "Most frequent reason at this stage: {reason}. Most bad events: segment {hits}. "
                 "{journeys}{critical}{changed}"
             ),
             "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
             "target": "{target}", "reason": "{reason}", "hits": "{hits}", "change": "{change}",
-            **_links(journey, stage, "StageDegraded"),
+            **stage_links(journey, stage, "StageDegraded"),
         },
         of_its_stage(
             _degraded_facts(journey, about, experiences)
@@ -194,9 +192,9 @@ def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Wat
     return Alert(
         one.alert,
         _worst(about),
-        _labels(stage, severity) | about | {"owner": one.owner},
+        stage_labels(stage, severity) | about | {"owner": one.owner},
         {
-            "summary": _fill(summary, noun=one.noun),
+            "summary": fill(summary, noun=one.noun),
             "description": description,
             "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
             "target": "{target}", "change": "{change}", "_".join(one.by): "{segment}",
@@ -241,25 +239,13 @@ def _partner_facts(stage: Stage, about: Mapping[str, str], one: Watched) -> dict
     for partner, words in NO_PARTNER.items():
         most = f'label_replace({most}, "partner", "{words}", "partner", "{partner}")'
     told = "Overdue now: {value}, most of them with {label}. "
-    asked = of_each(select(metrics.WORST, **about), _of_stage(most, stage), by="stage", brings="partner")
+    asked = of_each(select(metrics.WORST, **about), with_stage(most, stage), by="stage", brings="partner")
     return {
         "whom": Chosen(
             tuple(({"segment": name}, NO_PARTNER.get(name, f"partner {name}")) for name in one.groups)
         ),
         "overdue": Asked(asked, label="partner", text=told, otherwise=""),
     }
-
-
-def literal(text: str) -> str:
-    """Text of the journey file within a text that names facts."""
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def _fill(text: str, **words: str) -> str:
-    """Put in what is known now, leave the facts."""
-    for name, word in words.items():
-        text = text.replace(f"{{{name}}}", literal(word))
-    return text
 
 
 def _degraded_facts(
@@ -306,11 +292,6 @@ def _change_facts(changed: str) -> dict[str, Fact]:
     }
 
 
-def _of_stage(expr: str, stage: Stage) -> str:
-    """The series with the stage's label: by its labels an alert finds its facts."""
-    return f'label_replace({expr}, "stage", "{stage.name}", "", "")'
-
-
 def _silent(journey: Journey, stage: Stage) -> Alert:
     severity = silence_severity(stage)
     quiet = held(select(metrics.SILENT_REASON, stage=stage.name), severity)
@@ -322,12 +303,12 @@ def _silent(journey: Journey, stage: Stage) -> Alert:
     return Alert(
         "StageSilent",
         f"max by (stage) ({quiet})",
-        _labels(stage, severity),
+        stage_labels(stage, severity),
         {
-            "summary": _fill(SILENT_SUMMARY, title=stage.title),
+            "summary": fill(SILENT_SUMMARY, title=stage.title),
             "description": "{changed}",
             "n": "0", "last": "{last}", "expected": "{expected}", "window": "{window}", "change": "{change}",
-            **_links(journey, stage, "StageSilent"),
+            **stage_links(journey, stage, "StageSilent"),
         },
         of_its_stage({
             "expected": Asked(f"-{shortest}"),
@@ -336,116 +317,3 @@ def _silent(journey: Journey, stage: Stage) -> Alert:
             **_change_facts(select(metrics.CHANGED, **about)),
         }),
     )  # fmt: skip
-
-
-LETTERS_SUMMARY = f"{{title}}: {{n}} events refused in {LETTERS_WINDOW}, of {{read}} read."
-
-
-def _dead_letters(journey: Journey, stage: Stage) -> Alert:
-    topic = stage.topic
-    refused = select(f"{metrics.DEAD_LETTERS.name}_total", topic=topic)
-    read = select(f"{metrics.RECORDS.name}_total", topic=topic, result=READ)
-    letters = f"sum(increase({refused}[{LETTERS_WINDOW}]))"
-    records = f"sum(increase({read}[{LETTERS_WINDOW}]))"
-    reasons = f"sum by (reason) (increase({refused}[{LETTERS_WINDOW}]))"
-    ours = select(f"{metrics.DEAD_LETTERS.name}_total", topic=topic, reason=OUR_REASONS)
-    many = f"({letters} >= {LETTERS_LEAST} and {letters} > {LETTERS_SHARE} * {records})"
-    any_of_ours = f"({letters} and sum(increase({ours}[{LETTERS_WINDOW}])) > 0)"
-    return Alert(
-        "DeadLettersRising",
-        _of_stage(f"({many} or {any_of_ours})", stage),
-        _labels(stage, "ticket"),
-        {
-            "summary": _fill(LETTERS_SUMMARY, title=stage.title),
-            "description": (
-                f"Most frequent reason: {{reason}}. `touchpoint dead-letters list --stage {stage.name}` "
-                "shows them; mended ones can be sent back, each once."
-            ),
-            "n": "{n}", "reason": "{reason}",
-            **_links(journey, stage, "DeadLettersRising"),
-        },
-        of_its_stage({
-            "n": Asked(_of_stage(letters, stage)),
-            "read": Asked(_of_stage(records, stage)),
-            "reason": Asked(_of_stage(f"topk(1, {reasons} > 0)", stage), label="reason", text="{label}"),
-        }),
-    )  # fmt: skip
-
-
-READ = ("counted", "duplicate", "refused")
-"""Results of records that add up to all that were read; `late` ones are counted too."""
-
-CAUSES = {
-    "no_worker": "No worker answers",
-    "scrape_failed": "A worker cannot be scraped",
-    "not_ready": "A worker is not ready: not assigned, not recovered, or not committing",
-    "not_counted": "Partitions that no worker counts",
-    "lag": f"A worker is more than {LAG_S} s behind its events",
-    "open_transaction": "Records wait behind an open transaction",
-    "held_up": f"Journeys are judged as of more than {JOURNEYS_LAG_S // 60} min ago",
-}
-
-
-def _monitor_blind(journey: Journey) -> Alert:
-    causes = "".join(f"{{{cause}}}" for cause in CAUSES)
-    return Alert(
-        "MonitorBlind",
-        f"max by (stage) ({metrics.BLIND})",
-        {"severity": "page", "owner": "touchpoint-monitor"},
-        {
-            "summary": f"Monitor fault (stage {{stage}}):{causes} {{held_back}}",
-            "cause": causes,
-            "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.MONITOR_BOARD)}"),
-            "runbook_url": literal(links.runbook(journey, "MonitorBlind")),
-        },
-        _blind_facts,
-        BLIND_FOR_S,
-        links.MONITOR_BOARD,
-    )
-
-
-def _blind_facts(stage: Values) -> dict[str, Fact]:
-    def blind(*causes: str) -> str:
-        return f"max by (stage) ({select(metrics.BLIND, cause=causes, stage=stage)})"
-
-    told = {
-        cause: Asked(blind(cause), text=f" {text} ({cause}).", otherwise="") for cause, text in CAUSES.items()
-    }
-    blocked = select(metrics.BLIND, cause="open_transaction", stage=stage)
-    told["open_transaction"] = Asked(
-        f"topk by (stage) (1, {blocked})",
-        label="partition",
-        text=f" {CAUSES['open_transaction']}, partition {{label}} (open_transaction).",
-        otherwise="",
-    )
-    held_back = Asked(
-        blind(*UNJUDGED), text="Alerts on stages are held back.", otherwise="Stages are judged all the same."
-    )
-    return {"stage": Own("stage"), "held_back": held_back, **told}
-
-
-def _watchdog(journey: Journey) -> Alert:
-    return Alert(
-        "Watchdog",
-        "vector(1)",
-        {"severity": "heartbeat", "owner": "touchpoint-monitor"},
-        {
-            "summary": "Always firing: whoever stops hearing it knows that alerting itself is broken.",
-            "runbook_url": literal(links.runbook(journey, "Watchdog")),
-        },
-        board=links.MONITOR_BOARD,
-    )
-
-
-def _labels(stage: Stage, severity: Severity) -> dict[str, str]:
-    return {"severity": severity, "stage": stage.name, "owner": stage.owner, "kind": stage.kind}
-
-
-def _links(journey: Journey, stage: Stage, name: Name) -> dict[str, str]:
-    found = {
-        "dashboard_url": f"{journey.links.grafana}{links.stage_board(stage.name)}",
-        "failures_url": links.failures(journey, stage.name),
-        "runbook_url": stage.runbook or links.runbook(journey, name),
-        "alert_runbook_url": links.runbook(journey, name),
-    }
-    return {name: literal(url) for name, url in found.items()}

@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from monitor.journey_file import links
+from monitor.journey_file.model import Journey, Stage
 from monitor.rules.journeys import WholeName
 from monitor.rules.promql import Values
+from monitor.rules.qualities import Severity
 
 Name = (
     WholeName
@@ -85,3 +87,31 @@ class Alert:
     def uid(self) -> str:
         """At most 40 characters, the same as long as the title is."""
         return f"touchpoint-{hashlib.sha256(self.title.encode()).hexdigest()[:24]}"
+
+
+def literal(text: str) -> str:
+    """Text of the journey file within a text that names facts."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def fill(text: str, **words: str) -> str:
+    """Put in what is known now, leave the facts."""
+    for name, word in words.items():
+        text = text.replace(f"{{{name}}}", literal(word))
+    return text
+
+
+def stage_labels(stage: Stage, severity: Severity) -> dict[str, str]:
+    """What routes and people know an alert on a stage by."""
+    return {"severity": severity, "stage": stage.name, "owner": stage.owner, "kind": stage.kind}
+
+
+def stage_links(journey: Journey, stage: Stage, name: Name) -> dict[str, str]:
+    """Where an alert on a stage leads to."""
+    found = {
+        "dashboard_url": f"{journey.links.grafana}{links.stage_board(stage.name)}",
+        "failures_url": links.failures(journey, stage.name),
+        "runbook_url": stage.runbook or links.runbook(journey, name),
+        "alert_runbook_url": links.runbook(journey, name),
+    }
+    return {name: literal(url) for name, url in found.items()}

@@ -297,6 +297,11 @@ def of_each(worst: str, expr: str, *, by: str, brings: str) -> str:
     return f"({worst} * 0 + 1) * on ({by}) group_left ({brings}) {expr}"
 
 
+def with_stage(expr: str, stage: Stage) -> str:
+    """The series with the stage's label: by its labels an alert finds its facts."""
+    return f'label_replace({expr}, "stage", "{stage.name}", "", "")'
+
+
 def silent(stage: Stage) -> str:
     """How many events were expected in each window that has none, if the monitor has seen all of it.
 

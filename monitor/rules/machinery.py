@@ -1,0 +1,132 @@
+"""Alerts on the monitor itself: it is blind, it refuses events, and the one that always fires."""
+
+from monitor.counting import metrics
+from monitor.counting.event import Reason
+from monitor.journey_file import links
+from monitor.journey_file.model import Journey, Stage
+from monitor.rules.facts import (
+    Alert,
+    Asked,
+    Fact,
+    Own,
+    fill,
+    literal,
+    of_its_stage,
+    stage_labels,
+    stage_links,
+)
+from monitor.rules.promql import UNJUDGED, Values, select, with_stage
+from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S
+
+BLIND_FOR_S = 60
+"""While partitions move to another worker nobody counts for some seconds, up to a minute with many."""
+
+LETTERS_WINDOW = "10m"
+LETTERS_LEAST = 10
+LETTERS_SHARE = "0.01"
+"""A service that sends one bad record in a hundred, and more than a handful."""
+
+OUR_REASONS = (Reason.UNREADABLE, Reason.UNPROCESSABLE)
+"""Nothing that a sender sees: one such letter is enough."""
+
+
+LETTERS_SUMMARY = f"{{title}}: {{n}} events refused in {LETTERS_WINDOW}, of {{read}} read."
+
+
+def dead_letters(journey: Journey, stage: Stage) -> Alert:
+    """Events of a stage that are refused, more than a few."""
+    topic = stage.topic
+    refused = select(f"{metrics.DEAD_LETTERS.name}_total", topic=topic)
+    read = select(f"{metrics.RECORDS.name}_total", topic=topic, result=READ)
+    letters = f"sum(increase({refused}[{LETTERS_WINDOW}]))"
+    records = f"sum(increase({read}[{LETTERS_WINDOW}]))"
+    reasons = f"sum by (reason) (increase({refused}[{LETTERS_WINDOW}]))"
+    ours = select(f"{metrics.DEAD_LETTERS.name}_total", topic=topic, reason=OUR_REASONS)
+    many = f"({letters} >= {LETTERS_LEAST} and {letters} > {LETTERS_SHARE} * {records})"
+    any_of_ours = f"({letters} and sum(increase({ours}[{LETTERS_WINDOW}])) > 0)"
+    return Alert(
+        "DeadLettersRising",
+        with_stage(f"({many} or {any_of_ours})", stage),
+        stage_labels(stage, "ticket"),
+        {
+            "summary": fill(LETTERS_SUMMARY, title=stage.title),
+            "description": (
+                f"Most frequent reason: {{reason}}. `touchpoint dead-letters list --stage {stage.name}` "
+                "shows them; mended ones can be sent back, each once."
+            ),
+            "n": "{n}", "reason": "{reason}",
+            **stage_links(journey, stage, "DeadLettersRising"),
+        },
+        of_its_stage({
+            "n": Asked(with_stage(letters, stage)),
+            "read": Asked(with_stage(records, stage)),
+            "reason": Asked(with_stage(f"topk(1, {reasons} > 0)", stage), label="reason", text="{label}"),
+        }),
+    )  # fmt: skip
+
+
+READ = ("counted", "duplicate", "refused")
+"""Results of records that add up to all that were read; `late` ones are counted too."""
+
+CAUSES = {
+    "no_worker": "No worker answers",
+    "scrape_failed": "A worker cannot be scraped",
+    "not_ready": "A worker is not ready: not assigned, not recovered, or not committing",
+    "not_counted": "Partitions that no worker counts",
+    "lag": f"A worker is more than {LAG_S} s behind its events",
+    "open_transaction": "Records wait behind an open transaction",
+    "held_up": f"Journeys are judged as of more than {JOURNEYS_LAG_S // 60} min ago",
+}
+
+
+def monitor_blind(journey: Journey) -> Alert:
+    """What keeps the monitor from judging stages or journeys."""
+    causes = "".join(f"{{{cause}}}" for cause in CAUSES)
+    return Alert(
+        "MonitorBlind",
+        f"max by (stage) ({metrics.BLIND})",
+        {"severity": "page", "owner": "touchpoint-monitor"},
+        {
+            "summary": f"Monitor fault (stage {{stage}}):{causes} {{held_back}}",
+            "cause": causes,
+            "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.MONITOR_BOARD)}"),
+            "runbook_url": literal(links.runbook(journey, "MonitorBlind")),
+        },
+        _blind_facts,
+        BLIND_FOR_S,
+        links.MONITOR_BOARD,
+    )
+
+
+def _blind_facts(stage: Values) -> dict[str, Fact]:
+    def blind(*causes: str) -> str:
+        return f"max by (stage) ({select(metrics.BLIND, cause=causes, stage=stage)})"
+
+    told = {
+        cause: Asked(blind(cause), text=f" {text} ({cause}).", otherwise="") for cause, text in CAUSES.items()
+    }
+    blocked = select(metrics.BLIND, cause="open_transaction", stage=stage)
+    told["open_transaction"] = Asked(
+        f"topk by (stage) (1, {blocked})",
+        label="partition",
+        text=f" {CAUSES['open_transaction']}, partition {{label}} (open_transaction).",
+        otherwise="",
+    )
+    held_back = Asked(
+        blind(*UNJUDGED), text="Alerts on stages are held back.", otherwise="Stages are judged all the same."
+    )
+    return {"stage": Own("stage"), "held_back": held_back, **told}
+
+
+def watchdog(journey: Journey) -> Alert:
+    """Always on."""
+    return Alert(
+        "Watchdog",
+        "vector(1)",
+        {"severity": "heartbeat", "owner": "touchpoint-monitor"},
+        {
+            "summary": "Always firing: whoever stops hearing it knows that alerting itself is broken.",
+            "runbook_url": literal(links.runbook(journey, "Watchdog")),
+        },
+        board=links.MONITOR_BOARD,
+    )
