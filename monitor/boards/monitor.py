@@ -79,7 +79,8 @@ def _trust() -> Iterator[Json]:
         "Workers ready",
         "Workers that count, and workers that Prometheus looks for. Good is as many ready as wanted; one "
         "that is not is starting, recovering, or stuck.",
-        query(f"sum({metrics.READY.name})", "ready"), query(f'count(up{{job="{JOB}"}})', "wanted"),
+        query(f"sum({metrics.READY.name}) or on () vector(0)", "ready"),
+        query(f'count(up{{job="{JOB}"}})', "wanted"),
         unit=COUNT, size=(6, 5), steps=thresholds((None, VERMILLION), (1, BLUE)), textMode="value_and_name",
         field={"decimals": 0}, nothing="no worker",
     )  # fmt: skip

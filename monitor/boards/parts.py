@@ -114,6 +114,10 @@ ONE = "{{stage}}/{{experience}}"
 """The name of an experience's series: two stages may have experiences of one name."""
 
 
+NO_ONE = "/"
+"""What `ONE` gives where there is none: a state alone would be written too large for its tile."""
+
+
 def one_name(stage: Stage, experience: Experience) -> str:
     """What `ONE` gives."""
     return ONE.replace("{{stage}}", stage.name).replace("{{experience}}", experience.name)
@@ -270,11 +274,12 @@ def state_and_weakest(journey: Journey, stage: str, title: str, size: tuple[int,
         title,
         f"State of the stage and its weakest experience. {STATES_MEAN} {WEAKEST_MEANS}",
         now(state(journey, stage), "state"),
-        now(weakest(stage), ONE),
+        now(f"{weakest(stage)} or on () vector(NaN)", ONE),
         unit="percentunit", size=size, textMode="value_and_name",
         overrides=[
             override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit=COUNT),
             *with_targets(stages, stage_too=False),
+            override(NO_ONE, displayName="weakest experience"),
         ],
         field={"decimals": 1}, **more,
     )  # fmt: skip
