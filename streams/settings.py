@@ -24,6 +24,12 @@ IGNORED_PREFIXES = ("TOUCHPOINT_TEST_",)
 """Variables of the test suite, which are none of the product's settings."""
 
 
+SERVICE_LINK = re.compile(
+    r"TOUCHPOINT_(?:\w+?_)??"
+    r"(?P<tail>SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+"""What Kubernetes puts into every pod of a namespace for each Service in it."""
+
 ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
 
 URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[(?P<ipv6>[0-9a-fA-F:.]+)\])(:(?P<port>[0-9]{1,5}))?")
@@ -295,10 +301,13 @@ def read(environment: Mapping[str, str]) -> Settings:
     known = {PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
     values: dict[str, Any] = {}
     errors = []
+    environment = {name: text for name, text in environment.items() if text}  # Compose's ${VAR:-} is unset
     for name, text in environment.items():
         if not name.upper().startswith(PREFIX) or name.startswith(IGNORED_PREFIXES):
             continue
         if name not in known:
+            if _is_service_link(name, text):
+                continue
             close = difflib.get_close_matches(name.upper(), known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             errors.append(f"{name}: unknown setting{hint}")
@@ -318,6 +327,12 @@ def read(environment: Mapping[str, str]) -> Settings:
     if errors:
         raise SettingsError("\n".join(sorted(errors)))
     return Settings(**values)
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    """Whether Kubernetes has set it for a Service called `touchpoint` or `touchpoint-…`."""
+    found = SERVICE_LINK.fullmatch(name)
+    return found is not None and (found["tail"] != "PORT" or "://" in text)
 
 
 def _variable(name: str) -> str:

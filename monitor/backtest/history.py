@@ -7,12 +7,11 @@ within the `dedupe_s` of their stage count once, as on a worker, which goes by t
 
 from collections import Counter
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from monitor.backtest.journeys import JourneysHistory
-from monitor.counting.event import Codec, Reason, Refused
+from monitor.counting.event import Codec, Reason, Refused, stage_of
 from monitor.counting.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.panes import SHORT
 from monitor.errors import UserError
@@ -191,16 +190,6 @@ class StageHistory:
                     block[row] += times * counted.astype(np.int32)
 
 
-class _Named(msgspec.Struct):
-    """Just enough of a line to know whose it is."""
-
-    stage: str | None = None
-    data: msgspec.Raw = msgspec.Raw()
-
-
-_decode_named = msgspec.json.Decoder(_Named).decode
-
-
 class _Ids:
     """Ids of one stage, and when (ms) each was seen. All are kept as long as `KEPT_IDS` are not more."""
 
@@ -244,7 +233,7 @@ class History:
 
     def add_line(self, line: bytes) -> Refused | None:
         """Count the event of a line, or say why not. History is old, so its times are not judged."""
-        stage = _stage_of(line)
+        stage = stage_of(line)
         codec = self._codecs.get(stage or "", self._any)
         event = codec.decode(line)
         if isinstance(event, Refused):
@@ -282,12 +271,3 @@ class History:
             days = (last - first) * SHORT.ms // 86_400_000
             raise HistoryError(f"the events span {days} days, at most 3650 can be judged: is a time wrong?")
         return first, last
-
-
-def _stage_of(line: bytes) -> str | None:
-    """The stage a line names, itself or in the data of its envelope."""
-    try:
-        named = _decode_named(line)
-        return named.stage or (_decode_named(named.data).stage if bytes(named.data)[:1] == b"{" else None)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        return None

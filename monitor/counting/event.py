@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from monitor.counting.mistakes import BOM, mistaken
 from monitor.journey_file.model import Journey, Stage
 
 MAX_BYTES = 1_000_000
@@ -31,8 +32,10 @@ DEADLINE_YEARS = range(1970, 9999)
 EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
 """Anywhere in the text: `Ann <ann@example.com>` is no better."""
 
-PHONE = re.compile(r"\(?\+?[0-9() \u00a0\u2010-\u2015-]+")
-"""Only what a phone number is written with; how many digits it has is counted."""
+_REST = r"[0-9() \u00a0\u2010-\u2015-]*"
+PHONE = re.compile(rf"(?:\(?\+|00[ \u00a0\u2010-\u2015-]*(?=[1-9])|(?=\([0-9]+\))){_REST}")
+"""A number with its country code, which never begins with 0, or its area code in brackets; how many digits it
+has is counted. Any other could as well be a customer's number."""
 
 PHONE_DIGITS = range(7, 16)
 """From a short local number to the 15 digits of E.164."""
@@ -44,10 +47,18 @@ Time = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
 
+LEAP_SECOND = re.compile(rb"(T[0-2][0-9]:[0-5][0-9]):60(?=[.Z+-])")
+"""Written where the Earth is waited for; it counts as the second before it."""
+
+SCALES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
+"""Kind of score -> its least and greatest answer."""
+
+
 class Reason(StrEnum):
     """Why a record was refused: the `reason` label and the `dlq.reason` header."""
 
     EMPTY = "empty"
+    TOMBSTONE = "tombstone"
     TOO_LARGE = "too_large"
     NOT_JSON = "not_json"
     MISSING_FIELD = "missing_field"
@@ -155,6 +166,22 @@ class _Context(Struct):
     ce_time: Time | None = None
 
 
+class _Named(Struct):
+    """Just enough to know whose it is."""
+
+    stage: msgspec.Raw = msgspec.Raw()
+    specversion: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.Raw()
+    data_base64: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def is_envelope(self) -> bool:
+        """Whether it is a CloudEvent with something in it."""
+        return bool(bytes(self.specversion) and bytes(self.data) + bytes(self.data_base64))
+
+
+_decode_named = msgspec.json.Decoder(_Named).decode
+_decode_text = msgspec.json.Decoder(str).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
@@ -183,26 +210,28 @@ class Codec:
             return Refused(Reason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_BYTES} are read")
         try:
             event = _unwrap(value, headers) if headers or value[0] == 0 else _decode_plain(value)
-        except msgspec.ValidationError as error:
-            return _refused_by_schema(str(error))
         except (ValueError, RecursionError) as error:  # also UnicodeDecodeError inside a string
-            return Refused(Reason.NOT_JSON, f"{type(error).__name__}: the value is no JSON text")
+            mended = LEAP_SECOND.sub(rb"\1:59", value.removeprefix(BOM))
+            return self.decode(mended, headers) if mended != value else _refused_as_event(value, error)
         if event.id is None or event.time is None:
             missing = "id" if event.id is None else "time"
             return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is missing")
         if event.stage != self._stage:
             if event.stage in self._stages:
                 return Refused(Reason.WRONG_TOPIC, f"this topic is for stage `{self._stage}`")
-            return Refused(Reason.UNKNOWN_STAGE, "the journey file names no such stage")
+            known = ", ".join(sorted(self._stages))
+            return Refused(Reason.UNKNOWN_STAGE, f"stage must be one of {known}")
         if event.outcome not in self._outcomes:
             known = ", ".join(sorted(self._outcomes))
             return Refused(Reason.UNKNOWN_OUTCOME, f"outcome must be one of {known}")
-        if event.promise is None and event.customer_ref is None:
+        if event.promise is None and event.customer_ref is None and event.score is None:
             return event
         return self._refuse_content(event) or event
 
     def _refuse_content(self, event: Event) -> Refused | None:
         if event.promise is not None and (refused := _refused_deadline(event.promise)):
+            return refused
+        if event.score is not None and (refused := _refused_score(event.score)):
             return refused
         if event.customer_ref is not None and self._refuse_personal_data:
             return refuse_personal_data(event.customer_ref)
@@ -223,18 +252,12 @@ class Codec:
 
 
 def refuse_personal_data(customer_ref: str) -> Refused | None:
-    """Refusal of what looks like an e-mail address or a phone number instead of a pseudonym.
-
-    Digits alone could as well be a customer's number: they pass unless an international prefix leads them.
-    """
+    """Refusal of what looks like an e-mail address or a phone number instead of a pseudonym."""
     text = customer_ref.strip()
     if EMAIL.search(text):
         return Refused(Reason.PERSONAL_DATA, "customer_ref looks like an e-mail address")
-    if PHONE.fullmatch(text):
-        digits = sum(map(str.isdigit, text))
-        is_written_as_phone = text.startswith("00") or digits < len(text)
-        if digits in PHONE_DIGITS and is_written_as_phone:
-            return Refused(Reason.PERSONAL_DATA, "customer_ref looks like a phone number")
+    if PHONE.fullmatch(text) and sum(map(str.isdigit, text.removeprefix("00"))) in PHONE_DIGITS:
+        return Refused(Reason.PERSONAL_DATA, "customer_ref looks like a phone number")
     return None
 
 
@@ -249,16 +272,50 @@ def _refused_deadline(promise: Promise) -> Refused | None:
 def _refused_empty(value: bytes | None) -> Refused:
     if isinstance(value, Unreadable):
         return Refused(Reason.UNREADABLE, value.error)
-    return Refused(Reason.EMPTY, "the record has no value")
+    if value is None:
+        return Refused(Reason.TOMBSTONE, "the record has no value: it deletes its key from a compacted topic")
+    return Refused(Reason.EMPTY, "the value has no byte")
+
+
+def _refused_score(score: Score) -> Refused | None:
+    """Refusal of an answer that its question does not offer."""
+    least, greatest = SCALES[score.kind]
+    if least <= score.value <= greatest:
+        return None
+    return Refused(Reason.BAD_VALUE, f"{score.kind} is {least} to {greatest} - at `$.score.value`")
+
+
+def _refused_as_event(value: bytes, error: Exception) -> Refused:
+    """Refusal of bytes that are no event, or not quite."""
+    known = mistaken(value)
+    if isinstance(error, msgspec.ValidationError):
+        refused = _refused_by_schema(str(error))
+        return refused if known is None else Refused(refused.reason, known)
+    return Refused(Reason.NOT_JSON, known or f"{type(error).__name__}: the value is no JSON text")
 
 
 def _decode_plain(value: bytes) -> Event:
+    """An envelope is one also where its extension attributes would make an event: `data` is what counts."""
+    is_told = b'"specversion"' in value
+    if is_told and _decode_named(value).is_envelope:
+        return _decode_structured(value)
     try:
         return _decode_event(value)
     except msgspec.ValidationError:
-        if b'"specversion"' not in value:
-            raise
-        return _decode_structured(value)
+        if is_told and bytes(_decode_named(value).specversion):  # not only somewhere in `attributes`
+            return _decode_structured(value)
+        raise
+
+
+def stage_of(value: bytes) -> str | None:
+    """The stage that an event names, itself or in the data of its envelope; None when that cannot be told."""
+    try:
+        named = _decode_named(value.removeprefix(BOM))
+        if bytes(named.data)[:1] == b"{" and named.is_envelope:
+            named = _decode_named(named.data)
+        return _decode_text(named.stage) if bytes(named.stage) else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _decode_structured(value: bytes) -> Event:
@@ -291,6 +348,10 @@ def _with_context(event: Event, id_: str | None, time: datetime | None) -> Event
 
 
 def _refused_by_schema(message: str) -> Refused:
+    if message.endswith(
+        ("`$.id`", "`$.time`")
+    ):  # an envelope may have them instead; nobody may leave them out
+        message = message.replace(" | null`", "`")
     if message.startswith("Invalid enum value"):  # first, because it quotes the data
         where = message[message.rindex(" - at") :]
         return Refused(Reason.BAD_VALUE, f"none of the known values{where}")

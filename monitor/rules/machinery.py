@@ -36,7 +36,7 @@ LETTERS_SUMMARY = f"{{title}}: {{n}} events refused in {LETTERS_WINDOW}, of {{re
 def dead_letters(journey: Journey, stage: Stage) -> Alert:
     """Events of a stage that are refused, more than a few."""
     topic = stage.topic
-    refused = select(f"{metrics.DEAD_LETTERS.name}_total", topic=topic)
+    refused = f'{metrics.DEAD_LETTERS.name}_total{{topic="{topic}", reason!="{Reason.TOMBSTONE}"}}'
     read = select(f"{metrics.RECORDS.name}_total", topic=topic, result=READ)
     letters = f"sum(increase({refused}[{LETTERS_WINDOW}]))"
     records = f"sum(increase({read}[{LETTERS_WINDOW}]))"

@@ -27,15 +27,19 @@ class Listing:
 async def listing(box: Box, selection: Selection, limit: int) -> Listing:
     """The `limit` newest letters; the summary counts all."""
     sent = await box.sent()
-    newest: list[tuple[int, str, Letter]] = []
+    newest: list[tuple[int, str, int, int, Letter]] = []
     found = Listing()
     async for letter in box.letters(selection):
         found.summary[letter.stage, letter.header("dlq.reason") or "none"] += 1
-        heapq.heappush(newest, (letter.at_ms, letter.place, replace(letter, value=None)))
+        heapq.heappush(newest, (*_order(letter), replace(letter, value=None)))
         if len(newest) > limit:
             heapq.heappop(newest)
-    found.rows = [_row(letter, letter in sent) for _, _, letter in sorted(newest, key=lambda one: one[:2])]
+    found.rows = [_row(letter, letter in sent) for *_, letter in sorted(newest, key=lambda one: one[:4])]
     return found
+
+
+def _order(letter: Letter) -> tuple[int, str, int, int]:
+    return letter.at_ms, letter.topic, letter.partition, letter.offset
 
 
 def _row(letter: Letter, is_sent: bool) -> dict[str, Any]:

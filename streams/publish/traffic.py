@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from monitor.counting.event import Codec, Event, Refused, epoch_ms
+from monitor.counting.event import Codec, Event, Refused, epoch_ms, stage_of
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.clock import now_ms
@@ -67,21 +67,11 @@ class _Reader:
             )
             for stage in journey.stages
         }
-        self._any = next(iter(self._codecs.values()))[1]
+        self._any = next(iter(self._codecs.values()))
 
     def read(self, line: bytes) -> tuple[str, Event] | Refused:
         """The topic and the event of a line. Times are not judged here: history is old."""
-        event = self._any.decode(line)
-        if isinstance(event, Refused):
-            try:
-                stage = orjson.loads(line).get("stage")
-            except (ValueError, AttributeError):
-                return event
-            if not isinstance(stage, str) or stage not in self._codecs:
-                return event
-        else:
-            stage = event.stage
-        topic, codec = self._codecs[stage]
+        topic, codec = self._codecs.get(stage_of(line) or "", self._any)
         event = codec.decode(line)
         return event if isinstance(event, Refused) else (topic, event)
 

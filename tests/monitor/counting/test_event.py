@@ -1,6 +1,7 @@
 """Any bytes with any headers give an `Event` or a `Refused` with a named reason; nothing raises."""
 
 import base64
+import gzip
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -18,6 +19,7 @@ from monitor.counting.event import (
     Refused,
     epoch_ms,
     refuse_personal_data,
+    stage_of,
 )
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
@@ -89,15 +91,14 @@ Headers = list[tuple[str, bytes | None]]
 
 REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
     "no bytes": (b"", [], Reason.EMPTY),
-    "tombstone": (None, [], Reason.EMPTY),
-    "tombstone with headers": (None, BINARY, Reason.EMPTY),
+    "tombstone": (None, [], Reason.TOMBSTONE),
+    "tombstone with headers": (None, BINARY, Reason.TOMBSTONE),
     "blank": (b"  \n", [], Reason.NOT_JSON),
     "plain text": (b"hello", [], Reason.NOT_JSON),
     "trailing comma": (body()[:-1] + b",}", [], Reason.NOT_JSON),
     "text after the value": (body() + b" x", [], Reason.NOT_JSON),
     "two values": (body() + body(), [], Reason.NOT_JSON),
     "single quotes": (body().replace(b'"', b"'"), [], Reason.NOT_JSON),
-    "byte order mark": (b"\xef\xbb\xbf" + body(), [], Reason.NOT_JSON),
     "UTF-16": (body().decode().encode("utf-16"), [], Reason.NOT_JSON),
     "invalid UTF-8 in a string": (raw("segment", b'"\xff"'), [], Reason.NOT_JSON),
     "overlong UTF-8 in a string": (raw("segment", b'"\xc0\xaf"'), [], Reason.NOT_JSON),
@@ -151,7 +152,9 @@ REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
     "month 13": (body(time="2026-13-04T10:00:00Z"), [], Reason.BAD_TIME),
     "30 February": (body(time="2026-02-30T10:00:00Z"), [], Reason.BAD_TIME),
     "24 o'clock": (body(time="2026-05-04T24:00:00Z"), [], Reason.BAD_TIME),
-    "leap second": (body(time="2016-12-31T23:59:60Z"), [], Reason.BAD_TIME),
+    "second 61": (body(time="2016-12-31T23:59:61Z"), [], Reason.BAD_TIME),
+    "NPS of 11": (body(score={"kind": "nps", "value": 11}), [], Reason.BAD_VALUE),
+    "CSAT of 0": (body(score={"kind": "csat", "value": 0}), [], Reason.BAD_VALUE),
     "offset of 25 hours": (body(time="2026-05-04T10:00:00+25:00"), [], Reason.BAD_TIME),
     "seconds since 1970": (body(time=1_777_888_999), [], Reason.BAD_TIME),
     "empty time": (body(time=""), [], Reason.BAD_TIME),
@@ -252,6 +255,16 @@ ACCEPTED: dict[str, tuple[bytes, Any, dict[str, Any]]] = {
     "binary, without id and time headers": (body(), BINARY, {}),
     "binary behind a schema prefix": (PREFIX + body(), [*BINARY, ("ce_id", b"e-2")], {"id": "e-2"}),
     "schema prefix": (PREFIX + body(), [], {}),
+    "byte order mark": (b"\xef\xbb\xbf" + body(), [], {}),
+    "leap second": (
+        body(time="2016-12-31T23:59:60.5Z"), [], {"time": datetime(2016, 12, 31, 23, 59, 59, 500_000, UTC)},
+    ),
+    "structured, extensions named as our fields": (
+        envelope(id="e-1", time=VALID["time"], stage="store", outcome="failed", data=data()), [], {},
+    ),
+    "plain, an attribute named as CloudEvents'": (
+        body(attributes={"specversion": "1.0", "data": {}}), [], {},
+    ),
     "schema prefix with headers": (PREFIX + body(), [("traceparent", b"00-ab")], {}),
 }  # fmt: skip
 
@@ -263,6 +276,56 @@ def test_hostile_bytes(value: bytes | None, headers: Headers, reason: Reason) ->
     assert isinstance(refused, Refused)
     assert refused.reason is reason, refused.error
     assert refused.error
+
+
+MISTAKES = {
+    "gzip": (gzip.compress(body()), "gzip"),
+    "UTF-16": (body().decode().encode("utf-16"), "UTF-16"),
+    "UTF-16 without a mark": (body().decode().encode("utf-16-le"), "UTF-16"),
+    "Avro": (b"\x00\x00\x00\x00\x2a\x06e-1\x02", "schema id 42"),
+    "JavaScript": (b"[object Object]", "JSON.stringify"),
+    "a batch": (
+        b'[{"specversion": "1.0", "id": "1"}, {"specversion": "1.0", "id": "2"}]',
+        "CloudEvents batch of 2",
+    ),
+    "an array": (b"[" + body() + b"]", "an array of 1"),
+    "Connect": (b'{"schema": {"type": "struct"}, "payload": ' + body() + b"}", "schemas.enable=false"),
+    "Debezium": (b'{"before": null, "after": ' + body() + b', "op": "c"}', "Debezium"),
+    "another stage": (body(stage="moon_base"), "web_checkout"),
+}
+
+
+@pytest.mark.parametrize(("value", "said"), MISTAKES.values(), ids=MISTAKES)
+def test_a_refusal_says_what_it_is_and_what_to_do(value: bytes, said: str) -> None:
+    """What senders commonly take for an event is named for what it is."""
+    refused = CODEC.decode(value)
+    assert isinstance(refused, Refused)
+    assert said in refused.error
+
+
+@pytest.mark.parametrize("field", ["id", "time"])
+def test_a_refusal_offers_no_null_where_null_is_refused(field: str) -> None:
+    """Both may stand in an envelope, and have to stand somewhere."""
+    for value in (None, 5):
+        refused = CODEC.decode(body(**{field: value}))
+        assert isinstance(refused, Refused)
+        assert "null" not in refused.error
+
+
+@pytest.mark.parametrize(
+    ("value", "stage"),
+    [
+        (body(), "web_checkout"),
+        (b"\xef\xbb\xbf" + body(stage="store"), "store"),
+        (envelope(stage="store", data=data()), "web_checkout"),
+        (body(attributes={"specversion": "1.0"}, data={"stage": "x"}), "web_checkout"),
+        (b"no", None),
+        (body(stage=5), None),
+    ],
+)
+def test_whose_event_it_is(value: bytes, stage: str | None) -> None:
+    """Of an envelope, its data says so; extension attributes do not."""
+    assert stage_of(value) == stage
 
 
 def test_every_reason_of_the_codec_is_in_the_table() -> None:
@@ -524,7 +587,7 @@ EVENTS = st.fixed_dictionaries(
         "initiator": st.sampled_from(["company", "customer"]),
         "internal_ok": st.booleans(),
         "score": st.fixed_dictionaries(
-            {"kind": st.sampled_from(["nps", "csat", "ces"]), "value": st.floats(-1000, 1000)}
+            {"kind": st.sampled_from(["nps", "csat", "ces"]), "value": st.floats(1, 5)}
         ),
         "promise": st.fixed_dictionaries(
             {"id": IDS, "kind": TEXT},
@@ -581,12 +644,13 @@ PERSONAL = [
     "(+358) 40 123-4567",
     "+49 (0)30 123456",
     "00358401234567",
-    "040-123 4567",
     "(555) 123-4567",
-    "040\u2013123\u00a04567",
-    "123 4567",
+    "00 358\u201340\u00a01234567",
 ]
 PSEUDONYMS = [
+    "0000100234",
+    "4711-0815-42",
+    "040-123 4567",  # without a country code it could be a customer's number
     "c-12ab",
     "c-123456789",
     "4711",

@@ -1,0 +1,61 @@
+"""What bytes are that are no event, said so that whoever sends them knows what to change."""
+
+import msgspec
+from msgspec import Struct
+
+BOM = b"\xef\xbb\xbf"
+
+_BEGINNINGS = (
+    (
+        b"\x1f\x8b",
+        "it is compressed with gzip: let the producer compress (`compression.type`), not the service",
+    ),
+    (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: let the producer compress (`compression.type`)"),
+    (b"\xff\xfe", "it is UTF-16: write UTF-8"),
+    (b"\xfe\xff", "it is UTF-16: write UTF-8"),
+    (b"{\x00", "it is UTF-16: write UTF-8"),
+    (b"\x00{", "it is UTF-16: write UTF-8"),
+    (b"[object ", "it is a JavaScript object as a string: publish JSON.stringify(event)"),
+    (b"Obj\x01", "it is an Avro file: publish JSON"),
+)
+SCHEMA_PREFIX = 5
+"""Byte 0 and a schema id of four bytes, as clients of a schema registry write them."""
+
+
+class _Wrapped(Struct):
+    """Enough of what wraps an event elsewhere."""
+
+    specversion: str | None = None
+    payload: msgspec.Raw = msgspec.Raw()
+    schema: msgspec.Raw = msgspec.Raw()
+    op: msgspec.Raw = msgspec.Raw()
+    after: msgspec.Raw = msgspec.Raw()
+
+
+_decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
+_decode_several = msgspec.json.Decoder(list[_Wrapped]).decode
+
+
+def mistaken(value: bytes) -> str | None:
+    """What it is and what to do instead; None when nothing is known."""
+    for beginning, said in _BEGINNINGS:
+        if value.startswith(beginning):
+            return said
+    if value[0] == 0 and value[SCHEMA_PREFIX : SCHEMA_PREFIX + 1] != b"{":
+        number = int.from_bytes(value[1:SCHEMA_PREFIX], "big")
+        return f"it is Avro or Protobuf with schema id {number}: publish JSON"
+    try:
+        if value.lstrip()[:1] == b"[":
+            several = _decode_several(value)
+            what = "a CloudEvents batch" if several and several[0].specversion else "an array"
+            return f"it is {what} of {len(several)}: publish each event as a record of its own"
+        wrapped = _decode_wrapped(value)
+    except (ValueError, RecursionError):
+        return None
+    if bytes(wrapped.schema) and bytes(wrapped.payload):
+        return (
+            "it is an envelope of Kafka Connect: set `schemas.enable=false`, so that the payload stands alone"
+        )
+    if bytes(wrapped.op) and bytes(wrapped.after):
+        return "it is an envelope of Debezium: unwrap it (ExtractNewRecordState), and make an event of it"
+    return None
