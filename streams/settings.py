@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -103,6 +104,13 @@ def _is_ipv6(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _instance_id(text: str) -> str:
+    name = socket.gethostname() if text == "host" else text
+    if not GROUP.fullmatch(name):
+        raise ValueError("must be 1 to 100 letters, digits, dots, hyphens or underscores")
+    return name
 
 
 def _addresses(text: str) -> str:
@@ -221,6 +229,12 @@ class Settings:
         " set the scheme, host and port of TOUCHPOINT_HTTP, with 0.0.0.0 as this machine's name",
     )
     group: str = _setting("touchpoint-monitor", _group, "consumer group; also the prefix of changelog topics")
+    instance_id: str | None = _setting(
+        None,
+        _instance_id,
+        "this worker's own name in the group (static membership), `host` for this machine's; restarted with"
+        " it, a worker has its partitions back at once",
+    )
     state_dir: Path = _setting(
         Path(tempfile.gettempdir()) / f"touchpoint-{os.getuid()}",
         _path,

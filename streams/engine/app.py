@@ -15,6 +15,7 @@ from monitor.counting.event import AHEAD_MS, Codec
 from monitor.journey_file.model import Journey, Stage
 from monitor.live.journeys import PartitionLag
 from streams.clock import SteadyClock
+from streams.engine.assignor import Assignor
 from streams.engine.health import CHECK_S, Supervisor, Watchdog
 from streams.engine.pulse import STALLED_S, Pulse, TopicsChangedError
 from streams.engine.recovery import Progress
@@ -81,6 +82,8 @@ class App(faust.App):
             stream_wait_empty=False,
             table_standby_replicas=0,  # a takeover reads the whole changelog all the same
             stream_buffer_maxsize=BUFFERED_BATCHES,
+            consumer_group_instance_id=settings.instance_id,
+            PartitionAssignor=Assignor,
             broker_session_timeout=settings.session_timeout_s,
             broker_heartbeat_interval=settings.session_timeout_s / 10,
             broker_request_timeout=MAX_SESSION_S,
@@ -105,6 +108,7 @@ class App(faust.App):
         self.partition_total = sum(counts.values())
         self.failure: str | None = None
         self._failed = asyncio.Event()
+        self._terms: dict[int, int] = {}
         self.stages = [self._stage(journey, stage, counts) for stage in journey.stages]
         self.journeys = self._journeys(journey, counts) if journey.journeys is not None else None
         self.processors: list[Processor[Any]] = [*self.stages, *([self.journeys] if self.journeys else [])]
@@ -211,6 +215,16 @@ class App(faust.App):
     def is_generation(self, generation: int) -> bool:
         """Whether the group has not moved on since that generation."""
         return bool(generation == self.consumer_generation_id)
+
+    def term(self, generation: int) -> int:
+        """What makes epochs of this worker's ownership differ from any other's.
+
+        The group's generation; but a static member is restarted into that of its predecessor, which may still
+        write: then the second of its taking over, before which the predecessor took over.
+        """
+        if self._settings.instance_id is None:
+            return generation
+        return self._terms.setdefault(generation, self._clock.now_ms() // 1000)
 
     def is_current(self, message: Any) -> bool:
         """Whether a message was read under the present assignment."""

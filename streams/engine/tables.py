@@ -72,7 +72,7 @@ class PaneTable(Table):
             if not await self.app.consumer.confirm_membership(generation):
                 return  # the group has moved on: the recovery of the new assignment comes
             tables.recovery.require_read(active_tps)
-            await self._processor.own(partitions, generation, is_current, sightings)
+            await self._processor.own(partitions, self.app.term(generation), is_current, sightings)
             self.app.tell_recovered()
         except Exception as error:
             self.app.fail(f"stage {self._processor.name} cannot take over its partitions", error)

@@ -7,6 +7,7 @@ is as fast as reading. What stock Faust keeps per offset (gaps, lists of acknowl
 past an unacknowledged batch; here acknowledgements come strictly in order and only the highest one matters.
 """
 
+import asyncio
 import contextlib
 import logging
 import time
@@ -16,6 +17,7 @@ from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
@@ -64,6 +66,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Faust writes to standard error here; what ends the worker is told by what starts it."""
         FAUST_LOG.error("%s", msg.format(*fmt))
 
+    _leaving: asyncio.Future[None] | None = None
     _fetch_began_ms = 0
     _fetched = Fetched()
 
@@ -108,6 +111,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if not offsets.keys() & self.assignment():
             return False
         return bool(await super()._commit(offsets))
+
+    def join_anew(self) -> None:
+        """Leave the group, where a static member stays by its name, and join it again."""
+        self._leaving = asyncio.ensure_future(self._leave())
+
+    async def _leave(self) -> None:
+        coordinator = self._ensure_consumer()._coordinator
+        try:
+            await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
+        finally:
+            coordinator.reset_generation()
 
     def is_joining(self) -> bool:
         """Whether the group has not assigned anything yet, or is about to do so anew."""
@@ -259,6 +273,10 @@ class Consumer(driver.Consumer):
         tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
         found = await self._thread.call_thread(self._thread.committed, tps)
         return {tp: found.get(tp) or 0 for tp in tps}
+
+    def join_anew(self) -> None:
+        """Ask the group for another assignment; called in the consumer's thread."""
+        self._thread.join_anew()
 
     @property
     def is_joining(self) -> bool:

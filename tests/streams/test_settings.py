@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "http": ("0.0.0.0:0", "0.0.0.0:0"),
     "advertised_url": ("http://10.0.0.7:8080", "http://10.0.0.7:8080"),
     "http_ca": ("/etc/http-ca.pem", Path("/etc/http-ca.pem")),
+    "instance_id": ("shop-2", "shop-2"),
     "group": ("monitor-2", "monitor-2"),
     "state_dir": ("/var/lib/touchpoint", Path("/var/lib/touchpoint")),
     "create_topics": ("False", False),

@@ -33,6 +33,7 @@ from streams.engine.transport import IDLE_S, ConsumerThread, Transport
 from streams.kafka import topics
 from streams.kafka.errors import in_words
 from streams.settings import Settings
+from streams.state.partition import next_epoch
 from streams.worker import Worker
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.members import join
@@ -291,6 +292,18 @@ async def failure(app: App) -> str:
     """Why the app cannot go on."""
     async with asyncio.timeout(DEADLINE_S):
         return await app.wait_for_failure()
+
+
+async def test_a_restarted_static_member_has_epochs_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is of its predecessor's generation, whose late writes must not stand under its own key."""
+    apps = [App(JOURNEY, Settings(kafka="127.0.0.1:9", instance_id="a"), {"source": 1}) for _ in range(2)]
+    epochs = []
+    for app, now_ms in zip(apps, (1_800_000_000_000, 1_800_000_001_000), strict=True):
+        monkeypatch.setattr(app._clock, "now_ms", lambda now_ms=now_ms: now_ms)
+        epochs.append(next_epoch(-1, app.term(3)))
+        monkeypatch.setattr(app._clock, "now_ms", lambda now_ms=now_ms: now_ms + 60_000)
+        assert next_epoch(-1, app.term(3)) == epochs[-1]
+    assert epochs[0] < epochs[1] < next_epoch(epochs[1], 4)
 
 
 async def test_a_broker_that_dies_before_the_start_is_one_line(

@@ -1,0 +1,91 @@
+"""Static members on Apache Kafka: a restarted worker has its partitions back, the others never notice."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from deploy.kafka.kafka import KafkaNode, free_port
+from tests.kit.brokers import running
+from tests.kit.polling import until
+from tests.kit.programs import WorkerProcess
+from tests.system.test_topics import add_partitions, judged, owned, publish
+from tests.system.test_worker import TOPIC
+
+pytestmark = pytest.mark.full
+
+SESSION_S = 90
+"""Much longer than a restart takes on any machine: who waits for it is seen."""
+
+
+class Fleet:
+    """Workers with a name and an address of their own, which can be killed and restarted."""
+
+    def __init__(self, kafka: str, directory: Path, stack: ExitStack, count: int = 2) -> None:
+        self._stack = stack
+        self._settings = [
+            {
+                "KAFKA": kafka,
+                "HTTP": f"127.0.0.1:{free_port()}",
+                "STATE_DIR": str(directory / str(number)),
+                "SESSION_TIMEOUT_S": str(SESSION_S),
+                "INSTANCE_ID": f"worker-{number}",
+            }
+            for number in range(count)
+        ]
+        self.workers = [stack.enter_context(WorkerProcess(**one)) for one in self._settings]
+        for worker in self.workers:
+            worker.ready()
+
+    def restart(self, number: int, how: signal.Signals, **changed: str) -> None:
+        """End a worker and start it again at once."""
+        self.workers[number].end(how)
+        self.workers[number] = self._stack.enter_context(WorkerProcess(**self._settings[number] | changed))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[tuple[str, Fleet]]:
+    """Two workers that share all partitions."""
+    with running(KafkaNode(tmp_path / "kafka")) as node, ExitStack() as stack:
+        fleet = Fleet(node.bootstrap, tmp_path, stack)
+        until(lambda: owned(*fleet.workers) == 32, "all partitions owned")
+        yield node.bootstrap, fleet
+
+
+def test_a_killed_worker_is_back_before_its_session_ends(fleet: tuple[str, Fleet]) -> None:
+    """Also when it is killed again while it recovers; the other one is ready all the time."""
+    kafka, workers = fleet
+    publish(kafka, range(400), 4)
+    until(lambda: judged(*workers.workers) == 400, "counted")
+    before = [owned(one) for one in workers.workers]
+    other = workers.workers[1]
+    workers.restart(0, signal.SIGKILL)
+    until(lambda: workers.workers[0].json("/api/stages")["problems"], "recovering")
+    workers.restart(0, signal.SIGKILL)
+    publish(kafka, range(400, 800), 4)
+
+    def is_back() -> bool:
+        assert other.is_ready()
+        return workers.workers[0].is_ready()
+
+    until(is_back, "back", SESSION_S / 2)
+    assert [owned(one) for one in workers.workers] == before
+    until(lambda: judged(*workers.workers) == 800, "counted")
+
+
+def test_a_worker_at_another_address_joins_anew(fleet: tuple[str, Fleet]) -> None:
+    """The others must learn where it answers, so the group shares out its partitions again."""
+    _, workers = fleet
+    workers.restart(0, signal.SIGTERM, HTTP=f"127.0.0.1:{free_port()}")
+    until(lambda: owned(*workers.workers) == 32, "all partitions owned", SESSION_S / 2)
+
+
+def test_partitions_added_are_counted_by_static_members(fleet: tuple[str, Fleet]) -> None:
+    """Their former assignment lacks the new ones, so they join anew."""
+    kafka, workers = fleet
+    add_partitions(kafka, TOPIC, 8)
+    publish(kafka, range(800), 8)
+    until(lambda: owned(*workers.workers) == 36, "all 36 partitions owned", SESSION_S)
+    until(lambda: judged(*workers.workers) == 800, "counted")
