@@ -252,6 +252,12 @@ class Settings:
         " takes 6 and more unless its brokers say otherwise",
     )
     kafka_timeout_s: float = _setting(20.0, _seconds, "how long an unreachable broker is retried at start")
+    journeys_mb: int = _setting(
+        1000,
+        _count,
+        "MB that the open journeys of one worker may take; from 90 % on no new ones are begun, at 100 % no"
+        " step is taken",
+    )
     watchdog_s: float = _setting(
         60.0, _seconds, "a worker that gets nowhere for so long, with work waiting, ends with exit code 1"
     )

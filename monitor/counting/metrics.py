@@ -81,7 +81,7 @@ RECORDS = Metric(
     "touchpoint_records", "counter", ("topic", "result"),
     "Records read by result: counted; late (counted too, more than a minute behind); duplicate; refused. "
     "On the topic of steps, of each step: counted; late (its journey was over: changes nothing); duplicate; "
-    "refused (its journey is full, or it is unreadable).",
+    "refused (its journey or the memory for journeys is full, or it is unreadable).",
 )  # fmt: skip
 DEAD_LETTERS = Metric(
     "touchpoint_dead_letters", "counter", ("topic", "reason"),
@@ -169,6 +169,15 @@ OPEN_JOURNEYS = Metric(
     "touchpoint_open_journeys", "gauge", (),
     "Journeys under way.",
 )  # fmt: skip
+JOURNEYS_BYTES = Metric(
+    "touchpoint_journeys_bytes", "gauge", (),
+    "Memory that the journeys kept by this worker take.",
+)  # fmt: skip
+JOURNEYS_MAX_BYTES = Metric(
+    "touchpoint_journeys_max_bytes", "gauge", (),
+    "Memory that they may take (TOUCHPOINT_JOURNEYS_MB): from 90 % on no journey is begun, at 100 % no step "
+    "taken.",
+)  # fmt: skip
 OVERDUE = Metric(
     "touchpoint_overdue", "gauge", ("what", "partner", "age"),
     "Promises and hand-overs of journeys under way that are past their time, by for how long at most.",
@@ -194,7 +203,7 @@ METRICS = (
     WINDOW_HIT, WINDOW_JOURNEYS, WINDOW_SCORES, WINDOW_WEAKEST, WINDOW_FAILED, WINDOW_PROMISES,
     WINDOW_HANDOFFS,
     WINDOW_CONTACTS, WINDOW_MOVES, WINDOW_LABYRINTHS, WINDOW_LOST, WINDOW_NOTICED, WINDOW_CRITICAL,
-    WINDOW_GAP, OPEN_JOURNEYS, OVERDUE, JOURNEYS_JUDGED,
+    WINDOW_GAP, OPEN_JOURNEYS, JOURNEYS_BYTES, JOURNEYS_MAX_BYTES, OVERDUE, JOURNEYS_JUDGED,
     TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS, EVENT_LAG, CONSUMER_LAG, OPEN_TRANSACTION, PARTITIONS, OWNED,
     LAST_CHANGE, READY, BUILD,
 )  # fmt: skip

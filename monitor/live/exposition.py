@@ -244,6 +244,13 @@ def _journeys(journeys: JourneysSnapshot) -> Iterator[Family]:
         overdue.add_metric(labels_and_age, n)
     for partition, clock_ms in journeys.clocks_ms.items():
         judged.add_metric((str(partition),), clock_ms / 1000)
+    for metric, n_bytes in (
+        (metrics.JOURNEYS_BYTES, journeys.kept_bytes),
+        (metrics.JOURNEYS_MAX_BYTES, journeys.max_bytes),
+    ):
+        family = _family(metric)
+        family.add_metric((), n_bytes)
+        yield family
     yield from (open_journeys, overdue, judged)
 
 

@@ -44,6 +44,9 @@ class JourneysSnapshot:
     clocks_ms: Mapping[int, int]
     """By partition, up to when (event time) its journeys are judged."""
     lags: tuple[PartitionLag, ...]
+    kept_bytes: int = 0
+    max_bytes: int = 0
+    """The memory that they take, and that they may take, on this worker."""
     slowest: Mapping[int, Source | None] = field(default_factory=dict)
     """By partition, the source that its clock waits for; None while none has been heard of."""
 
@@ -119,6 +122,8 @@ def journeys_snapshot(
     clocks_ms: Mapping[int, int],
     slowest: Mapping[int, Source | None],
     lags: tuple[PartitionLag, ...],
+    kept_bytes: int = 0,
+    max_bytes: int = 0,
 ) -> JourneysSnapshot:
     """Journeys as they are now; `overdue` says what, of which partner, and since when (ms)."""
     ages: Counter[tuple[str, str, str]] = Counter()
@@ -136,4 +141,6 @@ def journeys_snapshot(
         clocks_ms=clocks_ms,
         slowest=slowest,
         lags=lags,
+        kept_bytes=kept_bytes,
+        max_bytes=max_bytes,
     )

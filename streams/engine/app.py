@@ -134,7 +134,10 @@ class App(faust.App):
         group = self._settings.group
         topic, changelog = steps_topic(group), changelog_topic(group, JOURNEYS)
         sources = ((stage.name, p) for stage in journey.stages for p in range(counts[stage.topic]))
-        return JourneyProcessor(journey, topic, changelog, self._produce, frozenset(sources), counts[topic])
+        max_bytes = self._settings.journeys_mb * 1_000_000
+        return JourneyProcessor(
+            journey, topic, changelog, self._produce, frozenset(sources), counts[topic], max_bytes
+        )
 
     def _read_up_ms_ago(self, topic: str, partition: int, folded: int | None) -> int | None:
         ago_ms: int | None = self.consumer.read_up_ms_ago(TP(topic, partition), folded)

@@ -44,12 +44,18 @@ log = logging.getLogger(__name__)
 REBUILD_SLICE = 500
 """Journeys looked at before the event loop gets a turn."""
 
+EACH_BYTES = 250
+"""What Python keeps beside the record of each journey: its id, places in dicts, a timer."""
+
+Room = Literal["all", "known", "none"]
+"""Whose steps are taken in: everybody's, those of journeys under way, nobody's."""
+
 Overdue = tuple[str, str, int]
 """What is overdue (`promise/<kind>` or `handoff/<from>/<to>`), its partner, and since when (ms)."""
 
 
 StepResult = Literal["counted", "duplicate", "late", "refused"]
-"""What became of a step: late came after its journey was over, refused is of a full journey."""
+"""What became of a step: late came after its journey was over, for refused there was no room."""
 
 
 class Taken(NamedTuple):
@@ -70,6 +76,9 @@ class JourneyPartition:
         self.clock_ms = 0
         self.position = -1
         self.open = 0
+        self.record_bytes = 0
+        """Of all that is kept, as written last."""
+        self.room: Room = "all"
         self.overdue: dict[str, tuple[Overdue, ...]] = {}
         self._rules = rules
         self._sources = sources
@@ -164,11 +173,13 @@ class JourneyPartition:
         self._ahead.clear()
         self._furthest = -1
         self._again.clear()
+        self.record_bytes = 0
         for number, (journey_id, value) in enumerate(list(self._records.items())):
             if number % REBUILD_SLICE == 0:
                 await asyncio.sleep(0)
                 if not is_current():
                     return
+            self.record_bytes += len(value)
             position, _, wake_ms, flags = header(value)
             self._wake(journey_id, wake_ms)
             if position > self.position or flags & OVERDUE:
@@ -211,12 +222,14 @@ class JourneyPartition:
 
     def _take_step(self, step: Step, offset: int, made: list[Made]) -> StepResult:
         """Take in one step; what it adds to is added to `made`."""
-        if self._is_full(step.journey_id):
+        if self.room == "none" or self._is_full(step.journey_id):
             return "refused"
         kept = self._find(step.journey_id)
         if kept is None or self._is_forgettable(kept):
             if step.at_ms < self.clock_ms - KEEP_MS:
                 return "late"
+            if self.room != "all":
+                return "refused"
             kept = Kept(OpenJourney([], [], []), [] if kept is None else kept.made)
             self.open += 1
         try:
@@ -310,6 +323,7 @@ class JourneyPartition:
 
     def _forget(self, journey_id: str) -> None:
         value = self._records.pop(journey_id)
+        self.record_bytes -= len(value)
         self._stale.add(journey_key(header(value).epoch, journey_id))
 
     def _find(self, journey_id: str) -> Kept | None:
@@ -341,6 +355,11 @@ class JourneyPartition:
             self.overdue.pop(journey_id, None)
 
     @property
+    def kept_bytes(self) -> int:
+        """The memory that journeys take, but for what has not been written yet."""
+        return self.record_bytes + EACH_BYTES * len(self._records)
+
+    @property
     def slowest(self) -> Source | None:
         """The source that the clock waits for, one never heard of before all; None while none has been."""
         if not self._marks:
@@ -368,6 +387,7 @@ class JourneyPartition:
             kept.made = [one for one in kept.made if one.offset > self._written[0]]
             value = pack(kept, self.position, epoch, is_overdue=journey_id in self.overdue)
             known = self._records.get(journey_id)
+            self.record_bytes += len(value) - len(known or b"")
             if known is not None and (before := header(known).epoch) != epoch:
                 self._stale.add(journey_key(before, journey_id))
             self._records[journey_id] = value

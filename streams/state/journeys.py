@@ -13,12 +13,15 @@ from monitor.journeys.step import decode
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, journeys_snapshot
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
-from streams.state.journey_partition import JourneyPartition
+from streams.state.journey_partition import JourneyPartition, Room
 from streams.state.partition import PaneRecord, Partition
 from streams.state.processor import Processor
 from streams.state.steps import partition_of
 
 log = logging.getLogger(__name__)
+
+UNDER_WAY = 0.9
+"""Up to this share of the bound new journeys are begun; the rest is for those under way, to end."""
 
 
 class Found(NamedTuple):
@@ -31,7 +34,9 @@ class Found(NamedTuple):
 class JourneyProcessor(Processor[JourneyPartition]):
     """State and work of all journeys on one worker. `sources` is every partition of every stage.
 
-    `partitions` is how many there are of journeys, on all workers.
+    `partitions` is how many there are of journeys, on all workers. At most `max_bytes` are kept here: from
+    `UNDER_WAY` of them on, steps that would begin a journey are refused, and at the bound all are. What is
+    refused changes no other count. What was kept before is recovered, be it more.
     """
 
     def __init__(
@@ -42,12 +47,14 @@ class JourneyProcessor(Processor[JourneyPartition]):
         produce: Produce,
         sources: frozenset[Source],
         partitions: int,
+        max_bytes: int,
     ) -> None:
         super().__init__(JOURNEYS, topic, changelog, counter_names(journey), produce)
         self.rules = JourneyRules(journey)
         self._journey = journey
         self._sources = sources
         self._partition_total = partitions
+        self._max_bytes = max_bytes
 
     def _new_partition(self) -> JourneyPartition:
         return JourneyPartition(self.rules, self._sources, self._journey.horizon_ms)
@@ -66,6 +73,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
     def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:  # noqa: ARG002 - has a clock of its own
         """Take in the records of one batch, each as a whole."""
         held, base = self._partitions[partition], self._incarnations[partition].base
+        held.room = self._room()
         made = []
         for record in records:
             try:
@@ -82,6 +90,15 @@ class JourneyProcessor(Processor[JourneyPartition]):
         if made:
             for key, counts in held.panes.fold(made, CounterTally, held.clock_ms).added:
                 self.windows.add(key, counts)
+
+    def _room(self) -> Room:
+        kept = self._kept_bytes()
+        if kept >= self._max_bytes:
+            return "none"
+        return "known" if kept >= UNDER_WAY * self._max_bytes else "all"
+
+    def _kept_bytes(self) -> int:
+        return sum(held.kept_bytes for held in self._partitions.values())
 
     def _set_aside(self, record: Any, error: str) -> None:
         """Nobody but workers writes here, and nobody would mend it."""
@@ -120,4 +137,6 @@ class JourneyProcessor(Processor[JourneyPartition]):
             clocks_ms={partition: one.clock_ms for partition, one in self._partitions.items()},
             slowest={partition: one.slowest for partition, one in self._partitions.items()},
             lags=lags,
+            kept_bytes=self._kept_bytes(),
+            max_bytes=self._max_bytes,
         )

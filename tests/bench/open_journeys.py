@@ -110,7 +110,7 @@ class Keeper:
     def __init__(self) -> None:
         source = (JOURNEY.stages[0].name, 0)
         self.processor = JourneyProcessor(
-            JOURNEY, "steps", "changelog", self._produce, frozenset([source]), PARTITIONS
+            JOURNEY, "steps", "changelog", self._produce, frozenset([source]), PARTITIONS, 2**40
         )
         self._source = source
         self._offset = 0

@@ -74,7 +74,7 @@ class Life:
         self.stages = {stage.name: self._stage(stage.name) for stage in JOURNEY.stages}
         sources = frozenset((name, 0) for name in self.stages)
         self.journeys = JourneyProcessor(
-            JOURNEY, STEPS, "journeys", self._produce, sources, partitions=STEP_PARTITIONS
+            JOURNEY, STEPS, "journeys", self._produce, sources, STEP_PARTITIONS, max_bytes=2**40
         )
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._done.set_result(None)

@@ -390,6 +390,8 @@ def test_windows_are_withheld_until_ready() -> None:
     withheld = {
         *WINDOW_FAMILIES,
         metrics.OPEN_JOURNEYS.name,
+        metrics.JOURNEYS_BYTES.name,
+        metrics.JOURNEYS_MAX_BYTES.name,
         metrics.OVERDUE.name,
         metrics.JOURNEYS_JUDGED.name,
     }
