@@ -29,7 +29,7 @@ from monitor.rules.qualities import (
     silence_severity,
 )
 
-NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "DeadLettersRising", "CriticalTouchpoint")
+NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "JourneysFull", "DeadLettersRising", "CriticalTouchpoint")
 
 CHUNK = 31 * 86_400_000 // SHORT.ms
 """Moments judged at once: a month, in which a stage with 24 counters takes 60 MB."""

@@ -31,7 +31,7 @@ from monitor.rules.facts import (
     stage_links,
 )
 from monitor.rules.journeys import Watched, WholeName
-from monitor.rules.machinery import dead_letters, monitor_blind, watchdog
+from monitor.rules.machinery import dead_letters, journeys_full, monitor_blind, watchdog
 from monitor.rules.plan import Plan
 from monitor.rules.promql import UNJUDGED, held, number, of_each, select, with_stage
 from monitor.rules.qualities import (
@@ -49,6 +49,8 @@ def alerts(plan: Plan) -> Iterator[Alert]:
     journey = plan.journey
     yield watchdog(journey)
     yield monitor_blind(journey)
+    if journey.journeys is not None:
+        yield journeys_full(journey)
     whole = {one.experience.name: one for one in plan.watched}
     for stage in plan.stages:
         if stage.name != WHOLE:

@@ -18,7 +18,13 @@ from monitor.rules.qualities import Severity
 Name = (
     WholeName
     | Literal[
-        "StageDegraded", "StageSilent", "MonitorBlind", "DeadLettersRising", "Watchdog", "CriticalTouchpoint"
+        "StageDegraded",
+        "StageSilent",
+        "MonitorBlind",
+        "DeadLettersRising",
+        "JourneysFull",
+        "Watchdog",
+        "CriticalTouchpoint",
     ]
 )
 

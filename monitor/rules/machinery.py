@@ -118,6 +118,31 @@ def _blind_facts(stage: Values) -> dict[str, Fact]:
     return {"stage": Own("stage"), "held_back": held_back, **told}
 
 
+ROOM_SHARE = "0.75"
+"""From `touchpoint_journeys_max_bytes` * 0.9 on no journey is begun: there is time left to make room."""
+
+
+def journeys_full(journey: Journey) -> Alert:
+    """A worker that will soon refuse steps of journeys for want of memory."""
+    share = f"max({metrics.JOURNEYS_BYTES.name} / {metrics.JOURNEYS_MAX_BYTES.name})"
+    return Alert(
+        "JourneysFull",
+        f"{share} > {ROOM_SHARE}",
+        {"severity": "ticket", "owner": "touchpoint-monitor"},
+        {
+            "summary": (
+                "Open journeys take {share} of the memory that a worker may give them. From 90% on no "
+                "journey is begun, at 100% no step is taken."
+            ),
+            "share": "{share}",
+            "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.MONITOR_BOARD)}"),
+            "runbook_url": literal(links.runbook(journey, "JourneysFull")),
+        },
+        of_its_stage({"share": Asked(share, "share")}),
+        board=links.MONITOR_BOARD,
+    )
+
+
 def watchdog(journey: Journey) -> Alert:
     """Always on."""
     return Alert(

@@ -344,7 +344,12 @@ def test_the_command_reads_files_gzip_and_standard_input_alike(tmp_path: Path, j
     assert (found["counted"], found["refused"]) == (1200, {"missing_field": 1})
     assert found["alerts"][0]["summary"].startswith("Shop {open}")
     assert found["stages"]["shop"]["pages"] == sum(one["severity"] == "page" for one in found["alerts"])
-    assert found["rules_not_judged"] == ["MonitorBlind", "DeadLettersRising", "CriticalTouchpoint"]
+    assert found["rules_not_judged"] == [
+        "MonitorBlind",
+        "JourneysFull",
+        "DeadLettersRising",
+        "CriticalTouchpoint",
+    ]
     assert "line 1202: missing_field" in done[0].stderr
     assert svg.read_text().startswith("<svg")
 

@@ -364,6 +364,22 @@ def test_dead_letters_rising(tmp_path: Path) -> None:
         assert found == ({("DeadLettersRising", "ticket", JOURNEY.stages[0].name)} if expected else set())
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(("kept", "is_full"), [(740, False), (760, True)])
+def test_journeys_that_fill_their_memory_are_told_before_any_is_refused(
+    tmp_path: Path, kept: int, is_full: bool
+) -> None:
+    """The fullest of the workers counts, not all of them together."""
+    world = World()
+    for instance, n_bytes in (("a", kept), ("b", 10)):
+        world.flat(metrics.JOURNEYS_BYTES.name, n_bytes, instance=instance)
+        world.flat(metrics.JOURNEYS_MAX_BYTES.name, 1000, instance=instance)
+    found = {name for name, *_ in firing(tmp_path, JOURNEY, world, [60])[60]}
+    assert ("JourneysFull" in found) is is_full
+    if is_full:
+        assert "take 76% of the memory" in told_by(tmp_path, JOURNEY, world, 60, "JourneysFull")
+
+
 Counted = Mapping[str, Mapping[str, int]]
 """Counter of journeys (as `journey_counters` names it) to window to its sum; what is not named is 0."""
 

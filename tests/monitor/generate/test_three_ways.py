@@ -30,7 +30,7 @@ pytestmark = pytest.mark.full
 
 NO_FAULT = ("healthy", "journeys go well")
 
-UNJUDGED_BY_HISTORY = ("MonitorBlind", "DeadLettersRising", "CriticalTouchpoint", "Watchdog")
+UNJUDGED_BY_HISTORY = ("MonitorBlind", "JourneysFull", "DeadLettersRising", "CriticalTouchpoint", "Watchdog")
 
 
 class Said(NamedTuple):
