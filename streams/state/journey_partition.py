@@ -128,10 +128,11 @@ class JourneyPartition:
         if record.value is None:
             self._stale.discard(record.key)
         elif epoch >= self._clock_epoch:
+            told = unpack_clock(record.value)
             if 0 <= self._clock_epoch < epoch:
                 self._stale.add(clock_key(self._clock_epoch))
             self._clock_epoch = epoch
-            self.position, self.clock_ms, self._marks = unpack_clock(record.value)
+            self.position, self.clock_ms, self._marks = told
         else:
             self._stale.add(record.key)
 
@@ -141,6 +142,8 @@ class JourneyPartition:
         A record is deleted by whoever has written a later one, or has forgotten the journey: either way what
         is left of earlier owners counts for nothing.
         """
+        if record.value is not None:
+            unpack(record.value)
         others = self._others[journey_id]
         known = self._records.pop(journey_id, None)
         if known is not None:

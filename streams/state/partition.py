@@ -118,6 +118,8 @@ class Partition:
         that its writer deletes.
         """
         key, epoch = _read_key(record.key)
+        if record.value is not None:
+            _read_counts(record.value)
         self._highest_epoch = max(self._highest_epoch, epoch)
         known = self._records.get(key)
         known_epoch = -1 if known is None else known[0]

@@ -121,7 +121,7 @@ class Processor(ABC, Generic[Held]):
 
     @abstractmethod
     def _restore(self, held: Held, record: PaneRecord) -> None:
-        """Apply a changelog record."""
+        """Apply a changelog record. Raises before anything is changed if it is none of ours."""
 
     def restore(self, partition: int, records: Sequence[PaneRecord], writers: Iterable[bytes] = ()) -> None:
         """Apply changelog records of a partition; `writers` is what their headers say."""
@@ -129,7 +129,13 @@ class Processor(ABC, Generic[Held]):
             self._partitions[partition] = self._new_partition()
         held, incarnation = self._partitions[partition], self._incarnations[partition]
         for record in records:
-            self._restore(held, record)
+            try:
+                self._restore(held, record)
+            except (TakenOverError, MemoryError):
+                raise
+            except Exception as error:  # somebody else wrote to our topic; it would stop every start
+                where = f"{self._changelog}:{partition}"
+                log.warning("a record of %s is none of ours and passed over: %s", where, described(error))
         for writer in writers:
             incarnation.hear(writer)
 

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
+from cramjam import lz4
 
 from monitor.counting.event import Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge, Verdict
@@ -81,7 +83,8 @@ async def test_a_former_owner_is_no_record_s_fault() -> None:
     """Where another owner has taken over nothing is set aside: the worker gives way."""
     rig = await Rig().own()
     held = rig.stage._partitions[0]
-    held.restore(PaneRecord(b"300000:1799999700000:9", bytes(8)))
+    no_counts = bytes(8) + bytes(lz4.compress_block(msgspec.msgpack.encode({})))
+    held.restore(PaneRecord(b"300000:1799999700000:9", no_counts))
     with pytest.raises(RuntimeError, match="taken over"):
         rig.fold(Record(0), Record(1))
     assert rig.results() == (0, 0, 0)
