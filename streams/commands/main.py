@@ -35,7 +35,7 @@ from streams.commands.shared import (
     run,
     tell_of_thread,
 )
-from streams.demo.faults import FAULTS, Fault, parse_fault
+from streams.demo.faults import FAULTS, WRITTEN, Fault, parse_fault
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def demo(
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help=f"NAME[=STRENGTH]@SECONDS, repeatable. {FAULTS_TOLD}"),
+        typer.Option(help=f"{WRITTEN}, repeatable; the second is how long it lasts. {FAULTS_TOLD}"),
     ] = None,
 ) -> None:
     """Run everything on this machine: embedded broker, simulated journey, a worker, the live page.

@@ -1,8 +1,8 @@
 """The faults a simulation can be told to have; one that has an effect touches only the stage this names.
 
-A fault is written `NAME[=STRENGTH]@SECONDS`: `checkout-payment-failure=60%@120` lets 60 % of checkouts
-fail from two minutes after the live part begins. It then stays on. Faults between the stages leave every
-stage's numbers on target: only whoever looks at whole journeys sees them.
+A fault is written `NAME[=STRENGTH]@SECONDS[+SECONDS]`: `checkout-payment-failure=60%@120+300` lets 60 % of
+checkouts fail from two minutes after the live part begins, for five minutes. Without an end it stays on.
+Faults between the stages leave every stage's numbers on target: only who looks at whole journeys sees them.
 """
 
 import math
@@ -37,6 +37,8 @@ class Fault:
     """When it begins, in seconds after the start of the live part."""
     stage: str | None
     """The silent stage of `stage-silent`, otherwise None."""
+    for_s: float = math.inf
+    """How long it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +101,28 @@ FAULTS = {
 }
 """Fault as it is written -> what it does, with its default strength in brackets."""
 
+WRITTEN = "NAME[=STRENGTH]@SECONDS[+SECONDS]"
 STRENGTH = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(%?)")
 SECONDS = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 
 
 def parse_fault(text: str, journey: Journey) -> Fault:
-    """Read `NAME[=STRENGTH]@SECONDS`; ValueError says in one line what is wrong with it."""
+    """Read `NAME[=STRENGTH]@SECONDS[+SECONDS]`; ValueError says in one line what is wrong with it."""
     head, at, seconds = text.strip().rpartition("@")
     if not at:
-        raise ValueError(f"fault `{text}`: must be NAME[=STRENGTH]@SECONDS, as courier-late=0.6@30")
-    if not SECONDS.fullmatch(seconds) or not math.isfinite(float(seconds)):
-        raise ValueError(f"fault `{text}`: `{seconds}` must be a number of seconds, 0 or more")
+        raise ValueError(f"fault `{text}`: must be {WRITTEN}, as courier-late=0.6@30 or courier-late@30+300")
+    begins, plus, lasts = seconds.partition("+")
+    for each in (begins, *([lasts] if plus else [])):
+        if not SECONDS.fullmatch(each) or not math.isfinite(float(each)):
+            raise ValueError(f"fault `{text}`: `{each}` must be a number of seconds, 0 or more")
     head, equals, strength = head.partition("=")
     name, colon, stage = head.partition(":")
     if name not in DEFAULT_STRENGTH:
         raise ValueError(f"fault `{text}`: unknown fault `{name}`{nearest(name, FAULTS)}")
     _check_stage(text, name, stage if colon else None, tuple(s.name for s in journey.stages))
     share = _strength(text, strength) if equals else DEFAULT_STRENGTH[name]
-    return Fault(name, share, float(seconds), stage if colon else None)
+    for_s = float(lasts) if plus else math.inf
+    return Fault(name, share, float(begins), stage if colon else None, for_s)
 
 
 def _check_stage(text: str, name: str, stage: str | None, known: tuple[str, ...]) -> None:

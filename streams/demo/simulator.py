@@ -5,6 +5,7 @@ story tells, others arrive on their own. What an event looks like says `monitor.
 since 1970; those within the core are floats, lest high rates round away.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -140,7 +141,10 @@ class Simulator:
         self._slice: tuple[float, int, bool] = (-1.0, 0, False)
         live_ms = start_ms if live_ms is None else live_ms
         for fault in sorted(faults, key=lambda fault: fault.from_s):
-            self._push(max(start_ms, live_ms + fault.from_s * 1000), partial(self._begin, fault))
+            begins = max(start_ms, live_ms + fault.from_s * 1000)
+            self._push(begins, partial(self._begin, fault))
+            if fault.for_s < math.inf:
+                self._push(begins + fault.for_s * 1000, partial(self._end, fault))
         per_hour = {s.name: s.per_hour or DEFAULT_PER_HOUR for s in journey.stages}
         self._share: dict[str, float] = {}
         if all(name in per_hour for name in CHAIN):
@@ -204,6 +208,14 @@ class Simulator:
             worse = {name: share * fault.strength for name, share in effect.worse.items()}
             extra = effect.extra_arrivals * fault.strength
             self._effects[effect.stage] = replace(effect, worse=worse, extra_arrivals=extra)
+
+    def _end(self, fault: Fault, at: float) -> None:  # noqa: ARG002 - an act has a time
+        if fault.name == BAD_EVENTS:
+            self._malformed = 0.0
+        for some, name in ((self._silent, fault.stage), (self._between, fault.name)):
+            some.pop(name or "", None)
+        if fault.name in EFFECTS:
+            self._effects.pop(EFFECTS[fault.name].stage, None)
 
     def _expect(self, shape: Shape, per_hour: float, act: Enter, at: float) -> None:
         """Wait for the next arrival of a Poisson process whose rate follows the day."""

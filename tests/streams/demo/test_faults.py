@@ -34,6 +34,7 @@ stages:
     ("text", "fault"),
     [
         ("courier-late@30", Fault("courier-late", 0.6, 30.0, None)),
+        ("courier-late@30+300.5", Fault("courier-late", 0.6, 30.0, None, 300.5)),
         ("courier-late=0.25@0", Fault("courier-late", 0.25, 0.0, None)),
         ("checkout-payment-failure=60%@1.5", Fault("checkout-payment-failure", 0.6, 1.5, None)),
         ("parcel-lost@2", Fault("parcel-lost", 0.1, 2.0, None)),

@@ -481,6 +481,22 @@ def test_a_fault_between_stages_leaves_every_stage_on_target(name: str) -> None:
     assert {key for key, (share, target, _) in found.items() if not key[2] and share < target} == set()
 
 
+@pytest.mark.parametrize("name", sorted(DEFAULT_STRENGTH))
+def test_a_fault_that_ends_leaves_nothing_behind(name: str) -> None:
+    """A minute after its end each stage's events are as many and as good as without it."""
+    stage = "store" if name == "stage-silent" else None
+    lasting = Fault(name, 1.0, 60.0, stage, 60.0)
+    found = [
+        Counter(e.topic for e in simulate(minutes=9, faults=faults) if e.at_ms >= NOON_MS + 3 * MINUTE_MS)
+        for faults in ([], [lasting])
+    ]
+    for topic, n in found[0].items():
+        assert abs(found[1][topic] - n) <= 5 * (found[1][topic] + n) ** 0.5, topic  # two of Poisson's
+    events = simulate(minutes=9, faults=[lasting])
+    healthy = quality(e for e in events if e.at_ms >= NOON_MS + 3 * MINUTE_MS)
+    assert {key for key, (share, target, _) in healthy.items() if not key[2] and share < target} == set()
+
+
 def test_payment_failures_say_so() -> None:
     """At strength 0.6 about 60 % of checkouts fail with a payment error."""
     events = simulate(minutes=5, faults=[Fault("checkout-payment-failure", 0.6, 0.0, None)])
