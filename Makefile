@@ -10,7 +10,7 @@ TOGETHER ?= 2
 # Two halves side by side, the rest of the slower one shared out. `TOGETHER=0` runs one test after the other.
 SIDE_BY_SIDE := --numprocesses $(TOGETHER) --dist worksteal
 
-.PHONY: install demo pages render test test-all test-full lint bench soak fuzz audit lock
+.PHONY: install demo pages render test test-all test-full test-grafana lint bench soak fuzz audit lock
 
 install: $(VENV)/.installed
 
@@ -49,6 +49,12 @@ test-all: test test-full
 test-full: install
 	deploy/install-test-programs
 	$(BIN)/pytest -m full $(SIDE_BY_SIDE) $(ARGS)
+
+# Faults of the demo in a running Grafana of your own, and pictures of its boards: see tests/README.md.
+test-grafana: install
+	@test -n "$(GRAFANA)" || { echo "make: give its address, as GRAFANA=http://127.0.0.1:3000" >&2; exit 1; }
+	deploy/install-test-programs
+	$(BIN)/python -m tests.real_grafana $(GRAFANA) --pictures .cache/boards $(ARGS)
 
 bench: install
 	$(BIN)/python -m tests.bench $(ARGS)

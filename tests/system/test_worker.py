@@ -134,7 +134,7 @@ def test_refused_records_reach_the_dead_letters_byte_for_byte(broker: Node) -> N
     bad: list[tuple[bytes | None, bytes | None, str]] = [
         (b"k1", b"\xff\xfe not json", "not_json"),
         (b"k2", b'{"id":"x"}', "missing_field"),
-        (b"k0", None, "empty"),
+        (b"k0", None, "tombstone"),
         (b"k3", checkout(1, stage="nowhere"), "unknown_stage"),
         (b"k4", checkout(1, stage="store"), "wrong_topic"),
         (b"k5", checkout(1, outcome="meh"), "unknown_outcome"),

@@ -1,0 +1,279 @@
+"""A running Grafana with what we ship: do its rules page as Alertmanager does, and what is on its boards?
+
+`make test-grafana GRAFANA=http://127.0.0.1:3000`. It is for a Grafana of its own: data source, boards, rules,
+contact points and policies are put in through Grafana's API, over what is there under the same names. Without
+GRAFANA_TOKEN, or GRAFANA_USER and GRAFANA_PASSWORD, it asks as nobody, who must be an admin there.
+
+For each fault a demo runs beside Prometheus and Alertmanager. Both they and Grafana post to a pager. They
+have to say the same, but for the numbers of the moment, and also at its end. `--healthy MINUTES` has a
+demo without a fault give nothing. Tickets wait for working hours in both, so run it in those.
+"""
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.alerting import Alerting
+from deploy.kafka.kafka import HOST, free_port
+from streams.settings import SHIPPED_JOURNEY
+from tests.kit.chromium import screenshot
+from tests.kit.pager import Pager
+from tests.kit.polling import until
+from tests.kit.programs import ROOT, TOUCHPOINT, environment
+
+FAULTS = {
+    "checkout-payment-failure": ("PAGE", "StageDegraded", "Web checkout"),
+    "call-queue-flood": ("PAGE", "StageDegraded", "Call queue"),
+    "stage-silent:store": ("PAGE", "StageSilent", "Store"),
+    "parcel-lost": ("TICKET", "HandoversLost", "warehouse"),
+    "labyrinth": ("TICKET", "CustomersLost", "channel"),
+}
+"""Fault of the demo -> how it is told, by which alert, and a word of its summary."""
+
+BEGINS_S, LASTS_S = 90, 240
+"""A fault begins when a minute of healthy events has been judged, and lasts until its page has come."""
+
+SIZES = {"1600": (1600, 2400), "1080p": (1920, 1080), "phone": (420, 2400)}
+NUMBER = re.compile(r"\d[\d.,]*")
+API = "/api/v1/provisioning"
+
+
+class GrafanaError(RuntimeError):
+    """One line that says what Grafana did not do."""
+
+
+class Grafana:
+    """The API of a running Grafana."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Content-Type": "application/json", "X-Disable-Provenance": "true"}
+        if token := os.environ.get("GRAFANA_TOKEN"):
+            self._headers["Authorization"] = f"Bearer {token}"
+        elif user := os.environ.get("GRAFANA_USER"):
+            pair = f"{user}:{os.environ.get('GRAFANA_PASSWORD', '')}"
+            self._headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+    def ask(self, method: str, path: str, body: Any = None, *, may_fail: bool = False) -> Any:
+        """The JSON of an answer, None without one; GrafanaError for a refusal, unless it may fail."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(  # noqa: S310 - the URL the user gave
+            self.url + path, data=data, method=method, headers=self._headers
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            if may_fail:
+                return None
+            said = error.read()[:300].decode(errors="replace")
+            raise GrafanaError(f"{method} {path}: {error.code} {said}") from None
+        except (urllib.error.URLError, OSError) as error:
+            raise GrafanaError(f"{self.url} does not answer: {error}") from None
+
+    def provision(self, prometheus: str, webhook: str) -> None:
+        """Put in all that `touchpoint render` wrote, with the addresses of this machine."""
+        shipped = ROOT / "grafana"
+        (source,) = _read(shipped / "provisioning/datasources/touchpoint.yaml")["datasources"]
+        self.ask("DELETE", f"/api/datasources/uid/{source['uid']}", may_fail=True)
+        self.ask("POST", "/api/datasources", {**source, "url": prometheus})
+        self.ask("POST", "/api/folders", {"uid": "touchpoint", "title": "Touchpoint"}, may_fail=True)
+        for board in sorted((shipped / "boards").glob("*.json")):
+            told = {"dashboard": json.loads(board.read_text()), "folderUid": "touchpoint", "overwrite": True}
+            self.ask("POST", "/api/dashboards/db", told)
+        self._route(shipped / "provisioning/alerting", webhook)
+        self.forget_rules()
+        for group in self._groups():
+            self._put_rules(group)
+
+    def _route(self, shipped: Path, webhook: str) -> None:
+        known = {one["uid"] for one in self.ask("GET", f"{API}/contact-points")}
+        for point in _read(shipped / "contact-points.yaml")["contactPoints"]:
+            (receiver,) = point["receivers"]
+            path = receiver["settings"]["url"].rpartition("/")[2]
+            told = {**receiver, "name": point["name"], "settings": {"url": f"{webhook}/{path}"}}
+            if told["uid"] in known:
+                self.ask("PUT", f"{API}/contact-points/{told['uid']}", told)
+            else:
+                self.ask("POST", f"{API}/contact-points", told)
+        for times in _read(shipped / "mute-times.yaml")["muteTimes"]:
+            self.ask("POST", f"{API}/mute-timings", times, may_fail=True)
+        (policy,) = _read(shipped / "policies.yaml")["policies"]
+        self.ask("PUT", f"{API}/policies", policy)
+
+    def forget_rules(self) -> None:
+        """Take our rules out again: without their Prometheus they would only fail."""
+        for group in self._groups():
+            for rule in group["rules"]:
+                self.ask("DELETE", f"{API}/alert-rules/{rule['uid']}", may_fail=True)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        groups: list[dict[str, Any]] = _read(ROOT / "grafana/provisioning/alerting/rules.yaml")["groups"]
+        return groups
+
+    def _put_rules(self, group: dict[str, Any]) -> None:
+        for rule in group["rules"]:
+            annotations = dict(rule["annotations"])
+            annotations |= {"__dashboardUid__": rule["dashboardUid"], "__panelId__": str(rule["panelId"])}
+            told = {
+                **{key: value for key, value in rule.items() if key not in ("dashboardUid", "panelId")},
+                "annotations": annotations, "orgID": 1, "folderUID": "touchpoint", "ruleGroup": group["name"],
+            }  # fmt: skip
+            self.ask("POST", f"{API}/alert-rules", told)
+        seconds = int(group["interval"][:-1]) * {"s": 1, "m": 60}[group["interval"][-1]]
+        name = urllib.request.quote(group["name"])  # type: ignore[attr-defined]
+        self.ask("PUT", f"{API}/folder/touchpoint/rule-groups/{name}", {"interval": seconds})
+
+    def unhealthy(self) -> list[str]:
+        """Rules that have not been evaluated, or could not be."""
+        groups = self.ask("GET", "/api/prometheus/grafana/api/v1/rules")["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        wrong = [rule["name"] for rule in rules if rule["health"] not in ("ok", "nodata")]
+        unseen = [rule["name"] for rule in rules if rule["lastEvaluation"].startswith("0001")]
+        return wrong + unseen if rules else ["there is no rule"]
+
+    def pictures(self, directory: Path) -> None:
+        """Each board at each size."""
+        for board in sorted((ROOT / "grafana/boards").glob("*.json")):
+            uid = json.loads(board.read_text())["uid"]
+            for name, (width, height) in SIZES.items():
+                url = f"{self.url}/d/{uid}/x?kiosk&from=now-15m&to=now"
+                with tempfile.TemporaryDirectory() as profile:
+                    shot = screenshot(url, Path(profile), width=width, height=height, virtual_ms=25_000)
+                    (directory / f"{board.stem}-{name}.png").write_bytes(asyncio.run(shot))
+
+
+def _read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+@dataclass
+class Rig:
+    """A demo, and two pagers: one hears of Alertmanager, one of Grafana."""
+
+    began_s: float
+    alertmanager: Pager
+    grafana: Pager
+
+
+@contextmanager
+def demo(grafana: Grafana, *faults: str) -> Iterator[Rig]:
+    """Everything running, and Grafana's rules healthy."""
+    with ExitStack() as stack:
+        address = f"{HOST}:{free_port()}"
+        command = [
+            TOUCHPOINT,
+            "demo",
+            "--http",
+            address,
+            *(part for one in faults for part in ("--fault", one)),
+        ]
+        began_s = time.monotonic()
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+        )
+        stack.callback(process.wait, 60)
+        stack.callback(process.terminate)
+        pagers = [Pager(), Pager()]
+        for pager in pagers:
+            stack.callback(pager.stop)
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        alerting = stack.enter_context(Alerting(directory, SHIPPED_JOURNEY, [address], pagers[0].url))
+        stack.callback(grafana.forget_rules)
+        grafana.provision(alerting.prometheus, pagers[1].url)
+        until(lambda: not grafana.unhealthy(), "all of Grafana's rules are healthy", 120)
+        yield Rig(began_s, *pagers)
+
+
+def told(rig: Rig, start: str, word: str, deadline_s: float) -> tuple[tuple[float, str], tuple[float, str]]:
+    """When each pager said so, in seconds after the demo's start, and its words."""
+
+    def said(pager: Pager) -> tuple[float, str] | None:
+        return next((one for one in pager.lines if one[1].startswith(start) and word in one[1]), None)
+
+    until(lambda: said(rig.alertmanager) and said(rig.grafana), f"both say `{start} … {word}`", deadline_s)
+    first, second = said(rig.alertmanager), said(rig.grafana)
+    assert first is not None
+    assert second is not None
+    return (first[0] - rig.began_s, first[1]), (second[0] - rig.began_s, second[1])
+
+
+def tried(grafana: Grafana, fault: str, pictures: Path | None) -> dict[str, Any]:
+    """What came of a fault: seconds after its beginning, and whether both said the same."""
+    how, alert, word = FAULTS[fault]
+    with demo(grafana, f"{fault}@{BEGINS_S}+{LASTS_S}") as rig:
+        ours, theirs = told(rig, f"{how} firing {alert}", word, BEGINS_S + LASTS_S + 600)
+        if pictures is not None:
+            grafana.pictures(pictures)
+        over = told(rig, f"{how} resolved {alert}", word, 3600)
+    return {
+        "fault": fault,
+        "alertmanager_s": round(ours[0] - BEGINS_S, 1),
+        "grafana_s": round(theirs[0] - BEGINS_S, 1),
+        "same_words": NUMBER.sub("#", ours[1]) == NUMBER.sub("#", theirs[1]),
+        "resolved_s": [round(one[0] - BEGINS_S - LASTS_S, 1) for one in over],
+        "said": [ours[1], theirs[1]],
+    }
+
+
+def quiet(grafana: Grafana, minutes: float) -> dict[str, Any]:
+    """All that was told in so many minutes without a fault."""
+    with demo(grafana) as rig:
+        threading.Event().wait(60 * minutes)
+        heard = [
+            line
+            for pager in (rig.alertmanager, rig.grafana)
+            for _, line in pager.lines
+            if line.startswith(("PAGE", "TICKET"))
+        ]
+    return {"healthy_minutes": minutes, "told": heard}
+
+
+def main() -> int:
+    """One JSON line for each fault; 1 when one was not told, or not alike."""
+    parser = argparse.ArgumentParser(prog="tests.real_grafana", description=__doc__)
+    parser.add_argument("grafana", help="its URL")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="all of them unless given")
+    parser.add_argument("--healthy", type=float, metavar="MINUTES", help="no fault, for so long")
+    parser.add_argument(
+        "--pictures", type=Path, help="a folder for a picture of each board, while the fault is on"
+    )
+    arguments = parser.parse_args()
+    grafana = Grafana(arguments.grafana)
+    try:
+        if arguments.healthy:
+            found = quiet(grafana, arguments.healthy)
+            print(json.dumps(found), flush=True)
+            return 1 if found["told"] else 0
+        if arguments.pictures:
+            arguments.pictures.mkdir(parents=True, exist_ok=True)
+        is_fine = True
+        for fault in arguments.fault or FAULTS:
+            found = tried(grafana, fault, arguments.pictures)
+            print(json.dumps(found), flush=True)
+            is_fine = is_fine and found["same_words"]
+        return 0 if is_fine else 1
+    except (GrafanaError, AssertionError) as error:
+        print(f"test-grafana: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
