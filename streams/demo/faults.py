@@ -40,6 +40,11 @@ class Fault:
     for_s: float = math.inf
     """How long it lasts."""
 
+    @property
+    def is_total(self) -> bool:
+        """Whether it leaves nothing of what it strikes, for ever."""
+        return self.strength == 1.0 and self.for_s == math.inf
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:

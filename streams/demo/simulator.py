@@ -134,7 +134,7 @@ class Simulator:
         self._due: list[tuple[float, int, Act]] = []
         self._pushed = self._events = self._journeys = 0
         self._effects: dict[str, Effect] = {}
-        self._silent: dict[str, float] = {}
+        self._silent: dict[str, Fault] = {}
         self._between: dict[str, float] = {}
         self._malformed = 0.0
         self._end_ms = float(start_ms + END_MS)
@@ -198,8 +198,8 @@ class Simulator:
         if fault.name == BAD_EVENTS:
             self._malformed = fault.strength
         elif fault.name == STAGE_SILENT and fault.stage is not None:
-            self._silent[fault.stage] = fault.strength
-            if all(self._silent.get(name) == 1.0 for name in self._shapes):
+            self._silent[fault.stage] = fault
+            if all(name in self._silent and self._silent[name].is_total for name in self._shapes):
                 self._end_ms = at  # nothing would ever be seen again
         elif fault.name in BETWEEN_STAGES:
             self._between[fault.name] = fault.strength
@@ -212,9 +212,11 @@ class Simulator:
     def _end(self, fault: Fault, at: float) -> None:  # noqa: ARG002 - an act has a time
         if fault.name == BAD_EVENTS:
             self._malformed = 0.0
-        for some, name in ((self._silent, fault.stage), (self._between, fault.name)):
-            some.pop(name or "", None)
-        if fault.name in EFFECTS:
+        elif fault.name == STAGE_SILENT and fault.stage is not None:
+            self._silent.pop(fault.stage, None)
+        elif fault.name in BETWEEN_STAGES:
+            self._between.pop(fault.name, None)
+        else:
             self._effects.pop(EFFECTS[fault.name].stage, None)
 
     def _expect(self, shape: Shape, per_hour: float, act: Enter, at: float) -> None:
@@ -408,7 +410,7 @@ class Simulator:
         self, shape: Shape, event: dict[str, Any], at: float, key: str | None = None
     ) -> SimulatedEvent | None:
         name, rng = shape.stage.name, self._rng
-        if name in self._silent and rng.random() < self._silent[name]:
+        if name in self._silent and rng.random() < self._silent[name].strength:
             return None
         broken = self._malformed and rng.random() < self._malformed
         value = pick(rng.random, MALFORMED)(event) if broken else orjson.dumps(event)

@@ -497,6 +497,14 @@ def test_a_fault_that_ends_leaves_nothing_behind(name: str) -> None:
     assert {key for key, (share, target, _) in healthy.items() if not key[2] and share < target} == set()
 
 
+def test_all_stages_silent_for_a_while_come_back() -> None:
+    """Traffic ends only with the last stage that is silent for ever."""
+    faults = [Fault("stage-silent", 1.0, 60.0, stage.name, 60.0) for stage in CHAIR.stages]
+    events = simulate(minutes=4, faults=faults)
+    assert not [e for e in events if NOON_MS + MINUTE_MS <= e.at_ms < NOON_MS + 2 * MINUTE_MS]
+    assert [e for e in events if e.at_ms >= NOON_MS + 2 * MINUTE_MS]
+
+
 def test_payment_failures_say_so() -> None:
     """At strength 0.6 about 60 % of checkouts fail with a payment error."""
     events = simulate(minutes=5, faults=[Fault("checkout-payment-failure", 0.6, 0.0, None)])
