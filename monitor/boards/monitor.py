@@ -53,6 +53,13 @@ STEPS_LINE = matching(
 )
 """Their topic is named after the group of workers, which the journey file does not know."""
 
+SHORT_CAUSES = {
+    "no_worker": "no worker", "scrape_failed": "not scraped", "not_ready": "not ready",
+    "not_counted": "not counted", "lag": "behind", "open_transaction": "transaction open",
+    "held_up": "journeys behind",
+}  # fmt: skip
+"""`CAUSES` as long as a telephone has room for before a strip."""
+
 SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S = 1.0, 5.0
 """Prometheus gives up after the interval of the shipped configuration."""
 
@@ -100,14 +107,15 @@ def _trust() -> Iterator[Json]:
         unit="s", size=(6, 5), steps=high_is_bad(LAG_S / 2, LAG_S), graphMode="area", field={"decimals": 0},
         nothing="no worker",
     )  # fmt: skip
+    meant = " ".join(f"{short.capitalize()}: {CAUSES[cause]}." for cause, short in SHORT_CAUSES.items())
     yield timeline(
         "What makes the monitor blind",
-        "Each cause over time. Good is fine everywhere; while one is blind, alerts of stages stay silent "
-        "and this is alerted on instead.",
+        f"Each cause over time. {meant} Good is fine everywhere; while one is blind, alerts of stages stay "
+        "silent and this is alerted on instead.",
         *(query(blind(cause=cause), cause) for cause in CAUSES),
         unit=COUNT, size=(WIDTH, 8), steps=high_is_bad(1, 1), nothing="nothing known",
         mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}),
-        overrides=titled({cause: text.split(":")[0] for cause, text in CAUSES.items()}),
+        overrides=titled(SHORT_CAUSES),
     )  # fmt: skip
 
 
@@ -118,7 +126,7 @@ def _lag(journey: Journey) -> Iterator[Json]:
         f"Age of the oldest event being read while more wait. 0 is best; above the line at {LAG_S} s a "
         "stage is not judged.",
         query(f"max by (topic) ({metrics.EVENT_LAG.name})", "{{topic}}"),
-        unit="s", size=(12, 9), steps=thresholds((None, BLUE), (LAG_S, VERMILLION)),
+        unit="suffix:s", size=(12, 9), steps=thresholds((None, BLUE), (LAG_S, VERMILLION)),
         custom={"thresholdsStyle": {"mode": "line"}}, overrides=topics, field={"min": 0},
     )  # fmt: skip
     yield chart(
