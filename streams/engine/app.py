@@ -21,6 +21,7 @@ from streams.engine.pulse import STALLED_S, Pulse, TopicsChangedError
 from streams.engine.recovery import Progress
 from streams.engine.tables import PaneTable, TableManager
 from streams.engine.transport import FAUST_LOG, BatchSchema, Transport
+from streams.kafka import internals
 from streams.kafka.errors import in_words
 from streams.kafka.groups import NewProtocolError, is_of_new_protocol
 from streams.kafka.outgoing import Outgoing
@@ -97,10 +98,10 @@ class App(faust.App):
             producer_request_timeout=60,
             producer_max_request_size=MAX_RECORD_BYTES,
         )
-        self._transport_class = transport
+        self.transport = transport(self.conf.broker_consumer, self)
         self._settings = settings
         self._clock = SteadyClock()
-        self.pulse = Pulse(settings, lambda: self.producer._producer.client)
+        self.pulse = Pulse(settings, lambda: internals.producer_client(self.producer))
         self.supervisor = Supervisor(self.fail)
         self._watchdog = Watchdog(self._work_state, settings.watchdog_s)
         self._join_watchdog = Watchdog(self._join_state, JOIN_S + settings.watchdog_s)
@@ -316,9 +317,8 @@ class App(faust.App):
         """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
         barking = asyncio.ensure_future(self._watchdog.bark())
         joining = asyncio.ensure_future(self._join_watchdog.bark())
-        waiting = {
-            asyncio.ensure_future(event.wait()) for event in (self._failed, self._crashed, self.pulse.changed)
-        }
+        events = (self._failed, internals.crashed(self), self.pulse.changed)
+        waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(event.wait()) for event in events}
         waiting |= {barking, joining, asyncio.ensure_future(self._hear_refusal())}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -344,7 +344,7 @@ class App(faust.App):
         """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""
         while True:
             if error := self.consumer.refusal:
-                if await is_of_new_protocol(self.producer._producer.client, self._settings.group):
+                if await is_of_new_protocol(internals.producer_client(self.producer), self._settings.group):
                     error = NewProtocolError()
                 self.fail("the worker cannot join its group", error)
             await asyncio.sleep(CHECK_S)
@@ -355,6 +355,3 @@ class App(faust.App):
         self.consumer.forget_handed()
         for processor in self.processors:
             processor.suspend()
-
-    def _new_transport(self) -> Transport:
-        return self._transport_class(self.conf.broker_consumer, self)

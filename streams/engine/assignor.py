@@ -9,6 +9,8 @@ from typing import Any
 from faust.assignor import partition_assignor
 from faust.assignor.client_assignment import ClientMetadata
 
+from streams.kafka import internals
+
 
 class Assignor(partition_assignor.PartitionAssignor):
     """Has a static member join anew if the first assignment after its start does not fit."""
@@ -18,7 +20,7 @@ class Assignor(partition_assignor.PartitionAssignor):
 
     def on_assignment(self, assignment: Any) -> None:
         """Take an assignment."""
-        given = ClientMetadata.loads(self._decompress(assignment.user_data))
+        given = ClientMetadata.loads(internals.member_metadata(self, assignment))
         is_restarted = self._is_first and self.app.conf.consumer_group_instance_id is not None
         self._is_first = False
         if is_restarted and (given.url != self._url or not self._is_complete(given)):

@@ -19,6 +19,7 @@ from mode.utils.queues import ThrowableQueue
 
 from streams.engine.recovery import compacted, writers
 from streams.engine.transport import FAUST_LOG, BatchSchema
+from streams.kafka import internals
 from streams.state.processor import Processor
 
 if TYPE_CHECKING:
@@ -119,23 +120,7 @@ class TableManager(faust.tables.TableManager):
 
     logger = FAUST_LOG
 
-    _changelog_queue: Any
-    _recovery: Any
-
-    @property
-    def changelog_queue(self) -> ChangelogQueue:
-        """Where changelog batches wait."""
-        if self._changelog_queue is None:
-            self._changelog_queue = ChangelogQueue(
-                self.app, maxsize=self.app.conf.stream_buffer_maxsize, clear_on_resume=True
-            )
-        queue: ChangelogQueue = self._changelog_queue
-        return queue
-
-    @property
-    def recovery(self) -> Recovery:
-        """What reads the changelogs."""
-        if self._recovery is None:
-            self._recovery = Recovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        recovering: Recovery = self._recovery
-        return recovering
+    def __init__(self, app: "App", **options: Any) -> None:
+        super().__init__(app, **options)
+        queue = ChangelogQueue(app, maxsize=app.conf.stream_buffer_maxsize, clear_on_resume=True)
+        internals.set_recovery(self, queue, Recovery(app, self, beacon=self.beacon, loop=self.loop))

@@ -24,6 +24,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.clock import now_ms
+from streams.kafka import internals
 
 FAUST_LOG = logging.getLogger("faust.touchpoint")
 """For all that derives from Faust's services, which would log under our modules' names otherwise."""
@@ -72,7 +73,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
-        consumer._isolation_level = "read_committed"
+        internals.read_committed_only(consumer)
         commit = consumer.commit
 
         async def commit_with_topic(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
@@ -84,8 +85,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def committed(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
         """What is committed, where something is; None for an offset of a topic that was deleted since."""
-        consumer, ids = self._ensure_consumer(), self.app.pulse.ids
-        found = await consumer._coordinator.fetch_committed_offsets(list(tps))
+        ids = self.app.pulse.ids
+        found = await internals.fetch_committed(internals.kafka_consumer(self), tps)
         return {
             tp: None if at.metadata and at.metadata != ids.get(tp.topic, at.metadata) else at.offset
             for tp, at in found.items()
@@ -97,7 +98,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return found
 
     async def _seek_to_committed(self) -> Mapping[TP, int | None]:
-        consumer = self._ensure_consumer()
+        consumer = internals.kafka_consumer(self)
         found = await self.committed(consumer.assignment())
         for tp, offset in found.items():
             if offset is None:
@@ -114,39 +115,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     def join_anew(self) -> None:
         """Leave the group, where a static member stays by its name, and join it again."""
-        self._leaving = asyncio.ensure_future(self._leave())
-
-    async def _leave(self) -> None:
-        coordinator = self._ensure_consumer()._coordinator
-        try:
-            await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
-        finally:
-            coordinator.reset_generation()
+        leaving = internals.leave_group(internals.kafka_consumer(self), LeaveGroupRequest)
+        self._leaving = asyncio.ensure_future(leaving)
 
     def is_joining(self) -> bool:
         """Whether the group has not assigned anything yet, or is about to do so anew."""
-        return self._consumer is None or bool(self._consumer._subscription.reassignment_in_progress)
+        return not internals.is_started(self) or internals.is_unassigned(internals.kafka_consumer(self))
 
     def refusal(self) -> BaseException | None:
         """What the client would raise at the next fetch, and waits for until then."""
-        coordinator = self._consumer._coordinator if self._consumer else None
-        if coordinator is None:
+        if not internals.is_started(self):
             return None
-        error: BaseException | None = coordinator._pending_exception
+        consumer = internals.kafka_consumer(self)
+        error = internals.pending_error(consumer)
         if isinstance(error, KafkaConnectionError) and self.is_joining():  # Kafka is away, and may come back
-            self.thread_loop.call_soon_threadsafe(_go_on, coordinator)
+            self.thread_loop.call_soon_threadsafe(_go_on, consumer)
             return None
-        routine = coordinator._coordination_task
-        if routine.done() and not routine.cancelled():
-            error = error or routine.exception()
-        return error
+        return error or internals.coordination_error(consumer)
 
     def _state(self, tp: TP) -> Any:
         """What Kafka's client knows of an assigned partition; None until it has fetched from it."""
-        subscription = self._ensure_consumer()._subscription.subscription
-        assignment = subscription.assignment if subscription else None
-        state = assignment.state_value(driver.ensure_aiokafka_TP(tp)) if assignment else None
-        return None if state is None or state.lso is None or not state.has_valid_position else state
+        return internals.fetch_state(internals.kafka_consumer(self), driver.ensure_aiokafka_TP(tp))
 
     def unread(self, tp: TP) -> int:
         """Records up to the high watermark that have not been read, those behind an open transaction too."""
@@ -200,16 +189,21 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._fetched = Fetched()
 
 
-def _go_on(coordinator: Any) -> None:
+def _go_on(consumer: Any) -> None:
     """Take the client's error from it, so that it tries again."""
     with contextlib.suppress(KafkaConnectionError):
-        coordinator.check_errors()
+        internals.take_error(consumer)
 
 
 class Consumer(driver.Consumer):
     """Faust's consumer, a batch at a time."""
 
     logger = FAUST_LOG
+
+    @property
+    def _kafka(self) -> ConsumerThread:
+        thread: ConsumerThread = internals.consumer_thread(self)
+        return thread
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -219,7 +213,7 @@ class Consumer(driver.Consumer):
             # After a recovery Faust resumes the sources, seeks them to what is committed, one by one (those
             # without a commit not at all), and then empties its agents' queues. What is read of a source
             # before all this is done would be thrown away and never be read again.
-            active_partitions = {tp for tp in active_partitions if self._is_changelog_tp(tp)}
+            active_partitions = {tp for tp in active_partitions if self._is_changelog(tp)}
             if not active_partitions:  # to Kafka's client no partition means any
                 await self.sleep(IDLE_S)
                 return {}
@@ -246,13 +240,11 @@ class Consumer(driver.Consumer):
         """Offsets between two batches hold no records: compaction and transactions leave them out."""
 
     def _new_offset(self, tp: TP) -> int | None:
-        acked = self._acked[tp]
-        if not acked:
-            return None
-        highest: int = max(acked)
-        acked.clear()
-        self._acked_index[tp].clear()
-        return highest + 1
+        acknowledged = internals.take_acknowledged(self, tp)
+        return max(acknowledged) + 1 if acknowledged else None
+
+    def _is_changelog(self, tp: TP) -> bool:
+        return tp.topic in self.app.tables.changelog_topics
 
     async def confirm_membership(self, generation: int) -> bool:
         """Whether the group takes this worker for a member of that generation, as of now.
@@ -260,59 +252,59 @@ class Consumer(driver.Consumer):
         It commits again what is committed, which the group's coordinator refuses from anybody else. Without
         this, a worker that was suspended while others took over could wake up and still become the owner.
         """
-        sources = [tp for tp in self.assignment() if not self._is_changelog_tp(tp)]
+        sources = [tp for tp in self.assignment() if not self._is_changelog(tp)]
         if not sources:
             return True
         topic, partition = min(sources)
         (offset,) = (await self.committed_offsets(topic, [partition])).values()
-        confirmed = await self._commit({min(sources): offset})
+        confirmed = await self._kafka.commit({min(sources): offset})
         return bool(confirmed and generation == self.app.consumer_generation_id)
 
     async def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[TopicPartition, int]:
         """Where reading goes on in each partition; 0 where nothing has been committed."""
         tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-        found = await self._thread.call_thread(self._thread.committed, tps)
+        found = await self._kafka.call_thread(self._kafka.committed, tps)
         return {tp: found.get(tp) or 0 for tp in tps}
 
     def join_anew(self) -> None:
         """Ask the group for another assignment; called in the consumer's thread."""
-        self._thread.join_anew()
+        self._kafka.join_anew()
 
     @property
     def is_joining(self) -> bool:
         """Whether the group has yet to say which partitions are this worker's."""
-        return bool(self._thread.is_joining())
+        return self._kafka.is_joining()
 
     @property
     def refusal(self) -> BaseException | None:
         """Why the group does not take this worker; without partitions there is no fetch that tells."""
-        error: BaseException | None = self._thread.refusal()
-        return error
+        return self._kafka.refusal()
 
     def unread(self, tp: TP) -> int:
         """Records of an owned partition that have not been read yet, as of its last fetch."""
-        return int(self._thread.unread(tp))
+        return self._kafka.unread(tp)
 
     def readable(self, tp: TP) -> int:
         """Of these, what does not wait behind an open transaction."""
-        return int(self._thread.readable(tp))
+        return self._kafka.readable(tp)
 
     def blocked_s(self, tp: TP) -> float:
         """For how long the partition's records have waited behind an open transaction; 0 when none do."""
-        return float(self._thread.blocked_s(tp))
+        return self._kafka.blocked_s(tp)
 
     def forget_handed(self) -> None:
         """At a rebalance: nothing is known to be read up."""
-        self._thread.forget_handed()
+        self._kafka.forget_handed()
 
     def read_up_ms_ago(self, tp: TP, folded: int | None) -> int | None:
         """How long ago nothing of the partition lay beyond that offset; None if something did."""
-        ago_ms: int | None = self._thread.read_up_ms_ago(tp, folded)
-        return ago_ms
+        return self._kafka.read_up_ms_ago(tp, folded)
 
     def committed(self) -> frozenset[tuple[TP, int]]:
         """The offset committed last, for each partition that has one."""
-        return frozenset((tp, offset) for tp, offset in self._committed_offset.items() if offset is not None)
+        return frozenset(
+            (tp, offset) for tp, offset in internals.committed_offsets(self).items() if offset is not None
+        )
 
 
 class Transport(driver.Transport):

@@ -17,6 +17,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBa
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
 from monitor.counting.event import Unreadable
+from streams.kafka import internals
 
 MAX_INFLATED = 32 * 1024 * 1024
 """Bytes of one batch, inflated, and held twice for a moment. Producers batch some hundred kilobytes, and a
@@ -120,7 +121,7 @@ class Records:
 def _leniently(data: memoryview) -> Iterator[Record]:
     """All records, whatever the names of their headers are made of."""
     batch = _DefaultRecordBatchPy(data)
-    batch._buffer = _Lenient(batch._buffer)
+    internals.replace_buffer(batch, _Lenient)
     for one in batch:
         yield Record(one.offset, one.timestamp, one.timestamp_type, one.key, one.value, one.headers)
 

@@ -12,6 +12,7 @@ from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExis
 
 from monitor.errors import UserError
 from monitor.journey_file.model import STEPS_TOPIC, Journey
+from streams.kafka import internals
 from streams.kafka.errors import in_words
 from streams.kafka.security import kafka_options, kafka_refusal
 from streams.kafka.topic_ids import TopicState, topic_states
@@ -147,7 +148,7 @@ async def partition_counts(admin: AIOKafkaAdminClient, names: Iterable[str]) -> 
 
 async def states(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, TopicState]:
     """Which topics the names stand for."""
-    return await topic_states(admin._client, names)
+    return await topic_states(internals.admin_client(admin), names)
 
 
 async def create(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings) -> None:

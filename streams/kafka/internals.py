@@ -1,0 +1,130 @@
+"""The one place that touches private names of aiokafka, Faust and mode; all three are pinned for its sake.
+
+`tests/streams/kafka/test_internals.py` holds each name to what is relied on here, and each method of Faust's
+that `streams/engine` replaces to the signature it has. Nothing is imported: whoever calls has the object.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+# -- aiokafka ----------------------------------------------------------------------------------------
+
+
+def admin_client(admin: Any) -> Any:
+    """The `AIOKafkaClient` of an `AIOKafkaAdminClient`."""
+    return admin._client
+
+
+def read_committed_only(consumer: Any) -> None:
+    """Have an `AIOKafkaConsumer` that has not started pass over transactions that did not commit."""
+    consumer._isolation_level = "read_committed"
+
+
+async def fetch_committed(consumer: Any, tps: Iterable[Any]) -> Mapping[Any, Any]:
+    """What the group's coordinator has committed of these, with its metadata."""
+    committed: Mapping[Any, Any] = await consumer._coordinator.fetch_committed_offsets(list(tps))
+    return committed
+
+
+def is_unassigned(consumer: Any) -> bool:
+    """Whether the group has not assigned anything yet, or is about to do so anew."""
+    return bool(consumer._subscription.reassignment_in_progress)
+
+
+def pending_error(consumer: Any) -> BaseException | None:
+    """What the client would raise at the next fetch, and waits for until then."""
+    coordinator = consumer._coordinator
+    error: BaseException | None = coordinator._pending_exception if coordinator else None
+    return error
+
+
+def coordination_error(consumer: Any) -> BaseException | None:
+    """What ended the task that keeps the membership; None while it runs."""
+    coordinator = consumer._coordinator
+    routine = coordinator._coordination_task if coordinator else None
+    if routine is None or not routine.done() or routine.cancelled():
+        return None
+    error: BaseException | None = routine.exception()
+    return error
+
+
+def take_error(consumer: Any) -> None:
+    """Raise the pending error and forget it, so that the client tries again."""
+    consumer._coordinator.check_errors()
+
+
+async def leave_group(consumer: Any, request: Callable[[str, str], Any]) -> None:
+    """Send a request made of the names of group and member; forget the generation whatever comes of it."""
+    coordinator = consumer._coordinator
+    try:
+        await coordinator._send_req(request(coordinator.group_id, coordinator.member_id))
+    finally:
+        coordinator.reset_generation()
+
+
+def fetch_state(consumer: Any, tp: Any) -> Any:
+    """`lso`, `highwater` and `position` of an assigned partition; None until a fetch has told them."""
+    subscription = consumer._subscription.subscription
+    assignment = subscription.assignment if subscription else None
+    state = assignment.state_value(tp) if assignment else None
+    return None if state is None or state.lso is None or not state.has_valid_position else state
+
+
+def replace_buffer(batch: Any, kind: type[bytearray]) -> None:
+    """Have aiokafka's `_DefaultRecordBatchPy` read its records from another kind of bytes."""
+    batch._buffer = kind(batch._buffer)
+
+
+# -- Faust and mode ----------------------------------------------------------------------------------
+
+
+def producer_client(producer: Any) -> Any:
+    """The `AIOKafkaClient` of Faust's producer; AttributeError while it starts or stops."""
+    return producer._producer.client
+
+
+def crashed(service: Any) -> asyncio.Event:
+    """Set once a service of mode's has crashed."""
+    event: asyncio.Event = service._crashed
+    return event
+
+
+def set_recovery(manager: Any, queue: Any, recovery: Any) -> None:
+    """Give Faust's table manager the queue and the recovery that it would make for itself at first use."""
+    manager._changelog_queue, manager._recovery = queue, recovery
+
+
+def member_metadata(assignor: Any, assignment: Any) -> bytes:
+    """What Faust's assignor on the leader has written for this member."""
+    written: bytes = assignor._decompress(assignment.user_data)
+    return written
+
+
+def consumer_thread(consumer: Any) -> Any:
+    """The thread in which Faust's consumer runs Kafka's."""
+    return consumer._thread
+
+
+def is_started(thread: Any) -> bool:
+    """Whether Faust's consumer thread has made its `AIOKafkaConsumer`."""
+    return thread._consumer is not None
+
+
+def kafka_consumer(thread: Any) -> Any:
+    """The `AIOKafkaConsumer` of Faust's consumer thread; Faust's ConsumerNotStarted when there is none."""
+    return thread._ensure_consumer()
+
+
+def committed_offsets(consumer: Any) -> Mapping[Any, int | None]:
+    """What Faust's consumer committed last in each partition."""
+    offsets: Mapping[Any, int | None] = consumer._committed_offset
+    return offsets
+
+
+def take_acknowledged(consumer: Any, tp: Any) -> list[int]:
+    """Offsets acknowledged to Faust's consumer since they were last taken."""
+    offsets = list(consumer._acked[tp])
+    consumer._acked[tp].clear()
+    consumer._acked_index[tp].clear()
+    return offsets

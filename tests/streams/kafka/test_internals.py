@@ -1,0 +1,266 @@
+"""Each private name of aiokafka, Faust and mode that is relied on does what it is relied on for.
+
+A failure here says that an upgrade took a name away, before a worker finds out.
+"""
+
+import ast
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer import fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.structs import OffsetAndMetadata
+from faust.exceptions import ConsumerNotStarted
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+from streams.kafka import internals
+from tests.kit.brokers import TansuNode, running
+
+ROOT = Path(__file__).parents[3]
+KAFKA = TopicPartition("source", 0)
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[TansuNode]:
+    """A broker that the clients below talk to."""
+    with running(TansuNode()) as node:
+        yield node
+
+
+async def test_an_admin_client_has_a_client_that_asks(broker: TansuNode) -> None:
+    """What `topic_states` sends its own request with."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    try:
+        client = internals.admin_client(admin)
+        assert isinstance(client, AIOKafkaClient)
+        assert client.get_random_node() is not None
+    finally:
+        await admin.close()
+
+
+async def test_the_isolation_level_is_taken_at_the_start(broker: TansuNode) -> None:
+    """Set before the start, it is what records are fetched with."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, group_id="isolated")
+    assert consumer._isolation_level == "read_uncommitted"
+    internals.read_committed_only(consumer)
+    async with consumer:
+        assert consumer._fetcher._isolation_level == fetcher.READ_COMMITTED
+
+
+async def test_a_group_member_tells_of_its_assignment_commits_and_fetches(broker: TansuNode) -> None:
+    """One real consumer, from before its start to its first record."""
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+        await producer.send_and_wait(KAFKA.topic, b"value", partition=KAFKA.partition)
+    consumer = AIOKafkaConsumer(
+        KAFKA.topic, bootstrap_servers=broker.bootstrap, group_id="internals", auto_offset_reset="earliest"
+    )
+    assert internals.pending_error(consumer) is None
+    assert internals.coordination_error(consumer) is None
+    assert internals.is_unassigned(consumer)
+    async with consumer:
+        assert internals.fetch_state(consumer, KAFKA) is None
+        await consumer.getone()
+        assert not internals.is_unassigned(consumer)
+        state = internals.fetch_state(consumer, KAFKA)
+        assert (state.position, state.highwater, state.lso) == (1, 1, 1)
+        await consumer.commit({KAFKA: (1, "which Tansu does not keep")})
+        (committed,) = (await internals.fetch_committed(consumer, [KAFKA])).values()
+        assert committed == OffsetAndMetadata(1, "")
+        assert internals.coordination_error(consumer) is None
+        before = consumer._coordinator.generation
+        await internals.leave_group(consumer, LeaveGroupRequest)
+        assert consumer._coordinator.generation < before
+
+
+async def test_an_error_waits_until_it_is_taken() -> None:
+    """What the coordinator keeps for the next fetch is raised once, and then forgotten."""
+    running_task = asyncio.ensure_future(asyncio.Event().wait())
+    coordinator = GroupCoordinator.__new__(GroupCoordinator)
+    coordinator._coordination_task = running_task
+    coordinator._closing = asyncio.get_running_loop().create_future()
+    coordinator._error_consumed_fut = None
+    coordinator._pending_exception = KafkaConnectionError("away")
+    consumer = SimpleNamespace(_coordinator=coordinator)
+    assert isinstance(internals.pending_error(consumer), KafkaConnectionError)
+    with pytest.raises(KafkaConnectionError):
+        internals.take_error(consumer)
+    assert internals.pending_error(consumer) is None
+    running_task.cancel()
+    await asyncio.wait([running_task])
+    assert internals.coordination_error(consumer) is None
+
+
+def test_a_batch_is_read_from_its_buffer() -> None:
+    """Another kind of bytes in its place is what records are read from."""
+
+    class Bytes(bytearray):
+        """Told apart from what was there before."""
+
+    builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 1 << 16)
+    builder.append(0, 1, b"key", b"value", [])
+    batch = _DefaultRecordBatchPy(bytes(builder.build()))
+    internals.replace_buffer(batch, Bytes)
+    assert isinstance(batch._buffer, Bytes)
+    assert [record.value for record in batch] == [b"value"]
+
+
+def test_the_fetcher_reads_what_stands_in_its_module() -> None:
+    """`records.guard` puts another class in the place of this name."""
+    assert "MemoryRecords" in fetcher.Fetcher._proc_fetch_request.__code__.co_names
+    asked = {name for name in dir(MemoryRecords) if not name.startswith("_")}
+    assert {"has_next", "next_batch", "size_in_bytes"} == asked
+
+
+@pytest.fixture
+async def app(broker: TansuNode) -> faust.App:
+    """Stock Faust."""
+    return faust.App("internals", broker=f"kafka://{broker.bootstrap}", store="memory://", web_enabled=False)
+
+
+async def test_an_assignment_holds_what_the_leader_wrote(app: faust.App) -> None:
+    """Compressed; and the assignor asks its `_url` for where this member answers."""
+    assignment = SimpleNamespace(user_data=app.assignor._compress(b"written"))
+    assert internals.member_metadata(app.assignor, assignment) == b"written"
+    assert app.assignor._url == app.conf.canonical_url
+
+
+@pytest.fixture
+async def consumer(app: faust.App) -> AsyncIterator[Any]:
+    """Stock Faust's consumer, which is never started; it has made a loop for its thread."""
+    yield app.consumer
+    app.consumer._thread.thread_loop.close()
+
+
+async def test_a_producer_has_a_client(app: faust.App) -> None:
+    """None of it before the start: an AttributeError, which the pulse takes for no answer."""
+    with pytest.raises(AttributeError):
+        internals.producer_client(app.producer)
+    await app.producer.start()
+    try:
+        assert isinstance(internals.producer_client(app.producer), AIOKafkaClient)
+    finally:
+        await app.producer.stop()
+
+
+async def test_a_crash_sets_the_event(app: faust.App) -> None:
+    """A service that crashes anywhere below the app crashes the app."""
+    assert not internals.crashed(app).is_set()
+    await app.crash(RuntimeError("planned"))
+    assert internals.crashed(app).is_set()
+
+
+async def test_a_table_manager_uses_what_it_is_given(app: faust.App) -> None:
+    """Both are made at first use, unless they are there."""
+    queue, recovery = SimpleNamespace(), SimpleNamespace()
+    internals.set_recovery(app.tables, queue, recovery)
+    assert app.tables.changelog_queue is queue
+    assert app.tables.recovery is recovery
+
+
+async def test_a_consumer_has_a_thread_that_has_a_consumer(consumer: Any) -> None:
+    """Not before it starts: `is_started` says so."""
+    thread = internals.consumer_thread(consumer)
+    assert isinstance(thread, driver.AIOKafkaConsumerThread)
+    assert not internals.is_started(thread)
+    with pytest.raises(ConsumerNotStarted):
+        internals.kafka_consumer(thread)
+    thread._consumer = kafka = object()
+    assert internals.is_started(thread)
+    assert internals.kafka_consumer(thread) is kafka
+
+
+async def test_acknowledged_offsets_are_taken_once(app: faust.App, consumer: Any) -> None:
+    """Faust keeps each in a list and in an index; what was taken is acknowledged anew if it comes again."""
+    tp = TP("source", 0)
+    app.topics.acks_enabled_for = lambda topic: topic == tp.topic
+    for _ in range(2):
+        for offset in (3, 5):
+            consumer.ack(ConsumerMessage(*tp, offset, 0.0, 0, (), None, [], None, tp=tp))
+        assert internals.take_acknowledged(consumer, tp) == [3, 5]
+        assert internals.take_acknowledged(consumer, tp) == []
+
+
+async def test_commits_are_remembered(consumer: Any) -> None:
+    """By the consumer itself, once Kafka has taken them."""
+    tp = TP("source", 0)
+    assert internals.committed_offsets(consumer)[tp] is None
+    source = inspect.getsource(type(consumer)._commit_offsets)
+    assert "self._committed_offset.update(" in source
+
+
+REPLACED = {
+    "_add_gap": "(self, tp, offset_from, offset_to)",
+    "_commit": "(self, offsets)",
+    "_create_worker_consumer": "(self, transport)",
+    "_fetch_records": "(self, consumer, active_partitions, timeout=None, max_records=None)",
+    "_getmany": "(self, active_partitions, timeout)",
+    "_highwaters": "(self, partitions)",
+    "_new_consumer_thread": "(self)",
+    "_new_offset": "(self, tp)",
+    "_to_message": "(self, tp, record)",
+}
+"""Private methods of Faust's that `streams/engine` replaces, with the signature Faust calls them by."""
+
+
+def replaced() -> Iterator[tuple[str, Any]]:
+    """Private methods of our classes that one of Faust's has too, with Faust's."""
+    for path in sorted((ROOT / "streams" / "engine").glob("[!_]*.py")):
+        for kind in vars(import_module(f"streams.engine.{path.stem}")).values():
+            if isinstance(kind, type) and kind.__module__.startswith("streams."):
+                above = [one for one in kind.__mro__ if not one.__module__.startswith("streams.")]
+                private = [name for name in vars(kind) if name.startswith("_") and name[1] != "_"]
+                for name in private:
+                    yield from (
+                        (name, vars(one)[name]) for one in above if inspect.isfunction(vars(one).get(name))
+                    )
+
+
+def test_methods_that_are_replaced_have_the_signature_they_had() -> None:
+    """Nothing private is replaced that is not listed, and Faust calls each by what ours takes."""
+    found: dict[str, list[str]] = {}
+    for name, method in replaced():
+        arguments = [
+            one.replace(annotation=one.empty) for one in inspect.signature(method).parameters.values()
+        ]
+        found.setdefault(name, []).append(str(inspect.Signature(arguments)))
+    assert {name: said[0] for name, said in found.items()} == REPLACED
+
+
+def private_names(path: Path) -> tuple[set[str], list[ast.Attribute]]:
+    """The names that a file defines, and where it uses any with an underscore."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    used = [node for node in nodes if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    own |= {
+        node.attr for node in used if isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self"
+    }
+    return own, [node for node in used if not node.attr.startswith("__")]
+
+
+def test_nothing_else_reaches_for_private_names() -> None:
+    """What no file of a room defines is somebody else's: used in this one module only, and seen there."""
+    reaching = set()
+    for room in {path.parent for name in ("streams", "monitor") for path in (ROOT / name).rglob("*.py")}:
+        found = {path: private_names(path) for path in room.glob("*.py")}
+        own = {"_replace", "_fields", "_exit"}.union(*(names for names, _ in found.values()))
+        reaching |= {
+            path.name for path, (_, used) in found.items() if any(one.attr not in own for one in used)
+        }
+    assert reaching == {"internals.py"}
