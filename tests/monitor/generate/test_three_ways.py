@@ -24,7 +24,8 @@ from monitor.rules.facts import Alert, Asked, of_its_stage
 from monitor.rules.plan import plan
 from tests.kit.grafana import Ask, Notified, Rule, rules_of
 from tests.kit.promtool import Evaluation, QueryError, Sample, evaluated, filled
-from tests.monitor.generate.situations import SITUATIONS, Situation, Told, series, told
+from tests.monitor.generate.histories import Told, series, told
+from tests.monitor.generate.situations import SITUATIONS, Situation
 
 pytestmark = pytest.mark.full
 
