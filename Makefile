@@ -10,7 +10,7 @@ TOGETHER ?= 2
 # Two halves side by side, the rest of the slower one shared out. `TOGETHER=0` runs one test after the other.
 SIDE_BY_SIDE := --numprocesses $(TOGETHER) --dist worksteal
 
-.PHONY: install demo pages render test test-all test-full test-grafana lint bench soak fuzz audit lock
+.PHONY: install demo pages render quick test test-all test-full test-grafana lint bench soak fuzz audit lock
 
 install: $(VENV)/.installed
 
@@ -38,6 +38,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# A first green in a minute: no test that starts a process (tests/kit/starting.py finds those) or computes for seconds.
+quick: lint
+	$(BIN)/pytest -m "not full and not process and not long" $(SIDE_BY_SIDE) $(ARGS)
 
 # Everything that needs nothing but Python packages.
 test: lint

@@ -1,12 +1,35 @@
-"""In CI a skipped test is a failure: what did not run did not pass."""
+"""In CI a skipped test fails: what did not run did not pass. What starts a process is marked `process`."""
 
 import os
+import sys
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
 
+from tests.kit.starting import Guard, mark
+
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no error
 hypothesis.settings.load_profile("unhurried")
+
+GUARD = Guard()
+sys.addaudithook(GUARD)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """`make quick` leaves out what is marked here."""
+    if isinstance(item, pytest.Function):
+        mark(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """While a test runs, its fixtures included, nothing starts unmarked."""
+    GUARD.watched = item
+    try:
+        return (yield)
+    finally:
+        GUARD.watched = None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 from random import Random
 
 import orjson
+import pytest
 
 from monitor.backtest.history import History, StageHistory
 from monitor.backtest.journeys import JourneysHistory
@@ -77,6 +78,7 @@ def total(effects: list[Effect]) -> Counter[str]:
     return Counter(name for effect in effects for name in effect.counters)
 
 
+@pytest.mark.long
 def test_every_counter_is_what_a_plain_count_says() -> None:
     """Once all simulated journeys are over, each counter equals that of the independent oracle."""
     truth = Truth(CHAIR)
@@ -90,6 +92,7 @@ def test_every_counter_is_what_a_plain_count_says() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.long
 def test_order_does_not_matter() -> None:
     """Steps in any order add to the same counters at the same times."""
     steps = [*steps_of(published(60)), step("last", OVER)]
@@ -98,6 +101,7 @@ def test_order_does_not_matter() -> None:
     assert sorted(effects_of(mixed)) == sorted(effects_of(steps))
 
 
+@pytest.mark.long
 def test_what_is_under_way_stays_so() -> None:
     """Time goes no further than the last step of any journey."""
     quiet_ms = CHAIR.journeys.quiet_ms if CHAIR.journeys is not None else 0

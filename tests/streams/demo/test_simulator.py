@@ -163,6 +163,9 @@ def quality(
     return {key: (sum(found) / len(found), targets[key], len(found)) for key, found in verdicts.items()}
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def healthy() -> list[SimulatedEvent]:
     """Twenty minutes without a fault."""

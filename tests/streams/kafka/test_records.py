@@ -89,6 +89,7 @@ def test_what_cannot_be_read_is_told_and_passed_over(change: str) -> None:
 
 
 @pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+@pytest.mark.long
 def test_a_bomb_takes_no_more_than_its_bound(codec: int) -> None:
     """Many times the bound, from some kilobytes; a batch just below it is read."""
     value = bytes(4 * 1024 * 1024)
@@ -103,6 +104,7 @@ def test_a_bomb_takes_no_more_than_its_bound(codec: int) -> None:
     assert peak < 2 * MAX_INFLATED
 
 
+@pytest.mark.long
 def test_many_small_records_are_read_one_by_one() -> None:
     """Two million of them in one batch are not held at once."""
     data = batch(*[(None, b"", [])] * 200_000, codec=ZSTD)

@@ -122,6 +122,7 @@ def uninterrupted(records: Sequence[Steps]) -> Counter[str]:
     return totals(partition)
 
 
+@pytest.mark.long
 def test_the_simulated_journeys_come_to_something() -> None:
     """Otherwise the tests below would compare nothing."""
     found = uninterrupted(log(1))
@@ -132,6 +133,7 @@ def test_the_simulated_journeys_come_to_something() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
+@pytest.mark.long
 def test_crashes_anywhere_change_no_count(seed: int) -> None:
     """Workers die between any two records, in the midst of a write, before or after the commit."""
     random = Random(seed)
@@ -163,6 +165,7 @@ def test_crashes_anywhere_change_no_count(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
+@pytest.mark.long
 def test_a_former_owner_that_writes_late_changes_no_count(seed: int) -> None:
     """It was suspended in the midst of a write and wakes up when its successor has gone on, or died too."""
     random = Random(seed)
@@ -197,6 +200,7 @@ def test_a_former_owner_that_writes_late_changes_no_count(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.long
 def test_the_slow_and_plain_way_comes_to_the_same(seed: int) -> None:
     """All of a journey's events at hand at once, one rule after the other."""
     truth = Truth(CHAIR)
@@ -224,6 +228,7 @@ def test_the_slow_and_plain_way_comes_to_the_same(seed: int) -> None:
     assert uninterrupted(records) == truth.counters()
 
 
+@pytest.mark.long
 def test_steps_sent_twice_count_once() -> None:
     """A worker that died after sending and before counting sends them again."""
     records = log(1)
@@ -231,6 +236,7 @@ def test_steps_sent_twice_count_once() -> None:
     assert uninterrupted(doubled) == uninterrupted(records)
 
 
+@pytest.mark.long
 def test_the_order_of_sources_changes_no_count() -> None:
     """One stage's worker lags behind by hours: nothing falls due before its events have been read."""
     records = log(2)
@@ -366,6 +372,7 @@ def test_one_id_for_all_events_is_refused_from_a_point_on() -> None:
         assert keeping.open == 0
 
 
+@pytest.mark.long
 def test_when_what_is_over_is_written_changes_no_count() -> None:
     """The clock jumps by more than the hour for which an end is known; then the journey opens anew."""
     over_ms = STORE_AT + 2 * DAY
