@@ -38,6 +38,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.readable
 
 # A first green in a minute: no test that starts a process (tests/kit/starting.py finds those) or computes for seconds.
 quick: lint

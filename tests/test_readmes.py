@@ -9,6 +9,7 @@ from monitor.counting.metrics import METRICS
 from monitor.journey_file.grammar import parse
 from streams.settings import describe
 from tests.kit.programs import ROOT
+from tests.readable import faults
 
 PAGES = sorted(
     page
@@ -65,3 +66,13 @@ def test_the_journey_file_shown_is_one(page: str) -> None:
     """What a newcomer copies passes `check`."""
     (shown,) = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert [stage.name for stage in parse(shown).stages] == ["web_checkout"]
+
+
+def test_prose_that_is_hard_to_read_is_named() -> None:
+    """`make lint` names a page of long sentences, and a sentence too long; code and tables do not count."""
+    short = "The worker reads a batch. Kafka has its records.\n\n"
+    assert faults("PAGE", short + "```\n" + "word " * 50 + "\n```\n\n| " + "word " * 50 + "|\n") == []
+    assert faults("PAGE", "word " * 21) == ["PAGE: 21.0 words a sentence on average, at most 20"]
+    assert faults("PAGE", short * 9 + "- " + "word " * 40 + "`a b`") == [
+        "PAGE: 41 words in one sentence, at most 40: " + "word " * 40 + "`code`"
+    ]
