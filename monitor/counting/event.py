@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from monitor.counting.mistakes import BOM, mistaken
+from monitor.counting.mistakes import BOM, SCHEMA_PREFIX, mistaken
 from monitor.journey_file.model import Journey, Stage
 
 MAX_BYTES = 1_000_000
@@ -211,8 +211,9 @@ class Codec:
         try:
             event = _unwrap(value, headers) if headers or value[0] == 0 else _decode_plain(value)
         except (ValueError, RecursionError) as error:  # also UnicodeDecodeError inside a string
-            mended = LEAP_SECOND.sub(rb"\1:59", value.removeprefix(BOM))
-            return self.decode(mended, headers) if mended != value else _refused_as_event(value, error)
+            bare = value[SCHEMA_PREFIX:] if value[0] == 0 else value
+            mended = LEAP_SECOND.sub(rb"\1:59", bare.removeprefix(BOM))
+            return self.decode(mended, headers) if mended != bare else _refused_as_event(value, error)
         if event.id is None or event.time is None:
             missing = "id" if event.id is None else "time"
             return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is missing")

@@ -41,9 +41,15 @@ def mistaken(value: bytes) -> str | None:
     for beginning, said in _BEGINNINGS:
         if value.startswith(beginning):
             return said
-    if value[0] == 0 and value[SCHEMA_PREFIX : SCHEMA_PREFIX + 1] != b"{":
+    if value[0] == 0:
         number = int.from_bytes(value[1:SCHEMA_PREFIX], "big")
-        return f"it is Avro or Protobuf with schema id {number}: publish JSON"
+        binary = f"it is Avro or Protobuf with schema id {number}: publish JSON"
+        return _mistaken_json(value[SCHEMA_PREFIX:]) or binary
+    return _mistaken_json(value)
+
+
+def _mistaken_json(value: bytes) -> str | None:
+    """The same of what is JSON."""
     try:
         if value.lstrip()[:1] == b"[":
             several = _decode_several(value)

@@ -77,7 +77,7 @@ def holds(record: bytes, readers: list[Reader]) -> Outcome:
     assert reader.strict.decode(value, headers) == result, "decoding twice differs"
     if value and value[0] != 0 and len(PREFIX + value) <= monitor.counting.event.MAX_BYTES:
         framed = reader.strict.decode(PREFIX + value, [*headers, ("traceparent", None)])
-        assert framed == result or _is_too_deep(framed), "a schema prefix or a foreign header matters"
+        assert _is_same(framed, result), "a schema prefix or a foreign header matters"
     lenient = reader.lenient.decode(value, headers)
     if isinstance(result, Refused):
         _check_refusal(result)
@@ -103,9 +103,11 @@ def readers() -> list[Reader]:
     return [Reader(JOURNEY, stage) for stage in JOURNEY.stages]
 
 
-def _is_too_deep(result: Event | Refused) -> bool:
-    """Python 3.11 counts the callers' frames as nesting, and headers are read one frame further down."""
-    return isinstance(result, Refused) and result.error.startswith("RecursionError")
+def _is_same(framed: Event | Refused, plain: Event | Refused) -> bool:
+    """A refusal may name the schema; headers are read one frame further down, which counts as nesting."""
+    if isinstance(framed, Refused) and isinstance(plain, Refused):
+        return framed.reason == plain.reason
+    return framed == plain or (isinstance(framed, Refused) and framed.error.startswith("RecursionError"))
 
 
 def _check_refusal(refused: Refused) -> None:

@@ -14,10 +14,10 @@ MUTATIONS = 4000
 
 UNSEEN = {
     *(Reason.TOO_LARGE, Reason.IN_FUTURE, Reason.TOO_OLD, Reason.WRONG_TOPIC),
-    *(Reason.UNREADABLE, Reason.UNPROCESSABLE),
+    *(Reason.TOMBSTONE, Reason.UNREADABLE, Reason.UNPROCESSABLE),
 }
 """Reasons no result has: mutations are short, times are asked for apart, each stage's topic is tried, and the
-codec gives the last two for no bytes."""
+codec gives the last three for no bytes."""
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "replication_factor": ("3", 3),
     "session_timeout_s": ("4.5", 4.5),
     "kafka_timeout_s": ("60", 60.0),
+    "journeys_mb": ("64", 64),
     "watchdog_s": ("90", 90.0),
     "log_level": ("DEBUG", "debug"),
     "refuse_personal_data": ("false", False),

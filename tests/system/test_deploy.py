@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,21 @@ def test_no_generated_file_is_left_over() -> None:
         file.relative_to(ROOT).as_posix()
         for directory in ("grafana", "deploy/schema", "deploy/alertmanager")
         for file in (ROOT / directory).rglob("*")
-        if file.is_file() and file.suffix != ".md"  # a README is written by hand
+        if file.is_file() and file.suffix not in (".md", ".webp")  # a README and its pictures
     }
     assert there == {path for path in made if not path.startswith("deploy/prometheus/")}
+
+
+def test_generated_files_are_marked() -> None:
+    """A diff collapses what nobody writes by hand, and the lock files; it collapses nothing else."""
+    lines = (ROOT / ".gitattributes").read_text().splitlines()
+    patterns = [line.split()[0] for line in lines if line.endswith(" linguist-generated")]
+    made = {*rendered(read_journey(SHIPPED_JOURNEY)), "requirements.lock"}
+    assert {path for path in made if not any(fnmatch(path, pattern) for pattern in patterns)} == set()
+    by_hand = (
+        "grafana/README.md",
+        "deploy/compose.yaml",
+        "deploy/prometheus/prometheus.yaml",
+        "pyproject.toml",
+    )
+    assert [path for path in by_hand if any(fnmatch(path, pattern) for pattern in patterns)] == []

@@ -264,7 +264,7 @@ def test_an_advertised_url_is_read(text: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "10.0.0.7:80", "ftp://a:1", "http://a:65536", "http://a/b", "http://u:p@a:1", "http://[1:2]:3"],
+    ["10.0.0.7:80", "ftp://a:1", "http://a:65536", "http://a/b", "http://u:p@a:1", "http://[1:2]:3"],
 )
 def test_a_wrong_advertised_url_is_an_error(text: str) -> None:
     """Anything else, above all one that holds a password, is an error that does not quote it."""
