@@ -14,7 +14,7 @@ from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, journe
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
 from streams.state.journey_partition import JourneyPartition, Room
-from streams.state.partition import PaneRecord, Partition
+from streams.state.partition import PaneRecord, Partition, Positioned
 from streams.state.processor import Processor
 from streams.state.steps import partition_of
 
@@ -74,22 +74,24 @@ class JourneyProcessor(Processor[JourneyPartition]):
         """Take in the records of one batch, each as a whole."""
         held, base = self._partitions[partition], self._incarnations[partition].base
         held.room = self._room()
-        made = []
-        for record in records:
-            try:
-                steps = decode(record.value)
-            except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
-                self._set_aside(record, "it holds no steps")
-                continue
-            taken = held.take(base + record.offset, steps)
-            made += taken.made
-            self.results["counted"] += taken.steps - taken.duplicate - taken.late - taken.refused
-            self.results["duplicate"] += taken.duplicate
-            self.results["late"] += taken.late
-            self.results["refused"] += taken.refused
-        if made:
-            for key, counts in held.panes.fold(made, CounterTally, held.clock_ms).added:
-                self.windows.add(key, counts)
+        made: list[Positioned] = []
+        try:
+            for record in records:
+                try:
+                    steps = decode(record.value)
+                except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
+                    self._set_aside(record, "it holds no steps")
+                    continue
+                taken = held.take(base + record.offset, steps)
+                made += taken.made
+                self.results["counted"] += taken.steps - taken.duplicate - taken.late - taken.refused
+                self.results["duplicate"] += taken.duplicate
+                self.results["late"] += taken.late
+                self.results["refused"] += taken.refused
+        finally:  # what has been taken is known when it comes again, so it has to be counted now
+            if made:
+                for key, counts in held.panes.fold(made, CounterTally, held.clock_ms).added:
+                    self.windows.add(key, counts)
 
     def _room(self) -> Room:
         kept = self._kept_bytes()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -14,10 +15,11 @@ from monitor.counting.panes import LONG, PaneKey
 from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
-from monitor.journeys.step import Step, Steps
+from monitor.journeys.step import Step, Steps, encode
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord, Partition, Positioned
+from tests.streams.state.test_bound import Keeper
 from tests.streams.state.test_processor import DEDUPED, MODEL, NOW, Record, Rig, event, settle
 
 POISON: dict[str, Any] = {"location": "poison"}
@@ -112,6 +114,28 @@ def test_a_step_that_rules_fail_on_is_passed_over() -> None:
     (one,) = [journey for _, journey in held.journeys()]
     assert [step.offset for step in one.steps] == [0, 2]
     assert len(held.take_changes()[0]) == 1
+
+
+async def test_a_record_of_steps_that_fails_costs_no_other_its_count() -> None:
+    """What the records before it in the batch have added is counted, and so are those after it."""
+    keeper = await Keeper(1_000_000_000).own(1, [])
+    held = keeper.processor._partitions[0]
+
+    def take(offset: int, record: Steps) -> Any:
+        if offset == 1:
+            raise ZeroDivisionError
+        return JourneyPartition.take(held, offset, record)
+
+    held.take = take  # type: ignore[method-assign]
+    steps = [Step(f"j{n}", "store", 0, n, NOW, "ok", 1, ("x",)) for n in range(4)]
+    records = [
+        SimpleNamespace(
+            offset=n, value=encode(Steps("store", 0, NOW, (one,))), timestamp=NOW, partition=0, topic="steps"
+        )
+        for n, one in enumerate(steps)
+    ]
+    keeper.processor.fold(SimpleNamespace(value=records, partition=0), NOW)
+    assert keeper.totals() == {"hit/store/other": 3}
 
 
 def test_a_sum_beyond_64_bits_stays_at_the_most() -> None:
