@@ -93,18 +93,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         }
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
-        """Seek to what is committed, or to the beginning where that says nothing about this topic."""
+        """Seek each source to what is committed, or to the beginning where nothing is, or of another topic.
+
+        It may stand further on: a fetch under way when the group moves on brings records that nobody folds.
+        """
         found: Mapping[TP, int | None] = await self.call_thread(self._seek_to_committed)
         return found
 
     async def _seek_to_committed(self) -> Mapping[TP, int | None]:
         consumer = internals.kafka_consumer(self)
-        found = await self.committed(consumer.assignment())
+        changelogs = self.app.tables.changelog_topics
+        sources = [tp for tp in consumer.assignment() if tp.topic not in changelogs]
+        known = await self.committed(sources)
+        found = {tp: known.get(tp) for tp in sources}
+        # `seek_to_beginning` would leave a partition without a position meanwhile, which Faust takes for a fault.
+        starts = await consumer.beginning_offsets([tp for tp, offset in found.items() if not offset])
         for tp, offset in found.items():
-            if offset is None:
-                await consumer.seek_to_beginning(tp)
-            elif offset > 0:
-                consumer.seek(tp, offset)
+            consumer.seek(tp, offset or starts[tp])
         return {TP(*tp): offset for tp, offset in found.items()}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
@@ -210,9 +215,8 @@ class Consumer(driver.Consumer):
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
         if self.app.rebalancing:
-            # After a recovery Faust resumes the sources, seeks them to what is committed, one by one (those
-            # without a commit not at all), and then empties its agents' queues. What is read of a source
-            # before all this is done would be thrown away and never be read again.
+            # After a recovery Faust resumes the sources, seeks them one by one, and then empties its agents'
+            # queues. What is read of a source before all this is done would be thrown away.
             active_partitions = {tp for tp in active_partitions if self._is_changelog(tp)}
             if not active_partitions:  # to Kafka's client no partition means any
                 await self.sleep(IDLE_S)

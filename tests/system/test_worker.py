@@ -127,6 +127,18 @@ def checkouts_in_hour(*scrapes: Samples) -> tuple[float, float]:
     )
 
 
+def test_what_is_published_while_a_new_group_forms_is_counted(broker: Node, tmp_path: Path) -> None:
+    """Nothing is committed yet, and a fetch under way while partitions move brings what nobody folds."""
+    with (
+        WorkerProcess(KAFKA=broker.bootstrap, STATE_DIR=str(tmp_path / "1")) as first,
+        WorkerProcess(KAFKA=broker.bootstrap, STATE_DIR=str(tmp_path / "2")) as second,
+    ):
+        workers = first.ready(), second.ready()
+        records: list[Record] = [(str(n).encode(), checkout(n), []) for n in range(400)]
+        send(broker.bootstrap, TOPIC, records)
+        until(lambda: checkouts_in_hour(*(one.scrape() for one in workers))[0] == 400, "all are counted")
+
+
 def test_refused_records_reach_the_dead_letters_byte_for_byte(broker: Node) -> None:
     """Bad records go to the dead-letter topic as they came, with their reason; neighbours are counted."""
     old = (datetime.now(UTC) - timedelta(days=9)).isoformat()
