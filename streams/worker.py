@@ -13,8 +13,6 @@ from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, unknown_stage
 from streams.clock import now_ms
 from streams.engine.app import App
-from streams.engine.embedded import Transport as EmbeddedTransport
-from streams.engine.transport import Transport
 from streams.kafka import topics
 from streams.kafka.security import Guard, exposure, http_ssl
 from streams.publish.changes import ChangesReader
@@ -95,10 +93,10 @@ class Worker:
             raise WorkerFailedError(f"{self._settings.state_dir}: {error.strerror}") from None
         async with topics.connected(self._settings) as admin:
             counts = await topics.ensure(admin, self._journey, self._settings)
-            transport = EmbeddedTransport if await topics.is_embedded(admin) else Transport
+            can = await topics.abilities(admin)
             states = await topics.states(admin, counts)
         url = advertised_url(self._settings, self.address)
-        app = App(self._journey, self._settings, counts, transport, url)
+        app = App(self._journey, self._settings, counts, can, url)
         app.know_topics(states)
         return app
 

@@ -28,7 +28,7 @@ from monitor.journey_file.model import Journey
 from monitor.journeys.open import JourneyRules
 from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.kafka import topics
-from streams.kafka.publisher import Publisher
+from streams.kafka.publisher import opened
 from streams.kafka.topics import JOURNEYS, changelog_topic
 from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.state.journey_partition import JourneyPartition
@@ -100,8 +100,7 @@ async def publish(journey: Journey, node: Node, events: list[SimulatedEvent]) ->
     settings = Settings(kafka=node.bootstrap, group=GROUP)
     async with topics.connected(settings) as admin:
         counts = await topics.ensure(admin, journey, settings)
-        is_embedded = await topics.is_embedded(admin)
-    async with Publisher(node.bootstrap, idempotent=not is_embedded) as publisher:
+    async with opened(settings) as publisher:
         for event in events:
             await publisher.send(event.topic, event.key, event.value)
         await publisher.flush()

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from monitor.journey_file.model import Journey
 from streams.demo.faults import Fault
 from streams.demo.simulator import SimulatedEvent, Simulator
-from streams.publish.traffic import Report, opened
+from streams.kafka.publisher import opened
+from streams.publish.traffic import Report
 from streams.settings import Settings
 from streams.terminal import progress
 

@@ -28,7 +28,14 @@ from streams.kafka.outgoing import Outgoing
 from streams.kafka.read_back import ReadBack
 from streams.kafka.security import broker_credentials
 from streams.kafka.topic_ids import TopicState
-from streams.kafka.topics import JOURNEYS, MAX_RECORD_BYTES, changelog_topic, steps_topic
+from streams.kafka.topics import (
+    APACHE_KAFKA,
+    JOURNEYS,
+    MAX_RECORD_BYTES,
+    Abilities,
+    changelog_topic,
+    steps_topic,
+)
 from streams.settings import MAX_SESSION_S, Settings
 from streams.state.journeys import JourneyProcessor
 from streams.state.processor import FLUSH_S, Processor
@@ -65,7 +72,7 @@ class App(faust.App):
         journey: Journey,
         settings: Settings,
         counts: Mapping[str, int],
-        transport: type[Transport] = Transport,
+        can: Abilities = APACHE_KAFKA,
         url: str | None = None,
     ) -> None:
         super().__init__(
@@ -98,7 +105,8 @@ class App(faust.App):
             producer_request_timeout=60,
             producer_max_request_size=MAX_RECORD_BYTES,
         )
-        self.transport = transport(self.conf.broker_consumer, self)
+        self.transport = Transport(self.conf.broker_consumer, self)
+        self.can = can
         self._settings = settings
         self._clock = SteadyClock()
         self.pulse = Pulse(settings, lambda: internals.producer_client(self.producer))

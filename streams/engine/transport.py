@@ -24,6 +24,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.clock import now_ms
+from streams.engine.embedded import fetched_ends
 from streams.kafka import internals
 
 FAUST_LOG = logging.getLogger("faust.touchpoint")
@@ -122,6 +123,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Leave the group, where a static member stays by its name, and join it again."""
         leaving = internals.leave_group(internals.kafka_consumer(self), LeaveGroupRequest)
         self._leaving = asyncio.ensure_future(leaving)
+
+    async def _highwaters(self, partitions: Any) -> Mapping[TP, int]:
+        listed: Mapping[TP, int] = await super()._highwaters(partitions)
+        return listed if self.app.can.end_offsets else await fetched_ends(self.transport, listed)
 
     def is_joining(self) -> bool:
         """Whether the group has not assigned anything yet, or is about to do so anew."""

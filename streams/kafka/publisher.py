@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,6 +11,9 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from monitor.errors import UserError
+from streams.kafka import topics
+from streams.kafka.security import kafka_options
+from streams.settings import Settings
 
 MAX_IN_FLIGHT = 10_000
 """Events sent but not yet acknowledged; at 1 KB each some 10 MB."""
@@ -91,3 +96,18 @@ class Publisher:
         if self._error is not None:
             lost = self.sent - self.acknowledged - len(self._in_flight)
             raise PublishError(f"{lost} events were not taken: {type(self._error).__name__}: {self._error}")
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *needed: topics.Topic) -> AsyncIterator[Publisher]:
+    """A publisher to the Kafka of the settings and to topics that are there; UserError when it cannot be.
+
+    It is idempotent where the broker can do that.
+    """
+    async with topics.connected(settings) as admin:
+        for topic in needed:
+            await topics.ensure_one(admin, topic, settings)
+        can = await topics.abilities(admin)
+    options = kafka_options(settings)
+    async with Publisher(settings.kafka, idempotent=can.producer_ids, **options) as publisher:
+        yield publisher

@@ -110,10 +110,26 @@ async def connected(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def is_embedded(admin: AIOKafkaAdminClient) -> bool:
-    """Whether this is the embedded broker, which lacks some of what Apache Kafka can."""
+@dataclass(frozen=True)
+class Abilities:
+    """What a broker can."""
+
+    producer_ids: bool = True
+    """Idempotent and transactional producers."""
+
+    end_offsets: bool = True
+    """ListOffsets answers the true end of a partition."""
+
+
+APACHE_KAFKA = Abilities()
+"""All of it."""
+
+
+async def abilities(admin: AIOKafkaAdminClient) -> Abilities:
+    """What this broker can, the embedded one less than Apache Kafka."""
     cluster = await admin.describe_cluster()
-    return bool(cluster.get("cluster_id") == CLUSTER_ID)
+    is_embedded = cluster.get("cluster_id") == CLUSTER_ID
+    return Abilities(producer_ids=not is_embedded, end_offsets=not is_embedded)
 
 
 async def _connect(settings: Settings) -> AIOKafkaAdminClient:

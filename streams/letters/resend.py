@@ -224,7 +224,7 @@ async def _sender(box: Box, *, is_dry: bool) -> AsyncIterator[_Sender]:
         sender.sent = await box.sent()
         yield sender
         return
-    is_transactional = not await topics.is_embedded(box.admin)
+    can = await topics.abilities(box.admin)
     if box.sent_topic not in box.counts:
         if not box.settings.create_topics:
             raise LettersError(f"topic {box.sent_topic} does not exist")
@@ -235,13 +235,13 @@ async def _sender(box: Box, *, is_dry: bool) -> AsyncIterator[_Sender]:
         **security.kafka_options(box.settings),
         acks="all",
         max_request_size=topics.MAX_RECORD_BYTES,
-        transactional_id=box.sent_topic if is_transactional else None,
+        transactional_id=box.sent_topic if can.producer_ids else None,
         transaction_timeout_ms=TRANSACTION_MS,
     )
-    sender = _Sender(box, producer, is_transactional)
+    sender = _Sender(box, producer, can.producer_ids)
     try:
         await producer.start()
-        if is_transactional:
+        if can.producer_ids:
             async with producer.transaction():
                 pass  # returns when earlier replays are fenced and their transactions ended
         sender.sent = await box.sent()

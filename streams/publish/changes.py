@@ -18,7 +18,7 @@ from monitor.journey_file.model import Journey
 from monitor.live.change import KEPT_MS, KINDS, Change, LatestChanges, read, written
 from streams.clock import now_ms
 from streams.kafka import topics
-from streams.kafka.publisher import Publisher
+from streams.kafka.publisher import opened
 from streams.kafka.security import kafka_options
 from streams.settings import Settings
 
@@ -107,9 +107,5 @@ def record(journey: Journey, title: str, kind: str, stage: str | None, at_ms: in
 
 async def publish(journey: Journey, settings: Settings, value: bytes) -> None:
     """Publish the record of a change; a UserError says why it was not taken."""
-    async with topics.connected(settings) as admin:
-        await topics.ensure_one(admin, topics.changes_topic(journey), settings)
-        is_embedded = await topics.is_embedded(admin)
-    options = kafka_options(settings)
-    async with Publisher(settings.kafka, idempotent=not is_embedded, **options) as publisher:
+    async with opened(settings, topics.changes_topic(journey)) as publisher:
         await publisher.send(journey.changes_topic, None, value)

@@ -6,19 +6,14 @@ from contextlib import asynccontextmanager
 
 from monitor.journey_file.model import Journey
 from streams.kafka import topics
-from streams.kafka.publisher import Publisher, PublishError
-from streams.kafka.security import kafka_options
+from streams.kafka.publisher import PublishError, opened
 from streams.settings import Settings
 
 
 @asynccontextmanager
 async def sharing(journey: Journey, settings: Settings) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
     """What publishes findings, for a with block; a UserError says why it cannot."""
-    async with topics.connected(settings) as admin:
-        await topics.ensure_one(admin, topics.findings_topic(journey), settings)
-        is_embedded = await topics.is_embedded(admin)
-    options = kafka_options(settings)
-    async with Publisher(settings.kafka, idempotent=not is_embedded, **options) as publisher:
+    async with opened(settings, topics.findings_topic(journey)) as publisher:
 
         async def share(value: bytes) -> None:
             try:

@@ -2,8 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +14,7 @@ from monitor.counting.event import Codec, Event, Refused, epoch_ms, stage_of
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.clock import now_ms
-from streams.kafka import topics
-from streams.kafka.publisher import Publisher
-from streams.kafka.security import kafka_options
+from streams.kafka.publisher import opened
 from streams.settings import Settings
 from streams.terminal import progress
 
@@ -74,16 +71,6 @@ class _Reader:
         topic, codec = self._codecs.get(stage_of(line) or "", self._any)
         event = codec.decode(line)
         return event if isinstance(event, Refused) else (topic, event)
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Publisher]:
-    """A publisher to the Kafka of the settings, idempotent where the broker can do that."""
-    async with topics.connected(settings) as admin:
-        is_embedded = await topics.is_embedded(admin)
-    publisher = Publisher(settings.kafka, idempotent=not is_embedded, **kafka_options(settings))
-    async with publisher:
-        yield publisher
 
 
 def _key(event: Event) -> bytes:

@@ -27,7 +27,6 @@ from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
 from monitor.live.journeys import PartitionLag
 from streams.engine.app import App
-from streams.engine.embedded import Transport as EmbeddedTransport
 from streams.engine.tables import ChangelogQueue
 from streams.engine.transport import IDLE_S, ConsumerThread, Transport
 from streams.kafka import topics
@@ -73,8 +72,8 @@ async def worker_app(broker: Node, state: Path) -> AsyncIterator[App]:
     settings = Settings(kafka=broker.bootstrap, group=GROUP, session_timeout_s=6, state_dir=state)
     async with topics.connected(settings) as admin:
         counts = await topics.ensure(admin, JOURNEY, settings)
-        transport = EmbeddedTransport if await topics.is_embedded(admin) else Transport
-    app = App(JOURNEY, settings, counts, transport)
+        can = await topics.abilities(admin)
+    app = App(JOURNEY, settings, counts, can)
     await app.start()
     try:
         await eventually(lambda: owns(app))
@@ -421,7 +420,7 @@ def test_what_derives_from_faust_logs_as_faust() -> None:
             yield from derived(one)
 
     ours = {one for one in derived(Service) if one.__module__.startswith("streams.")}
-    assert {App, Transport.Consumer, EmbeddedTransport.Consumer} <= ours
+    assert {App, Transport.Consumer} <= ours
     assert {one.logger.name for one in ours} == {"faust.touchpoint"}
 
 
