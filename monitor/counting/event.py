@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from monitor.counting.mistakes import BOM, SCHEMA_PREFIX, mistaken
+from monitor.counting.mistakes import BOM, SCHEMA_PREFIX, mended, mistaken
 from monitor.journey_file.model import Journey, Stage
 
 MAX_BYTES = 1_000_000
@@ -33,22 +33,22 @@ EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
 """Anywhere in the text: `Ann <ann@example.com>` is no better."""
 
 _REST = r"[0-9() \u00a0\u2010-\u2015-]*"
-PHONE = re.compile(rf"(?:\(?\+|00[ \u00a0\u2010-\u2015-]*(?=[1-9])|(?=\([0-9]+\))){_REST}")
-"""A number with its country code, which never begins with 0, or its area code in brackets; how many digits it
-has is counted. Any other could as well be a customer's number."""
+PHONE = re.compile(rf"(?:\(?\+|(?=\([0-9]+\))){_REST}")
+"""A number with its country code after a plus, or its area code in brackets; how many digits it has is
+counted. Any other could as well be a customer's number."""
 
 PHONE_DIGITS = range(7, 16)
 """From a short local number to the 15 digits of E.164."""
+
+DIALLED = re.compile(r"00(?:1[2-9][0-9]{9}|[2-9][0-9]{9,14})")
+"""The digits of a number that is dialled with 00 for the plus. No country code begins with 0; behind 1 are
+ten more. Fewer than ten in all are rather a customer's number, filled up with zeros."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Time = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-
-
-LEAP_SECOND = re.compile(rb"(T[0-2][0-9]:[0-5][0-9]):60(?=[.Z+-])")
-"""Written where the Earth is waited for; it counts as the second before it."""
 
 SCALES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
 """Kind of score -> its least and greatest answer."""
@@ -182,6 +182,7 @@ class _Named(Struct):
 
 _decode_named = msgspec.json.Decoder(_Named).decode
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_base64 = msgspec.json.Decoder(bytes).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
@@ -211,9 +212,10 @@ class Codec:
         try:
             event = _unwrap(value, headers) if headers or value[0] == 0 else _decode_plain(value)
         except (ValueError, RecursionError) as error:  # also UnicodeDecodeError inside a string
-            bare = value[SCHEMA_PREFIX:] if value[0] == 0 else value
-            mended = LEAP_SECOND.sub(rb"\1:59", bare.removeprefix(BOM))
-            return self.decode(mended, headers) if mended != bare else _refused_as_event(value, error)
+            read = _read_mended(value, headers, error)
+            if isinstance(read, Refused):
+                return read
+            event = read
         if event.id is None or event.time is None:
             missing = "id" if event.id is None else "time"
             return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is missing")
@@ -257,7 +259,10 @@ def refuse_personal_data(customer_ref: str) -> Refused | None:
     text = customer_ref.strip()
     if EMAIL.search(text):
         return Refused(Reason.PERSONAL_DATA, "customer_ref looks like an e-mail address")
-    if PHONE.fullmatch(text) and sum(map(str.isdigit, text.removeprefix("00"))) in PHONE_DIGITS:
+    digits = "".join(filter(str.isdigit, text))
+    if PHONE.fullmatch(text) and len(digits) in PHONE_DIGITS:
+        return Refused(Reason.PERSONAL_DATA, "customer_ref looks like a phone number")
+    if DIALLED.fullmatch(digits) and re.fullmatch(_REST, text):
         return Refused(Reason.PERSONAL_DATA, "customer_ref looks like a phone number")
     return None
 
@@ -295,6 +300,17 @@ def _refused_as_event(value: bytes, error: Exception) -> Refused:
     return Refused(Reason.NOT_JSON, known or f"{type(error).__name__}: the value is no JSON text")
 
 
+def _read_mended(value: bytes, headers: Headers, error: Exception) -> Event | Refused:
+    """What could not be read as it stands, read once more in the form it should have."""
+    fit, fit_headers = mended(value), [(name, content and mended(content)) for name, content in headers]
+    if (fit, fit_headers) != (value, [*headers]) and fit:
+        try:
+            return _unwrap(fit, fit_headers)
+        except (ValueError, RecursionError) as again:
+            value, error = fit, again
+    return _refused_as_event(value, error)
+
+
 def _decode_plain(value: bytes) -> Event:
     """An envelope is one also where its extension attributes would make an event: `data` is what counts."""
     is_told = b'"specversion"' in value
@@ -314,6 +330,8 @@ def stage_of(value: bytes) -> str | None:
         named = _decode_named(value.removeprefix(BOM))
         if bytes(named.data)[:1] == b"{" and named.is_envelope:
             named = _decode_named(named.data)
+        elif bytes(named.data_base64) and named.is_envelope:
+            named = _decode_named(_decode_base64(named.data_base64))
         return _decode_text(named.stage) if bytes(named.stage) else None
     except (ValueError, RecursionError):
         return None
@@ -321,16 +339,18 @@ def stage_of(value: bytes) -> str | None:
 
 def _decode_structured(value: bytes) -> Event:
     envelope = _decode_envelope(value)
-    data = bytes(envelope.data) or envelope.data_base64
-    if data is None:
-        raise msgspec.ValidationError("Object missing required field `data`")
+    data = bytes(envelope.data)
+    if not data:
+        if envelope.data_base64 is None:
+            raise msgspec.ValidationError("Object missing required field `data`")
+        data = mended(envelope.data_base64)
     return _with_context(_decode_event(data), envelope.id, envelope.time)
 
 
 def _unwrap(value: bytes, headers: Headers) -> Event:
     named = {name.lower(): content or b"" for name, content in headers}
     if value[0] == 0:
-        value = value[5:]
+        value = value[SCHEMA_PREFIX:]
     if named.get("content-type", b"").startswith(b"application/cloudevents+json"):
         return _decode_structured(value)
     if "ce_specversion" not in named:

@@ -1,9 +1,16 @@
 """What bytes are that are no event, said so that whoever sends them knows what to change."""
 
+import re
+
 import msgspec
 from msgspec import Struct
 
 BOM = b"\xef\xbb\xbf"
+
+BEHIND_PREFIX = re.compile(rb"\A((?:\x00.{4})?)" + BOM, re.DOTALL)
+
+LEAP_SECOND = re.compile(rb"([Tt ][0-2][0-9]:[0-5][0-9]):60(?=[.Zz+-])")
+"""Written where the Earth is waited for; it counts as the second before it."""
 
 _BEGINNINGS = (
     (
@@ -17,6 +24,7 @@ _BEGINNINGS = (
     (b"\x00{", "it is UTF-16: write UTF-8"),
     (b"[object ", "it is a JavaScript object as a string: publish JSON.stringify(event)"),
     (b"Obj\x01", "it is an Avro file: publish JSON"),
+    (b'"', "it is JSON in a JSON text, encoded twice: encode the event once"),
 )
 SCHEMA_PREFIX = 5
 """Byte 0 and a schema id of four bytes, as clients of a schema registry write them."""
@@ -34,6 +42,11 @@ class _Wrapped(Struct):
 
 _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
 _decode_several = msgspec.json.Decoder(list[_Wrapped]).decode
+
+
+def mended(value: bytes) -> bytes:
+    """The same without a byte-order mark, and with the second before it for a leap second."""
+    return LEAP_SECOND.sub(rb"\1:59", BEHIND_PREFIX.sub(rb"\1", value))
 
 
 def mistaken(value: bytes) -> str | None:

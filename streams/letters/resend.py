@@ -73,7 +73,7 @@ def _mended(box: Box, letter: Letter, value: bytes, now_ms: int) -> Letter:
     """The letter with another value; LettersError if a worker would refuse that too."""
     letter = replace(letter, value=value, size=len(value))
     [stage] = [stage for stage in box.journey.stages if stage.name == letter.stage]
-    codec = Codec(box.journey, stage)
+    codec = Codec(box.journey, stage, refuse_personal_data=box.settings.refuse_personal_data)
     event = codec.decode(value, [header for header in letter.headers if not header[0].startswith("dlq.")])
     refused = event if isinstance(event, Refused) else codec.refuse_time(event.at_ms, now_ms)
     if refused:

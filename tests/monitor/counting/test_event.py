@@ -152,6 +152,7 @@ REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
     "month 13": (body(time="2026-13-04T10:00:00Z"), [], Reason.BAD_TIME),
     "30 February": (body(time="2026-02-30T10:00:00Z"), [], Reason.BAD_TIME),
     "24 o'clock": (body(time="2026-05-04T24:00:00Z"), [], Reason.BAD_TIME),
+    "nothing but byte order marks": (b"\xef\xbb\xbf" * 300_000, [], Reason.NOT_JSON),
     "second 61": (body(time="2016-12-31T23:59:61Z"), [], Reason.BAD_TIME),
     "NPS of 11": (body(score={"kind": "nps", "value": 11}), [], Reason.BAD_VALUE),
     "CSAT of 0": (body(score={"kind": "csat", "value": 0}), [], Reason.BAD_VALUE),
@@ -256,6 +257,19 @@ ACCEPTED: dict[str, tuple[bytes, Any, dict[str, Any]]] = {
     "binary behind a schema prefix": (PREFIX + body(), [*BINARY, ("ce_id", b"e-2")], {"id": "e-2"}),
     "schema prefix": (PREFIX + body(), [], {}),
     "byte order mark": (b"\xef\xbb\xbf" + body(), [], {}),
+    "byte order mark behind a schema prefix": (PREFIX + b"\xef\xbb\xbf" + body(), [], {}),
+    "byte order mark, binary": (b"\xef\xbb\xbf" + body(id=...), [*BINARY, ("ce_id", b"e-2")], {"id": "e-2"}),
+    "leap second in a header": (
+        body(), [*BINARY, ("ce_time", b"2016-12-31T23:59:60Z")],
+        {"time": datetime(2016, 12, 31, 23, 59, 59, 0, UTC)},
+    ),
+    "leap second in lower case": (
+        body(time="2016-12-31t23:59:60z"), [], {"time": datetime(2016, 12, 31, 23, 59, 59, 0, UTC)},
+    ),
+    "leap second in base64": (
+        envelope(data_base64=base64.b64encode(body(time="2016-12-31T23:59:60Z")).decode()), [],
+        {"time": datetime(2016, 12, 31, 23, 59, 59, 0, UTC)},
+    ),
     "leap second": (
         body(time="2016-12-31T23:59:60.5Z"), [], {"time": datetime(2016, 12, 31, 23, 59, 59, 500_000, UTC)},
     ),
@@ -291,6 +305,7 @@ MISTAKES = {
     "an array": (b"[" + body() + b"]", "an array of 1"),
     "Connect": (b'{"schema": {"type": "struct"}, "payload": ' + body() + b"}", "schemas.enable=false"),
     "Debezium": (b'{"before": null, "after": ' + body() + b', "op": "c"}', "Debezium"),
+    "JSON in a JSON text": (json.dumps(body().decode()).encode(), "encoded twice"),
     "another stage": (body(stage="moon_base"), "web_checkout"),
 }
 
@@ -319,6 +334,8 @@ def test_a_refusal_offers_no_null_where_null_is_refused(field: str) -> None:
         (b"\xef\xbb\xbf" + body(stage="store"), "store"),
         (envelope(stage="store", data=data()), "web_checkout"),
         (body(attributes={"specversion": "1.0"}, data={"stage": "x"}), "web_checkout"),
+        (envelope(data_base64=base64.b64encode(body(stage="store")).decode()), "store"),
+        (envelope(data_base64="*"), None),
         (b"no", None),
         (body(stage=5), None),
     ],
@@ -644,11 +661,15 @@ PERSONAL = [
     "(+358) 40 123-4567",
     "+49 (0)30 123456",
     "00358401234567",
+    "0012125550123",
     "(555) 123-4567",
     "00 358\u201340\u00a01234567",
 ]
 PSEUDONYMS = [
     "0000100234",
+    "0012345678",  # as SAP writes customer 12345678
+    "001234567890",
+    "0049-1234-56",
     "4711-0815-42",
     "040-123 4567",  # without a country code it could be a customer's number
     "c-12ab",

@@ -251,6 +251,20 @@ def test_a_replay_that_another_takes_over_says_one_line(tmp_path: Path) -> None:
         assert len(committed_records(node, TOPIC)) == 600
 
 
+def test_a_mended_value_is_judged_by_the_settings(tmp_path: Path) -> None:
+    """Where workers take a telephone number for a customer, so does whoever mends an event."""
+    file = tmp_path / "mended.json"
+    file.write_bytes(checkout(1, customer_ref="+358401234567"))
+    with running(TansuNode()) as broker:
+        assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+        send(broker.bootstrap, DLQ, [dead(7)])
+        [letter] = until(lambda: listed(broker), "the letter")
+        mend = ("dead-letters", "replay", place(letter), "--value", str(file))
+        assert "personal_data" in touchpoint(*mend, KAFKA=broker.bootstrap).stderr
+        done = touchpoint(*mend, KAFKA=broker.bootstrap, REFUSE_PERSONAL_DATA="false")
+        assert (done.returncode, orjson.loads(done.stdout)) == (0, said(1)), done.stderr
+
+
 def test_an_empty_or_missing_dead_letter_topic_is_no_error(broker: Node) -> None:
     """Without dead letters, or topics for them, there is nothing to list or send; a wrong place is named."""
     assert listed(broker) == []
