@@ -41,6 +41,16 @@ GROUP = re.compile(r"[A-Za-z0-9._-]{1,100}")
 TOKEN = re.compile(r"[\x21-\x7e]+")
 """What an HTTP header can carry after `Bearer `."""
 
+NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?|\.[0-9]{1,9}")
+
+COUNT = re.compile(r"[0-9]{1,9}")
+
+MAX_COUNT = 32_767
+"""Of partitions and copies; Kafka writes the latter in two bytes."""
+
+MAX_MB = 1_000_000
+"""More than any machine has."""
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 MIN_SESSION_S, MAX_SESSION_S = 1, 90
@@ -118,7 +128,7 @@ def _addresses(text: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    value = float(text) if text.replace(".", "", 1).isdigit() else 0.0
+    value = float(text) if NUMBER.fullmatch(text) else 0.0
     if not 0 < value < 86_400:
         raise ValueError("must be a number of seconds above 0")
     return value
@@ -131,10 +141,15 @@ def _session_seconds(text: str) -> float:
     return value
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise ValueError("must be a whole number above 0")
-    return int(text)
+def _count(text: str, most: int = MAX_COUNT) -> int:
+    value = int(text) if COUNT.fullmatch(text) else 0
+    if not 1 <= value <= most:
+        raise ValueError(f"must be a whole number from 1 to {most}")
+    return value
+
+
+def _megabytes(text: str) -> int:
+    return _count(text, MAX_MB)
 
 
 def _truth(text: str) -> bool:
@@ -254,7 +269,7 @@ class Settings:
     kafka_timeout_s: float = _setting(20.0, _seconds, "how long an unreachable broker is retried at start")
     journeys_mb: int = _setting(
         1000,
-        _count,
+        _megabytes,
         "MB that the open journeys of one worker may take; from 90 % on no new ones are begun, at 100 % no"
         " step is taken",
     )

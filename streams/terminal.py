@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from monitor.counting.figures import aimed, counted, percent
+from monitor.counting.figures import aimed, counted, percent, printable
 from monitor.counting.measures import Share
 
 STYLES = {
@@ -64,7 +64,7 @@ class StagesView:
 
     def say(self, line: str) -> None:
         """A line of its own."""
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(_literal(line), soft_wrap=True)
 
     def show(self, stages: list[dict[str, Any]], caption: str) -> None:
         """Draw the stages of an `/api/stages` answer."""
@@ -90,16 +90,21 @@ def _table(stages: list[dict[str, Any]], caption: str) -> Table:
     for stage in stages:
         state = stage["state"]
         table.add_row(
-            stage["title"],
+            _literal(stage["title"]),
             Text(state.replace("_", " "), style=STYLES[state]),
             _quality(stage),
             aimed(_target(stage)) if stage["n"] else "",
             f"{stage['events_per_minute']:.0f}",
             _spark([quality for _, quality in stage["trend"]][-20:]),
             stage["weakest"]["experience"] if stage["weakest"] else "",
-            stage["top_reason"] or "",
+            _literal(stage["top_reason"] or ""),
         )
     return table
+
+
+def _literal(text: str) -> Text:
+    """Text that is only text: rich takes `[red]` in a plain one for its own."""
+    return Text(printable(text))
 
 
 def _quality(stage: dict[str, Any]) -> str:
@@ -114,13 +119,6 @@ def _target(stage: dict[str, Any]) -> Decimal:
 
 def _spark(qualities: list[float | None]) -> str:
     return "".join(" " if q is None else BARS[min(int(q * len(BARS)), len(BARS) - 1)] for q in qualities)
-
-
-def printable(text: str) -> str:
-    """The text with everything that could move the cursor or turn or break the line spelt out."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class Row(NamedTuple):
@@ -143,13 +141,13 @@ def show_table(headings: Sequence[str], rows: Iterable[Row]) -> None:
     """A table on standard output."""
     table = Table(*headings)
     for row in rows:
-        table.add_row(*map(Text, row.cells), style="bold" if row.is_loud else None)
+        table.add_row(*map(_literal, row.cells), style="bold" if row.is_loud else None)
     _to_output().print(table)
 
 
 def say(line: str) -> None:
     """A line of its own on standard output, after a table."""
-    _to_output().print(Text(line), soft_wrap=True)
+    _to_output().print(_literal(line), soft_wrap=True)
 
 
 def progress(total: int | None) -> Progress:

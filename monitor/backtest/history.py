@@ -34,6 +34,9 @@ MAX_SLICES = 3650 * 86_400_000 // SHORT.ms
 """Ten years. More is a wrong time in the file, and every moment of it would be judged."""
 
 
+MAX_STEPS = 10_000_000
+"""Some 5 GB: the steps of all journeys are kept until the last line."""
+
 KEPT_IDS = 1_000_000
 """Some 200 MB; beyond it the ids of events older than `dedupe_s` before the newest are forgotten."""
 
@@ -70,6 +73,7 @@ class StageHistory:
         self._adds_of: list[dict[int, int]] = []
         self._waiting: tuple[list[int], list[int]] = [], []
         self._blocks: dict[int, Table] = {}
+        self._hours: tuple[int, int] | None = None
 
     def _of_stage(self, stage: Stage) -> dict[str, dict[int, int]]:
         """What each counter of `judging` adds to which row."""
@@ -171,6 +175,9 @@ class StageHistory:
     def _block(self, hour: int) -> Table:
         block = self._blocks.get(hour)
         if block is None:
+            first, last = self._hours or (hour, hour)
+            self._hours = first, last = min(first, hour), max(last, hour)
+            _check_span(first * BLOCK, last * BLOCK)
             block = self._blocks[hour] = np.zeros((self._counters, BLOCK), dtype=np.int32)
         return block
 
@@ -221,6 +228,7 @@ class History:
         self.stages = {stage.name: StageHistory(plan, stage) for stage in plan.stages}
         self.counted = 0
         self.repeated = 0
+        self._steps = 0
         self._ids = {stage.name: _Ids(stage.dedupe_ms) for stage in journey.stages}
         self.refused: Counter[Reason] = Counter()
         self._codecs = {
@@ -246,6 +254,9 @@ class History:
         verdict = self._judges[event.stage].judge(event)
         self.stages[event.stage].add(verdict.counters, event.at_ms)
         if self._journeys is not None and event.journey_id is not None:
+            self._steps += 1
+            if self._steps > MAX_STEPS:
+                raise HistoryError(f"more than {MAX_STEPS:,} events name a journey: judge them in parts")
             self._journeys.add(step_of(event, 0, self.counted, verdict))
         self.counted += 1
         return None
@@ -267,7 +278,12 @@ class History:
         if not spans:
             raise HistoryError("there is no event to judge")
         first, last = min(span[0] for span in spans), max(span[1] for span in spans)
-        if last - first > MAX_SLICES:
-            days = (last - first) * SHORT.ms // 86_400_000
-            raise HistoryError(f"the events span {days} days, at most 3650 can be judged: is a time wrong?")
+        _check_span(first, last)
         return first, last
+
+
+def _check_span(first: int, last: int) -> None:
+    """HistoryError when there are too many slices between the first and the last."""
+    if last - first > MAX_SLICES:
+        days = (last - first) * SHORT.ms // 86_400_000
+        raise HistoryError(f"the events span {days} days, at most 3650 can be judged: is a time wrong?")

@@ -19,6 +19,25 @@ def percent(share: Share, target: Decimal | None = None) -> str:
     return f"{cut} %" if cut else f"under {Decimal(1).scaleb(-decimals)} %"
 
 
+SPACES = "\u00a0\u2007\u202f\u3000"
+"""Python calls no space printable but the common one; these are of languages that people write."""
+
+
+def printable(text: str) -> str:
+    """The text with everything that could move the cursor or turn or break the line spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in SPACES else c.encode("unicode_escape").decode() for c in text)
+
+
+def escaped(text: str) -> str:
+    """Text that is only text in HTML and SVG, also within double quotes; they hold no control characters."""
+    text = "\n".join(map(printable, text.split("\n")))
+    for mark, name in (("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot")):
+        text = text.replace(mark, f"&{name};")
+    return text
+
+
 def aimed(target: Decimal) -> str:
     """A target, exactly."""
     return f"{(target * 100).normalize():f} %"

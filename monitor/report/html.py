@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from monitor.counting.figures import BLUE, GREY, VERMILLION
+from monitor.counting.figures import BLUE, GREY, VERMILLION, escaped
 from monitor.report.document import Document, Item, Picture
 
 BAR, BETWEEN, HEIGHT = 14, 4, 36
@@ -45,13 +45,6 @@ svg {{ display: block; max-width: 100%; }}
 .none {{ fill: none; stroke: var(--unknown); stroke-dasharray: 2 2; }}
 .target {{ stroke: var(--ink); stroke-dasharray: 4 3; }}
 """
-
-
-def escaped(text: str) -> str:
-    """Text that is only text, also within double quotes."""
-    for mark, name in (("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot")):
-        text = text.replace(mark, f"&{name};")
-    return text
 
 
 UNIT = re.compile(r"(?<=\d) (?=%|(?:d|h|min)\b)")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from monitor.counting.figures import printable
 from monitor.report.document import Document, Picture
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -14,7 +15,7 @@ MARKS = re.compile(r"[\\`*\[\]<>|~&#]|(?<!\w)_|_(?!\w)")
 
 def literal(text: str) -> str:
     """Text on one line that Markdown shows as it is."""
-    return MARKS.sub(lambda mark: f"\\{mark[0]}", " ".join(text.split()))
+    return MARKS.sub(lambda mark: f"\\{mark[0]}", printable(" ".join(text.split())))
 
 
 def sparkline(picture: Picture) -> str:

@@ -16,13 +16,16 @@ import typer
 from monitor.counting.figures import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
-from streams.commands.shared import failed, read_journey, read_settings
+from streams.commands.shared import failed, read_journey, read_settings, write_files
+from streams.files import lines
 from streams.terminal import Row, progress, say, show_table
 
 if TYPE_CHECKING:
     from monitor.backtest.history import History
     from monitor.backtest.run import Backtest, Fired
     from monitor.counting.event import Refused
+
+STDIN = "standard input"
 
 GZIP_MAGIC = b"\x1f\x8b"
 
@@ -71,14 +74,14 @@ def backtest(
         if not history.counted and history.refused:
             raise failed(f"{file}: there is no event to judge: {refusals.most_frequent(history)}")
         found = judge(held_to, history)
-        if picture is not None:
-            picture.write_text(draw(held_to, history.heard(), found), encoding="utf-8")
     except UserError as error:
         raise failed(f"{file}: {error}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise failed(f"{file}: is cut short or no gzip file") from None
     except OSError as error:
-        raise failed(f"{error.filename or file}: {error.strerror or error}") from None
+        raise failed(f"{STDIN if file == '-' else file}: {error.strerror or error}") from None
+    if picture is not None:
+        write_files({picture: draw(held_to, history.heard(), found)})
     for problem in refusals.shown:
         typer.echo(f"touchpoint: {problem}", err=True)
     counts = {
@@ -138,7 +141,7 @@ def _lines(file: str) -> Iterator[bytes]:
 
 def _unpacked(stream: IO[bytes]) -> Iterator[bytes]:
     packed = stream.peek(2)[:2] == GZIP_MAGIC  # type: ignore[attr-defined] # a buffered reader's
-    return iter(gzip.open(stream) if packed else stream)
+    return lines(gzip.open(stream) if packed else stream)
 
 
 def _worst(found: "Backtest") -> list["Fired"]:

@@ -1,6 +1,5 @@
 """The command `touchpoint journey`: one journey as the worker that keeps it knows it, for a person's eyes."""
 
-import asyncio
 import base64
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
+from monitor.counting.figures import printable
 from streams import settings as settings_reader
-from streams.commands.shared import failed, read_settings, run
+from streams.commands.shared import failed, read_settings, run_at_once
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ def journey_command(
     settings = read_settings()
     url = _worker_url(settings, worker)
 
-    async def work(_: asyncio.Event) -> "Answer":
+    async def work() -> "Answer":
         context = journey_lookup.client_ssl(settings)
         return await journey_lookup.ask(url, journey_id, _credentials(settings), context)
 
-    answer = run(work)
+    answer = run_at_once(work)
     said = _read(url, answer)
     if as_json:
         typer.echo(answer.body)
@@ -82,8 +82,6 @@ def _credentials(settings: Settings) -> dict[str, str]:
 
 def _read(url: str, answer: "Answer") -> dict[str, Any]:
     """The journey; any other answer ends the command."""
-    from streams.terminal import printable
-
     if answer.status == 401:
         given = "TOUCHPOINT_HTTP_TOKEN_FILE, or TOUCHPOINT_HTTP_USER and TOUCHPOINT_HTTP_PASSWORD_FILE"
         raise failed(f"{url} refuses to answer (401): set {given} as the worker has them")
@@ -109,7 +107,7 @@ def _show(said: dict[str, Any]) -> None:
     from streams.terminal import say, show_table
 
     for line in _lines(said):
-        say(_text(line))
+        say(line)
     if said["steps"]:
         show_table(("time", *STEP, "bad for"), map(_step, said["steps"]))
     if said["promises"]:
@@ -167,14 +165,7 @@ def _hand_over(one: dict[str, Any]) -> "Row":
 def _row(*cells: str | None, is_loud: object) -> "Row":
     from streams.terminal import Row
 
-    return Row(tuple(map(_text, cells)), bool(is_loud))
-
-
-def _text(value: str | None) -> str:
-    """What a service wrote, with nothing in it that could move the cursor."""
-    from streams.terminal import printable
-
-    return printable(value or "")
+    return Row(tuple(cell or "" for cell in cells), bool(is_loud))
 
 
 def _when(time: str | None) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from streams.clock import now_ms
-from streams.commands.shared import failed, read_journey, read_settings, run
+from streams.commands.shared import failed, read_journey, read_settings, run, run_at_once
+from streams.stopping import entered
 
 dead_letters = typer.Typer(no_args_is_help=True, help="Look at refused events, send mended ones back.")
 
@@ -36,12 +37,12 @@ def list_letters(
     settings = read_settings()
     journey = read_journey(settings.journey)
 
-    async def work(_: asyncio.Event) -> letters_shown.Listing:
+    async def work() -> letters_shown.Listing:
         selection = letters.select(journey, stage, reason)
         async with letters.Box.opened(journey, settings) as box:
             return await letters_shown.listing(box, selection, limit)
 
-    found = run(work)
+    found = run_at_once(work)
     for line in map(json.dumps, found.rows) if as_json else letters_shown.table(found):
         typer.echo(line)
 
@@ -63,12 +64,12 @@ def show_letter(
     settings = read_settings()
     journey = read_journey(settings.journey)
 
-    async def work(_: asyncio.Event) -> tuple[letters.Letter, bool]:
+    async def work() -> tuple[letters.Letter, bool]:
         selection = letters.select(journey, place=letter)
         async with letters.Box.opened(journey, settings) as box:
             return await letters_shown.one(box, selection)
 
-    found, is_sent = run(work)
+    found, is_sent = run_at_once(work)
     if value and not sys.stdout.isatty():
         sys.stdout.buffer.write(found.value or b"")
         return
@@ -113,7 +114,7 @@ def replay_letters(
 
     async def work(stop: asyncio.Event) -> resend.Replayed:
         selection = letters.select(journey, stage, reason, letter)
-        async with letters.Box.opened(journey, settings) as box:
+        async with entered(stop, letters.Box.opened(journey, settings)) as box:
             return await resend.resend(box, selection, way, stop, new_value, now_ms())
 
     report = run(work)

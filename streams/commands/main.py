@@ -19,6 +19,7 @@ from monitor.counting.figures import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
+from streams.__main__ import INTERRUPTED
 from streams.clock import now_ms
 from streams.commands.backtest import backtest
 from streams.commands.journey import journey_command
@@ -33,10 +34,13 @@ from streams.commands.shared import (
     read_journey,
     read_settings,
     run,
+    run_at_once,
     tell_of_thread,
 )
 from streams.demo.faults import FAULTS, WRITTEN, Fault, parse_fault
+from streams.files import arriving
 from streams.settings import Settings
+from streams.stopping import entered
 
 if TYPE_CHECKING:
     from streams.publish.traffic import Report
@@ -67,15 +71,38 @@ app.command()(report)
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command that was typed."""
     os.environ.update(ONE_BLAS_THREAD)
     threading.excepthook = tell_of_thread
+    _open_standard_files()
     try:
-        app()
-    except OSError as error:  # a full disk or a closed pipe under standard output
+        try:
+            app()
+        except SystemExit as end:
+            if end.code == INTERRUPTED:  # typer says nothing then
+                typer.echo("touchpoint: stopped", err=True)
+            raise
+        finally:
+            sys.stdout.flush()
+    except OSError as error:  # a full disk, or nothing, under standard output
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        typer.echo(f"touchpoint: {error.strerror or error}", err=True)
+        typer.echo(f"touchpoint: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
         sys.exit(1)
+
+
+def _open_standard_files() -> None:
+    """Hold the places of standard files that are closed: a connection to Kafka would get their numbers.
+
+    Reading and writing fail as they do with a closed file, for `/dev/null` is opened the wrong way round
+    (https://www.gnu.org/software/gnulib/manual/html_node/stdopen.html); only errors go nowhere.
+    """
+    for number, (name, mode, way) in enumerate(
+        (("stdin", "r", os.O_WRONLY), ("stdout", "w", os.O_RDONLY), ("stderr", "w", os.O_WRONLY))
+    ):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, way), number)
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for good
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # what a terminal cannot show
 
 
 @app.command()
@@ -162,8 +189,8 @@ def pages(
     journey = read_journey(settings.journey) if findings else None
 
     async def receive(stop: asyncio.Event) -> None:
-        async with contextlib.AsyncExitStack() as stack:
-            share = None if journey is None else await stack.enter_async_context(sharing(journey, settings))
+        shared = sharing(journey, settings) if journey else contextlib.nullcontext()
+        async with entered(stop, shared) as share:
             await Pages(typer.echo, share).serve(settings.http, stop)
 
     run(receive)
@@ -196,11 +223,11 @@ def topics(
     settings = read_settings()
     journey = read_journey(settings.journey)
 
-    async def work(_: asyncio.Event) -> dict[str, int]:
+    async def work() -> dict[str, int]:
         async with topics_of.connected(settings) as admin:
             return await topics_of.ensure(admin, journey, settings, grow=grow)
 
-    for name, partitions in run(work).items():
+    for name, partitions in run_at_once(work).items():
         typer.echo(f"{name}: {counted(partitions, 'partition')}")
 
 
@@ -214,8 +241,10 @@ def publish() -> None:
 
     settings = read_settings()
     journey = read_journey(settings.journey)
-    lines = ((number, line) for number, line in enumerate(sys.stdin.buffer, 1))
-    report = run(lambda stop: traffic.publish(journey, settings, lines, stop, now_ms=now_ms()))
+    at_ms = now_ms()
+    report = run(
+        lambda stop: traffic.publish(journey, settings, arriving(sys.stdin.fileno(), stop), stop, at_ms)
+    )
     _tell(report)
 
 
@@ -239,7 +268,7 @@ def change(
         value = changes.record(journey, title, kind, stage, at_ms, now_ms())
     except ValueError as error:
         raise failed(str(error)) from None
-    run(lambda _: changes.publish(journey, settings, value))
+    run_at_once(lambda: changes.publish(journey, settings, value))
     typer.echo(value.decode())
 
 
@@ -260,11 +289,16 @@ def replay(
 
     Example: touchpoint replay january.jsonl --until-now
     """
-    from streams.publish import traffic
+    from streams.publish import replay as replaying
 
     settings = read_settings()
     journey = read_journey(settings.journey)
-    _tell(run(lambda stop: traffic.replay(journey, settings, file, speed, until_now, stop)))
+    try:
+        with replaying.history(file) as stream:
+            known = replaying.History(journey, settings, stream, now_ms(), until_now=until_now)
+            _tell(run(lambda stop: replaying.replay(known, settings, speed, stop)))
+    except UserError as error:
+        raise failed(str(error)) from None
 
 
 def _tell(report: "Report") -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.journey_file.links import is_address
-from streams.commands.shared import failed, read_journey
+from streams.commands.shared import failed, read_journey, write_files
 
 
 def render(
@@ -39,12 +39,7 @@ def render(
             raise failed("\n".join(f"{out / path}: differs from what {file} gives" for path in differing))
         typer.echo(f"{len(texts)} files in {out} are what {file} gives")
         return
-    try:
-        for path, text in texts.items():
-            (out / path).parent.mkdir(parents=True, exist_ok=True)
-            (out / path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise failed(f"{error.filename}: {error.strerror}") from None
+    write_files({out / path: text for path, text in texts.items()})
     typer.echo(f"{len(texts)} files written to {out}")
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -10,11 +9,12 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
+from monitor.counting.figures import printable
 from monitor.errors import UserError
 from monitor.journey_file.links import is_address
 from streams.clock import now_ms
-from streams.commands.shared import failed, read_journey, read_settings, run
-from streams.terminal import printable, progress
+from streams.commands.shared import failed, read_journey, read_settings, run_at_once, write_files
+from streams.terminal import progress
 
 if TYPE_CHECKING:
     import aiohttp
@@ -64,18 +64,12 @@ def report(
     token = _token(token_file) if token_file is not None else None
     now_s = now_ms() // 1000
     period = Period(now_s - now_s % 60, days)
-    answers = run(lambda stop: _asked(prometheus, token, list(questions(period)), stop))
+    answers = run_at_once(lambda: _asked(prometheus, token, list(questions(period))))
     found = document(digest(read, period, answers))
-    try:
-        if html is not None:
-            html.write_text(page(found), encoding="utf-8")
-        if markdown is not None:
-            markdown.write_text(text(found), encoding="utf-8")
-    except OSError as error:
-        raise failed(f"{error.filename}: {error.strerror}") from None
+    wanted = ((html, page), (markdown, text))
+    write_files({file: as_text(found) for file, as_text in wanted if file is not None})
     if html is None and markdown is None:
-        sys.stdout.buffer.write(text(found).encode())
-        sys.stdout.flush()
+        typer.echo(text(found).encode(), nl=False)
 
 
 def _token(file: Path) -> str:
@@ -90,10 +84,8 @@ def _token(file: Path) -> str:
     return token
 
 
-async def _asked(
-    prometheus: str, token: str | None, questions: "list[Question]", stop: asyncio.Event
-) -> "Answers":
-    """The answers of all questions; PrometheusError for the first that has none, or when told to stop."""
+async def _asked(prometheus: str, token: str | None, questions: "list[Question]") -> "Answers":
+    """The answers of all questions; PrometheusError for the first that has none."""
     import aiohttp
 
     headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
@@ -108,24 +100,12 @@ async def _asked(
                 bar.advance(shown)
                 return samples
 
-            async def ask_all() -> "list[list[Sample]]":
-                try:
-                    async with asyncio.TaskGroup() as group:
-                        asked = [group.create_task(ask(question)) for question in questions]
-                except ExceptionGroup as errors:  # what is wrong with one is wrong with all
-                    raise errors.exceptions[0] from None
-                return [one.result() for one in asked]
-
-            work, stopped = asyncio.create_task(ask_all()), asyncio.create_task(stop.wait())
             try:
-                await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
-                if not work.done():
-                    raise PrometheusError("stopped before Prometheus had answered")
-                return dict(zip(questions, await work, strict=True))
-            finally:
-                work.cancel()
-                stopped.cancel()
-                await asyncio.gather(work, stopped, return_exceptions=True)
+                async with asyncio.TaskGroup() as group:
+                    asked = [group.create_task(ask(question)) for question in questions]
+            except ExceptionGroup as errors:  # what is wrong with one is wrong with all
+                raise errors.exceptions[0] from None
+            return {question: one.result() for question, one in zip(questions, asked, strict=True)}
 
 
 class _Series(msgspec.Struct):

@@ -6,17 +6,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
+from monitor.counting.figures import printable
 from monitor.errors import UserError
 from monitor.journey_file.grammar import JourneyFileError, parse
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
+from streams.files import write
 from streams.settings import Settings
+from streams.stopping import StoppedError, unless
 
 T = TypeVar("T")
 
@@ -35,7 +38,7 @@ waiting for a second thread that had no core; alone it takes under 2 ms."""
 def failed(message: str) -> typer.Exit:
     """Tell what went wrong, a line each; raise what is returned."""
     for line in message.splitlines():
-        typer.echo(f"touchpoint: {line}", err=True)
+        typer.echo(f"touchpoint: {printable(line)}", err=True)
     return typer.Exit(1)
 
 
@@ -49,6 +52,14 @@ def read_journey(path: Path) -> Journey:
         raise failed(f"{path}: is no UTF-8 text") from None
     except JourneyFileError as error:
         raise failed("\n".join(f"{path}: {wrong}" for wrong in error.errors)) from None
+
+
+def write_files(texts: Mapping[Path, str]) -> None:
+    """Write files whole; one that cannot be written is named and ends the command."""
+    try:
+        write(texts)
+    except UserError as error:
+        raise failed(str(error)) from None
 
 
 def read_settings() -> Settings:
@@ -80,16 +91,26 @@ class _OneLine(logging.Formatter):
 
 
 def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
-    """Run until done; SIGINT and SIGTERM set the event that `work` is given."""
+    """Run until done; SIGINT and SIGTERM set the event that `work` is given, and again end it at once."""
 
     sys.setswitchinterval(SWITCH_S)
 
     async def with_signals() -> T:
         stop = asyncio.Event()
+        working = asyncio.ensure_future(work(stop))
+
+        def told() -> None:
+            if stop.is_set():
+                working.cancel()
+            stop.set()
+
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, stop.set)
-        return await work(stop)
+            loop.add_signal_handler(name, told)
+        try:
+            return await working
+        except asyncio.CancelledError:
+            raise StoppedError from None
 
     import uvloop
 
@@ -99,6 +120,8 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             try:
                 return runner.run(with_signals())
+            except StoppedError:
+                raise KeyboardInterrupt from None
             except UserError as error:
                 raise failed(str(error)) from None
             finally:
@@ -106,6 +129,11 @@ def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:
                 end.start()
     finally:
         end.cancel()
+
+
+def run_at_once(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The same of work that has nothing to finish: the first SIGINT or SIGTERM ends it."""
+    return run(lambda stop: unless(stop, work()))
 
 
 def tell_of_thread(failed: threading.ExceptHookArgs) -> None:

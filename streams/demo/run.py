@@ -17,6 +17,7 @@ from monitor.rules.verdict import State
 from streams.demo.broker import EmbeddedBroker
 from streams.demo.faults import Fault
 from streams.demo.simulator import Simulator
+from streams.files import write
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.kafka.security import kafka_options
@@ -81,7 +82,7 @@ async def run(
 
 
 class JourneyFileError(UserError):
-    """The journey file in the demo's time cannot be written."""
+    """The journey file cannot be read any more."""
 
 
 def _in_demo_time(journey: Journey, settings: Settings) -> tuple[Journey, Settings]:
@@ -94,10 +95,9 @@ def _in_demo_time(journey: Journey, settings: Settings) -> tuple[Journey, Settin
     file = settings.state_dir / JOURNEY_FILE
     try:
         text = compressed(settings.journey.read_text(encoding="utf-8"))
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise JourneyFileError(f"{error.filename}: {error.strerror}") from None
+        raise JourneyFileError(f"{settings.journey}: {error.strerror}") from None
+    write({file: text})
     return parse(text), dataclasses.replace(settings, journey=file)
 
 

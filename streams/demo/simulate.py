@@ -11,6 +11,7 @@ from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.kafka.publisher import opened
 from streams.publish.traffic import Report
 from streams.settings import Settings
+from streams.stopping import entered
 from streams.terminal import progress
 
 
@@ -33,7 +34,7 @@ async def publish_simulated(
 ) -> Report:
     """Publish simulated events when they happen, until they end or `stop` is set."""
     report = Report()
-    async with opened(settings) as publisher:
+    async with entered(stop, opened(settings)) as publisher:
         with progress(None) as bar:
             task = bar.add_task("published")
             for event in events:

@@ -19,12 +19,12 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced
 
 from monitor.counting.event import Codec, Refused
-from monitor.counting.figures import counted
+from monitor.counting.figures import counted, printable
 from streams.kafka import security, topics
 from streams.kafka.dead_letter import ATTEMPT, SIZE
 from streams.letters.box import Box, Letter, LettersError, Selection, Sent
 from streams.letters.shown import one
-from streams.terminal import printable, progress
+from streams.terminal import progress
 
 BATCH = 200
 """Letters of one transaction, whose end costs some 10 ms; what a crash on the embedded broker repeats."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from monitor.counting.figures import printable
 from streams.letters.box import Box, Letter, LettersError, Selection
-from streams.terminal import printable
 
 ERROR_SHOWN = 80
 """Characters of an error in the table; `show` and `--json` have it whole."""

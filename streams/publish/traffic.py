@@ -1,29 +1,19 @@
-"""Events towards Kafka: from standard input, from a file of history, from the simulator."""
+"""Events towards Kafka from standard input, and what every way there needs: topics, keys, a report."""
 
 import asyncio
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
-
-import orjson
+from datetime import datetime
 
 from monitor.counting.event import Codec, Event, Refused, epoch_ms, stage_of
-from monitor.errors import UserError
 from monitor.journey_file.model import Journey
-from streams.clock import now_ms
 from streams.kafka.publisher import opened
 from streams.settings import Settings
+from streams.stopping import entered
 from streams.terminal import progress
 
 PROBLEMS_SHOWN = 20
 """Lines of a bad file that are shown; the count says how many there were."""
-
-
-class InputError(UserError):
-    """A file that cannot be read."""
 
 
 @dataclass(slots=True)
@@ -53,7 +43,7 @@ def read_time(text: str) -> int:
     return epoch_ms(at)
 
 
-class _Reader:
+class Reader:
     """Lines to events of the right topic."""
 
     def __init__(self, journey: Journey, settings: Settings) -> None:
@@ -73,24 +63,27 @@ class _Reader:
         return event if isinstance(event, Refused) else (topic, event)
 
 
-def _key(event: Event) -> bytes:
+def key(event: Event) -> bytes:
+    """Events of one journey stay in order."""
     return (event.journey_id or event.id or "").encode()
 
 
 async def publish(
     journey: Journey,
     settings: Settings,
-    lines: Iterable[tuple[int, bytes]],
+    lines: AsyncIterator[bytes],
     stop: asyncio.Event,
     now_ms: int,
 ) -> Report:
-    """Publish (line number, JSON) pairs; what a worker would refuse is refused here, by line."""
-    report, reader = Report(), _Reader(journey, settings)
+    """Publish lines of JSON until they end or `stop`; what a worker would refuse is refused, by line."""
+    report, reader = Report(), Reader(journey, settings)
     codec = Codec(journey, journey.stages[0])
-    async with opened(settings) as publisher:
+    async with entered(stop, opened(settings)) as publisher:
         with progress(None) as bar:
             task = bar.add_task("published")
-            for number, line in lines:
+            number = 0
+            async for line in lines:
+                number += 1
                 if stop.is_set():
                     break
                 if not line.strip():
@@ -103,66 +96,8 @@ async def publish(
                 if refused := codec.refuse_time(event.at_ms, now_ms):
                     report.refuse(number, refused)
                     continue
-                await publisher.send(topic, _key(event), line.strip())
+                await publisher.send(topic, key(event), line.strip())
                 bar.update(task, advance=1)
         await publisher.flush()
         report.published = publisher.acknowledged
     return report
-
-
-async def replay(
-    journey: Journey, settings: Settings, file: Path, speed: float, until_now: bool, stop: asyncio.Event
-) -> Report:
-    """Publish a file of history in its order; a `speed` of 0 is as fast as Kafka takes it."""
-    report, reader = Report(), _Reader(journey, settings)
-    events = list(_history(file, reader, report))
-    shift_ms = now_ms() - max(event.at_ms for _, _, event in events) if until_now and events else 0
-    async with opened(settings) as publisher:
-        with progress(len(events)) as bar:
-            task = bar.add_task("published", total=len(events))
-            began_s, first_ms = time.monotonic(), events[0][2].at_ms if events else 0
-            for line, topic, event in events:
-                if stop.is_set():
-                    break
-                if speed:
-                    due_s = (event.at_ms - first_ms) / 1000 / speed
-                    await asyncio.sleep(max(0.0, began_s + due_s - time.monotonic()))
-                await publisher.send(topic, _key(event), _shifted(line, shift_ms) if shift_ms else line)
-                bar.update(task, advance=1)
-        await publisher.flush()
-        report.published = publisher.acknowledged
-    return report
-
-
-def _history(file: Path, reader: _Reader, report: Report) -> Iterator[tuple[bytes, str, Event]]:
-    try:
-        with file.open("rb") as lines:
-            for number, line in enumerate(map(bytes.strip, lines), 1):
-                if not line:
-                    continue
-                read = reader.read(line)
-                if isinstance(read, Refused):
-                    report.refuse(number, read)
-                else:
-                    yield (line, *read)
-    except OSError as error:
-        raise InputError(f"{file}: {error.strerror}") from None
-
-
-def _shifted(line: bytes, shift_ms: int) -> bytes:
-    """The event with every time moved by `shift_ms`."""
-    event: dict[str, Any] = orjson.loads(line)
-    shift = timedelta(milliseconds=shift_ms)
-
-    def moved(text: str) -> str:
-        try:
-            return (datetime.fromisoformat(text).astimezone(UTC) + shift).isoformat()
-        except OverflowError:
-            raise InputError(f"event {event['id']}: {text} cannot be moved to now") from None
-
-    event["time"] = moved(event["time"])
-    promise = event.get("promise") or {}
-    for name in ("due_from", "due"):
-        if promise.get(name):
-            promise[name] = moved(promise[name])
-    return orjson.dumps(event)

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from monitor.counting.figures import printable
 from monitor.errors import UserError
 from monitor.rules.finding import encode, finding
 from streams.clock import now_ms
-from streams.terminal import printable
 
 HEARTBEAT_S = 180.0
 """Three heartbeats, each a minute apart."""

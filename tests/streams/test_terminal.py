@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streams.terminal import StagesView
+from streams.terminal import Row, StagesView, say, show_table
 
 
 def stage(n: int, bad: int, target: float | None) -> dict[str, Any]:
@@ -24,6 +24,27 @@ SHOWN = [
     (3, 0, 0.9, "100 % of 3 events in 1h", ("100 %", "90 %")),
     (0, 0, None, "0 events in 1h", ("", "")),
 ]
+
+
+TERMINAL = {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "200"}
+
+
+@pytest.mark.parametrize("known", [{}, TERMINAL], ids=["file", "terminal"])
+def test_what_others_wrote_is_only_text(
+    known: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Markup in a title or a reason is shown as it stands, and no escape reaches the terminal."""
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    hostile = "[/bold] [red]x \x1b[2J"
+    with StagesView(lambda: None) as view:
+        view.say(hostile)
+        view.show([stage(20, 1, 0.95) | {"title": hostile, "top_reason": hostile}], "")
+    show_table(("reason",), [Row((hostile,), is_loud=True)])
+    say(hostile)
+    shown = capsys.readouterr()
+    assert (shown.err + shown.out).count(r"[/bold] [red]x \x1b[2J") >= (5 if known else 3)
+    assert "\x1b[2J" not in shown.err + shown.out
 
 
 @pytest.mark.parametrize(("n", "bad", "target", "line", "cells"), SHOWN)

@@ -14,8 +14,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.kafka.kafka import KafkaNode
+from monitor.counting.figures import printable
 from streams.letters.box import CHUNK, Letter, Sent
-from streams.terminal import printable
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint

@@ -1,0 +1,36 @@
+"""The command `touchpoint`, also `python -m streams`: Ctrl-C gives no traceback, however early it comes."""
+
+import contextlib
+import os
+import signal
+
+STDERR = 2
+
+INTERRUPTED = 130
+"""What a shell says of a program that Ctrl-C has ended."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _leave)
+        from streams.commands.main import main as command  # takes a third of a second
+
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # what is under way cleans up
+        command()
+    except KeyboardInterrupt:
+        _leave()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said; Python itself is ending
+
+
+def _leave(*_: object) -> None:
+    with contextlib.suppress(OSError):  # nobody to complain to
+        os.write(STDERR, b"touchpoint: stopped\n")
+    os._exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""History towards Kafka: in its order, at its own pace times a speed, with all times shifted if asked for."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import msgspec
+
+from monitor.counting.event import Codec, Event, Reason, Refused, Time
+from monitor.counting.mistakes import mended
+from monitor.errors import UserError
+from monitor.journey_file.model import Journey
+from streams import files
+from streams.kafka.publisher import opened
+from streams.publish.traffic import Reader, Report, key
+from streams.settings import Settings
+from streams.stopping import entered
+from streams.terminal import progress
+
+TIMES = ("time", "due_from", "due")
+"""Fields of an event, its promise and its envelope that are shifted."""
+
+WRAPPING = ("data", "promise")
+"""Fields that hold some of these."""
+
+
+class HistoryError(UserError):
+    """History that cannot be replayed; one line."""
+
+
+class _Told(NamedTuple):
+    number: int
+    line: bytes
+    topic: str
+    event: Event
+
+
+@contextmanager
+def history(file: Path) -> Iterator[IO[bytes]]:
+    """The file, or a copy of what a pipe gives, since it is read twice."""
+    try:
+        with file.open("rb") as stream, tempfile.TemporaryFile() as copy:
+            if stream.seekable():
+                yield stream
+            else:
+                shutil.copyfileobj(stream, copy)
+                copy.seek(0)
+                yield copy
+    except OSError as error:
+        raise HistoryError(f"{file}: {error.strerror}") from None
+
+
+class History:
+    """Events of a stream, read once to know them, and again for each time they are asked for."""
+
+    def __init__(
+        self, journey: Journey, settings: Settings, stream: IO[bytes], now_ms: int, *, until_now: bool
+    ) -> None:
+        """`until_now` shifts times so that the newest event happened at `now_ms`; else none may lie ahead."""
+        self._stream = stream
+        self._reader = Reader(journey, settings)
+        self._codec = Codec(journey, journey.stages[0])
+        self._latest_ms = None if until_now else now_ms
+        self.report = Report()
+        self.events = 0
+        self.first_ms = 0
+        oldest_ms, newest_ms = now_ms, 0
+        with progress(None) as bar:
+            task = bar.add_task("read")
+            for told in self._read(self.report.refuse):
+                at_ms = told.event.at_ms
+                self.first_ms = at_ms if not self.events else self.first_ms
+                self.events += 1
+                oldest_ms, newest_ms = min(oldest_ms, at_ms), max(newest_ms, at_ms)
+                bar.update(task, completed=self.events)
+        self._shift_ms = now_ms - newest_ms if until_now and self.events else 0
+        if oldest_ms + self._shift_ms < 0:
+            years = (newest_ms - oldest_ms) // (365 * 86_400_000)
+            raise HistoryError(f"the events span {years} years, which cannot end now: is a time wrong?")
+
+    def again(self) -> Iterator[_Told]:
+        """The events that were not refused, shifted; one that cannot be is refused."""
+        for told in self._read(lambda *_: None):
+            line = self._shifted(told.line)
+            if isinstance(line, Refused):
+                self.report.refuse(told.number, line)
+            else:
+                yield told._replace(line=line)
+
+    def _read(self, refuse: Callable[[int, Refused], None]) -> Iterator[_Told]:
+        self._stream.seek(0)
+        for number, line in enumerate(map(bytes.strip, files.lines(self._stream)), 1):
+            if not line:
+                continue
+            read = self._reader.read(line)
+            if isinstance(read, Refused):
+                refuse(number, read)
+            elif refused := self._refused_as_ahead(read[1]):
+                refuse(number, refused)
+            else:
+                yield _Told(number, line, *read)
+
+    def _refused_as_ahead(self, event: Event) -> Refused | None:
+        """History is old; what is yet to come is a mistake that every worker refuses."""
+        if self._latest_ms is None:
+            return None
+        refused = self._codec.refuse_time(event.at_ms, self._latest_ms)
+        return refused if refused is not None and refused.reason is Reason.IN_FUTURE else None
+
+    def _shifted(self, line: bytes) -> bytes | Refused:
+        if not self._shift_ms:
+            return line
+        try:
+            moved = _moved(mended(line), timedelta(milliseconds=self._shift_ms))
+        except OverflowError:
+            return Refused(Reason.BAD_TIME, "a time cannot be moved to now")
+        read = self._reader.read(moved)
+        return read if isinstance(read, Refused) else moved
+
+
+async def replay(history: History, settings: Settings, speed: float, stop: asyncio.Event) -> Report:
+    """Publish history; a `speed` of 0 is as fast as Kafka takes it."""
+    report = history.report
+    async with entered(stop, opened(settings)) as publisher:
+        with progress(history.events) as bar:
+            task = bar.add_task("published", total=history.events)
+            began_s = time.monotonic()
+            for _, line, topic, event in history.again():
+                if speed:
+                    due_s = (event.at_ms - history.first_ms) / 1000 / speed
+                    await _until(began_s + due_s, stop)
+                if stop.is_set():
+                    break
+                await publisher.send(topic, key(event), line)
+                bar.update(task, advance=1)
+        await publisher.flush()
+        report.published = publisher.acknowledged
+    return report
+
+
+async def _until(due_s: float, stop: asyncio.Event) -> None:
+    """Wait for a moment of the monotonic clock, or `stop`."""
+    left_s = due_s - time.monotonic()
+    if left_s > 0:
+        told = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((told,), timeout=left_s)
+        told.cancel()
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_bytes = msgspec.json.Decoder(bytes).decode
+_decode_time = msgspec.json.Decoder(Time).decode
+_encode = msgspec.json.encode
+
+
+def _moved(value: bytes, shift: timedelta) -> bytes:
+    """The event, or a part of it, with every time moved; all else as it was written. OverflowError when no
+    calendar has the new time."""
+    fields = _decode_fields(value)
+    for name in TIMES:
+        with contextlib.suppress(msgspec.ValidationError):  # none, or not one that anybody reads
+            fields[name] = msgspec.Raw(_encode(_decode_time(fields.get(name, b"null")) + shift))
+    if {"specversion", "data_base64"} <= fields.keys():
+        fields["data"] = msgspec.Raw(mended(_decode_bytes(fields.pop("data_base64"))))
+    for name in WRAPPING:
+        if bytes(fields.get(name, b"")).lstrip()[:1] == b"{":
+            fields[name] = msgspec.Raw(_moved(fields[name], shift))
+    return _encode(fields)

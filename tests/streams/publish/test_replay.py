@@ -1,0 +1,125 @@
+"""History is replayed as it happened: each time shifted alike, and nothing left out unsaid."""
+
+import base64
+import io
+import json
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.counting.event import Codec, Event
+from monitor.journey_file.grammar import parse
+from streams.publish.replay import History, HistoryError, history
+from streams.settings import SHIPPED_JOURNEY, Settings
+
+JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+CODEC = Codec(JOURNEY, JOURNEY.stage("web_checkout"))
+NOW_MS = 1_800_000_000_000
+TIME, DUE = "2026-05-04T10:00:00Z", "2026-05-05T10:00:00Z"
+BOM = b"\xef\xbb\xbf"
+
+
+def event(**fields: Any) -> dict[str, Any]:
+    """A checkout that promises something."""
+    promise = {"id": "p", "kind": "delivery_window", "due": DUE}
+    told = {"id": "e", "time": TIME, "stage": "web_checkout", "outcome": "ok", "promise": promise}
+    return told | fields
+
+
+def envelope(**fields: Any) -> dict[str, Any]:
+    """The context of a CloudEvent."""
+    return {"specversion": "1.0", "id": "c", "time": TIME} | fields
+
+
+def line(value: dict[str, Any]) -> bytes:
+    """As it stands in a file."""
+    return json.dumps(value).encode()
+
+
+def known(*some: bytes, until_now: bool = True) -> History:
+    """A history of these lines."""
+    stream = io.BytesIO(b"\n".join(some))
+    return History(JOURNEY, Settings(), stream, NOW_MS, until_now=until_now)
+
+
+FRAMINGS = {
+    "plain": line(event()),
+    "byte-order mark": BOM + line(event()),
+    "leap second": line(event(time="2026-05-04T09:59:60Z")).replace(b'"e"', b'"e", "n": 1e999'),
+    "lower case": line(event(time="2026-05-04t10:00:00z")),
+    "structured": line(envelope(data=event(time=None, id=None))),
+    "structured, time inside": line({"specversion": "1.0", "data": event()}),
+    "structured, both": line(envelope(data=event())),
+    "structured, base64": line(envelope(data_base64=base64.b64encode(line(event())).decode())),
+}
+
+
+@pytest.mark.parametrize("told", FRAMINGS.values(), ids=FRAMINGS)
+def test_every_time_of_an_event_is_shifted(told: bytes) -> None:
+    """Event and promise move alike, whatever they are wrapped in; the newest event is of now."""
+    history = known(told)
+    [again] = history.again()
+    shifted = CODEC.decode(again.line)
+    assert isinstance(shifted, Event), shifted
+    assert abs(shifted.at_ms - NOW_MS) <= 1000
+    assert shifted.promise is not None
+    assert shifted.promise.due is not None
+    assert abs((shifted.promise.due.timestamp() - NOW_MS / 1000) - 86_400) <= 1
+    assert (history.report.refused, again.topic) == (0, "touchpoint.web-checkout.v1")
+
+
+def test_what_is_not_a_time_stays_as_it_was() -> None:
+    """Numbers beyond every float, fields nobody knows, and what is called `time` and is none."""
+    some = b'{"big": 123456789012345678901234567890, "none": 1e999, "data": {"time": "soon"}, "time": 1}'
+    told = line(event())[:-1] + b', "attributes": ' + some + b', "data": {"time": "soon"}}'
+    [again] = known(told).again()
+    assert some in again.line
+    assert b'"data":{"time":"soon"}' in again.line
+
+
+def test_without_a_shift_lines_stay_byte_for_byte() -> None:
+    """History goes as it stands."""
+    told = BOM + b'{ "id":"e" , "time":"2016-12-31T23:59:60Z", "stage":"store", "outcome":"ok"}'
+    [again] = known(told, until_now=False).again()
+    assert (again.line, again.topic) == (told, "touchpoint.store.v1")
+
+
+def test_what_lies_ahead_is_refused_by_its_line() -> None:
+    """A worker would refuse it; at its own pace, a replay would wait for it for ever."""
+    history = known(b"", line(event(time="9999-12-31T23:59:59-05:00")), line(event()), until_now=False)
+    assert [one.event.time for one in history.again()] == [datetime(2026, 5, 4, 10, tzinfo=UTC)]
+    [problem] = history.report.problems
+    assert problem.startswith("line 2: in_future: ")
+
+
+def test_a_time_that_no_calendar_has_is_refused_by_its_line() -> None:
+    """A promise for the end of all calendars cannot be moved on."""
+    late = event(promise={"id": "p", "kind": "call", "due": "9998-12-31T00:00:00Z"})
+    history = known(line(late), line(event()))
+    assert len(list(history.again())) == 1
+    assert history.report.problems == ["line 1: bad_time: the year is 9999 - at `$.promise.due`"]
+    history = known(line(late | {"time": "2020-01-01T00:00:00Z"}))
+    assert list(history.again()) == []
+    assert history.report.problems == ["line 1: bad_time: a time cannot be moved to now"]
+
+
+def test_one_wrong_time_is_named_before_anything_is_sent() -> None:
+    """The year 9999 as now would move all others to before the calendar began."""
+    with pytest.raises(HistoryError, match=r"^the events span 7\d\d\d years, .*: is a time wrong\?$"):
+        known(line(event()), line(event(time="9999-12-31T23:59:59Z")))
+
+
+def test_what_a_pipe_gives_is_read_twice(tmp_path: Path) -> None:
+    """As of `replay <(zcat history.gz)`."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_bytes, args=(line(event()),))
+    writing.start()
+    with history(pipe) as stream:
+        writing.join()
+        known = History(JOURNEY, Settings(), stream, NOW_MS, until_now=True)
+        assert [len(list(known.again())) for _ in range(2)] == [1, 1]
