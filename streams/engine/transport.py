@@ -107,7 +107,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         sources = [tp for tp in consumer.assignment() if tp.topic not in changelogs]
         known = await self.committed(sources)
         found = {tp: known.get(tp) for tp in sources}
-        # `seek_to_beginning` would leave a partition without a position meanwhile, which Faust takes for a fault.
+        # `seek_to_beginning` leaves a partition without a position meanwhile, which Faust takes for a fault.
         starts = await consumer.beginning_offsets([tp for tp, offset in found.items() if not offset])
         for tp, offset in found.items():
             consumer.seek(tp, offset or starts[tp])
