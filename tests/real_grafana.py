@@ -186,15 +186,18 @@ def demo(grafana: Grafana, *faults: str) -> Iterator[Rig]:
             *(part for one in faults for part in ("--fault", one)),
         ]
         began_s = time.monotonic()
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(STATE_DIR=str(directory / "state")),
         )
         stack.callback(process.wait, 60)
         stack.callback(process.terminate)
         pagers = [Pager(), Pager()]
         for pager in pagers:
             stack.callback(pager.stop)
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         alerting = stack.enter_context(Alerting(directory, SHIPPED_JOURNEY, [address], pagers[0].url))
         stack.callback(grafana.forget_rules)
         grafana.provision(alerting.prometheus, pagers[1].url)
@@ -223,13 +226,14 @@ def tried(grafana: Grafana, fault: str, pictures: Path | None) -> dict[str, Any]
         if pictures is not None:
             grafana.pictures(pictures)
         over = told(rig, f"{how} resolved {alert}", word, 3600)
+        (_, first), (_, second) = told(rig, f"{how} firing {alert}", word, 1)  # with all that stands below
     return {
         "fault": fault,
         "alertmanager_s": round(ours[0] - BEGINS_S, 1),
         "grafana_s": round(theirs[0] - BEGINS_S, 1),
-        "same_words": NUMBER.sub("#", ours[1]) == NUMBER.sub("#", theirs[1]),
+        "same_words": NUMBER.sub("#", first) == NUMBER.sub("#", second),
         "resolved_s": [round(one[0] - BEGINS_S - LASTS_S, 1) for one in over],
-        "said": [ours[1], theirs[1]],
+        "said": [first, second],
     }
 
 
