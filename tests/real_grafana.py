@@ -33,8 +33,8 @@ import yaml
 from deploy.alerting import Alerting
 from deploy.kafka.kafka import HOST, free_port
 from streams.settings import SHIPPED_JOURNEY
-from tests.kit.chromium import screenshot
 from tests.kit.pager import Pager
+from tests.kit.photograph import Picture, photograph
 from tests.kit.polling import until
 from tests.kit.programs import ROOT, TOUCHPOINT, environment
 
@@ -50,7 +50,7 @@ FAULTS = {
 BEGINS_S, LASTS_S = 90, 240
 """A fault begins when a minute of healthy events has been judged, and lasts until its page has come."""
 
-SIZES = {"1600": (1600, 2400), "1080p": (1920, 1080), "phone": (420, 2400)}
+SIZES = {"1600": (1600, 2400), "1080p": (1920, 1080), "phone": (420, 7000)}
 NUMBER = re.compile(r"\d[\d.,]*")
 API = "/api/v1/provisioning"
 
@@ -150,14 +150,18 @@ class Grafana:
         return wrong + unseen if rules else ["there is no rule"]
 
     def pictures(self, directory: Path) -> None:
-        """Each board at each size."""
-        for board in sorted((ROOT / "grafana/boards").glob("*.json")):
-            uid = json.loads(board.read_text())["uid"]
-            for name, (width, height) in SIZES.items():
-                url = f"{self.url}/d/{uid}/x?kiosk&from=now-15m&to=now"
-                with tempfile.TemporaryDirectory() as profile:
-                    shot = screenshot(url, Path(profile), width=width, height=height, virtual_ms=25_000)
-                    (directory / f"{board.stem}-{name}.png").write_bytes(asyncio.run(shot))
+        """Each board at each size, of the last quarter of an hour."""
+        pictures = [
+            Picture(
+                f"{self.url}/d/{uid}/x?kiosk&from=now-15m&to=now", *size, directory / f"{board}-{name}.png"
+            )
+            for board, uid in sorted(
+                (board.stem, json.loads(board.read_text())["uid"])
+                for board in (ROOT / "grafana/boards").glob("*.json")
+            )
+            for name, size in SIZES.items()
+        ]
+        asyncio.run(photograph(pictures))
 
 
 def _read(path: Path) -> Any:

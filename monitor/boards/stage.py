@@ -98,14 +98,15 @@ def panels(journey: Journey) -> Iterator[Json]:
     yield _partners(journey)
     yield _flow()
     for title, metric in (
-        ("How long encounters take", metrics.WINDOW_DURATION),
-        ("How long customers wait", metrics.WINDOW_WAIT),
+        ("How long encounters take, where events say", metrics.WINDOW_DURATION),
+        ("How long customers wait, where events say", metrics.WINDOW_WAIT),
     ):
         buckets = select(f"{metric.name}_bucket", stage=CHOSEN, window="5m")
         yield heatmap(
             title,
             f"{metric.help.removesuffix('.')}: the brighter, the more of them took so long. Each moment "
-            "looks back 5 minutes. Good is a band that stays low and narrow.",
+            "looks back 5 minutes. Good is a band that stays low and narrow. "
+            "No data: no event of the stage says.",
             f"sum by (le) ({buckets}) and on () sum({buckets}) > 0",
             unit="s", size=(12, 9),
         )  # fmt: skip

@@ -57,6 +57,16 @@ def find() -> str | None:
     return None
 
 
+def arguments(directory: Path) -> list[str]:
+    """How Chromium is started, with a profile in the directory; FileNotFoundError without one."""
+    program = find()
+    if program is None:
+        raise FileNotFoundError("no chromium, chromium-browser or google-chrome on PATH")
+    # It refuses to run as root with its sandbox.
+    without = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return [program, *_QUIET, f"--user-data-dir={directory / 'profile'}", *without]
+
+
 async def dump_dom(url: str, directory: Path, *, virtual_ms: int = 4000, width: int = 800) -> Seen:
     """The page's DOM as HTML after `virtual_ms` of its own time, in a window that wide."""
     net_log = directory / "net.json"
@@ -91,15 +101,9 @@ async def screenshot(
 
 async def _run(url: str, directory: Path, *options: str) -> tuple[str, str]:
     """Standard output and the log of one run."""
-    program = find()
-    if program is None:
-        raise FileNotFoundError("no chromium, chromium-browser or google-chrome on PATH")
-    arguments = [*_QUIET, f"--user-data-dir={directory / 'profile'}", *options]
-    if os.geteuid() == 0:
-        arguments.append("--no-sandbox")  # Chromium refuses to run as root with its sandbox
     process = await asyncio.create_subprocess_exec(
-        program,
-        *arguments,
+        *arguments(directory),
+        *options,
         url,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -114,7 +118,7 @@ async def _run(url: str, directory: Path, *options: str) -> tuple[str, str]:
             await process.wait()
     log = err.decode(errors="replace")
     if process.returncode != 0:
-        raise RuntimeError(f"{program} ended with {process.returncode}:\n{log[-2000:]}")
+        raise RuntimeError(f"Chromium ended with {process.returncode}:\n{log[-2000:]}")
     return out.decode(), log
 
 
