@@ -1,12 +1,13 @@
 """The grammar of the journey file: YAML text in, a `Journey` or every error at once out.
 
-Each error says line, YAML path and nearest valid name; how they are noted is the business of `yaml_reader`.
+Each error says line, YAML path and nearest valid name; how they are noted is the business of `nodes`.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from decimal import Decimal
-from typing import get_args
+from typing import cast, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from monitor.journey_file.grammar_journeys import read_journeys
@@ -24,7 +25,7 @@ from monitor.journey_file.model import (
     Links,
     Stage,
 )
-from monitor.journey_file.nodes import UNIT_MS, At, read
+from monitor.journey_file.nodes import FIXED, UNIT_MS, At, Known, read
 from monitor.journey_file.nodes import (
     JourneyFileError as JourneyFileError,  # readers of a journey file catch it
 )
@@ -49,9 +50,9 @@ MIN_HORIZON_MS = 7 * UNIT_MS["d"]
 """The longest window; a shorter horizon would leave it never full."""
 
 TEXT_FIELDS = (
-    "outcome", "touchpoint", "channel", "partner", "location", "reason", "initiator", "segment",
-    "score.kind", "promise.kind",
-)  # fmt: skip
+    *("outcome", "touchpoint", "channel", "partner", "location", "reason", "initiator", "segment"),
+    *("score.kind", "promise.kind"),
+)
 NUMBER_FIELDS = ("duration_s", "wait_s", "system_wait_s", "score.value")
 BOOLEAN_FIELDS = ("internal_ok", "promise.kept")
 CONDITION_FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, *BOOLEAN_FIELDS)
@@ -61,91 +62,79 @@ def parse(text: str) -> Journey:
     """Build the journey of a YAML text; JourneyFileError names everything wrong with it."""
     root = read(text)
     journey = _journey(root)
-    if root.errors or journey is None:
+    if root.errors:
         raise JourneyFileError(root.errors)
     return journey
 
 
-def _journey(root: At) -> Journey | None:
+def _journey(root: At) -> Journey:
     fields = root.fields(
-        required=("version", "journey", "segments", "stages"),
-        optional=(
-            "title",
-            "timezone",
-            "horizon",
-            "links",
-            "channels",
-            "partners",
-            "changes_topic",
-            "findings_topic",
-            "journeys",
+        ("version", "journey", "segments", "stages"),
+        (
+            *("title", "timezone", "horizon", "links", "channels", "partners"),
+            *("changes_topic", "findings_topic", "journeys"),
         ),
     )
-    if "version" in fields and fields["version"].text() not in ("1", ""):
+    if fields.take("version", At.text, "") not in ("1", ""):
         fields["version"].wrong("this version of the monitor reads version 1")
-    name = fields["journey"].name() if "journey" in fields else ""
-    timezone = fields["timezone"].text() if "timezone" in fields else "UTC"
-    if timezone not in ("UTC", "") and timezone not in (zones := available_timezones()):
-        hint = nearest(timezone, sorted(zones))[:80]
-        fields["timezone"].wrong(f"unknown time zone `{timezone}`{hint}")
-    horizon_ms = fields["horizon"].duration_ms(MIN_HORIZON_MS) if "horizon" in fields else 8 * UNIT_MS["d"]
-    if "horizon" in fields and horizon_ms < MIN_HORIZON_MS:
-        fields["horizon"].wrong("must be at least 7d, the longest window")
-    if horizon_ms > MAX_HORIZON_MS:
-        fields["horizon"].wrong("must be at most 3650d")
-    segments = fields["segments"].names() if "segments" in fields else ()
-    channels = fields["channels"].names() if "channels" in fields else ()
-    partners = fields["partners"].names() if "partners" in fields else ()
-    links = _links(fields["links"]) if "links" in fields else Links()
-    changes_topic = _topic(fields["changes_topic"]) if "changes_topic" in fields else CHANGES_TOPIC
-    findings_topic = _topic(fields["findings_topic"]) if "findings_topic" in fields else FINDINGS_TOPIC
-    if "stages" not in fields:
-        return None
-    stage_fields = fields["stages"].members()
-    fields["stages"].check_not_empty("must name at least one stage")
-    if len(stage_fields) > MAX_STAGES:
-        fields["stages"].wrong(f"are {len(stage_fields)}; one journey may have {MAX_STAGES}")
-    stages = tuple(
-        _stage(stage_name, at, tuple(stage_fields), segments, channels, partners)
-        for stage_name, at in stage_fields.items()
-    )
-    journeys = None
-    if "journeys" in fields:
-        journeys = read_journeys(fields["journeys"], stages, segments, channels, partners)
-    if changes_topic == findings_topic:
-        fields.get("findings_topic", root).wrong(
-            f"topic `{findings_topic}` already belongs to `changes_topic`"
-        )
-    others = {changes_topic: "`changes_topic`", findings_topic: "`findings_topic`"}
-    _no_shared_topic(others, stages, stage_fields)
-    _no_dependency_cycle(stages, stage_fields)
-    title = fields["title"].text() if "title" in fields else name
-    return Journey(
+    name = fields.take("journey", At.name, "")
+    journey = Journey(
         name,
-        title,
-        timezone,
-        horizon_ms,
-        segments,
-        channels,
-        partners,
-        links,
-        changes_topic,
-        findings_topic,
-        stages,
-        journeys,
+        title=fields.take("title", At.text, name),
+        timezone=fields.take("timezone", _timezone, "UTC"),
+        horizon_ms=fields.take("horizon", _horizon_ms, 8 * UNIT_MS["d"]),
+        segments=fields.take("segments", At.names, ()),
+        channels=fields.take("channels", At.names, ()),
+        partners=fields.take("partners", At.names, ()),
+        links=fields.take("links", _links, Links()),
+        changes_topic=fields.take("changes_topic", _topic, CHANGES_TOPIC),
+        findings_topic=fields.take("findings_topic", _topic, FINDINGS_TOPIC),
+        stages=(),
     )
+    if "stages" not in fields:
+        return journey
+    members = fields["stages"].members("must name at least one stage")
+    if len(members) > MAX_STAGES:
+        fields["stages"].wrong(f"are {len(members)}; one journey may have {MAX_STAGES}")
+    stages = tuple(_stage(name, at, tuple(members), journey) for name, at in members.items())
+    journey = replace(journey, stages=stages)
+    if journey.changes_topic == journey.findings_topic:
+        message = f"topic `{journey.findings_topic}` already belongs to `changes_topic`"
+        fields.get("findings_topic", root).wrong(message)
+    others = {journey.changes_topic: "`changes_topic`", journey.findings_topic: "`findings_topic`"}
+    _no_shared_topic(others, stages, members)
+    _no_dependency_cycle(stages, members)
+    return replace(journey, journeys=fields.take("journeys", read_journeys, None, journey))
+
+
+def _timezone(at: At) -> str:
+    timezone = at.text()
+    if timezone not in ("UTC", "") and timezone not in (zones := available_timezones()):
+        at.wrong(f"unknown time zone `{timezone}`{nearest(timezone, sorted(zones))[:80]}")
+    return timezone
+
+
+def _horizon_ms(at: At) -> int:
+    horizon_ms = at.duration_ms(MIN_HORIZON_MS)
+    at.check(horizon_ms >= MIN_HORIZON_MS, "must be at least 7d, the longest window")
+    at.check(horizon_ms <= MAX_HORIZON_MS, "must be at most 3650d")
+    return horizon_ms
 
 
 def _topic(at: At) -> str:
     topic = at.text()
+    _check_topic(at, topic)
+    return topic
+
+
+def _check_topic(at: At, topic: str) -> None:
     if topic and not TOPIC.fullmatch(topic):
         at.wrong(f"`{topic}` is no Kafka topic name")
-    return topic
 
 
 def _links(at: At) -> Links:
     found = {}
-    for key, member in at.fields(required=(), optional=("monitor", "grafana", "webhook")).items():
+    for key, member in at.fields(optional=("monitor", "grafana", "webhook")).items():
         text = member.address()
         if key != "webhook" and ("?" in text or "#" in text):
             member.wrong(f"`{text}` must end with its path: the rest of each link is put behind it")
@@ -153,102 +142,84 @@ def _links(at: At) -> Links:
     return Links(**found)
 
 
-def _stage(
-    name: str,
-    at: At,
-    stage_names: tuple[str, ...],
-    segments: tuple[str, ...],
-    channels: tuple[str, ...],
-    partners: tuple[str, ...],
-) -> Stage:
+def _stage(name: str, at: At, names: Sequence[str], journey: Journey) -> Stage:
     at.check_name(name)
-    if name in (ALL, WHOLE):
-        at.wrong(f"`{name}` is reserved")
+    at.check(name not in (ALL, WHOLE), f"`{name}` is reserved")
     fields = at.fields(
-        required=("kind", "owner", "experiences"),
-        optional=(
-            "title", "topic", "partitions", "runbook", "depends_on", "outcomes", "partners",
-            "locations", "reasons", "expects", "hours", "dedupe_s",
+        ("kind", "owner", "experiences"),
+        (
+            *("title", "topic", "partitions", "runbook", "depends_on", "outcomes", "partners"),
+            *("locations", "reasons", "expects", "hours", "dedupe_s"),
         ),
-    )  # fmt: skip
-    topic = fields["topic"].text() if "topic" in fields else f"touchpoint.{name.replace('_', '-')}.v1"
-    if topic and not TOPIC.fullmatch(topic):
-        fields.get("topic", at).wrong(f"`{topic}` is no Kafka topic name")
-    partitions = int(_positive(fields["partitions"], whole=True)) if "partitions" in fields else None
-    kind: Kind = "customer"
-    if "kind" in fields:
-        given = fields["kind"].one_of(get_args(Kind), "kind")
-        kind = next((known for known in get_args(Kind) if known == given), kind)
-    per_hour, by_hour = _expects(fields["expects"]) if "expects" in fields else (None, ())
-    more_outcomes = fields["outcomes"].names() if "outcomes" in fields else ()
-    for outcome in (known for known in OUTCOMES if known in more_outcomes):
-        fields["outcomes"].wrong(f"`{outcome}` is an outcome of every stage, declare only further ones")
-    outcomes = OUTCOMES + more_outcomes
-    stage_partners = fields["partners"].names(partners, "partner") if "partners" in fields else ()
-    locations = fields["locations"].names() if "locations" in fields else ()
-    reasons = fields["reasons"].names() if "reasons" in fields else ()
-    depends_on: tuple[str, ...] = ()
-    if "depends_on" in fields:
-        depends_on = fields["depends_on"].names([s for s in stage_names if s != name], "stage")
-    known_values = {
-        "outcome": outcomes, "segment": segments, "channel": channels, "partner": stage_partners,
-        "location": locations, "reason": reasons, "initiator": ("company", "customer"),
-        "score.kind": ("nps", "csat", "ces"),
-    }  # fmt: skip
-    experience_fields = fields["experiences"].members() if "experiences" in fields else {}
-    if "experiences" in fields:
-        fields["experiences"].check_not_empty("must name at least one experience")
+    )
+    topic = fields.take("topic", At.text, f"touchpoint.{name.replace('_', '-')}.v1")
+    _check_topic(fields.get("topic", at), topic)
+    per_hour, by_hour = fields.take("expects", _expects, (None, ()))
+    known = FIXED | {
+        "outcome": OUTCOMES + fields.take("outcomes", _further_outcomes, ()),
+        "segment": journey.segments,
+        "channel": journey.channels,
+        "partner": fields.take("partners", At.names, (), journey.partners, "partner"),
+        "location": fields.take("locations", At.names, ()),
+        "reason": fields.take("reasons", At.names, ()),
+    }
     return Stage(
         name=name,
-        title=fields["title"].text() if "title" in fields else name.replace("_", " ").capitalize(),
-        kind=kind,
+        title=fields.take("title", At.text, _titled(name)),
+        kind=cast(Kind, fields.take("kind", At.one_of, "", get_args(Kind), "kind")),
         topic=topic,
-        partitions=partitions,
-        owner=fields["owner"].text() if "owner" in fields else "",
-        runbook=fields["runbook"].address() if "runbook" in fields else "",
-        depends_on=depends_on,
-        outcomes=outcomes,
-        partners=stage_partners,
-        locations=locations,
-        reasons=reasons,
+        partitions=fields.take("partitions", _whole, None),
+        owner=fields.take("owner", At.text, ""),
+        runbook=fields.take("runbook", At.address, ""),
+        depends_on=fields.take("depends_on", At.names, (), [s for s in names if s != name], "stage"),
+        outcomes=known["outcome"],
+        partners=known["partner"],
+        locations=known["location"],
+        reasons=known["reason"],
         per_hour=per_hour,
         by_hour=by_hour,
-        hours=_hours(fields["hours"]) if "hours" in fields else (),
-        dedupe_ms=_dedupe_ms(fields["dedupe_s"]) if "dedupe_s" in fields else 0,
-        experiences=tuple(
-            _experience(key, member, segments, known_values) for key, member in experience_fields.items()
-        ),
+        hours=fields.take("hours", _hours, ()),
+        dedupe_ms=fields.take("dedupe_s", _dedupe_ms, 0),
+        experiences=fields.take("experiences", _experiences, (), journey.segments, known),
     )
 
 
+def _titled(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _further_outcomes(at: At) -> tuple[str, ...]:
+    further = at.names()
+    for outcome in (known for known in OUTCOMES if known in further):
+        at.wrong(f"`{outcome}` is an outcome of every stage, declare only further ones")
+    return further
+
+
 def _dedupe_ms(at: At) -> int:
-    seconds = _positive(at, whole=True)
-    if seconds > MAX_DEDUPE_S:
-        at.wrong(f"must be at most {MAX_DEDUPE_S}, one day")
-    return int(seconds * 1000)
+    seconds = _whole(at)
+    at.check(seconds <= MAX_DEDUPE_S, f"must be at most {MAX_DEDUPE_S}, one day")
+    return seconds * 1000
 
 
 def _expects(at: At) -> tuple[float | None, tuple[float, ...]]:
-    fields = at.fields(required=("per_hour",), optional=("by_hour",))
-    per_hour = _positive(fields["per_hour"]) if "per_hour" in fields else None
-    if "by_hour" not in fields:
-        return per_hour, ()
-    by_hour = tuple(float(item.decimal()) for item in fields["by_hour"].items())
+    fields = at.fields(("per_hour",), ("by_hour",))
+    return fields.take("per_hour", _positive, None), fields.take("by_hour", _by_hour, ())
+
+
+def _by_hour(at: At) -> tuple[float, ...]:
+    by_hour = tuple(item.number() for item in at.items())
     if len(by_hour) != 24 or min(by_hour) < 0 or sum(by_hour) == 0:
-        fields["by_hour"].wrong("must be 24 weights from midnight on, none negative, not all 0")
-    return per_hour, by_hour
+        at.wrong("must be 24 weights from midnight on, none negative, not all 0")
+    return by_hour
 
 
 def _hours(at: At) -> Hours:
     week: list[tuple[tuple[int, int], ...]] = [()] * len(DAYS)
     given: set[int] = set()
-    members = at.members()
-    at.check_not_empty("must name at least one day")
-    for key, member in members.items():
+    for key, member in at.members("must name at least one day").items():
         spans = _spans(member)
         for day in _days(key, member):
-            if day in given:
-                member.wrong(f"`{DAYS[day]}` is given twice")
+            member.check(day not in given, f"`{DAYS[day]}` is given twice")
             given.add(day)
             week[day] = spans
     return tuple(week)
@@ -286,51 +257,50 @@ def _spans(at: At) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
-def _positive(at: At, *, whole: bool = False) -> float:
+def _positive(at: At) -> float:
+    value = at.number()
+    at.check(value > 0, "must be above 0")
+    return value
+
+
+def _whole(at: At) -> int:
     value = at.decimal()
-    if value <= 0 or (whole and value != value.to_integral_value()):
-        at.wrong("must be a whole number above 0" if whole else "must be above 0")
-        return 1.0
-    return float(value)
+    at.check(value > 0 and value == value.to_integral_value(), "must be a whole number above 0")
+    return int(value)
 
 
-def _experience(
-    name: str, at: At, segments: tuple[str, ...], known_values: dict[str, tuple[str, ...]]
-) -> Experience:
+def _experiences(at: At, segments: Sequence[str], known: Known) -> tuple[Experience, ...]:
+    members = at.members("must name at least one experience")
+    return tuple(_experience(name, member, segments, known) for name, member in members.items())
+
+
+def _experience(name: str, at: At, segments: Sequence[str], known: Known) -> Experience:
     at.check_name(name)
-    fields = at.fields(required=("judges", "good", "target"), optional=("title", "ignores", "targets"))
-
-    def conditions(key: str) -> tuple[Condition, ...]:
-        if key not in fields:
-            return ()
-        members = fields[key].fields(required=(), optional=CONDITION_FIELDS)
-        return tuple(_condition(field, member, known_values) for field, member in members.items())
-
-    judges, ignores, good = conditions("judges"), conditions("ignores"), conditions("good")
-    if "good" in fields:
-        fields["good"].check_not_empty("must hold at least one condition")
+    fields = at.fields(("judges", "good", "target"), ("title", "ignores", "targets"))
     return Experience(
         name=name,
-        title=fields["title"].text() if "title" in fields else name.replace("_", " ").capitalize(),
-        judges=judges,
-        ignores=ignores,
-        good=good,
-        target=fields["target"].target() if "target" in fields else Decimal("0.5"),
-        segment_targets=fields["targets"].targets(segments) if "targets" in fields else {},
+        title=fields.take("title", At.text, _titled(name)),
+        judges=fields.take("judges", _conditions, (), known),
+        ignores=fields.take("ignores", _conditions, (), known),
+        good=fields.take("good", _conditions, (), known, "must hold at least one condition"),
+        target=fields.take("target", At.target, Decimal("0.5")),
+        segment_targets=fields.take("targets", At.targets, {}, segments),
     )
 
 
-def _condition(field: str, at: At, known_values: dict[str, tuple[str, ...]]) -> Condition:
+def _conditions(at: At, known: Known, empty: str | None = None) -> tuple[Condition, ...]:
+    members = at.fields(optional=CONDITION_FIELDS, empty=empty)
+    return tuple(_condition(field, member, known) for field, member in members.items())
+
+
+def _condition(field: str, at: At, known: Known) -> Condition:
     if field in TEXT_FIELDS:
-        return Condition(field, one_of=frozenset(at.values(known_values.get(field), field)))
+        return Condition(field, one_of=frozenset(at.values(known.get(field), field)))
     if field in BOOLEAN_FIELDS:
         return Condition(field, is_true=at.one_of(("true", "false"), "truth value") == "true")
-    bounds = at.fields(required=(), optional=("at_most", "at_least"))
-    at.check_not_empty("needs at_most or at_least")
-    read: Callable[[str], float | None] = lambda key: (  # noqa: E731 - two uses, one line
-        float(bounds[key].decimal()) if key in bounds else None
-    )
-    return Condition(field, at_most=read("at_most"), at_least=read("at_least"))
+    bounds = at.fields(optional=("at_most", "at_least"), empty="needs at_most or at_least")
+    at_most, at_least = (bounds.take(bound, At.number, None) for bound in ("at_most", "at_least"))
+    return Condition(field, at_most=at_most, at_least=at_least)
 
 
 def _no_shared_topic(owner: dict[str, str], stages: Iterable[Stage], fields: dict[str, At]) -> None:

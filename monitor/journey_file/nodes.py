@@ -6,9 +6,10 @@ target written `0.98` stays the exact decimal 0.98.
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Concatenate, ParamSpec, TypeVar
 
 import yaml
 
@@ -47,6 +48,35 @@ class JourneyFileError(ValueError):
         super().__init__("; ".join(map(str, self.errors)))
 
 
+Known = Mapping[str, tuple[str, ...]]
+"""Field of an event -> every value it can have."""
+
+FIXED = {"initiator": ("company", "customer"), "score.kind": ("nps", "csat", "ces")}
+"""What no journey file changes."""
+
+A = TypeVar("A")
+B = TypeVar("B")
+P = ParamSpec("P")
+
+
+class Fields(dict[str, "At"]):
+    """The members of a mapping whose keys are known."""
+
+    complete = False
+    """Whether every required one is among them."""
+
+    def take(
+        self,
+        key: str,
+        read: Callable[Concatenate["At", P], A],
+        otherwise: B,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> A | B:
+        """What `read` makes of the member and the further arguments; `otherwise` when it is not given."""
+        return read(self[key], *args, **kwargs) if key in self else otherwise
+
+
 @dataclass(slots=True)
 class At:
     """A YAML node and where it stands; the typed readers below report instead of raising."""
@@ -59,24 +89,33 @@ class At:
     def wrong(self, message: str) -> None:
         self.errors.append(FileError(self.line, self.path, message))
 
-    def fields(self, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, "At"]:
+    def check(self, fine: object, message: str) -> None:
+        if not fine:
+            self.wrong(message)
+
+    def fields(
+        self, required: Iterable[str] = (), optional: Iterable[str] = (), empty: str | None = None
+    ) -> Fields:
         """The mapping's members, after reporting unknown, repeated and missing keys."""
-        members = self.members()
+        members = self.members(empty)
         required = tuple(required)
         known = (*required, *optional)
         for key, member in members.items():
             if key not in known:
                 member.wrong(f"unknown key{nearest(key, known)}")
-        if isinstance(self.node, yaml.MappingNode):
-            for key in required:
-                if key not in members:
-                    self.wrong(f"missing key `{key}`")
-        return {key: member for key, member in members.items() if key in known}
+        for key in required if isinstance(self.node, yaml.MappingNode) else ():
+            self.check(key in members, f"missing key `{key}`")
+        found = Fields((key, member) for key, member in members.items() if key in known)
+        found.complete = found.keys() >= set(required)
+        return found
 
-    def members(self) -> dict[str, "At"]:
+    def members(self, empty: str | None = None) -> dict[str, "At"]:
+        """The mapping's members by key; `empty` is what is wrong with one that has none."""
         if not isinstance(self.node, yaml.MappingNode):
             self.wrong("must be a mapping of keys to values")
             return {}
+        if empty and not self.node.value:
+            self.wrong(empty)
         found: dict[str, At] = {}
         for key_node, value_node in self.node.value:
             key = _text(key_node)
@@ -86,15 +125,9 @@ class At:
                 continue
             path = f"{self.path}.{key}" if self.path != "file" else key
             at = At(value_node, path, line, self.errors)
-            if key in found:
-                at.wrong("is given twice")
+            at.check(key not in found, "is given twice")
             found[key] = at
         return found
-
-    def check_not_empty(self, message: str) -> None:
-        """Report a mapping without any key; one whose keys are wrong has been reported for those."""
-        if isinstance(self.node, yaml.MappingNode) and not self.node.value:
-            self.wrong(message)
 
     def items(self) -> list["At"]:
         if not isinstance(self.node, yaml.SequenceNode):
@@ -107,8 +140,7 @@ class At:
 
     def text(self) -> str:
         text = _text(self.node)
-        if text is None:
-            self.wrong("must be a text")
+        self.check(text is not None, "must be a text")
         return text or ""
 
     def name(self) -> str:
@@ -134,10 +166,8 @@ class At:
         found: list[str] = []
         for item in self.items():
             name = item.name() if known is None else item.one_of(known, what)
-            if known is None and name in (ALL, NONE, OTHER):
-                item.wrong(f"`{name}` is reserved")
-            if name in found:
-                item.wrong(f"`{name}` is given twice")
+            item.check(known is not None or name not in (ALL, NONE, OTHER), f"`{name}` is reserved")
+            item.check(name not in found, f"`{name}` is given twice")
             found.append(name)
         return tuple(found)
 
@@ -150,8 +180,7 @@ class At:
     def address(self) -> str:
         """Where a link leads: people click on it, so nothing but http and https."""
         text = self.text()
-        if text and not is_address(text):
-            self.wrong(f"`{text}` must be an http or https address")
+        self.check(not text or is_address(text), f"`{text}` must be an http or https address")
         return text
 
     def decimal(self, otherwise: str = "1") -> Decimal:
@@ -159,9 +188,11 @@ class At:
         text = self.text()
         if NUMBER.fullmatch(text):
             return Decimal(text)
-        if text:
-            self.wrong(f"`{text}` must be a number such as 0.98 or 20")
+        self.check(not text, f"`{text}` must be a number such as 0.98 or 20")
         return Decimal(otherwise)
+
+    def number(self) -> float:
+        return float(self.decimal())
 
     def target(self) -> Decimal:
         value = self.decimal(otherwise="0.5")
@@ -172,8 +203,7 @@ class At:
 
     def targets(self, segments: Iterable[str]) -> dict[str, Decimal]:
         """Targets of segments that have one of their own."""
-        members = self.fields(required=(), optional=segments)
-        return {segment: member.target() for segment, member in members.items()}
+        return {segment: member.target() for segment, member in self.fields(optional=segments).items()}
 
     def duration_ms(self, otherwise: int) -> int:
         """Milliseconds; after a noted error `otherwise`, which passes the caller's own checks."""
@@ -181,8 +211,7 @@ class At:
         match = DURATION.fullmatch(text)
         if match:
             return int(match[1]) * UNIT_MS[match[2]]
-        if text:
-            self.wrong(f"`{text}` must be a duration such as 30s, 5m, 6h or 8d")
+        self.check(not text, f"`{text}` must be a duration such as 30s, 5m, 6h or 8d")
         return otherwise
 
 
