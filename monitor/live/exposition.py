@@ -44,7 +44,10 @@ from monitor.rules.verdict import MIN_GROUP, tells_on_staff
 
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     """The exposition that the `Accept` header asks for, and its content type."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        encode, content_type = choose_encoder("")
     return encode(_Collected(snapshot)), content_type
 
 

@@ -10,6 +10,7 @@ import logging
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from aiokafka import errors
 from aiokafka.conn import create_conn
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 PROBES = frozenset({"/livez", "/readyz"})
 """Open to everybody: what asks them, an orchestrator, often cannot carry a secret."""
+
+STRANGE_HOST = (
+    "this is another host than was asked for: set TOUCHPOINT_ADVERTISED_URL to the name it is reached by,"
+    " or have it ask for a secret\n"
+)
 
 REFUSALS = (
     errors.SaslAuthenticationFailed,
@@ -184,7 +190,7 @@ def http_ssl(settings: Settings) -> ssl.SSLContext | None:
 
 def exposure(settings: Settings) -> str | None:
     """A warning when anybody on the network may read what HTTP answers."""
-    if Guard(settings).challenges or _is_loopback(settings.http.rpartition(":")[0].strip("[]")):
+    if Guard(settings).challenges or is_loopback(host_of(settings.http)):
         return None
     return (
         f"HTTP on {settings.http} answers anybody: set TOUCHPOINT_HTTP_TOKEN_FILE, or TOUCHPOINT_HTTP_USER"
@@ -192,7 +198,14 @@ def exposure(settings: Settings) -> str | None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def host_of(address: str) -> str:
+    """The name or number of HOST:PORT, or of a Host header, whose port may be missing."""
+    host, colon, port = address.rpartition(":")
+    return (host if colon and port.isdecimal() else address).strip("[]")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine is reached there."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -200,11 +213,17 @@ def _is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Who may ask over HTTP: whoever carries the token, or the user's password; anybody if neither is set."""
+    """Who may ask over HTTP: whoever carries the token, or the user's password; anybody if neither is set.
+
+    Where anybody on this machine may ask, a browser on it could be made to: a page's own name may be led to
+    loopback (DNS rebinding). So there a request must name this machine, or what the settings advertise.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._token = settings.http_token
         self._user, self._password = settings.http_user, settings.http_password
+        self._advertised = urlsplit(settings.advertised_url or "").hostname
+        self.is_on_loopback = is_loopback(host_of(settings.http))
         self.challenges: list[str] = []
         if self._password is not None:
             self.challenges.append('Basic realm="touchpoint", charset="UTF-8"')
@@ -227,12 +246,22 @@ class Guard:
             return hmac.compare_digest(shown, f"{self._user}:{self._password.reveal()}".encode())
         return False
 
+    def is_named(self, host: str) -> bool:
+        """Whether a Host header names this machine, where that matters."""
+        if self.challenges or not self.is_on_loopback:
+            return True
+        name = host_of(host).lower()
+        return is_loopback(name) or (bool(name) and name == self._advertised)
+
     def middleware(self) -> "Middleware":
-        """Answers 401 to whoever may not ask, whatever the path, unless it is a probe's."""
+        """Answers 421 to who asks for another host, and 401 to whoever may not ask, whatever the path, unless
+        it is a probe's. No body has been read then, nor inflated."""
         from aiohttp import web  # takes a third of a second, and only a server needs it
 
         @web.middleware
         async def guard(request: web.Request, handler: Any) -> web.StreamResponse:
+            if not self.is_named(request.headers.get("Host", "")):
+                raise web.HTTPMisdirectedRequest(text=STRANGE_HOST)
             resource = request.match_info.route.resource
             is_probe = resource is not None and resource.canonical in PROBES
             if not is_probe and not self.allows(request.headers.get("Authorization", "")):

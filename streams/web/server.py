@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import orjson
-from aiohttp import web
+from aiohttp import web, web_response
 
 from monitor.errors import UserError
 from monitor.live.exposition import render
@@ -18,6 +18,7 @@ from monitor.live.journeys import JourneyFacts, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.kafka.security import Guard
+from streams.settings import Settings
 from streams.state.stage import Failure
 from streams.web.lookup import FORWARDED, JourneyLookup
 
@@ -37,6 +38,9 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+
+web_response.SERVER_SOFTWARE = "touchpoint"  # type: ignore[attr-defined] # not meant for others
+"""What the header `Server` says: of whatever aiohttp answers by itself, too, and no version of anything."""
 
 TakeSnapshot = Callable[[], Awaitable[Snapshot]]
 Failures = Callable[[str], list[Failure] | None]
@@ -62,7 +66,7 @@ class HttpServer:
         self._host, self._port = host.strip("[]"), int(port)
         self._snapshot = snapshot
         self._failures = failures
-        self._guard = guard
+        self._guard = guard or Guard(Settings(http=address))
         self._ssl_context = ssl_context
         self._journeys = journeys
         self._page = {
@@ -78,8 +82,7 @@ class HttpServer:
 
     async def start(self) -> str:
         """Bind and serve; returns the address, with the port that a port of 0 became."""
-        guards = [self._guard.middleware()] if self._guard else []
-        app = web.Application(middlewares=[_secure, *guards])
+        app = web.Application(middlewares=[_secure, self._guard.middleware(), _without_body])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
@@ -90,7 +93,7 @@ class HttpServer:
         app.router.add_get("/runbooks/{name}", self._runbook)
         for path in PAGE:
             app.router.add_get(path, self._static)
-        runner = self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = self._runner = runner_of(app)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl_context).start()
@@ -152,6 +155,19 @@ class HttpServer:
     async def _static(self, request: web.Request) -> web.Response:
         body, content_type = self._page[request.path]
         return web.Response(body=body, content_type=content_type, charset="utf-8")
+
+
+def runner_of(app: web.Application) -> web.AppRunner:
+    """Runs an application whose doors see a request before a body of it is read; none is inflated."""
+    return web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
+
+
+@web.middleware
+async def _without_body(request: web.Request, handler: Any) -> web.StreamResponse:
+    if request.body_exists:
+        raise web.HTTPBadRequest(text="a request carries no body here\n")
+    response: web.StreamResponse = await handler(request)
+    return response
 
 
 @web.middleware

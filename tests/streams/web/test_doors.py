@@ -1,0 +1,127 @@
+"""Strangers at the doors: what they send is refused before it costs anything."""
+
+import asyncio
+import gzip
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from streams.kafka.security import Guard
+from streams.settings import Secret, Settings
+from streams.web.server import HttpServer
+from tests.streams.web.test_security import BEARER, TOKEN, snapshot
+
+
+async def asked(address: str, *lines: str, body: bytes = b"") -> tuple[int, str]:
+    """Status and text of the answer to these header lines and bytes, which are sent as they stand."""
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode() + body)
+        await writer.drain()
+        async with asyncio.timeout(20):
+            answer = (await reader.read()).decode()
+    finally:
+        writer.close()
+    status = re.match(r"HTTP/1\.[01] (\d{3}) ", answer)
+    assert status, answer
+    return int(status[1]), answer
+
+
+@asynccontextmanager
+async def worker(settings: Settings) -> AsyncIterator[str]:
+    """The address of a worker's HTTP server."""
+    server = HttpServer(settings.http, snapshot, lambda _: None, Guard(settings))
+    try:
+        yield await server.start()
+    finally:
+        await server.stop()
+
+
+ON_LOOPBACK = Settings(http="127.0.0.1:0")
+
+
+@pytest.mark.parametrize(
+    "host", ["rebound.example.com", "127.0.0.1.example.com:8080", "10.0.0.1", "", "[::2]:1"]
+)
+async def test_a_rebound_name_is_refused(host: str) -> None:
+    """A page whose name was led to loopback is not answered where anybody may ask; it is told what to do."""
+    async with worker(ON_LOOPBACK) as address:
+        status, said = await asked(address, "GET /livez HTTP/1.1", f"Host: {host}")
+    assert status == 421
+    assert "set TOUCHPOINT_ADVERTISED_URL" in said
+    assert "example.com" not in said
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:9", "LOCALHOST", "localhost:8080", "127.9.9.9", "[::1]:8080", "monitor.lan"]
+)
+async def test_names_of_its_own_are_answered(host: str) -> None:
+    """Loopback by any name and port, for a tunnel has another; and where the worker says it is reached."""
+    settings = Settings(http="127.0.0.1:0", advertised_url="https://monitor.lan:443")
+    async with worker(settings) as address:
+        assert (await asked(address, "GET /livez HTTP/1.1", f"Host: {host}"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "settings", [Settings(http="0.0.0.0:0"), Settings(http="127.0.0.1:0", http_token=Secret(TOKEN))]
+)
+async def test_any_name_is_answered_beyond_loopback_or_with_a_secret(settings: Settings) -> None:
+    """There the worker cannot know its names, or no page knows the secret."""
+    async with worker(settings) as address:
+        local = f"127.0.0.1:{address.rpartition(':')[2]}"
+        assert (await asked(local, "GET /livez HTTP/1.1", "Host: monitor.example.com"))[0] == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/nothing"])
+async def test_a_body_is_refused_unread(method: str, path: str) -> None:
+    """No request needs one. What inflates to 50 MB is not inflated."""
+    async with worker(ON_LOOPBACK) as address:
+        for body, coding in ((b"x" * 100, "identity"), (gzip.compress(b"\0" * 50_000_000), "gzip")):
+            status, said = await asked(
+                address,
+                f"{method} {path} HTTP/1.1",
+                "Host: localhost",
+                f"Content-Encoding: {coding}",
+                f"Content-Length: {len(body)}",
+                body=body,
+            )
+            assert (status, said.partition("\r\n\r\n")[2]) == (400, "a request carries no body here\n")
+
+
+async def test_a_secret_is_asked_for_before_anything_else() -> None:
+    """Whoever has none learns nothing, also with a body."""
+    async with worker(Settings(http="127.0.0.1:0", http_token=BEARER.http_token)) as address:
+        lines = ("GET /metrics HTTP/1.1", "Host: x", "Content-Encoding: gzip", "Content-Length: 9")
+        assert (await asked(address, *lines, body=b"no gzip!!"))[0] == 401
+        given = (*lines, f"Authorization: Bearer {TOKEN}")
+        assert (await asked(address, *given, body=b"no gzip!!"))[0] == 400
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        'text/plain;escaping=values;version="x',
+        "text/plain;version=x",
+        "application/openmetrics-text;version=1.x",
+        "application/openmetrics-text;version=\u0661",
+        "text/plain;version=" + "9" * 5000,
+    ],
+)
+async def test_an_accept_header_that_makes_no_sense_gets_the_default(accept: str) -> None:
+    """Prometheus' text format 0.0.4, as for no header at all."""
+    async with worker(ON_LOOPBACK) as address:
+        status, said = await asked(address, "GET /metrics HTTP/1.1", "Host: localhost", f"Accept: {accept}")
+    assert status == 200
+    assert "Content-Type: text/plain; version=0.0.4; charset=utf-8" in said
+
+
+async def test_no_version_is_told() -> None:
+    """Neither in an answer, nor in a refusal, nor in the answer to what is no HTTP."""
+    async with worker(ON_LOOPBACK) as address:
+        for line in ("GET /livez HTTP/1.1", "GET /nothing HTTP/1.1", "GET /livez HTTP/9.9", "\x00"):
+            _, said = await asked(address, line, "Host: localhost")
+            assert re.findall(r"(?im)^server: (.*)\r$", said) == ["touchpoint"]
