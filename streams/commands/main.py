@@ -5,6 +5,7 @@ Each command imports what it needs when it runs: Faust takes most of a second, a
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -329,7 +330,8 @@ def simulate(
 
     Example: touchpoint simulate --events 1000 --start 2026-01-01T00:00:00Z > events.jsonl
     """
-    from streams.demo import simulate as made_up
+    from streams.demo.simulate import publish_simulated
+    from streams.demo.simulator import Simulator
     from streams.publish import traffic
 
     settings = read_settings()
@@ -339,9 +341,10 @@ def simulate(
         start_ms = traffic.read_time(start) if start else now_ms()
     except ValueError as error:
         raise failed(str(error)) from None
-    stream = made_up.simulated(journey, seed, start_ms, rate, compress, faults, events)
+    simulator = Simulator(journey, seed=seed, start_ms=start_ms, rate=rate, compress=compress, faults=faults)
+    stream = itertools.islice(simulator.events(), events)
     if to_kafka:
-        _tell(run(lambda stop: made_up.publish_simulated(settings, stream, stop)))
+        _tell(run(lambda stop: publish_simulated(settings, stream, stop)))
         return
     with contextlib.suppress(BrokenPipeError):
         for event in stream:

@@ -1,12 +1,12 @@
 """What one event of a stage looks like: the same draws give the same event.
 
 What healthy looks like is read from the experiences themselves: a field turns bad half as often as the
-target allows, so no healthy stage comes near its target. Stages the chair journey knows get its reasons
-and places. Chance comes in as a function: this module has no random numbers of its own.
+target allows, so no healthy stage comes near its target. Chance comes in as a function.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -14,41 +14,14 @@ from typing import Any
 from monitor.counting.judging import ASKED, FOLLOWED_UP
 from monitor.journey_file.grammar import BOOLEAN_FIELDS, NUMBER_FIELDS
 from monitor.journey_file.model import Condition, Journey, Stage
-from streams.demo.faults import Effect
+from streams.demo.story import PARTS, Effect, Part
 
 SECONDS_FIELDS = tuple(name for name in NUMBER_FIELDS if name != "score.value")
 MAX_SECONDS = 1e9
 """The most the codec reads."""
 
-NATURAL = {
-    "web_checkout": {"duration_s": 90.0},
-    "call_queue": {"wait_s": 20.0, "duration_s": 600.0},
-    "store": {"wait_s": 180.0, "duration_s": 900.0},
-    "warehouse": {"duration_s": 1800.0},
-    "delivery": {"duration_s": 900.0},
-}
-"""Seconds that one event in twenty exceeds, where no experience sets a limit."""
-NATURAL_BAD = 0.05
+NATURAL_BAD = 0.05  # share of events that take longer than is natural
 
-REASONS = {
-    ("web_checkout", "failed"): ("payment_declined", "payment_error", "stock_gone"),
-    ("web_checkout", "abandoned"): ("slow_page", "form_error"),
-    ("call_queue", "failed"): ("line_dropped", "not_solved"),
-    ("call_queue", "abandoned"): ("queue_too_long",),
-    ("store", "failed"): ("item_missing", "till_down"),
-    ("store", "abandoned"): ("long_wait",),
-    ("delivery", "failed"): ("damaged", "lost"),
-}
-PLACES = {
-    "web_checkout": (("cart", "address", "payment"), ("web", "app")),
-    "call_queue": (("order_line", "service_line"), ("phone",)),
-    "store": (("service_desk", "till"), ("store",)),
-    "warehouse": (("packing",), ()),
-    "delivery": (("doorstep",), ()),
-    "feedback": (("survey",), ("email", "app", "web")),
-    "staff_pulse": (("end_of_shift",), ()),
-}
-"""Stage -> touchpoints and channels."""
 ANSWERED = 0.35
 """The share of those asked who answer: a short survey soon after a delivery finds a third."""
 
@@ -71,11 +44,27 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@dataclass(slots=True)
+class Customer:
+    """One journey under way, and what went wrong or right in it so far."""
+
+    journey_id: str
+    ref: str
+    segment: str | None
+    trouble: bool = False
+    wow: bool = False
+    late: bool = False
+    partner: str | None = None
+    due_ms: float = 0.0
+    promise: dict[str, Any] = field(default_factory=dict)
+
+
 class Shape:
     """What the events of one stage look like, read from its experiences."""
 
     def __init__(self, journey: Journey, stage: Stage) -> None:
         self.stage = stage
+        self.part = PARTS.get(stage.name, Part())
         self.share_bad: dict[str, dict[str | None, float]] = {}
         for experience in stage.experiences:
             for condition in experience.good:
@@ -90,19 +79,18 @@ class Shape:
         for name in SECONDS_FIELDS:
             if found := [c for c in good if c.field == name] or [c for c in asked if c.field == name]:
                 self.limits[name] = _tightest(found)
-            elif name in NATURAL.get(stage.name, {}):
-                self.limits[name] = (None, NATURAL[stage.name][name])
+            elif name in self.part.natural:
+                self.limits[name] = (None, self.part.natural[name])
         self.flags = {c.field: c.is_true is True for c in asked + good if c.field in BOOLEAN_FIELDS}
         self.scores = _scores(stage)
         self.good, self.bad = _outcomes(stage, good, asked)
         self.texts = _texts(journey, stage, good, asked)
         self.reasons = {
-            outcome: [r for r in REASONS.get((stage.name, outcome), ()) if r in stage.reasons]
+            outcome: [r for r in self.part.reasons.get(outcome, ()) if r in stage.reasons]
             or list(stage.reasons)
             for outcome in {*self.bad, "failed", "abandoned"}
         }
-        touchpoints, channels = PLACES.get(stage.name, ((), journey.channels))
-        self.touchpoints = touchpoints
+        channels = self.part.channels if self.part.touchpoints else journey.channels
         self.asks = stage.kind == "feedback" and ASKED in stage.outcomes
         self.follows_up = self.asks and FOLLOWED_UP in stage.outcomes
         self.events_each = 1 + ANSWERED if self.asks else 1.0
@@ -113,17 +101,15 @@ class Shape:
         share = self.share_bad[name][segment] if name in self.share_bad else NATURAL_BAD
         return max(share, effect.worse.get(name, 0.0)) if effect else share
 
-    def start(
-        self, event_id: str, at_ms: float, journey_id: str, ref: str, segment: str | None
-    ) -> dict[str, Any]:
+    def start(self, event_id: str, at_ms: float, who: Customer) -> dict[str, Any]:
         """An event that says what, when and whose it is; employees stay anonymous."""
         event: dict[str, Any] = {"id": event_id, "time": time_text(at_ms), "stage": self.stage.name}
         if self.stage.kind != "staff":
-            event["journey_id"], event["customer_ref"] = journey_id, ref
-            if segment is not None:
-                event["segment"] = segment
-        if self.stage.name == "call_queue":
-            event["case_id"] = f"case-{journey_id}"
+            event["journey_id"], event["customer_ref"] = who.journey_id, who.ref
+            if who.segment is not None:
+                event["segment"] = who.segment
+        if self.part.is_contact:
+            event["case_id"] = f"case-{who.journey_id}"
         return event
 
     def fill(self, event: dict[str, Any], draw: Draw, effect: Effect | None, mood: float) -> bool:
@@ -163,25 +149,23 @@ class Shape:
     def tell(self, event: dict[str, Any], draw: Draw, courier: str | None) -> None:
         """Add what is natural and not yet said: where, by whom, through which partner."""
         stage = self.stage
-        if self.channels and "channel" not in event:
-            event["channel"] = pick(draw, self.channels)
-        if stage.locations and "location" not in event:
-            event["location"] = pick(draw, stage.locations)
+        for name, values in (("channel", self.channels), ("location", stage.locations)):
+            if values and name not in event:
+                event[name] = pick(draw, values)
         if stage.partners and "partner" not in event:
-            known = courier if stage.name == "delivery" else None
-            event["partner"] = known or self.partner(draw)
-        if self.touchpoints and "touchpoint" not in event:
-            last = event["outcome"] in ("ok", "wow") or event.get("reason", "").startswith("payment")
-            event["touchpoint"] = self.touchpoints[-1] if last else pick(draw, self.touchpoints)
-        if stage.name in PLACES:
+            event["partner"] = courier if courier in stage.partners else self.partner(draw)
+        if self.part.touchpoints:
             self._tell_of_the_story(event, draw)
 
     def _tell_of_the_story(self, event: dict[str, Any], draw: Draw) -> None:
-        """Who began, how long tools took and what the stage itself thinks, as the example goes."""
-        stage = self.stage
+        """Where, who began, how long tools took and what the stage itself thinks."""
+        stage, touchpoints = self.stage, self.part.touchpoints
+        if "touchpoint" not in event:
+            last = event["outcome"] in ("ok", "wow") or event.get("reason") in self.part.last
+            event["touchpoint"] = touchpoints[-1] if last else pick(draw, touchpoints)
         if "initiator" not in event and stage.kind in ("customer", "feedback"):
             event["initiator"] = "company" if stage.kind == "feedback" else "customer"
-        if stage.name in ("call_queue", "store"):
+        if self.part.has_tools:
             if event["outcome"] == "abandoned" and "duration_s" not in self.share_bad:
                 event.pop("duration_s", None)
             elif "system_wait_s" not in event:

@@ -15,15 +15,21 @@ import orjson
 
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import nearest
+from streams.demo import story
+from streams.demo.story import BETWEEN_STAGES, EFFECTS
 
 BAD_EVENTS = "bad-events"
 STAGE_SILENT = "stage-silent"
-PARCEL_LOST = "parcel-lost"
-LABYRINTH = "labyrinth"
-CALL_BACKS_FORGOTTEN = "call-backs-forgotten"
 
-CHAIN = ("web_checkout", "warehouse", "delivery", "feedback")
-"""The stages one order passes through; without all of them there are no orders, and none can be lost."""
+KINDS = story.FAULTS | {
+    STAGE_SILENT: (1.0, "that share of the stage's events is never sent"),
+    BAD_EVENTS: (0.05, "that share of all events is malformed"),
+}
+FAULTS = {
+    name + (":<stage>" if name == STAGE_SILENT else ""): f"{does} ({strength})"
+    for name, (strength, does) in KINDS.items()
+}
+"""Fault as it is written -> what it does, with its default strength in brackets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,66 +52,6 @@ class Fault:
         return self.strength == 1.0 and self.for_s == math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """What a fault does to its stage, per unit of strength."""
-
-    stage: str
-    worse: dict[str, float]
-    """Field -> the share of events in which it turns bad at strength 1."""
-    outcome: str
-    """The outcome of an event whose outcome turned bad."""
-    reason: str
-    """Its reason, when the stage has it in its list."""
-    extra_arrivals: float = 0.0
-    """Further arrivals at strength 1, as a multiple of the healthy ones."""
-
-
-EFFECTS = {
-    "checkout-payment-failure": Effect("web_checkout", {"outcome": 1.0}, "failed", "payment_error"),
-    "call-queue-flood": Effect(
-        "call_queue",
-        {"wait_s": 1.0, "outcome": 0.4},
-        "abandoned",
-        "queue_too_long",
-        extra_arrivals=4.0,
-    ),
-    "courier-late": Effect("delivery", {"promise.kept": 1.0}, "ok", "late"),
-    "store-understaffed": Effect("store", {"wait_s": 1.0, "outcome": 0.25}, "abandoned", "long_wait"),
-    "warehouse-jam": Effect("warehouse", {"outcome": 1.0}, "failed", "label_missing"),
-}
-
-BETWEEN_STAGES = {PARCEL_LOST: CHAIN, LABYRINTH: ("call_queue",), CALL_BACKS_FORGOTTEN: ("call_queue",)}
-"""Fault of whole journeys -> the stages without which it would do nothing."""
-
-DEFAULT_STRENGTH = {
-    "checkout-payment-failure": 0.6,
-    "call-queue-flood": 0.6,
-    "courier-late": 0.6,
-    "store-understaffed": 0.6,
-    "warehouse-jam": 0.5,
-    PARCEL_LOST: 0.1,
-    LABYRINTH: 0.1,
-    CALL_BACKS_FORGOTTEN: 0.6,
-    STAGE_SILENT: 1.0,
-    BAD_EVENTS: 0.05,
-}
-
-FAULTS = {
-    "checkout-payment-failure": "that share of checkouts fails at the payment (0.6)",
-    "call-queue-flood": "that share of calls waits too long, up to 5 times the calls (0.6)",
-    "courier-late": "that share of deliveries comes after the promised window (0.6)",
-    "store-understaffed": "that share of store visits waits too long for service (0.6)",
-    "warehouse-jam": "that share of orders is not packed (0.5)",
-    PARCEL_LOST: "that share of orders handed to the courier is never seen again (0.1)",
-    LABYRINTH: "that share of callers without an order is sent from phone to chat to e-mail and back (0.1)",
-    CALL_BACKS_FORGOTTEN: "that share of calls ends with a call-back promised that nobody makes, and that "
-    "share of calls ahead of a delivery is not made in time (0.6)",
-    f"{STAGE_SILENT}:<stage>": "that share of the stage's events is never sent (1.0)",
-    BAD_EVENTS: "that share of all events is malformed (0.05)",
-}
-"""Fault as it is written -> what it does, with its default strength in brackets."""
-
 WRITTEN = "NAME[=STRENGTH]@SECONDS[+SECONDS]"
 STRENGTH = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(%?)")
 SECONDS = re.compile(r"\d+(?:\.\d*)?|\.\d+")
@@ -122,10 +68,10 @@ def parse_fault(text: str, journey: Journey) -> Fault:
             raise ValueError(f"fault `{text}`: `{each}` must be a number of seconds, 0 or more")
     head, equals, strength = head.partition("=")
     name, colon, stage = head.partition(":")
-    if name not in DEFAULT_STRENGTH:
+    if name not in KINDS:
         raise ValueError(f"fault `{text}`: unknown fault `{name}`{nearest(name, FAULTS)}")
     _check_stage(text, name, stage if colon else None, tuple(s.name for s in journey.stages))
-    share = _strength(text, strength) if equals else DEFAULT_STRENGTH[name]
+    share = _strength(text, strength) if equals else KINDS[name][0]
     for_s = float(lasts) if plus else math.inf
     return Fault(name, share, float(begins), stage if colon else None, for_s)
 

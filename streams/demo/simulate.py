@@ -1,32 +1,15 @@
-"""Made-up traffic to standard output or Kafka, at its own pace or as fast as possible."""
+"""Made-up traffic to Kafka, at its own pace."""
 
 import asyncio
-import itertools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 
-from monitor.journey_file.model import Journey
-from streams.demo.faults import Fault
-from streams.demo.simulator import SimulatedEvent, Simulator
+from streams.demo.simulator import SimulatedEvent
 from streams.kafka.publisher import opened
 from streams.publish.traffic import Report
 from streams.settings import Settings
 from streams.stopping import entered
 from streams.terminal import progress
-
-
-def simulated(
-    journey: Journey,
-    seed: int,
-    start_ms: int,
-    rate: float,
-    compress: float,
-    faults: Sequence[Fault],
-    events: int | None,
-) -> Iterator[SimulatedEvent]:
-    """The simulator's events, at most `events` of them."""
-    simulator = Simulator(journey, seed=seed, start_ms=start_ms, rate=rate, compress=compress, faults=faults)
-    return itertools.islice(simulator.events(), events)
 
 
 async def publish_simulated(

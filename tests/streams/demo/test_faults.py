@@ -4,16 +4,8 @@ import pytest
 
 from monitor.counting.event import Codec, Refused
 from monitor.journey_file.grammar import parse
-from streams.demo.faults import (
-    BAD_EVENTS,
-    BETWEEN_STAGES,
-    DEFAULT_STRENGTH,
-    EFFECTS,
-    FAULTS,
-    MALFORMED,
-    Fault,
-    parse_fault,
-)
+from streams.demo.faults import BAD_EVENTS, FAULTS, KINDS, MALFORMED, Fault, parse_fault
+from streams.demo.story import BETWEEN_STAGES, EFFECTS
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
@@ -92,14 +84,14 @@ def test_needs_its_stage(name: str) -> None:
 def test_fits_any_journey() -> None:
     """Silence and bad events are faults of every journey."""
     assert parse_fault("stage-silent:visit@1", CLINIC).stage == "visit"
-    assert parse_fault("bad-events@1", CLINIC).strength == DEFAULT_STRENGTH[BAD_EVENTS]
+    assert parse_fault("bad-events@1", CLINIC).strength == KINDS[BAD_EVENTS][0]
 
 
 def test_describes_every_fault_and_its_default() -> None:
     """The help names each fault there is, together with its default strength."""
-    assert {name.partition(":")[0] for name in FAULTS} == {*DEFAULT_STRENGTH}
+    assert {name.partition(":")[0] for name in FAULTS} == {*KINDS}
     for name, description in FAULTS.items():
-        assert f"({DEFAULT_STRENGTH[name.partition(':')[0]]})" in description
+        assert f"({KINDS[name.partition(':')[0]][0]})" in description
 
 
 @pytest.mark.parametrize("name", EFFECTS)

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from monitor.counting.event import Codec, Event
 from monitor.journey_file.grammar import BOOLEAN_FIELDS, CONDITION_FIELDS, NUMBER_FIELDS, parse
 from monitor.journey_file.model import OUTCOMES, Condition, Experience, Journey
-from streams.demo.faults import BETWEEN_STAGES, CHAIN, DEFAULT_STRENGTH, Fault
+from streams.demo.faults import KINDS, Fault
 from streams.demo.simulator import SimulatedEvent, Simulator
+from streams.demo.story import BETWEEN_STAGES, CHAIN
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.journey_truth import Truth
 
@@ -479,12 +480,12 @@ def test_a_fault_between_stages_shows_in_journeys(name: str, healthy_journeys: C
 @pytest.mark.parametrize("name", BETWEEN_STAGES)
 def test_a_fault_between_stages_leaves_every_stage_on_target(name: str) -> None:
     """At its usual strength no stage's own numbers tell of it: that is what journeys are kept for."""
-    events = simulate(minutes=8, faults=[Fault(name, DEFAULT_STRENGTH[name], 0.0, None)])
+    events = simulate(minutes=8, faults=[Fault(name, KINDS[name][0], 0.0, None)])
     found = quality(e for e in events if e.at_ms >= NOON_MS + 3 * MINUTE_MS)
     assert {key for key, (share, target, _) in found.items() if not key[2] and share < target} == set()
 
 
-@pytest.mark.parametrize("name", sorted(DEFAULT_STRENGTH))
+@pytest.mark.parametrize("name", sorted(KINDS))
 def test_a_fault_that_ends_leaves_nothing_behind(name: str) -> None:
     """A minute after its end each stage's events are as many and as good as without it."""
     stage = "store" if name == "stage-silent" else None
