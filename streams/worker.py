@@ -19,7 +19,7 @@ from streams.publish.changes import ChangesReader
 from streams.settings import Settings
 from streams.state.stage import Failure
 from streams.web.lookup import JourneyLookup, advertised_url
-from streams.web.server import HttpServer
+from streams.web.server import Answers, HttpServer
 
 log = logging.getLogger(__name__)
 
@@ -44,11 +44,9 @@ class Worker:
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._http = HttpServer(
             settings.http,
-            self.snapshot,
-            self.failures,
-            guard=Guard(settings),
-            ssl_context=certificate,
-            journeys=JourneyLookup(settings, self._name, lambda: self.app),
+            Answers(self.snapshot, self.failures, JourneyLookup(settings, self._name, lambda: self.app)),
+            Guard(settings),
+            certificate,
         )
         self._scheme = "https" if certificate else "http"
         self._changes = ChangesReader(journey, settings)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monitor.backtest.history import History, StageHistory
-from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, StageSpan, end_ms, held_on
+from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, Slices, StageSpan, end_ms, held_on
 from monitor.counting.panes import SHORT
 from monitor.journey_file.model import ALL, WHOLE
 from monitor.journeys.counters import lived_stages
@@ -159,16 +159,17 @@ def spans_of(
     plan: Plan, heard: Mapping[str, StageHistory], start: int, end: int, *, since: int
 ) -> dict[str, StageSpan]:
     """Stages that have events, from slice `start` up to `end`, seen by a monitor that began at `since`."""
+    slices = Slices(start, end, since)
     stages = {stage.name: stage for stage in plan.stages}
     spans: dict[str, StageSpan] = {}
     whole = heard.get(WHOLE)
     if whole is not None:
-        spans[WHOLE] = StageSpan(plan, stages[WHOLE], whole, start, end, since)
+        spans[WHOLE] = StageSpan(plan, stages[WHOLE], whole, slices)
     weighing = {stage.name for stage in lived_stages(plan.journey)} if whole is not None else ()
     for name, held in heard.items():
         if name != WHOLE:
             weighs = spans[WHOLE].critical(name) if name in weighing else None
-            spans[name] = StageSpan(plan, stages[name], held, start, end, since, weighs)
+            spans[name] = StageSpan(plan, stages[name], held, slices, weighs)
     return spans
 
 

@@ -1,7 +1,7 @@
 """One stage at the end of every 10 s slice of a span of time: what windows hold, which limits are crossed."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,22 +69,23 @@ def held_on(mask: Mask, slices: int) -> Mask:
     return np.asarray(counts[slices:] > counts[:-slices])
 
 
+class Slices(NamedTuple):
+    """From slice `start` up to `end`. What was before `since` nobody saw: that is no silence."""
+
+    start: int
+    end: int
+    since: int
+
+
 class StageSpan:
     """Whether limits are crossed, and the stage silent, at the end of each slice from `BEFORE` slices before
-    `start` up to `end`. What was before slice `since` nobody saw: that is no silence."""
+    the first up to the last."""
 
     def __init__(
-        self,
-        plan: Plan,
-        stage: Stage,
-        held: StageHistory,
-        start: int,
-        end: int,
-        since: int,
-        weighs: Mask | None = None,
+        self, plan: Plan, stage: Stage, held: StageHistory, slices: Slices, weighs: Mask | None = None
     ) -> None:
+        start, end, self._since = slices
         self.stage = stage
-        self._since = since
         self._journey = plan.journey
         self._held = held
         self._from = start - LOOKBACK

@@ -198,6 +198,7 @@ class Codec:
 
     def __init__(self, journey: Journey, stage: Stage, *, refuse_personal_data: bool = True) -> None:
         self._refuse_personal_data = refuse_personal_data
+        self.journey, self.stage = journey, stage
         self._stage = stage.name
         self._stages = {known.name for known in journey.stages}
         self._outcomes = frozenset(stage.outcomes)

@@ -28,9 +28,9 @@ from monitor.journey_file.hours import MINUTE_MS, is_open
 from monitor.journey_file.model import ALL, NONE, OTHER, Condition, Experience, Journey, Stage
 
 BOUNDS_S = (
-    0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600, 1800, 3600, 7200, 21600, 86400, 259200,
-    604800,
-)  # fmt: skip
+    *(0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600),
+    *(1800, 3600, 7200, 21600, 86400, 259200, 604800),
+)
 """Upper bounds of the duration and wait buckets, inclusive as in Prometheus: a 1-2-5 series up to 10 s, then
 times people speak of."""
 
@@ -102,11 +102,7 @@ def spread_bad_name(experience: str, by: str, name: str) -> str:
 def answer_class(kind: str, value: float) -> str | None:
     """What an answer counts as; None when its value is off the scale of its kind."""
     _, _, highest = ANSWER_CLASSES[kind][0]
-    if value <= highest:
-        for name, low, _ in ANSWER_CLASSES[kind]:
-            if value >= low:
-                return name
-    return None
+    return next((name for name, low, _ in ANSWER_CLASSES[kind] if low <= value <= highest), None)
 
 
 def is_unhappy(kind: str, value: float) -> bool:

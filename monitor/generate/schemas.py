@@ -74,35 +74,22 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
     """AsyncAPI 3 of every topic a service may write to, and of the dead letters it may read."""
     channels: dict[str, Any] = {}
     operations: dict[str, Any] = {}
+
+    def add(channel: str, topic: str, title: str, message: str, operation: tuple[str, str]) -> None:
+        messages = {message: {"$ref": f"#/components/messages/{message}"}}
+        channels[channel] = {"address": topic, "title": title, "messages": messages}
+        name, action = operation
+        operations[name] = {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
+
     for stage in journey.stages:
-        name = stage.name
-        channels[name] = {
-            "address": stage.topic,
-            "title": stage.title,
-            "messages": {"event": {"$ref": "#/components/messages/event"}},
-        }
-        channels[f"{name}_dead_letters"] = {
-            "address": stage.dead_letter_topic,
-            "title": f"Dead letters: {stage.title}",
-            "messages": {"dead_letter": {"$ref": "#/components/messages/dead_letter"}},
-        }
-        operations[f"count_{name}"] = {"action": "receive", "channel": {"$ref": f"#/channels/{name}"}}
-        operations[f"refuse_{name}"] = {
-            "action": "send",
-            "channel": {"$ref": f"#/channels/{name}_dead_letters"},
-        }
-    channels[CHANGES] = {
-        "address": journey.changes_topic,
-        "title": "Deploys, incidents and other changes",
-        "messages": {"change": {"$ref": "#/components/messages/change"}},
-    }
-    operations["read_changes"] = {"action": "receive", "channel": {"$ref": f"#/channels/{CHANGES}"}}
-    channels[FINDINGS] = {
-        "address": journey.findings_topic,
-        "title": "Fired and resolved alerts",
-        "messages": {"finding": {"$ref": "#/components/messages/finding"}},
-    }
-    operations["tell_findings"] = {"action": "send", "channel": {"$ref": f"#/channels/{FINDINGS}"}}
+        name, title = stage.name, f"Dead letters: {stage.title}"
+        add(name, stage.topic, stage.title, "event", (f"count_{name}", "receive"))
+        letters = f"{name}_dead_letters"
+        add(letters, stage.dead_letter_topic, title, "dead_letter", (f"refuse_{name}", "send"))
+    title = "Deploys, incidents and other changes"
+    add(CHANGES, journey.changes_topic, title, "change", ("read_changes", "receive"))
+    title = "Fired and resolved alerts"
+    add(FINDINGS, journey.findings_topic, title, "finding", ("tell_findings", "send"))
     event = {key: value for key, value in event_schema(journey).items() if key not in ("$schema", "$id")}
     headers = {f"dlq.{name}": {"type": "string"} for name in DEAD_LETTER_HEADERS}
     return {

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from monitor.counting.windows import Numbers, StageWindows
+from monitor.counting.windows import Numbers
 from monitor.journey_file.model import NONE, Journey
 from monitor.journeys.counters import RESULTS, edge_partners, name
 
@@ -111,36 +111,11 @@ def journey_facts(journey: Journey, held: JourneysSnapshot) -> JourneyFacts:
     )
 
 
-def journeys_snapshot(
-    windows: StageWindows | None,
-    now_ms: int,
-    *,
-    topic: str,
-    results: Mapping[str, int],
-    open_journeys: int,
-    overdue: Iterable[tuple[str, str, int]],
-    clocks_ms: Mapping[int, int],
-    slowest: Mapping[int, Source | None],
-    lags: tuple[PartitionLag, ...],
-    kept_bytes: int = 0,
-    max_bytes: int = 0,
-) -> JourneysSnapshot:
-    """Journeys as they are now; `overdue` says what, of which partner, and since when (ms)."""
-    ages: Counter[tuple[str, str, str]] = Counter()
+def ages(overdue: Iterable[tuple[str, str, int]], now_ms: int) -> Counter[tuple[str, str, str]]:
+    """What is overdue by what, partner and age, from what, of which partner, and since when (ms)."""
+    found: Counter[tuple[str, str, str]] = Counter()
     for what, partner, due_ms in overdue:
         age_ms = now_ms - due_ms
         age = next(name for name, bound_ms in AGES_MS.items() if bound_ms is None or age_ms <= bound_ms)
-        ages[what, partner or NONE, age] += 1
-    return JourneysSnapshot(
-        topic=topic,
-        column=windows.column if windows else {},
-        sums=windows.sums(now_ms) if windows else {},
-        results=dict(results),
-        open_journeys=open_journeys,
-        overdue=ages,
-        clocks_ms=clocks_ms,
-        slowest=slowest,
-        lags=lags,
-        kept_bytes=kept_bytes,
-        max_bytes=max_bytes,
-    )
+        found[what, partner or NONE, age] += 1
+    return found

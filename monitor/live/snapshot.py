@@ -169,16 +169,21 @@ class Snapshot:
         return State.SILENT if self.silence(held) is not None else held.weakest.state
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a worker knows of a stage's records besides the quality of its events; as in `StageSnapshot`."""
+
+    results: Mapping[str, int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    last_event_ms: Mapping[str, int] = field(default_factory=dict)
+    lags: tuple[PartitionLag, ...] = ()
+
+
+NOTHING_SEEN = Seen()
+
+
 def stage_snapshot(
-    journey: Journey,
-    stage: Stage,
-    windows: StageWindows | None,
-    now_ms: int,
-    *,
-    results: Mapping[str, int],
-    refusals: Mapping[str, int],
-    last_event_ms: Mapping[str, int],
-    lags: tuple[PartitionLag, ...],
+    journey: Journey, stage: Stage, windows: StageWindows | None, now_ms: int, seen: Seen = NOTHING_SEEN
 ) -> StageSnapshot:
     """A stage as it is now; `windows` is None while its partitions are not recovered."""
     return StageSnapshot(
@@ -187,13 +192,13 @@ def stage_snapshot(
         column=windows.column if windows else {},
         sums=windows.sums(now_ms) if windows else {},
         trend_sums=windows.trend(now_ms) if windows else None,
-        results=dict(results),
-        refusals=dict(refusals),
-        last_event_ms=dict(last_event_ms),
-        lags=lags,
+        results=dict(seen.results),
+        refusals=dict(seen.refusals),
+        last_event_ms=dict(seen.last_event_ms),
+        lags=seen.lags,
     )
 
 
 def unknown_stage(journey: Journey, stage: Stage) -> StageSnapshot:
     """A stage of which nothing is known yet."""
-    return stage_snapshot(journey, stage, None, 0, results={}, refusals={}, last_event_ms={}, lags=())
+    return stage_snapshot(journey, stage, None, 0)

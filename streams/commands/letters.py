@@ -110,12 +110,12 @@ def replay_letters(
         raise failed(f"{value}: {error.strerror}") from None
     settings = read_settings()
     journey = read_journey(settings.journey)
-    way = resend.Way(max_attempts, rate, typer.echo if dry_run else None)
+    way = resend.Way(max_attempts, rate, typer.echo if dry_run else None, new_value)
 
     async def work(stop: asyncio.Event) -> resend.Replayed:
         selection = letters.select(journey, stage, reason, letter)
         async with entered(stop, letters.Box.opened(journey, settings)) as box:
-            return await resend.resend(box, selection, way, stop, new_value, now_ms())
+            return await resend.resend(box, selection, way, stop, now_ms())
 
     report = run(work)
     for problem in report.problems:

@@ -133,9 +133,7 @@ def demo(
     journey = read_journey(settings.journey)
     faults = _faults(fault or (), journey)
     summary = run(
-        lambda stop: demo_run.run(
-            journey, settings, kafka_port=kafka_port, for_s=for_, faults=faults, stop=stop
-        )
+        lambda stop: demo_run.run(journey, settings, demo_run.Wanted(kafka_port, for_, faults), stop)
     )
     typer.echo(json.dumps(summary))
 
@@ -266,7 +264,7 @@ def change(
     journey = read_journey(settings.journey)
     try:
         at_ms = traffic.read_time(at) if at else now_ms()
-        value = changes.record(journey, title, kind, stage, at_ms, now_ms())
+        value = changes.record(journey, changes.Told(title, kind, stage, at_ms), now_ms())
     except ValueError as error:
         raise failed(str(error)) from None
     run_at_once(lambda: changes.publish(journey, settings, value))

@@ -5,7 +5,8 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -54,21 +55,21 @@ SESSION_TIMEOUT_S = 5.0
 """The embedded broker lets a worker join after half of it; 30 s would delay the first metric by 15."""
 
 
-async def run(
-    journey: Journey,
-    settings: Settings,
-    *,
-    kafka_port: int | None,
-    for_s: float | None,
-    faults: Sequence[Fault],
-    stop: asyncio.Event,
-) -> dict[str, Any]:
+class Wanted(NamedTuple):
+    """The broker's port, how many seconds of live traffic, and what goes wrong in it."""
+
+    kafka_port: int | None
+    for_s: float | None
+    faults: Sequence[Fault]
+
+
+async def run(journey: Journey, settings: Settings, wanted: Wanted, stop: asyncio.Event) -> dict[str, Any]:
     """Run until `stop`, or `for_s` seconds of live traffic; returns the summary.
 
     When nobody reads what it shows any more (`touchpoint demo 2>&1 | head`), it stops as if told to.
     """
     journey, settings = _in_demo_time(journey, settings)
-    with StagesView(when_unread=stop.set) as view, contextlib.closing(_Broker(kafka_port)) as broker:
+    with StagesView(when_unread=stop.set) as view, contextlib.closing(_Broker(wanted.kafka_port)) as broker:
         settings = dataclasses.replace(
             settings,
             kafka=broker.bootstrap,
@@ -78,11 +79,7 @@ async def run(
         )
         async with topics.connected(settings) as admin:
             await topics.ensure(admin, journey, settings)
-        return await _Demo(journey, settings, broker, view, faults, stop).run(for_s)
-
-
-class JourneyFileError(UserError):
-    """The journey file cannot be read any more."""
+        return await _Demo(journey, settings, broker, view, wanted.faults, stop).run(wanted.for_s)
 
 
 def _in_demo_time(journey: Journey, settings: Settings) -> tuple[Journey, Settings]:
@@ -96,7 +93,7 @@ def _in_demo_time(journey: Journey, settings: Settings) -> tuple[Journey, Settin
     try:
         text = compressed(settings.journey.read_text(encoding="utf-8"))
     except OSError as error:
-        raise JourneyFileError(f"{settings.journey}: {error.strerror}") from None
+        raise UserError(f"{settings.journey}: {error.strerror}") from None
     write({file: text})
     return parse(text), dataclasses.replace(settings, journey=file)
 
@@ -133,23 +130,18 @@ class _Broker(EmbeddedBroker):
         self.stop()
 
 
+@dataclass(eq=False)
 class _Demo:
-    def __init__(
-        self,
-        journey: Journey,
-        settings: Settings,
-        broker: EmbeddedBroker,
-        view: StagesView,
-        faults: Sequence[Fault],
-        stop: asyncio.Event,
-    ) -> None:
-        self._journey = journey
-        self._settings = settings
-        self._broker = broker
-        self._view = view
-        self._faults = faults
-        self._stop = stop
-        self._worker = Worker(journey, settings)
+    _journey: Journey
+    _settings: Settings
+    _broker: EmbeddedBroker
+    _view: StagesView
+    _faults: Sequence[Fault]
+    _stop: asyncio.Event
+
+    def __post_init__(self) -> None:
+        settings = self._settings
+        self._worker = Worker(self._journey, settings)
         self._publisher = Publisher(settings.kafka, idempotent=False, **kafka_options(settings))
         self._alerts: dict[tuple[str, str], float] = {}
         self._began = time.time()

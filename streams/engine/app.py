@@ -37,7 +37,7 @@ from streams.kafka.topics import (
     steps_topic,
 )
 from streams.settings import MAX_SESSION_S, Settings
-from streams.state.journeys import JourneyProcessor
+from streams.state.journeys import Extent, JourneyProcessor
 from streams.state.processor import FLUSH_S, Processor
 from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
@@ -126,11 +126,9 @@ class App(faust.App):
 
     def _stage(self, journey: Journey, stage: Stage, counts: Mapping[str, int]) -> StageProcessor:
         return StageProcessor(
-            journey,
-            stage,
+            Codec(journey, stage, refuse_personal_data=self._settings.refuse_personal_data),
             changelog_topic(self._settings.group, stage.name),
             self._produce,
-            Codec(journey, stage, refuse_personal_data=self._settings.refuse_personal_data),
             self._step_sender(stage, counts) if journey.journeys else None,
         )
 
@@ -143,10 +141,8 @@ class App(faust.App):
         group = self._settings.group
         topic, changelog = steps_topic(group), changelog_topic(group, JOURNEYS)
         sources = ((stage.name, p) for stage in journey.stages for p in range(counts[stage.topic]))
-        max_bytes = self._settings.journeys_mb * 1_000_000
-        return JourneyProcessor(
-            journey, topic, changelog, self._produce, frozenset(sources), counts[topic], max_bytes
-        )
+        extent = Extent(frozenset(sources), counts[topic], self._settings.journeys_mb * 1_000_000)
+        return JourneyProcessor(journey, topic, changelog, self._produce, extent)
 
     def _read_up_ms_ago(self, topic: str, partition: int, folded: int | None) -> int | None:
         ago_ms: int | None = self.consumer.read_up_ms_ago(TP(topic, partition), folded)

@@ -67,6 +67,8 @@ class Way:
     max_attempts: int
     rate: float | None = None
     would_send: Callable[[str], None] | None = None
+    value: bytes | None = None
+    """What the one letter selected by its place is mended to."""
 
 
 def _mended(box: Box, letter: Letter, value: bytes, now_ms: int) -> Letter:
@@ -97,10 +99,8 @@ class _Pace:
         self._due_s = time.monotonic() + letters / self._rate
 
 
-async def resend(
-    box: Box, selection: Selection, way: Way, stop: asyncio.Event, value: bytes | None, now_ms: int
-) -> Replayed:
-    """Send back the selected letters that are there now; the one selected by place with a mended value."""
+async def resend(box: Box, selection: Selection, way: Way, stop: asyncio.Event, now_ms: int) -> Replayed:
+    """Send back the selected letters that are there now."""
     if selection.place is not None:
         await one(box, selection)  # which is an error where there is none
     report, pace = Replayed(), _Pace(way.rate)
@@ -127,8 +127,8 @@ async def resend(
             if letter in sender.sent:
                 report.sent_before += 1
                 continue
-            if value is not None:
-                letter = _mended(box, letter, value, now_ms)  # noqa: PLW2901 - the letter, mended
+            if way.value is not None:
+                letter = _mended(box, letter, way.value, now_ms)  # noqa: PLW2901 - the letter, mended
             if _goes(box, letter, way, limits, report):
                 batch.append(letter)
             if len(batch) >= batch_size or sum(one.size for one in batch) >= BATCH_BYTES:

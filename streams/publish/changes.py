@@ -8,7 +8,7 @@ import asyncio
 import logging
 import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -88,8 +88,18 @@ class ChangesReader:
             log.warning("%s is no change and passed over: %s", place, change)
 
 
-def record(journey: Journey, title: str, kind: str, stage: str | None, at_ms: int, now_ms: int) -> bytes:
+class Told(NamedTuple):
+    """A change as somebody tells it; without a stage it is about all."""
+
+    title: str
+    kind: str
+    stage: str | None
+    at_ms: int
+
+
+def record(journey: Journey, told: Told, now_ms: int) -> bytes:
     """The record of a change of a new id; ValueError in one line for what no worker would show."""
+    title, kind, stage, at_ms = told
     names = [known.name for known in journey.stages]
     known_kind = next((one for one in KINDS if one == kind), None)
     if known_kind is None:

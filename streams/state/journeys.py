@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,7 +11,7 @@ from monitor.journey_file.model import Journey
 from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import decode
-from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, journeys_snapshot
+from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, ages
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
 from streams.state.journey_partition import JourneyPartition, Room
@@ -31,30 +32,33 @@ class Found(NamedTuple):
     clock_ms: int
 
 
-class JourneyProcessor(Processor[JourneyPartition]):
-    """State and work of all journeys on one worker. `sources` is every partition of every stage.
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much there is to keep: every partition of every stage, how many there are of journeys on all
+    workers, and the bytes that journeys may take on this one."""
 
-    `partitions` is how many there are of journeys, on all workers. At most `max_bytes` are kept here: from
-    `UNDER_WAY` of them on, steps that would begin a journey are refused, and at the bound all are. What is
-    refused changes no other count. What was kept before is recovered, be it more.
+    sources: frozenset[Source]
+    partitions: int
+    max_bytes: int
+
+
+class JourneyProcessor(Processor[JourneyPartition]):
+    """State and work of all journeys on one worker.
+
+    At most `max_bytes` are kept here: from `UNDER_WAY` of them on, steps that would begin a journey are
+    refused, and at the bound all are. What is refused changes no other count. What was kept before is
+    recovered, be it more.
     """
 
     def __init__(
-        self,
-        journey: Journey,
-        topic: str,
-        changelog: str,
-        produce: Produce,
-        sources: frozenset[Source],
-        partitions: int,
-        max_bytes: int,
+        self, journey: Journey, topic: str, changelog: str, produce: Produce, extent: Extent
     ) -> None:
         super().__init__(JOURNEYS, topic, changelog, counter_names(journey), produce)
         self.rules = JourneyRules(journey)
         self._journey = journey
-        self._sources = sources
-        self._partition_total = partitions
-        self._max_bytes = max_bytes
+        self._sources = extent.sources
+        self._partition_total = extent.partitions
+        self._max_bytes = extent.max_bytes
 
     def _new_partition(self) -> JourneyPartition:
         return JourneyPartition(self.rules, self._sources, self._journey.horizon_ms)
@@ -129,13 +133,15 @@ class JourneyProcessor(Processor[JourneyPartition]):
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> JourneysSnapshot:
         """All journeys as they are now; without windows while their partitions are not recovered."""
         held = self._partitions.values()
-        return journeys_snapshot(
-            self.windows if self.owned is not None else None,
-            now_ms,
+        windows = self.windows if self.owned is not None else None
+        overdue = (entry for one in held for entries in one.overdue.values() for entry in entries)
+        return JourneysSnapshot(
             topic=self.topic,
-            results=self.results,
+            column=windows.column if windows else {},
+            sums=windows.sums(now_ms) if windows else {},
+            results=dict(self.results),
             open_journeys=sum(one.open for one in held),
-            overdue=[entry for one in held for entries in one.overdue.values() for entry in entries],
+            overdue=ages(overdue, now_ms),
             clocks_ms={partition: one.clock_ms for partition, one in self._partitions.items()},
             slowest={partition: one.slowest for partition, one in self._partitions.items()},
             lags=lags,

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge, counter_names
 from monitor.counting.panes import Tally
-from monitor.journey_file.model import Journey, Stage
 from monitor.journeys.step import Step, step_of
 from monitor.live.journeys import PartitionLag
-from monitor.live.snapshot import StageSnapshot, stage_snapshot
+from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.partition import PaneRecord, Partition, Positioned
@@ -58,13 +57,12 @@ class StageProcessor(Processor[Partition]):
 
     def __init__(
         self,
-        journey: Journey,
-        stage: Stage,
+        codec: Codec,
         changelog: str,
         produce: Produce,
-        codec: Codec,
         steps: StepSender | None = None,
     ) -> None:
+        journey, stage = codec.journey, codec.stage
         super().__init__(stage.name, stage.topic, changelog, counter_names(journey, stage), produce)
         self.stage = stage
         self.dedupe_ms = stage.dedupe_ms
@@ -210,16 +208,9 @@ class StageProcessor(Processor[Partition]):
 
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> StageSnapshot:
         """The stage as it is now; without windows while its partitions are not recovered."""
-        return stage_snapshot(
-            self._journey,
-            self.stage,
-            self.windows if self.owned is not None else None,
-            now_ms,
-            results=self.results,
-            refusals=self.refusals,
-            last_event_ms=self.last_event_ms,
-            lags=lags,
-        )
+        windows = self.windows if self.owned is not None else None
+        seen = Seen(self.results, self.refusals, self.last_event_ms, lags)
+        return stage_snapshot(self._journey, self.stage, windows, now_ms, seen)
 
 
 def _see(sightings: Sightings, read: Read, now_ms: int) -> list[bool]:

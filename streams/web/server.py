@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
@@ -42,8 +43,14 @@ HEADERS = {
 web_response.SERVER_SOFTWARE = "touchpoint"  # type: ignore[attr-defined] # not meant for others
 """What the header `Server` says: of whatever aiohttp answers by itself, too, and no version of anything."""
 
-TakeSnapshot = Callable[[], Awaitable[Snapshot]]
-Failures = Callable[[str], list[Failure] | None]
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Where answers come from: the numbers, a stage's last failures, a journey by its id."""
+
+    snapshot: Callable[[], Awaitable[Snapshot]]
+    failures: Callable[[str], list[Failure] | None]
+    journeys: JourneyLookup | None = None
 
 
 class PortTakenError(UserError):
@@ -56,19 +63,17 @@ class HttpServer:
     def __init__(
         self,
         address: str,
-        snapshot: TakeSnapshot,
-        failures: Failures,
+        answers: Answers,
         guard: Guard | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        journeys: JourneyLookup | None = None,
     ) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
-        self._snapshot = snapshot
-        self._failures = failures
+        self._snapshot = answers.snapshot
+        self._failures = answers.failures
+        self._journeys = answers.journeys
         self._guard = guard or Guard(Settings(http=address))
         self._ssl_context = ssl_context
-        self._journeys = journeys
         self._page = {
             path: (files("streams").joinpath("page", name).read_bytes(), content_type)
             for path, (name, content_type) in PAGE.items()

@@ -149,7 +149,7 @@ async def _fold(rounds: int) -> None:
     for _ in range(rounds):
         for dedupe_ms, found in took_s.items():
             model = dataclasses.replace(stage, dedupe_ms=dedupe_ms)
-            processor = StageProcessor(journey, model, "changelog", produce, Codec(journey, model))
+            processor = StageProcessor(Codec(journey, model), "changelog", produce)
             await processor.own(frozenset({0}), 1, lambda: True)
             seconds = 0.0
             for first in range(0, FOLDED, BATCH):

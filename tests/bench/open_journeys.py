@@ -26,7 +26,7 @@ from monitor.journeys.step import GRACE_MS, Step, Steps, encode
 from streams.clock import now_ms
 from streams.demo.simulator import Simulator
 from streams.kafka.outgoing import Outgoing
-from streams.state.journeys import JourneyProcessor
+from streams.state.journeys import Extent, JourneyProcessor
 from streams.state.partition import PaneRecord
 from streams.state.steps import partition_of
 from streams.worker import rest_collector
@@ -110,7 +110,7 @@ class Keeper:
     def __init__(self) -> None:
         source = (JOURNEY.stages[0].name, 0)
         self.processor = JourneyProcessor(
-            JOURNEY, "steps", "changelog", self._produce, frozenset([source]), PARTITIONS, 2**40
+            JOURNEY, "steps", "changelog", self._produce, Extent(frozenset([source]), PARTITIONS, 2**40)
         )
         self._source = source
         self._offset = 0

@@ -22,13 +22,13 @@ from monitor.journeys.step import decode
 from monitor.live.snapshot import Snapshot
 from streams.kafka.outgoing import Outgoing
 from streams.settings import Settings
-from streams.state.journeys import JourneyProcessor
+from streams.state.journeys import Extent, JourneyProcessor
 from streams.state.partition import PaneRecord
 from streams.state.processor import Processor
 from streams.state.stage import StageProcessor
 from streams.state.steps import StepSender
 from streams.web.lookup import JourneyLookup, is_id
-from streams.web.server import HttpServer
+from streams.web.server import Answers, HttpServer
 from tests.fuzz.holds import JOURNEY, NOW_MS
 from tests.fuzz.record import Header
 
@@ -73,9 +73,8 @@ class Life:
         self.now_ms = NOW_MS
         self.stages = {stage.name: self._stage(stage.name) for stage in JOURNEY.stages}
         sources = frozenset((name, 0) for name in self.stages)
-        self.journeys = JourneyProcessor(
-            JOURNEY, STEPS, "journeys", self._produce, sources, STEP_PARTITIONS, max_bytes=2**40
-        )
+        extent = Extent(sources, STEP_PARTITIONS, max_bytes=2**40)
+        self.journeys = JourneyProcessor(JOURNEY, STEPS, "journeys", self._produce, extent)
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._done.set_result(None)
         self._steps_read = 0
@@ -84,7 +83,7 @@ class Life:
         stage = JOURNEY.stage(name)
         sender = StepSender(name, STEPS, STEP_PARTITIONS, lambda _partition, _offset: 0, lambda: self.now_ms)
         codec = Codec(JOURNEY, stage, refuse_personal_data=False)
-        return StageProcessor(JOURNEY, stage, name, self._produce, codec, sender)
+        return StageProcessor(codec, name, self._produce, sender)
 
     async def _produce(self, record: Outgoing) -> asyncio.Future[None]:
         self.written[record.topic].append(record)
@@ -151,7 +150,7 @@ class Life:
             return list(asked[0][0].stages[stage].failures)
 
         lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0])  # type: ignore[arg-type, return-value]
-        server = HttpServer("127.0.0.1:0", snapshot, failures, journeys=lookup)
+        server = HttpServer("127.0.0.1:0", Answers(snapshot, failures, lookup))
         address = await server.start()
         ids = [id_ for held in self.journeys._partitions.values() for id_, _ in held.journeys() if is_id(id_)]
         paths = ["/metrics", "/api/stages", *(f"/api/stages/{name}/failures" for name in self.stages)]

@@ -134,7 +134,7 @@ async def test_unknown_names_are_not_kept() -> None:
         taken.set_result(None)
         return taken
 
-    processor = StageProcessor(JOURNEY, CHECKOUT, "changelog", produce, Codec(JOURNEY, CHECKOUT))
+    processor = StageProcessor(Codec(JOURNEY, CHECKOUT), "changelog", produce)
     await processor.own(frozenset({0}), 1, lambda: True)
     time = EPOCH.fromtimestamp(NOW / 1000, EPOCH.tzinfo).isoformat()
 

@@ -12,8 +12,8 @@ from monitor.journey_file.model import Journey, Stage
 from monitor.journeys import counters as journey_counters
 from monitor.journeys.counters import CounterTally
 from monitor.live.exposition import render
-from monitor.live.journeys import JourneysSnapshot, PartitionLag, journeys_snapshot
-from monitor.live.snapshot import Snapshot, StageSnapshot, stage_snapshot
+from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
+from monitor.live.snapshot import Seen, Snapshot, StageSnapshot, stage_snapshot
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
@@ -62,10 +62,12 @@ def _stage(journey: Journey, stage: Stage, world: World, now_ms: int) -> StageSn
     _filled(windows, tally.panes())
     return stage_snapshot(
         journey, stage, windows if world.ready else None, now_ms,
-        results={"counted": 2_261, "late": 7, "duplicate": 2, "refused": 1},
-        refusals={Reason.NOT_JSON: 1},
-        last_event_ms={"none": now_ms - 3 * DAY_MS} if world.events else {},
-        lags=(PartitionLag(0, round(world.behind_s * 10), world.behind_s),),
+        Seen(
+            {"counted": 2_261, "late": 7, "duplicate": 2, "refused": 1},
+            {Reason.NOT_JSON: 1},
+            {"none": now_ms - 3 * DAY_MS} if world.events else {},
+            (PartitionLag(0, round(world.behind_s * 10), world.behind_s),),
+        ),
     )  # fmt: skip
 
 
@@ -77,12 +79,13 @@ def _journeys(journey: Journey, world: World, now_ms: int) -> JourneysSnapshot |
         for _ in range(n):
             tally.add((counter,), now_ms - 1_000)
     _filled(windows, tally.panes())
-    return journeys_snapshot(
-        windows if world.ready else None, now_ms,
+    return JourneysSnapshot(
         topic="touchpoint-monitor-journey-steps",
+        column=windows.column if world.ready else {},
+        sums=windows.sums(now_ms) if world.ready else {},
         results={"counted": 2_000, "late": 1, "duplicate": 2, "refused": 0},
         open_journeys=4_711 if world.events else 0,
-        overdue=[(what, partner, now_ms - 30 * MINUTE_MS) for what, partner in world.overdue],
+        overdue=ages(((what, partner, now_ms - 30 * MINUTE_MS) for what, partner in world.overdue), now_ms),
         clocks_ms={0: now_ms - MINUTE_MS},
         slowest={},
         lags=(PartitionLag(0, 0, 0),),

@@ -22,8 +22,8 @@ from monitor.journeys import counters as journey_counters
 from monitor.journeys.counters import CounterTally
 from monitor.live.change import Change
 from monitor.live.exposition import SLOW_WINDOWS, render
-from monitor.live.journeys import JourneysSnapshot, PartitionLag, journeys_snapshot
-from monitor.live.snapshot import Snapshot, stage_snapshot, unknown_stage
+from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
+from monitor.live.snapshot import Seen, Snapshot, stage_snapshot, unknown_stage
 from monitor.rules.qualities import SILENT_WINDOWS
 from monitor.rules.verdict import MIN_GROUP
 from streams.settings import SHIPPED_JOURNEY
@@ -74,10 +74,12 @@ def snapshot(ready: bool = True, **more: Many) -> Snapshot:
                 stage,
                 windows if ready else None,
                 NOW,
-                results={"counted": 7, "late": 0, "duplicate": 2, "refused": 1},
-                refusals={Reason.NOT_JSON: 1},
-                last_event_ms={"klarna": NOW - 1_500} if stage.name == "web_checkout" else {},
-                lags=(PartitionLag(0, 12, 0.25, 0.2), PartitionLag(3, 0, 0)),
+                Seen(
+                    {"counted": 7, "late": 0, "duplicate": 2, "refused": 1},
+                    {Reason.NOT_JSON: 1},
+                    {"klarna": NOW - 1_500} if stage.name == "web_checkout" else {},
+                    (PartitionLag(0, 12, 0.25, 0.2), PartitionLag(3, 0, 0)),
+                ),
             )
         )
     return Snapshot(
@@ -95,17 +97,18 @@ def journeys(ready: bool) -> JourneysSnapshot:
     tally.add(("promise/delivery_window/postnord/due",), NOW - 1_000)
     for key, counts in tally.panes():
         windows.add(key, counts)
-    return journeys_snapshot(
-        windows if ready else None,
-        NOW,
+    overdue = [
+        ("promise/delivery_window", "postnord", NOW - 7_200_000),
+        ("promise/delivery_window", "postnord", NOW - 7_100_000),
+        ("handoff/warehouse/delivery", "", NOW - 60_000),
+    ]
+    return JourneysSnapshot(
         topic="monitor-journey-steps",
+        column=windows.column if ready else {},
+        sums=windows.sums(NOW) if ready else {},
         results={"counted": 9, "late": 1, "duplicate": 2, "refused": 0},
         open_journeys=17,
-        overdue=[
-            ("promise/delivery_window", "postnord", NOW - 7_200_000),
-            ("promise/delivery_window", "postnord", NOW - 7_100_000),
-            ("handoff/warehouse/delivery", "", NOW - 60_000),
-        ],
+        overdue=ages(overdue, NOW),
         clocks_ms={1: NOW - 60_000},
         slowest={},
         lags=(PartitionLag(1, 3, 0.5),),

@@ -6,7 +6,7 @@ from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import counter_names
-from monitor.live.journeys import JourneysSnapshot, journey_facts, journeys_snapshot
+from monitor.live.journeys import JourneysSnapshot, ages, journey_facts
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
@@ -25,13 +25,13 @@ def held(counts: dict[str, int], *, ago_ms: int = 0) -> JourneysSnapshot:
         ("promise/courier_call_ahead", "matkahuolto", NOW - 1000),
         ("handoff/warehouse/delivery", "postnord", NOW - 1000),
     ]
-    return journeys_snapshot(
-        windows,
-        NOW,
+    return JourneysSnapshot(
         topic="steps",
+        column=windows.column,
+        sums=windows.sums(NOW),
         results={},
         open_journeys=12,
-        overdue=overdue,
+        overdue=ages(overdue, NOW),
         clocks_ms={0: NOW - 60_000, 1: NOW - 61_000},
         slowest={0: ("store", 2), 1: ("delivery", 0)},
         lags=(),

@@ -12,7 +12,7 @@ from monitor.counting.panes import Tally
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.live.journeys import PartitionLag
-from monitor.live.snapshot import Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
+from monitor.live.snapshot import Seen, Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
 from monitor.rules.verdict import State
 from streams.settings import SHIPPED_JOURNEY
 
@@ -34,7 +34,7 @@ def taken(*events: Many) -> StageSnapshot:
             tally.add(Event(stage=CHECKOUT.name, **fields), NOW - age_ms)
     for key, counts in tally.panes():
         windows.add(key, counts)
-    return stage_snapshot(CHAIR, CHECKOUT, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    return stage_snapshot(CHAIR, CHECKOUT, windows, NOW)
 
 
 OK = {"outcome": "ok", "segment": "new", "duration_s": 30}
@@ -193,9 +193,7 @@ def test_is_a_copy() -> None:
     """What happens after it was taken does not reach a snapshot."""
     windows = StageWindows(counter_names(CHAIR, CHECKOUT))
     results = {"counted": 1}
-    held = stage_snapshot(
-        CHAIR, CHECKOUT, windows, NOW, results=results, refusals={}, last_event_ms={}, lags=()
-    )
+    held = stage_snapshot(CHAIR, CHECKOUT, windows, NOW, Seen(results))
     results["counted"] = 2
     tally = Tally(Judge(CHAIR, CHECKOUT))
     tally.add(Event(stage=CHECKOUT.name, outcome="ok"), NOW)

@@ -17,7 +17,7 @@ from monitor.journey_file.grammar import parse
 from streams.clock import now_ms
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
-from streams.publish.changes import ChangesReader, publish, record
+from streams.publish.changes import ChangesReader, Told, publish, record
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
@@ -50,7 +50,7 @@ async def reading(reader: ChangesReader) -> AsyncIterator[None]:
 
 def change(title: str, kind: str = "deploy", stage: str | None = None, ago_s: int = 0) -> bytes:
     """The record of a change so many seconds ago."""
-    return record(CHAIR, title, kind, stage, now_ms() - 1000 * ago_s, now_ms())
+    return record(CHAIR, Told(title, kind, stage, now_ms() - 1000 * ago_s), now_ms())
 
 
 def titles(reader: ChangesReader) -> dict[str, str]:

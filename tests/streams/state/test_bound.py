@@ -12,7 +12,7 @@ from monitor.live.journeys import JourneysSnapshot
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.journey_partition import EACH_BYTES
-from streams.state.journeys import JourneyProcessor
+from streams.state.journeys import Extent, JourneyProcessor
 from streams.state.partition import PaneRecord
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
@@ -28,7 +28,7 @@ class Keeper:
     def __init__(self, max_bytes: int) -> None:
         self.written: list[Outgoing] = []
         self.processor = JourneyProcessor(
-            JOURNEY, "steps", "changelog", self._produce, frozenset([("store", 0)]), 1, max_bytes
+            JOURNEY, "steps", "changelog", self._produce, Extent(frozenset([("store", 0)]), 1, max_bytes)
         )
 
     async def _produce(self, record: Outgoing) -> "asyncio.Future[None]":

@@ -70,7 +70,7 @@ class Rig:
 
     def __init__(self, model: Stage = MODEL) -> None:
         self.broker = Broker()
-        self.stage = StageProcessor(JOURNEY, model, "changelog", self.broker.produce, Codec(JOURNEY, model))
+        self.stage = StageProcessor(Codec(JOURNEY, model), "changelog", self.broker.produce)
         self.acknowledged: list[int] = []
 
     async def own(self, generation: int = 1) -> "Rig":

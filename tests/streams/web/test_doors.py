@@ -10,7 +10,7 @@ import pytest
 
 from streams.kafka.security import Guard
 from streams.settings import Secret, Settings
-from streams.web.server import HttpServer
+from streams.web.server import Answers, HttpServer
 from tests.streams.web.test_security import BEARER, TOKEN, snapshot
 
 
@@ -33,7 +33,7 @@ async def asked(address: str, *lines: str, body: bytes = b"") -> tuple[int, str]
 @asynccontextmanager
 async def worker(settings: Settings) -> AsyncIterator[str]:
     """The address of a worker's HTTP server."""
-    server = HttpServer(settings.http, snapshot, lambda _: None, Guard(settings))
+    server = HttpServer(settings.http, Answers(snapshot, lambda _: None), Guard(settings))
     try:
         yield await server.start()
     finally:

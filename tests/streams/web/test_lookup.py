@@ -34,7 +34,7 @@ from streams.web.lookup import (
     ask,
     client_ssl,
 )
-from streams.web.server import HttpServer
+from streams.web.server import Answers, HttpServer
 from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
@@ -291,7 +291,7 @@ async def serving(
     )
     lookup = JourneyLookup(settings, "w", lambda: app)
     context = http_ssl(settings)
-    server = HttpServer("127.0.0.1:0", snapshot, lambda _: None, ssl_context=context, journeys=lookup)
+    server = HttpServer("127.0.0.1:0", Answers(snapshot, lambda _: None, lookup), ssl_context=context)
     app.url = f"{'https' if context else 'http'}://{await server.start()}"
     try:
         yield app.url

@@ -27,7 +27,7 @@ from monitor.live.snapshot import Snapshot, unknown_stage
 from streams.kafka import security
 from streams.kafka.security import CertificateError, Guard, exposure, http_ssl, kafka_options, kafka_refusal
 from streams.settings import SHIPPED_JOURNEY, Secret, Settings, SettingsError, read
-from streams.web.server import HEADERS, PAGE, HttpServer
+from streams.web.server import HEADERS, PAGE, Answers, HttpServer
 from tests.kit.brokers import running
 from tests.kit.polling import until
 from tests.kit.programs import ROOT, WorkerProcess, counted, touchpoint, touchpoint_reading
@@ -266,7 +266,7 @@ Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]
 async def serving(settings: Settings, **session: Any) -> AsyncIterator[Ask]:
     """Asks a server of these settings."""
     context = http_ssl(settings)
-    server = HttpServer("127.0.0.1:0", snapshot, lambda _: None, Guard(settings), context)
+    server = HttpServer("127.0.0.1:0", Answers(snapshot, lambda _: None), Guard(settings), context)
     address = await server.start()
     url = f"{'https' if context else 'http'}://{address}"
     try:

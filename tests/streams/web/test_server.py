@@ -21,7 +21,7 @@ from monitor.counting.windows import StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import counter_names as journey_counter_names
 from monitor.live.exposition import render
-from monitor.live.journeys import journeys_snapshot
+from monitor.live.journeys import JourneysSnapshot, ages
 from monitor.live.snapshot import Snapshot, stage_snapshot, unknown_stage
 from monitor.rules.alerts import alerts
 from monitor.rules.plan import plan
@@ -29,7 +29,7 @@ from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.rules.verdict import MIN_GROUP
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.stage import Failure
-from streams.web.server import HEADERS, PAGE, HttpServer, PortTakenError, stages_answer
+from streams.web.server import HEADERS, PAGE, Answers, HttpServer, PortTakenError, stages_answer
 from tests.kit.programs import ROOT
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
@@ -54,9 +54,7 @@ def snapshot(ready: bool = True) -> Snapshot:
                 tally.add(FAILED if i < 20 else Event(stage=stage.name, outcome="ok", segment="new"), NOW)
         for key, counts in tally.panes():
             windows.add(key, counts)
-        stages.append(
-            stage_snapshot(CHAIR, stage, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
-        )
+        stages.append(stage_snapshot(CHAIR, stage, windows, NOW))
     if not ready:
         stages = [unknown_stage(CHAIR, stage) for stage in CHAIR.stages]
     problems = () if ready else ("waiting for Kafka at nowhere:1",)
@@ -92,7 +90,7 @@ def worker() -> Worker:
 @pytest.fixture
 async def get(worker: Worker) -> AsyncIterator[Get]:
     """Asks a running server, and looks at the headers that every answer must have."""
-    server = HttpServer("127.0.0.1:0", worker.snapshot, worker.failures)
+    server = HttpServer("127.0.0.1:0", Answers(worker.snapshot, worker.failures))
     address = await server.start()
     try:
         async with aiohttp.ClientSession(f"http://{address}") as session:
@@ -158,7 +156,7 @@ async def test_renders_off_the_loop(get: Get, monkeypatch: pytest.MonkeyPatch) -
     many = tuple(replace(experience, name=f"experience_{i}") for i in range(60))
     stage = replace(CHAIR.stages[0], experiences=many)
     windows = StageWindows(counter_names(CHAIR, stage))
-    held = stage_snapshot(CHAIR, stage, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    held = stage_snapshot(CHAIR, stage, windows, NOW)
     journey = replace(CHAIR, stages=(stage,))
     threads = []
 
@@ -237,13 +235,13 @@ def with_journeys(ready: bool = True, *, clock_ms: int = NOW - 60_000) -> Snapsh
     for grain in (SHORT, LONG):
         windows.add(PaneKey(grain.ms, grain.start_of(NOW)), counts)
     overdue = [("promise/delivery_window", "postnord", NOW - 1000)]
-    journeys = journeys_snapshot(
-        windows,
-        NOW,
+    journeys = JourneysSnapshot(
         topic="steps",
+        column=windows.column,
+        sums=windows.sums(NOW),
         results={},
         open_journeys=9,
-        overdue=overdue,
+        overdue=ages(overdue, NOW),
         clocks_ms={0: clock_ms},
         slowest={0: ("store", 3)},
         lags=(),
@@ -300,7 +298,7 @@ def test_a_small_group_of_staff_is_not_shown(n: int) -> None:
         tally.add(Event(stage=pulse.name, outcome="ok", reason="tools", score=score), NOW)
     for key, counts in tally.panes():
         windows.add(key, counts)
-    held = stage_snapshot(CHAIR, pulse, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    held = stage_snapshot(CHAIR, pulse, windows, NOW)
     said = stages_answer(replace(READY, stages=(held,)))["stages"][0]
     in_trend = [quality for _, quality in said["trend"] if quality is not None]
     if n < MIN_GROUP:
@@ -408,7 +406,7 @@ def test_a_silent_stage_says_what_was_expected() -> None:
     tally.add(Event(stage=store.name, outcome="ok"), NOW - 120_000)
     for key, counts in tally.panes():
         windows.add(key, counts)
-    before = stage_snapshot(CHAIR, store, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    before = stage_snapshot(CHAIR, store, windows, NOW)
     known = replace(READY, owned=8, stages=(*READY.stages[:2], before))
     checkout, silent = stages_answer(known)["stages"][:2]
     assert (checkout["state"], checkout["silent"]) == ("degraded", None)
@@ -424,7 +422,7 @@ def test_nothing_bad_hits_nobody() -> None:
         tally.add(Event(stage=checkout.name, outcome="ok", segment="new"), NOW)
     for key, counts in tally.panes():
         windows.add(key, {**counts, reason_name("unspecified"): 3})  # bad for another experience
-    held = stage_snapshot(CHAIR, checkout, windows, NOW, results={}, refusals={}, last_event_ms={}, lags=())
+    held = stage_snapshot(CHAIR, checkout, windows, NOW)
     said = stages_answer(replace(READY, stages=(held,)))["stages"][0]
     assert (said["n"], said["bad"]) == (50, 0)
     assert (said["weakest"]["segment"], said["top_reason"]) == (None, None)
@@ -453,7 +451,7 @@ async def test_port_taken(worker: Worker) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        server = HttpServer(address, worker.snapshot, worker.failures)
+        server = HttpServer(address, Answers(worker.snapshot, worker.failures))
         with pytest.raises(PortTakenError, match=f"^cannot serve HTTP on {address}: ") as refused:
             await server.start()
         assert "\n" not in str(refused.value)
@@ -463,4 +461,4 @@ async def test_port_taken(worker: Worker) -> None:
 
 async def test_stops_unstarted(worker: Worker) -> None:
     """Stopping a server that never started is no error."""
-    await HttpServer("127.0.0.1:0", worker.snapshot, worker.failures).stop()
+    await HttpServer("127.0.0.1:0", Answers(worker.snapshot, worker.failures)).stop()
