@@ -15,10 +15,8 @@ from rich.text import Text
 from monitor.counting.figures import aimed, counted, percent, printable
 from monitor.counting.measures import Share
 
-STYLES = {
-    "good": "green", "too_few": "dim", "quiet": "dim",
-    "below": "yellow", "silent": "bold red", "degraded": "bold red",
-}  # fmt: skip
+STYLES = {"good": "green", "below": "yellow"}
+STYLES |= dict.fromkeys(("too_few", "quiet"), "dim") | dict.fromkeys(("silent", "degraded"), "bold red")
 """By `limits.State`. Colour and word say the same, so that nothing hangs on seeing colours."""
 
 BARS = "▁▂▃▄▅▆▇█"

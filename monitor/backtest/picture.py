@@ -58,13 +58,13 @@ def _head(journey: Journey, found: Backtest) -> Iterator[str]:
         f'<text x="{LEFT}" y="46">{ends[0]} to {ends[1]} ({escaped(journey.timezone)}): '
         f"{pages} pages, {tickets} tickets</text>"
     )
+    low = f'<rect y="-7" width="30" height="5" fill="{TICKET}" stroke="{INK}" stroke-width=".5"/>'
     for x, mark, text in (
         (LEFT, f'<path d="M0 -4h30" stroke="{LINE}" stroke-width="1.5"/>', "quality"),
         (LEFT + 120, f'<path d="M0 -4h30" stroke="{TARGET}" stroke-dasharray="6 4"/>', "target"),
         (LEFT + 240, f'<rect y="-10" width="30" height="11" fill="{PAGE}"/>', "page"),
-        (LEFT + 360, f'<rect y="-7" width="30" height="5" fill="{TICKET}" stroke="{INK}" stroke-width=".5"/>',
-         "ticket"),
-    ):  # fmt: skip
+        (LEFT + 360, low, "ticket"),
+    ):
         yield f'<g transform="translate({x} 70)">{mark}<text x="38">{text}</text></g>'
 
 

@@ -16,197 +16,192 @@ class Metric:
     help: str
 
 
+# A table laid out by hand: what a metric is called on its first line, what it means below.
+# fmt: off
 WINDOW_EVENTS = Metric(
     "touchpoint_window_events", "gauge", ("stage", "experience", "segment", "partner", "window"),
     "Events judged for the experience in the window.",
-)  # fmt: skip
+)
 WINDOW_GOOD = Metric(
     "touchpoint_window_good", "gauge", ("stage", "experience", "segment", "partner", "window"),
     "Events judged good for the experience in the window.",
-)  # fmt: skip
+)
 WINDOW_OUTCOMES = Metric(
     "touchpoint_window_outcomes", "gauge", ("stage", "outcome", "window"),
     "All events of the window by outcome, judged or not.",
-)  # fmt: skip
+)
 WINDOW_REASONS = Metric(
     "touchpoint_window_reasons", "gauge", ("stage", "reason", "window"),
     "Events of the window that were bad for some experience, by the reason they give.",
-)  # fmt: skip
+)
+EXPECTED = Metric(
+    "touchpoint_window_expected_events", "gauge", ("stage", "window"),
+    "Events the window should hold by the declared rhythm and opening hours; the same on every worker.",
+)
+OPEN = Metric(
+    "touchpoint_stage_open", "gauge", ("stage",),
+    "1 in the stage's opening hours; the same on every worker.",
+)
+WINDOW_DURATION = Metric(
+    "touchpoint_window_duration_seconds", "gaugehistogram", ("stage", "window"),
+    "How long the encounters of the window took.",
+)
+WINDOW_WAIT = Metric(
+    "touchpoint_window_wait_seconds", "gaugehistogram", ("stage", "window"),
+    "How long customers of the window waited.",
+)
 WINDOW_ANSWERS = Metric(
     "touchpoint_window_answers", "gauge", ("stage", "kind", "class", "channel", "segment", "window"),
     "Answers of the window: NPS promoter 9-10, passive 7-8, detractor 0-6; CSAT good 4-5 of 5, other; CES "
     "easy 5-7 of 7, other. Of staff only sums of 5 or more are shown.",
-)  # fmt: skip
+)
 WINDOW_SPREAD_EVENTS = Metric(
     "touchpoint_window_spread_events", "gauge", ("stage", "experience", "by", "name", "window"),
     "Events judged for the experience in the window, by channel and by location.",
-)  # fmt: skip
+)
 WINDOW_SPREAD_GOOD = Metric(
     "touchpoint_window_spread_good", "gauge", ("stage", "experience", "by", "name", "window"),
     "Events judged good for the experience in the window, by channel and by location.",
-)  # fmt: skip
+)
 WINDOW_TOOL = Metric(
     "touchpoint_window_tool_seconds", "gauge", ("stage", "window"),
     "Time that encounters of the window waited for the tools of whoever served, where both times are known.",
-)  # fmt: skip
+)
 WINDOW_TOOL_OF = Metric(
     "touchpoint_window_tool_of_seconds", "gauge", ("stage", "window"),
     "How long those encounters took in all, the wait for tools included.",
-)  # fmt: skip
-EXPECTED = Metric(
-    "touchpoint_window_expected_events", "gauge", ("stage", "window"),
-    "Events the window should hold by the declared rhythm and opening hours; the same on every worker.",
-)  # fmt: skip
-OPEN = Metric(
-    "touchpoint_stage_open", "gauge", ("stage",),
-    "1 in the stage's opening hours; the same on every worker.",
-)  # fmt: skip
-WINDOW_DURATION = Metric(
-    "touchpoint_window_duration_seconds", "gaugehistogram", ("stage", "window"),
-    "How long the encounters of the window took.",
-)  # fmt: skip
-WINDOW_WAIT = Metric(
-    "touchpoint_window_wait_seconds", "gaugehistogram", ("stage", "window"),
-    "How long customers of the window waited.",
-)  # fmt: skip
+)
+WINDOW_HIT = Metric(
+    "touchpoint_window_journeys_hit", "gauge", ("stage", "segment", "window"),
+    "Journeys whose first bad encounter with the stage was in the window.",
+)
+WINDOW_JOURNEYS = Metric(
+    "touchpoint_window_journeys", "gauge", ("result", "segment", "window"),
+    "Journeys over in the window: they met or missed their goal, or were a visit, which has none.",
+)
+WINDOW_SCORES = Metric(
+    "touchpoint_window_journey_scores", "gauge", ("score", "segment", "window"),
+    "Journeys over in the window by score, that of their weakest encounter: at most this; 1 is all good.",
+)
+WINDOW_WEAKEST = Metric(
+    "touchpoint_window_weakest", "gauge", ("stage", "segment", "window"),
+    "Journeys over in the window whose weakest encounter was at the stage; none of those where all was good.",
+)
+WINDOW_FAILED = Metric(
+    "touchpoint_window_failed_journeys", "gauge", ("cause", "about", "segment", "window"),
+    "Journeys over in the window that missed their goal, by what failed them: hand-over, promise or stage.",
+)
+WINDOW_PROMISES = Metric(
+    "touchpoint_window_promises", "gauge", ("kind", "partner", "result", "window"),
+    "Promises due in the window, and what became of each: kept, early, broken, late or missed; beside that "
+    "those rescheduled, and word of what nobody had promised (unpromised).",
+)
+WINDOW_HANDOFFS = Metric(
+    "touchpoint_window_handoffs", "gauge", ("sender", "receiver", "partner", "result", "window"),
+    "What was handed over between two stages: sent; received; lost, not received in time; late, after that.",
+)
+WINDOW_CONTACTS = Metric(
+    "touchpoint_window_contacts", "gauge", ("stage", "contact", "window"),
+    "Contacts of journeys over in the window: first, or repeat within 7 days.",
+)
+WINDOW_MOVES = Metric(
+    "touchpoint_window_channel_moves", "gauge", ("from_channel", "to_channel", "window"),
+    "Changes of channel in journeys over in the window.",
+)
+WINDOW_LABYRINTHS = Metric(
+    "touchpoint_window_labyrinths", "gauge", ("segment", "window"),
+    "Journeys over in the window that went astray: back to a channel left, or 3 changes, and not solved.",
+)
+WINDOW_LOST = Metric(
+    "touchpoint_window_lost_between", "gauge", ("from_channel", "to_channel", "window"),
+    "The last change of channel of the journeys that went astray.",
+)
+WINDOW_NOTICED = Metric(
+    "touchpoint_window_noticed", "gauge", ("by", "window"),
+    "Journeys over in the window in which something went wrong, by who spoke first after that.",
+)
+WINDOW_CRITICAL = Metric(
+    "touchpoint_window_critical", "gauge", ("stage", "cell", "window"),
+    "Answered journeys over in the window: bad or ok at the stage, detractor or other.",
+)
+WINDOW_GAP = Metric(
+    "touchpoint_window_gap", "gauge", ("stage", "cell", "window"),
+    "Answered journeys over in the window: what the stage says of itself inside, what the customer outside.",
+)
+OPEN_JOURNEYS = Metric(
+    "touchpoint_open_journeys", "gauge", (),
+    "Journeys under way.",
+)
+JOURNEYS_BYTES = Metric(
+    "touchpoint_journeys_bytes", "gauge", (),
+    "Memory that the journeys kept by this worker take.",
+)
+JOURNEYS_MAX_BYTES = Metric(
+    "touchpoint_journeys_max_bytes", "gauge", (),
+    "Memory that they may take (TOUCHPOINT_JOURNEYS_MB): from 90 % on no journey is begun, at 100 % no step "
+    "taken.",
+)
+OVERDUE = Metric(
+    "touchpoint_overdue", "gauge", ("what", "partner", "age"),
+    "Promises and hand-overs of journeys under way that are past their time, by for how long at most.",
+)
+JOURNEYS_JUDGED = Metric(
+    "touchpoint_journeys_judged_timestamp_seconds", "gauge", ("partition",),
+    "Event time up to which the journeys of the partition are judged, a minute behind the present when all "
+    "is well; 0 until every partition of every stage has been heard of.",
+)
 TARGET = Metric(
     "touchpoint_target_ratio", "gauge", ("stage", "experience", "segment"),
     "Share of events that must be good, from the journey file; the same on every worker.",
-)  # fmt: skip
+)
 LAST_EVENT = Metric(
     "touchpoint_last_event_timestamp_seconds", "gauge", ("stage", "partner"),
     "Event time of the newest event this worker has counted; take the maximum over workers.",
-)  # fmt: skip
+)
 RECORDS = Metric(
     "touchpoint_records", "counter", ("topic", "result"),
     "Records read by result: counted; late (counted too, more than a minute behind); duplicate; refused. "
     "On the topic of steps, of each step: counted; late (its journey was over: changes nothing); duplicate; "
     "refused (its journey or the memory for journeys is full, or it is unreadable).",
-)  # fmt: skip
+)
 DEAD_LETTERS = Metric(
     "touchpoint_dead_letters", "counter", ("topic", "reason"),
     "Records refused to the dead-letter topic of the source topic, by reason.",
-)  # fmt: skip
+)
 EVENT_LAG = Metric(
     "touchpoint_event_lag_seconds", "gauge", ("topic", "partition"),
     "Age of the last record read while more are waiting, or for how long these have waited behind an open "
     "transaction; 0 when none is.",
-)  # fmt: skip
-OPEN_TRANSACTION = Metric(
-    "touchpoint_open_transaction_seconds", "gauge", ("topic", "partition"),
-    "For how long records of the partition have waited behind an open transaction, unread; 0 when none do.",
-)  # fmt: skip
+)
 CONSUMER_LAG = Metric(
     "touchpoint_consumer_lag_records", "gauge", ("topic", "partition"),
     "Records up to the partition's high watermark that have not been read yet.",
-)  # fmt: skip
+)
+OPEN_TRANSACTION = Metric(
+    "touchpoint_open_transaction_seconds", "gauge", ("topic", "partition"),
+    "For how long records of the partition have waited behind an open transaction, unread; 0 when none do.",
+)
 PARTITIONS = Metric(
     "touchpoint_partitions", "gauge", (),
     "Partitions of all stages' topics; the same on every worker.",
-)  # fmt: skip
+)
 OWNED = Metric(
     "touchpoint_partitions_owned", "gauge", (),
     "Partitions this worker counts; over all workers that is every one, or something is not counted.",
-)  # fmt: skip
-WINDOW_HIT = Metric(
-    "touchpoint_window_journeys_hit", "gauge", ("stage", "segment", "window"),
-    "Journeys whose first bad encounter with the stage was in the window.",
-)  # fmt: skip
-WINDOW_JOURNEYS = Metric(
-    "touchpoint_window_journeys", "gauge", ("result", "segment", "window"),
-    "Journeys over in the window: they met or missed their goal, or were a visit, which has none.",
-)  # fmt: skip
-WINDOW_SCORES = Metric(
-    "touchpoint_window_journey_scores", "gauge", ("score", "segment", "window"),
-    "Journeys over in the window by score, that of their weakest encounter: at most this; 1 is all good.",
-)  # fmt: skip
-WINDOW_WEAKEST = Metric(
-    "touchpoint_window_weakest", "gauge", ("stage", "segment", "window"),
-    "Journeys over in the window whose weakest encounter was at the stage; none of those where all was good.",
-)  # fmt: skip
-WINDOW_FAILED = Metric(
-    "touchpoint_window_failed_journeys", "gauge", ("cause", "about", "segment", "window"),
-    "Journeys over in the window that missed their goal, by what failed them: hand-over, promise or stage.",
-)  # fmt: skip
-WINDOW_PROMISES = Metric(
-    "touchpoint_window_promises", "gauge", ("kind", "partner", "result", "window"),
-    "Promises due in the window, and what became of each: kept, early, broken, late or missed; beside that "
-    "those rescheduled, and word of what nobody had promised (unpromised).",
-)  # fmt: skip
-WINDOW_HANDOFFS = Metric(
-    "touchpoint_window_handoffs", "gauge", ("sender", "receiver", "partner", "result", "window"),
-    "What was handed over between two stages: sent; received; lost, not received in time; late, after that.",
-)  # fmt: skip
-WINDOW_CONTACTS = Metric(
-    "touchpoint_window_contacts", "gauge", ("stage", "contact", "window"),
-    "Contacts of journeys over in the window: first, or repeat within 7 days.",
-)  # fmt: skip
-WINDOW_MOVES = Metric(
-    "touchpoint_window_channel_moves", "gauge", ("from_channel", "to_channel", "window"),
-    "Changes of channel in journeys over in the window.",
-)  # fmt: skip
-WINDOW_LABYRINTHS = Metric(
-    "touchpoint_window_labyrinths", "gauge", ("segment", "window"),
-    "Journeys over in the window that went astray: back to a channel left, or 3 changes, and not solved.",
-)  # fmt: skip
-WINDOW_LOST = Metric(
-    "touchpoint_window_lost_between", "gauge", ("from_channel", "to_channel", "window"),
-    "The last change of channel of the journeys that went astray.",
-)  # fmt: skip
-WINDOW_NOTICED = Metric(
-    "touchpoint_window_noticed", "gauge", ("by", "window"),
-    "Journeys over in the window in which something went wrong, by who spoke first after that.",
-)  # fmt: skip
-WINDOW_CRITICAL = Metric(
-    "touchpoint_window_critical", "gauge", ("stage", "cell", "window"),
-    "Answered journeys over in the window: bad or ok at the stage, detractor or other.",
-)  # fmt: skip
-WINDOW_GAP = Metric(
-    "touchpoint_window_gap", "gauge", ("stage", "cell", "window"),
-    "Answered journeys over in the window: what the stage says of itself inside, what the customer outside.",
-)  # fmt: skip
-OPEN_JOURNEYS = Metric(
-    "touchpoint_open_journeys", "gauge", (),
-    "Journeys under way.",
-)  # fmt: skip
-JOURNEYS_BYTES = Metric(
-    "touchpoint_journeys_bytes", "gauge", (),
-    "Memory that the journeys kept by this worker take.",
-)  # fmt: skip
-JOURNEYS_MAX_BYTES = Metric(
-    "touchpoint_journeys_max_bytes", "gauge", (),
-    "Memory that they may take (TOUCHPOINT_JOURNEYS_MB): from 90 % on no journey is begun, at 100 % no step "
-    "taken.",
-)  # fmt: skip
-OVERDUE = Metric(
-    "touchpoint_overdue", "gauge", ("what", "partner", "age"),
-    "Promises and hand-overs of journeys under way that are past their time, by for how long at most.",
-)  # fmt: skip
-JOURNEYS_JUDGED = Metric(
-    "touchpoint_journeys_judged_timestamp_seconds", "gauge", ("partition",),
-    "Event time up to which the journeys of the partition are judged, a minute behind the present when all "
-    "is well; 0 until every partition of every stage has been heard of.",
-)  # fmt: skip
+)
 LAST_CHANGE = Metric(
     "touchpoint_last_change_timestamp_seconds", "gauge", ("stage", "kind", "title"),
     "When the latest change (deploy, incident) of the stage was; the same on every worker.",
-)  # fmt: skip
+)
 READY = Metric(
     "touchpoint_ready", "gauge", (),
     "1 when this worker's partitions are assigned and recovered; window metrics are withheld until then.",
-)  # fmt: skip
+)
 BUILD = Metric("touchpoint_build", "info", (), "Version of the monitor and name of the journey.")
+# fmt: on
 
-METRICS = (
-    WINDOW_EVENTS, WINDOW_GOOD, WINDOW_OUTCOMES, WINDOW_REASONS, EXPECTED, OPEN, WINDOW_DURATION, WINDOW_WAIT,
-    WINDOW_ANSWERS, WINDOW_SPREAD_EVENTS, WINDOW_SPREAD_GOOD, WINDOW_TOOL, WINDOW_TOOL_OF,
-    WINDOW_HIT, WINDOW_JOURNEYS, WINDOW_SCORES, WINDOW_WEAKEST, WINDOW_FAILED, WINDOW_PROMISES,
-    WINDOW_HANDOFFS,
-    WINDOW_CONTACTS, WINDOW_MOVES, WINDOW_LABYRINTHS, WINDOW_LOST, WINDOW_NOTICED, WINDOW_CRITICAL,
-    WINDOW_GAP, OPEN_JOURNEYS, JOURNEYS_BYTES, JOURNEYS_MAX_BYTES, OVERDUE, JOURNEYS_JUDGED,
-    TARGET, LAST_EVENT, RECORDS, DEAD_LETTERS, EVENT_LAG, CONSUMER_LAG, OPEN_TRANSACTION, PARTITIONS, OWNED,
-    LAST_CHANGE, READY, BUILD,
-)  # fmt: skip
+METRICS = tuple(value for value in tuple(globals().values()) if isinstance(value, Metric))
+"""Every one of them."""
 
 # Series that Prometheus records from these (`promql.recordings`), additive no more. Each with what it is,
 # its labels, and its unit where it is no count. Segment `all` is everybody.

@@ -20,10 +20,8 @@ def is_address(text: str) -> bool:
     return match is not None and 0 < int(match["port"] or 80) < 65536
 
 
-JOURNEY_BOARD, STAGE_BOARD, CUSTOMERS_BOARD, VOICE_BOARD, MONITOR_BOARD = (
-    "touchpoint-journey", "touchpoint-stage", "touchpoint-customers", "touchpoint-voice",
-    "touchpoint-monitor",
-)  # fmt: skip
+JOURNEY_BOARD, STAGE_BOARD, MONITOR_BOARD = "touchpoint-journey", "touchpoint-stage", "touchpoint-monitor"
+CUSTOMERS_BOARD, VOICE_BOARD = "touchpoint-customers", "touchpoint-voice"
 """Uids, which links are made of: never to be changed."""
 
 

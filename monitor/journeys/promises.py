@@ -135,12 +135,9 @@ class Promises:
         if rule is None:
             return
         if is_unhappy_answer(step):
-            pledges.append(
-                Pledge(
-                    f"{FOLLOW_UP}/{len(pledges)}", FOLLOW_UP, step.at_ms, due_ms=step.at_ms + rule.within_ms,
-                    partner=nobody_yet(self._owing.get(FOLLOW_UP)),
-                )
-            )  # fmt: skip
+            due_ms, partner = step.at_ms + rule.within_ms, nobody_yet(self._owing.get(FOLLOW_UP))
+            name = f"{FOLLOW_UP}/{len(pledges)}"
+            pledges.append(Pledge(name, FOLLOW_UP, step.at_ms, due_ms=due_ms, partner=partner))
             for one in steps:
                 if matches(rule.match, one):
                     _followed(pledges[-1], one.at_ms)

@@ -54,6 +54,5 @@ def tells_on_staff(stage: Stage, n: float) -> bool:
     return stage.kind == "staff" and 0 < n < MIN_GROUP
 
 
-SEVERITY = {
-    State.QUIET: 0, State.GOOD: 1, State.TOO_FEW: 2, State.BELOW: 3, State.SILENT: 4, State.DEGRADED: 5,
-}  # fmt: skip
+MILDEST_FIRST = (State.QUIET, State.GOOD, State.TOO_FEW, State.BELOW, State.SILENT, State.DEGRADED)
+SEVERITY = {state: rank for rank, state in enumerate(MILDEST_FIRST)}

@@ -219,10 +219,8 @@ def _journeys(snapshot: Snapshot, known: JourneyFacts | None) -> dict[str, Any] 
     if journey.journeys is None:
         return None
     if known is None:
-        return dict.fromkeys((
-            "judged_until", "held_up_by", "open", "over", "hit", "weakest", "overdue", "labyrinths",
-            "handoffs_lost",
-        ))  # fmt: skip
+        names = ("judged_until", "held_up_by", "open", "over", "hit", "weakest", "overdue", "labyrinths")
+        return dict.fromkeys((*names, "handoffs_lost"))
     weakest = None
     if known.weakest is not None:
         stage, n = known.weakest
