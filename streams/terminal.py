@@ -15,7 +15,7 @@ from rich.text import Text
 from monitor.counting.figures import aimed, counted, percent, printable
 from monitor.counting.measures import Share
 
-STYLES = {"good": "green", "below": "yellow"}
+STYLES = {"good": "green", "within_chance": "green", "below": "yellow"}
 STYLES |= dict.fromkeys(("too_few", "quiet"), "dim") | dict.fromkeys(("silent", "degraded"), "bold red")
 """By `limits.State`. Colour and word say the same, so that nothing hangs on seeing colours."""
 

@@ -36,7 +36,7 @@ from monitor.rules.journeys import BETWEEN
 from monitor.rules.limits import MIN_N, fast_limits
 from monitor.rules.plan import plan
 from monitor.rules.promql import Values, number, select
-from monitor.rules.verdict import BELOW_MIN_N, MIN_SEGMENT_EVENTS, SEVERITY, State
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State
 
 CHOSEN = "$stage"
 """The stage chosen on its board."""
@@ -57,6 +57,11 @@ def headline(series: str, **about: Values) -> str:
     return f"max by (stage, experience, segment) ({joined})"
 
 
+def _enough(**about: Values) -> str:
+    longest = select(metrics.EVENTS_SUM, **about, window=HEADLINE_WINDOWS[-1])
+    return f"max by (stage, experience, segment) ({longest}) >= {MIN_N}"
+
+
 def state(journey: Journey, stage: str) -> str:
     """What `verdict.state` says of the weakest experience, or that the stage is silent, as a number; -1 while
     the monitor is blind."""
@@ -68,43 +73,46 @@ def state(journey: Journey, stage: str) -> str:
         for limit in fast_limits(experience.target)
     }
     longest = select(metrics.EVENTS_SUM, **about, window=HEADLINE_WINDOWS[-1])
-    enough = f"max by (stage, experience, segment) ({longest}) >= {BELOW_MIN_N}"
+    enough = _enough(**about)
     below = f"{headline(metrics.BAD_WILSON, **about)} > {SAME} (1 - {TARGET}) and {enough}"
+    events, bad = headline(metrics.EVENTS_SUM, **about), headline(metrics.BAD_SUM, **about)
+    by_chance = f"({events} - {bad}) / {events} < {SAME} {TARGET} and {enough}"
     degraded = select(metrics.DEGRADED, **about, window=tuple(fast))
-    bad = select(metrics.BAD_SUM, **about, window=HEADLINE_WINDOWS[-1])
-    quality = f"max by (stage, experience, segment) (({longest} - {bad}) / ({longest} < {MIN_N}))"
     cases = {
         -1: f'label_replace(count({select(metrics.BLIND, stage=(ALL, stage))}), "stage", "{stage}", "", "")',
         SEVERITY[State.SILENT]: f"count by (stage) ({select(metrics.SILENT, stage=stage)})",
         SEVERITY[State.DEGRADED]: f"count by (stage) ({degraded})",
         SEVERITY[State.BELOW]: f"count by (stage) ({below})",
-        SEVERITY[State.TOO_FEW]: f"count by (stage) ({quality} < {SAME} {TARGET})",
-        SEVERITY[State.GOOD]: f"count by (stage) ({longest} > 0)",
+        SEVERITY[State.WITHIN_CHANCE]: f"count by (stage) ({by_chance})",
+        SEVERITY[State.GOOD]: f"count by (stage) ({enough})",
+        SEVERITY[State.TOO_FEW]: f"count by (stage) ({longest} > 0)",
         SEVERITY[State.QUIET]: f"count by (stage) ({select(metrics.TARGET.name, stage=stage)})",
     }
     return "\nor ".join(f"(0 * {expr} + {code})" for code, expr in cases.items())
 
 
-SKY, YELLOW = LINES[0], LINES[3]
+SKY, GREEN, YELLOW = LINES[0], LINES[2], LINES[3]
 STATES = {
     "-1": ("not judged", PURPLE),
     str(SEVERITY[State.QUIET]): (NO_EVENTS, GREY),
-    str(SEVERITY[State.GOOD]): ("good", BLUE),
     str(SEVERITY[State.TOO_FEW]): ("too few to tell", SKY),
+    str(SEVERITY[State.GOOD]): ("good", BLUE),
+    str(SEVERITY[State.WITHIN_CHANCE]): ("within chance", GREEN),
     str(SEVERITY[State.BELOW]): ("below target", ORANGE),
     str(SEVERITY[State.SILENT]): ("silent", YELLOW),
     str(SEVERITY[State.DEGRADED]): ("degraded", VERMILLION),
 }
 STATE_STEPS = thresholds(
-    (None, PURPLE), (SEVERITY[State.QUIET], GREY), (SEVERITY[State.GOOD], BLUE),
-    (SEVERITY[State.TOO_FEW], SKY), (SEVERITY[State.BELOW], ORANGE), (SEVERITY[State.SILENT], YELLOW),
-    (SEVERITY[State.DEGRADED], VERMILLION),
+    (None, PURPLE), (SEVERITY[State.QUIET], GREY), (SEVERITY[State.TOO_FEW], SKY),
+    (SEVERITY[State.GOOD], BLUE), (SEVERITY[State.WITHIN_CHANCE], GREEN), (SEVERITY[State.BELOW], ORANGE),
+    (SEVERITY[State.SILENT], YELLOW), (SEVERITY[State.DEGRADED], VERMILLION),
 )  # fmt: skip
 STATES_MEAN = (
-    "Good: every experience keeps its target. Below target: one misses it beyond chance. Too few to tell: "
-    f"one misses it, but fewer than {MIN_N} came. Degraded: so bad that people are woken up. Silent: nothing "
-    "comes where events are expected. Not judged: the monitor is blind. It counts the last minute, or the "
-    f"last 5 minutes or hour when fewer than {HEADLINE_MIN_N} came."
+    "Good: every experience keeps its target. Within chance: one misses it by so little that it may be "
+    f"chance. Below target: by more. Too few to tell: fewer than {MIN_N} came, be they good or bad. "
+    "Degraded: so bad that people are woken up. Silent: nothing comes where events are expected. "
+    "Not judged: the monitor is blind. It counts the last minute, or the last 5 minutes or hour when fewer "
+    f"than {HEADLINE_MIN_N} came."
 )
 WEAKEST_MEANS = (
     "The weakest experience is the one furthest below its target; its figure is the share of good encounters "
@@ -124,17 +132,18 @@ def one_name(stage: Stage, experience: Experience) -> str:
 
 
 def weakest(stage: str) -> str:
-    """The quality of the weakest experience of a stage: nothing is averaged."""
+    """The quality of the weakest experience of a stage that has enough events to tell, or of any: nothing is
+    averaged."""
     about = {"stage": stage, "segment": ALL}
-    chosen = f"bottomk by (stage) (1, {headline(metrics.ATTAINMENT, **about)})"
+    attainment = headline(metrics.ATTAINMENT, **about)
+    known = f"bottomk by (stage) (1, {attainment} and {_enough(**about)})"
+    chosen = f"({known} or on (stage) bottomk by (stage) (1, {attainment}))"
     return f"(1 - {headline(metrics.BAD_RATIO, **about)}) and {chosen}"
 
 
 def weakest_of_all() -> str:
     """The same of the journey, of experiences with enough events to tell."""
-    longest = select(metrics.EVENTS_SUM, segment=ALL, window=HEADLINE_WINDOWS[-1])
-    enough = f"max by (stage, experience, segment) ({longest}) >= {MIN_N}"
-    chosen = f"bottomk(1, {headline(metrics.ATTAINMENT, segment=ALL)} and {enough})"
+    chosen = f"bottomk(1, {headline(metrics.ATTAINMENT, segment=ALL)} and {_enough(segment=ALL)})"
     return f"(1 - {headline(metrics.BAD_RATIO, segment=ALL)}) and {chosen}"
 
 

@@ -1,4 +1,4 @@
-"""A window of counts to a verdict: good, degraded, below target, or too few to tell."""
+"""A window of counts to a verdict: too few to tell, good, off target by chance or beyond, degraded."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,32 +13,28 @@ class State(StrEnum):
     """What a stage or an experience looks like now; only a stage is silent (`Snapshot.silence`)."""
 
     QUIET = "quiet"
-    GOOD = "good"
     TOO_FEW = "too_few"
+    GOOD = "good"
+    WITHIN_CHANCE = "within_chance"
     BELOW = "below"
     SILENT = "silent"
     DEGRADED = "degraded"
 
 
-BELOW_MIN_N = 10
-"""Three failures of three exceed any target with certainty, and yet say little."""
-
-
 def state(shares: Mapping[str, Share], target: Decimal) -> State:
     """The state of one experience from its shares by window label.
 
-    `below` means below target beyond chance (Wilson), so that a healthy stage does not flicker; `too_few`
-    that it looks below target, and so few events may do so by chance.
+    Fewer than `MIN_N` events are `too_few`, however good or bad. `good` meets the target, `within_chance`
+    misses it by what may be chance (Wilson), `below` by more.
     """
     if any(limit.crossed(shares) for limit in fast_limits(target)):
         return State.DEGRADED
     share = shares[headline_window(shares)]
-    if share.n == 0:
-        return State.QUIET
-    if share.n >= BELOW_MIN_N and wilson_lower(share.bad, share.n) > float(1 - target):
+    if share.n < MIN_N:
+        return State.TOO_FEW if share.n else State.QUIET
+    if wilson_lower(share.bad, share.n) > float(1 - target):
         return State.BELOW
-    misses = share.good / share.n < float(target)
-    return State.TOO_FEW if misses and share.n < MIN_N else State.GOOD
+    return State.GOOD if share.good / share.n >= float(target) else State.WITHIN_CHANCE
 
 
 MIN_SEGMENT_EVENTS = 10
@@ -54,5 +50,14 @@ def tells_on_staff(stage: Stage, n: float) -> bool:
     return stage.kind == "staff" and 0 < n < MIN_GROUP
 
 
-MILDEST_FIRST = (State.QUIET, State.GOOD, State.TOO_FEW, State.BELOW, State.SILENT, State.DEGRADED)
+MILDEST_FIRST = (
+    State.QUIET,
+    State.TOO_FEW,
+    State.GOOD,
+    State.WITHIN_CHANCE,
+    State.BELOW,
+    State.SILENT,
+    State.DEGRADED,
+)
 SEVERITY = {state: rank for rank, state in enumerate(MILDEST_FIRST)}
+"""A stage is as its most severe experience: one of which too little is known hides none that is known."""

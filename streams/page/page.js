@@ -10,7 +10,8 @@ const ROOM_COLUMNS = 4; // the weakest stage, written large, needs the width of 
 const HOUR_S = 3600;
 
 const STATES = {
-  degraded: "Degraded", silent: "Silent", below: "Below target", too_few: "Too few to tell", good: "Good", quiet: "Quiet",
+  degraded: "Degraded", silent: "Silent", below: "Below target", within_chance: "Within chance", good: "Good",
+  too_few: "Too few to tell", quiet: "Quiet",
 }; // most severe first
 const SEVERITY = Object.fromEntries(Object.keys(STATES).reverse().map((state, i) => [state, i]));
 const KINDS = { customer: "Customer stage", background: "Background system", feedback: "Customers’ voice" };
@@ -22,6 +23,7 @@ const SPAN = 0.08; // share of quality that a sparkline shows at least from bott
 const SVG = "http://www.w3.org/2000/svg";
 const SHAPES = {
   good: [["circle", { cx: 8, cy: 8, r: 7 }], ["path", { class: "hole", d: "M4.6 8.3l2.4 2.4 4.5-5" }]],
+  within_chance: [["circle", { cx: 8, cy: 8, r: 7 }], ["path", { class: "hole", d: "M4.2 9.2c1.3-2.6 2.5-2.6 3.8-1s2.5 1.6 3.8-1" }]],
   below: [["path", { d: "M.8 2.2h14.4L8 15z" }], ["path", { class: "hole", d: "M8 5v3.6M8 11v.2" }]],
   degraded: [["path", { d: "M8 .2L15.8 8 8 15.8.2 8z" }], ["path", { class: "hole", d: "M8 4.2v4.6M8 11.6v.2" }]],
   silent: [["rect", { x: 1, y: 1, width: 14, height: 14, rx: 2 }], ["path", { class: "hole", d: "M4 8h8" }]],
@@ -325,11 +327,10 @@ function why(worst, stages) {
 // The present where nothing surely misses its target, and no more than is known of it.
 function wellBut(stages) {
   const few = stages.filter((s) => s.state === "too_few").length;
-  const good = stages.filter((s) => s.state === "good");
-  if (!good.length) return "No stage has enough events to tell.";
+  const misses = stages.some((s) => s.state === "within_chance");
+  if (!misses && !stages.some((s) => s.state === "good")) return "No stage has enough events to tell.";
   const which = few ? "with enough events" : "with events";
   const rest = few ? `; ${few} ${few === 1 ? "has" : "have"} too few to tell` : "";
-  const misses = good.some((s) => s.quality < s.target);
   return `${misses ? `No stage ${which} misses its target beyond chance` : `Every stage ${which} meets its target`}${rest}.`;
 }
 

@@ -492,27 +492,35 @@ def judged(*until_s: int) -> dict[str, float]:
     }
 
 
+def being(expected: State) -> dict[str, float]:
+    """What a board answers of a stage in this state."""
+    return {'{stage="web_checkout"}': SEVERITY[expected]}
+
+
 ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     "no monitor, no state": (STATE, {}, {}),
-    "few, and not on target": (STATE, TARGETS | held(3, 2, "1h"), {'{stage="web_checkout"}': 2}),
-    "few, and exactly on target": (STATE, TARGETS | held(20, 1, "1h"), {'{stage="web_checkout"}': 1}),
-    "enough, and below by chance": (STATE, TARGETS | held(30, 2, "1h"), {'{stage="web_checkout"}': 1}),
+    "few, and not on target": (STATE, TARGETS | held(3, 2, "1h"), being(State.TOO_FEW)),
+    "few, and all of them good": (STATE, TARGETS | held(29, 0, "1h"), being(State.TOO_FEW)),
+    "enough, and below by chance": (STATE, TARGETS | held(30, 2, "1h"), being(State.WITHIN_CHANCE)),
+    "enough, and exactly on target": (
+        STATE, TARGETS | held(100, 5, "1h"), being(State.GOOD),
+    ),
     "silent": (
         STATE, TARGETS | GOOD_NOW | {f'{metrics.SILENT}{{stage="web_checkout",window="1m"}}': 600},
-        {'{stage="web_checkout"}': 4},
+        being(State.SILENT),
     ),
     "no events": (STATE, TARGETS, {'{stage="web_checkout"}': 0}),
-    "good in the last minute, bad before": (STATE, TARGETS | GOOD_NOW, {'{stage="web_checkout"}': 1}),
-    "few in the last minute: 5 minutes count": (STATE, TARGETS | BELOW_NOW, {'{stage="web_checkout"}': 3}),
-    "not certainly below": (STATE, TARGETS | BELOW_NOW | wilson(0.04, "5m"), {'{stage="web_checkout"}': 1}),
-    "degraded": (STATE, TARGETS | BELOW_NOW | {DEGRADED: 0.2}, {'{stage="web_checkout"}': 5}),
+    "good in the last minute, bad before": (STATE, TARGETS | GOOD_NOW, being(State.GOOD)),
+    "few in the last minute: 5 minutes count": (STATE, TARGETS | BELOW_NOW, being(State.BELOW)),
+    "not certainly below": (STATE, TARGETS | BELOW_NOW | wilson(0.04, "5m"), being(State.WITHIN_CHANCE)),
+    "degraded": (STATE, TARGETS | BELOW_NOW | {DEGRADED: 0.2}, being(State.DEGRADED)),
     "a silent stage is not also degraded": (
         STATE,
         TARGETS | BELOW_NOW | {DEGRADED: 0.2, f'{metrics.SILENT}{{stage="web_checkout",window="1m"}}': 600},
-        {'{stage="web_checkout"}': 4},
+        being(State.SILENT),
     ),
     "slow burns are not degraded": (
-        STATE, TARGETS | GOOD_NOW | {DEGRADED.replace("1m", "6h"): 0.3}, {'{stage="web_checkout"}': 1},
+        STATE, TARGETS | GOOD_NOW | {DEGRADED.replace("1m", "6h"): 0.3}, being(State.GOOD),
     ),
     "blind": (
         STATE,
@@ -527,6 +535,16 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     "quality of the weakest experience, in the headline window": (
         WEAKEST, GOOD_NOW,
         {'{stage="web_checkout",experience="checkout_completed",segment="all"}': 1 - 1 / 40},
+    ),
+    "the weakest experience of few is not that of the stage": (
+        WEAKEST,
+        GOOD_NOW | held(3, 3, "1h", 'stage="web_checkout",experience="checkout_fast",segment="all"', 0.9),
+        {'{stage="web_checkout",experience="checkout_completed",segment="all"}': 1 - 1 / 40},
+    ),
+    "unless all have few": (
+        WEAKEST,
+        held(3, 3, "1h", 'stage="web_checkout",experience="checkout_fast",segment="all"', 0.9),
+        {'{stage="web_checkout",experience="checkout_fast",segment="all"}': 0},
     ),
     "weakest stage": (
         panel_query("journey.json", "Weakest stage now"),

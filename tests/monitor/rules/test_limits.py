@@ -90,14 +90,17 @@ def test_rules_fire_at_their_line(target: str) -> None:
     ("known", "target", "expected"),
     [
         (shares(), "0.95", State.QUIET),
-        (shares(w1h=(1, 0)), "0.95", State.GOOD),
+        (shares(w1h=(1, 0)), "0.95", State.TOO_FEW),
+        (shares(w1h=(29, 0)), "0.95", State.TOO_FEW),
+        (shares(w1h=(30, 0)), "0.95", State.GOOD),
         (shares(w1h=(1, 2)), "0.85", State.TOO_FEW),
-        (shares(w1h=(17, 3)), "0.85", State.GOOD),  # exactly on target
-        (shares(w1h=(0, 9)), "0.95", State.TOO_FEW),  # nine of nine: too few to say anything
-        (shares(w1h=(0, 10)), "0.95", State.BELOW),
+        (shares(w1h=(34, 6)), "0.85", State.GOOD),  # exactly on target
+        (shares(w1h=(93, 7)), "0.93", State.GOOD),  # exactly, also in binary fractions
+        (shares(w1h=(0, 29)), "0.95", State.TOO_FEW),  # all of 29
+        (shares(w1h=(0, 30)), "0.95", State.BELOW),
         (shares(w1h=(27, 2)), "0.95", State.TOO_FEW),  # 93 % of 29
-        (shares(w1m=(28, 2)), "0.95", State.GOOD),  # 93 %: below target, within chance
-        (shares(w1m=(25, 5), w5m=(25, 5)), "0.90", State.GOOD),  # bound .073
+        (shares(w1m=(28, 2)), "0.95", State.WITHIN_CHANCE),  # 93 %
+        (shares(w1m=(25, 5), w5m=(25, 5)), "0.90", State.WITHIN_CHANCE),  # bound .073
         (shares(w1m=(22, 8), w5m=(22, 8)), "0.90", State.BELOW),  # bound .142
         (shares(w1m=(10, 20), w5m=(10, 20)), "0.90", State.DEGRADED),
         (shares(w20s=(0, 30), w1m=(900, 30), w5m=(900, 30)), "0.90", State.DEGRADED),
@@ -106,7 +109,7 @@ def test_rules_fire_at_their_line(target: str) -> None:
     ],
 )
 def test_state(known: dict[str, Share], target: str, expected: State) -> None:
-    """Quiet without events, degraded when a fast rule fires, below when surely below target; too few to tell
-    when fewer than 30 look so.
+    """Quiet without events, degraded when a fast rule fires; fewer than 30 tell nothing, and of more it is
+    said whether they meet the target, or miss it by chance or beyond.
     """
     assert state(known, Decimal(target)) is expected

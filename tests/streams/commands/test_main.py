@@ -61,7 +61,7 @@ def test_a_fault_degrades_its_stage_and_no_other() -> None:
     summary = orjson.loads(done.stdout.splitlines()[-1])
     states = {name: stage["state"] for name, stage in summary["stages"].items()}
     assert states.pop("web_checkout") == "degraded"
-    assert set(states.values()) == {"good"}
+    assert set(states.values()) <= {"good", "within_chance"}
     assert [alert["stage"] for alert in summary["alerts"]] == ["web_checkout"]
     journeys = summary["journeys"]
     assert set(journeys) == {
