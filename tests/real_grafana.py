@@ -15,6 +15,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,7 @@ FAULTS = {
     "checkout-payment-failure": ("PAGE", "StageDegraded", "Web checkout"),
     "call-queue-flood": ("PAGE", "StageDegraded", "Call queue"),
     "stage-silent:store": ("PAGE", "StageSilent", "Store"),
-    "parcel-lost": ("TICKET", "HandoversLost", "warehouse"),
+    "parcel-lost": ("TICKET", "HandoversLost", "Warehouse"),
     "labyrinth": ("TICKET", "CustomersLost", "channel"),
 }
 """Fault of the demo -> how it is told, by which alert, and a word of its summary."""
@@ -264,6 +265,7 @@ def main() -> int:
         "--pictures", type=Path, help="a folder for a picture of each board, while the fault is on"
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with it
     grafana = Grafana(arguments.grafana)
     try:
         if arguments.healthy:
