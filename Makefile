@@ -64,7 +64,8 @@ test-grafana: install
 bench: install
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# Faults under load on Apache Kafka, 30 minutes unless told otherwise; needs Java 17 (deploy/install-test-programs).
+# Faults under load on three brokers of Apache Kafka, 30 minutes unless told otherwise. Each broker has a network
+# namespace: Debian, root, Java 17 and Prometheus (deploy/install-test-programs).
 soak: install
 	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 

@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -89,6 +90,15 @@ def free_port() -> int:
     raise KafkaNodeError(f"no free port on {HOST} between 20000 and 32000")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a node runs: its id in the cluster, its address, and what its command begins with to be there."""
+
+    node_id: int = 1
+    host: str = HOST
+    enter: tuple[str, ...] = ()
+
+
 class KafkaNode:
     """A broker and controller in one process; stop or kill it, start it again: same port, same data.
 
@@ -104,7 +114,9 @@ class KafkaNode:
         port: int | None = None,
         config: Mapping[str, str] | None = None,
         scram: Mapping[str, str] | None = None,
+        place: Place | None = None,
     ) -> None:
+        self._place = place or Place()
         self.directory = directory.resolve()
         self.port = port or free_port()
         self.log = self.directory / "kafka.log"
@@ -113,11 +125,17 @@ class KafkaNode:
         self._internal_port = free_port()
         self._controller_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._before = 0
+        self.voter = f"{self._place.node_id}@{self._place.host}:{self._controller_port}"
+
+    def join(self, voters: Sequence[str]) -> None:
+        """Be one of these nodes, which elect a leader among them; before the first start."""
+        self._config["controller.quorum.voters"] = ",".join(voters)
 
     @property
     def bootstrap(self) -> str:
         """Where clients connect: host:port."""
-        return f"{HOST}:{self.port}"
+        return f"{self._place.host}:{self.port}"
 
     @property
     def pid(self) -> int | None:
@@ -126,6 +144,11 @@ class KafkaNode:
 
     def start(self) -> None:
         """Returns when the node serves clients."""
+        self.launch()
+        self.await_started()
+
+    def launch(self) -> None:
+        """Start it; one of several serves clients only once most of them are there."""
         if self._process is not None:
             raise KafkaNodeError(f"Apache Kafka already runs on {self.bootstrap}, see {self.log}")
         java = _program("java", "openjdk-17-jre-headless")
@@ -141,9 +164,9 @@ class KafkaNode:
             if _run([*command, *tool], self.log):
                 raise KafkaNodeError(f"Apache Kafka could not format {self.directory}, see {self.log}")
         with self.log.open("ab") as log:
-            before = log.tell()
+            self._before = log.tell()
             self._process = subprocess.Popen(  # noqa: S603 - no shell, every argument is ours
-                [*_end_with_parent(), *command, "kafka.Kafka", str(properties)],
+                [*_end_with_parent(), *self._place.enter, *command, "kafka.Kafka", str(properties)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -151,8 +174,11 @@ class KafkaNode:
                 process_group=0,  # Ctrl-C is for the owner, who stops the node after its clients
             )
         atexit.register(self.kill)
+
+    def await_started(self) -> None:
+        """Returns when the node serves clients; it is killed when it does not."""
         try:
-            self._wait_until_started(before)
+            self._wait_until_started(self._before)
         except BaseException:
             self.kill()
             raise
@@ -167,13 +193,18 @@ class KafkaNode:
         """Shuts down in order: open transactions and logs are closed, the next start is quick."""
         if self._process is None:
             return
-        self._process.terminate()
+        self.terminate()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._gone()
+
+    def terminate(self) -> None:
+        """Ask it to shut down, without waiting for it."""
+        if self._process is not None:
+            self._process.terminate()
 
     def kill(self) -> None:
         """What a crash does: SIGKILL. Acknowledged records are still there after the next start."""
@@ -188,6 +219,8 @@ class KafkaNode:
         atexit.unregister(self.kill)
 
     def _check_port(self) -> None:
+        if self._place.enter:  # nobody else is there
+            return
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does
             try:
@@ -197,12 +230,15 @@ class KafkaNode:
                 raise KafkaNodeError(message) from error
 
     def _write_config(self) -> Path:
-        client, internal = f"CLIENT://{self.bootstrap}", f"INTERNAL://{HOST}:{self._internal_port}"
-        controller = f"{HOST}:{self._controller_port}"
+        client, internal = (
+            f"CLIENT://{self.bootstrap}",
+            f"INTERNAL://{self._place.host}:{self._internal_port}",
+        )
+        controller = f"{self._place.host}:{self._controller_port}"
         config = {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@{controller}",
+            "node.id": str(self._place.node_id),
+            "controller.quorum.voters": self.voter,
             "controller.listener.names": "CONTROLLER",
             "listeners": f"{client},{internal},CONTROLLER://{controller}",
             "advertised.listeners": f"{client},{internal}",

@@ -36,17 +36,11 @@ def resealed(data: bytes) -> bytes:
     return data[: _AFTER_CRC - 4] + struct.pack(">I", calc_crc32c(data[_AFTER_CRC:])) + data[_AFTER_CRC:]
 
 
-class _Built:
-    """A builder of a batch, whose bytes are changed before they are sent."""
-
-    def __init__(self, builder: Any) -> None:
-        self._builder = builder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._builder, name)
-
-    def build(self) -> bytes:
-        return strange(bytes(self._builder.build()))
+def made_strange(made: Any) -> Any:
+    """A producer's batch, uncompressed, in which every `STRANGE` becomes a name that is not UTF-8."""
+    build = made._build
+    made._build = lambda: strange(bytes(build()))
+    return made
 
 
 async def send_strange(producer: AIOKafkaProducer, topic: str, *values: bytes) -> None:
@@ -54,5 +48,4 @@ async def send_strange(producer: AIOKafkaProducer, topic: str, *values: bytes) -
     made = producer.create_batch()
     for value in values:
         made.append(key=None, value=value, timestamp=None, headers=[(STRANGE, b"v")])
-    made._builder = _Built(made._builder)
-    await (await producer.send_batch(made, topic, partition=0))
+    await (await producer.send_batch(made_strange(made), topic, partition=0))

@@ -1,4 +1,4 @@
-"""`make soak MINUTES=30`: faults under load on a broker of its own; a table, and 0 when all is exact."""
+"""`make soak MINUTES=30`: faults under load on brokers of its own; a table, and 0 when all is exact."""
 
 import argparse
 import random
@@ -10,35 +10,21 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from deploy.alerting import Alerting
+from deploy.kafka.cluster import NODES, KafkaCluster
 from deploy.kafka.kafka import KafkaNode
-from tests.kit.brokers import Node, TansuNode, running
+from streams.settings import SHIPPED_JOURNEY
+from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import touchpoint
-from tests.soak import account, events
-from tests.soak.faults import (
-    BROKER_KILL,
-    BROKER_STOP,
-    CHANGELOG,
-    CLOCK,
-    DISK,
-    JOURNEY,
-    KILL,
-    SCALE,
-    SLEEP,
-    SLOW,
-    STOP,
-    WORKERS,
-    Faults,
-)
+from tests.soak import account, events, poison, watch
+from tests.soak.faults import APACHE, CLUSTER, EMBEDDED, Faults
 from tests.soak.fleet import Fleet, LoadProcess, SoakError
+from tests.soak.machine import Network
+from tests.soak.rounds import KILL, WORKERS, Brokers
 
-FAULTS = {
-    "apache": (
-        *(KILL, STOP, SCALE, SLEEP, BROKER_STOP, BROKER_KILL),
-        *(CHANGELOG, SLOW, DISK, CLOCK, JOURNEY),
-    ),
-    "embedded": (KILL, STOP, SLEEP),
-}
+FAULTS = {"cluster": CLUSTER, "apache": APACHE, "embedded": EMBEDDED}
+"""By what they happen to: three nodes of Apache Kafka, one, or the embedded broker."""
 
 PARTITIONS = 4
 
@@ -67,7 +53,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--once", action="store_true", help="each fault once and quickly, whatever --minutes")
-    parser.add_argument("--broker", choices=FAULTS, default="apache")
+    parser.add_argument("--broker", choices=FAULTS, default="cluster")
     parser.add_argument("--events-per-s", type=float, default=12_000)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10_000))
     arguments = parser.parse_args()
@@ -95,18 +81,22 @@ def _soak(arguments: argparse.Namespace, directory: Path) -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - started:6.0f} s  {text}", flush=True)
 
-    is_apache = arguments.broker == "apache"
-    node: Node = KafkaNode(directory / "kafka", config=BROKER_CONFIG) if is_apache else TansuNode()
     report = directory / "report.json"
     with ExitStack() as stack:
-        stack.enter_context(running(node))
-        settings = {"KAFKA": node.bootstrap, "GROUP": account.GROUP}
+        brokers = _brokers(arguments.broker, directory, stack)
+        kafka = stack.enter_context(running(brokers.node)).bootstrap
+        settings = {
+            "KAFKA": kafka,
+            "GROUP": account.GROUP,
+            "REPLICATION_FACTOR": str(len(brokers.nodes) or 1),
+        }
         created = touchpoint("topics", TOPIC_PARTITIONS=str(PARTITIONS), **settings)
         if created.returncode:
             raise SoakError(created.stderr)
         fleet = stack.enter_context(Fleet(directory, say, **settings))
-        load = stack.enter_context(_load(arguments, node, directory))
-        faults = Faults(node, fleet, load, directory, say, arguments.seed, short=arguments.once)
+        seen = Seen(fleet, stack, directory, kafka) if brokers.nodes and not arguments.once else None
+        load = stack.enter_context(_load(arguments, kafka, directory))
+        faults = Faults(brokers, fleet, load, directory, say, arguments.seed, short=arguments.once)
         for _ in range(WORKERS):
             fleet.start()
         until(fleet.are_ready, "workers ready")
@@ -117,18 +107,54 @@ def _soak(arguments: argparse.Namespace, directory: Path) -> int:
         published = account.read_report(report)
         expected = faults.expected.panes(published)
         say("reading changelogs and dead letters")
-        verdict = account.judge(node.bootstrap, expected, published, end_known=is_apache)
-    return _print(arguments, faults, fleet, verdict)
+        end_known = arguments.broker != "embedded"
+        verdict = account.judge(kafka, expected, published, faults.letters_before, end_known=end_known)
+        blind_well = seen is None or seen.told()
+    return max(_print(arguments, faults, fleet, verdict), not blind_well)
 
 
-def _load(arguments: argparse.Namespace, node: Node, directory: Path) -> LoadProcess:
+def _brokers(kind: str, directory: Path, stack: ExitStack) -> Brokers:
+    if kind == "embedded":
+        return Brokers(TansuNode())
+    if kind == "apache":
+        return Brokers(KafkaNode(directory / "kafka", config=BROKER_CONFIG))
+    network = stack.enter_context(Network(NODES))
+    cluster = KafkaCluster(directory / "kafka", BROKER_CONFIG, network.places)
+    return Brokers(cluster, cluster.nodes, network)
+
+
+class Seen:
+    """Prometheus with the shipped rules beside the workers, and what Kafka says meanwhile."""
+
+    def __init__(self, fleet: Fleet, stack: ExitStack, directory: Path, kafka: str) -> None:
+        nobody = "http://127.0.0.1:9"
+        beside = Alerting(directory / "alerting", SHIPPED_JOURNEY, fleet.addresses, nobody)
+        self._prometheus = stack.enter_context(beside).prometheus
+        self._watch = stack.enter_context(watch.Watch(kafka))
+        self._since_s = time.time()
+
+    def told(self) -> bool:
+        """Print the moments at which stages were not counted; whether there were some, and all are named."""
+        late = set(self._watch.late)
+        unnamed = watch.unnamed(late, watch.named(self._prometheus, self._since_s, time.time()))
+        print(
+            f"\nKafka asked {self._watch.asked:,} times: stages {watch.LATE_S:.0f} s behind or more at "
+            f"{len(late):,} moments in {watch.intervals(late)} intervals   "
+            f"not named by MonitorBlind {len(unnamed):,}"
+        )
+        for at_s, stage in unnamed[:10]:
+            print(f"{stage} was behind {at_s - self._since_s:.0f} s after the start, and nothing said so")
+        return bool(late) and not unnamed
+
+
+def _load(arguments: argparse.Namespace, kafka: str, directory: Path) -> LoadProcess:
     return LoadProcess(
         directory / "load.log",
-        *("--kafka", node.bootstrap),
+        *("--kafka", kafka),
         *("--events-per-s", str(arguments.events_per_s)),
         *("--partitions", str(PARTITIONS)),
         *("--seed", str(arguments.seed)),
-        "--idempotent" if arguments.broker == "apache" else "--no-idempotent",
+        "--no-idempotent" if arguments.broker == "embedded" else "--idempotent",
     )
 
 
@@ -138,7 +164,8 @@ def _print(arguments: argparse.Namespace, faults: Faults, fleet: Fleet, verdict:
     print(f"\n{'fault':34} {'injected':>8} {'rounds':>7} {'survived':>8} {'worst recovery':>15}")
     for name, tally in faults.tallies.items():
         print(f"{name:34} {tally.injected:8} {tally.rounds:7} {tally.survived:8} {tally.worst_s:13.1f} s")
-    places = f"{len(events.journey(events.BASE).stages)} stages x {PARTITIONS} partitions"
+    places = f"{len(events.journey(events.BASE).stages)} stages, {PARTITIONS} partitions each at first"
+    missing = [kind for kind in poison.ALL if not verdict.poison[kind]]
     survived = all(0 < tally.rounds == tally.survived for tally in faults.tallies.values())
     print(
         f"\nevents published {verdict.published:,}   counted {verdict.counted:,}   "
@@ -150,10 +177,12 @@ def _print(arguments: argparse.Namespace, faults: Faults, fleet: Fleet, verdict:
         f"workers restarted after ending by themselves {fleet.restarts}   "
         f"most memory of a worker {fleet.peak_bytes / 1e6:,.0f} MB of {MOST_BYTES / 1e6:,.0f} MB"
     )
+    print("poison: " + ", ".join(f"{kind} {verdict.poison[kind]}" for kind in poison.ALL))
     too_few = [] if arguments.once else _too_few(arguments.minutes, faults.tallies[KILL].injected, verdict)
     for line in too_few:
         print(line)
-    return 0 if verdict.is_exact and survived and not too_few and fleet.peak_bytes <= MOST_BYTES else 1
+    is_well = verdict.is_exact and survived and not too_few and not missing
+    return 0 if is_well and fleet.peak_bytes <= MOST_BYTES else 1
 
 
 def _too_few(minutes: float, kills: int, verdict: account.Verdict) -> list[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, Counts
 from monitor.journey_file.model import Journey
+from streams.kafka.topic_ids import TopicState, topic_states
 from streams.kafka.topics import changelog_topic
 from streams.state.partition import PaneRecord, Partition
 from tests.soak.events import BASE, LOOSE_EXPERIENCE, LOOSE_STAGE, VERSIONS, block_counts, blocks, journey
 from tests.soak.fleet import Offsets
 
 GROUP = "touchpoint-soak"
+
+Ends = Mapping[tuple[str, int], int]
+"""Where partitions end, by topic and number."""
 
 Place = tuple[str, int, int]
 """Stage, partition, start of a long pane in ms."""
@@ -66,24 +70,31 @@ def is_loose(stage: str, name: str) -> bool:
 
 
 def committed(bootstrap: str, wanted: Offsets) -> bool:
-    """Whether the group has committed at least these offsets; False as well when Kafka does not say."""
+    """Whether the group has committed at least these offsets; False as well when Kafka does not say.
 
-    async def ask() -> dict[Any, Any]:
+    What it had committed in a topic that was deleted since does not count: the topic's id stands beside it.
+    """
+    wanted = {place: offset for place, offset in wanted.items() if offset}
+
+    async def ask() -> tuple[dict[Any, Any], dict[str, TopicState]]:
         admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
         try:
             await admin.start()
-            found: dict[Any, Any] = await admin.list_consumer_group_offsets(
-                GROUP, partitions=[TopicPartition(*place) for place in wanted]
-            )
-            return found
+            ids = await topic_states(admin._client, {topic for topic, _ in wanted})
+            partitions = [TopicPartition(*place) for place in wanted]
+            return await admin.list_consumer_group_offsets(GROUP, partitions=partitions), ids
         finally:
             await admin.close()
 
     try:
-        found = asyncio.run(ask())
+        found, ids = asyncio.run(ask())
     except (KafkaError, OSError, TimeoutError):
         return False
-    offsets = {(tp.topic, tp.partition): said.offset for tp, said in found.items()}
+    offsets = {
+        (tp.topic, tp.partition): said.offset
+        for tp, said in found.items()
+        if tp.topic in ids and said.metadata in ("", ids[tp.topic].topic_id)  # some brokers keep none
+    }
     return all(offsets.get(place, -1) >= offset for place, offset in wanted.items())
 
 
@@ -141,6 +152,8 @@ class Verdict:
     letters_lost: int = 0
     letters_extra: int = 0
     rewritten_letters: int = 0
+    poison: Counter[str] = field(default_factory=Counter)
+    """What was published of each kind."""
     examples: list[str] = field(default_factory=list)
 
     @property
@@ -149,14 +162,21 @@ class Verdict:
 
 
 def judge(
-    bootstrap: str, expected: dict[Place, Counter[str]], report: list[dict[str, Any]], *, end_known: bool
+    bootstrap: str,
+    expected: dict[Place, Counter[str]],
+    report: list[dict[str, Any]],
+    letters_before: Sequence[Ends],
+    *,
+    end_known: bool,
 ) -> Verdict:
-    """Read changelogs and dead letters, and compare."""
+    """Read changelogs and dead letters, and compare; `letters_before` each deletion of a topic."""
     verdict = Verdict()
     counted = _counted(bootstrap, end_known)
     for place in sorted(expected.keys() | counted.keys()):
         compare(place, expected.get(place, Counter()), counted.get(place, {}), verdict)
-    _compare_letters(bootstrap, report, verdict, end_known)
+    letters = _letters(bootstrap, letters_before, end_known)
+    compare_letters(report, letters, verdict)
+    verdict.poison = sum((Counter(writer["poison"]) for writer in report), Counter())
     return verdict
 
 
@@ -203,25 +223,37 @@ def _counted(bootstrap: str, end_known: bool) -> dict[Place, Counts]:
     }
 
 
-def _compare_letters(bootstrap: str, report: list[dict[str, Any]], verdict: Verdict, end_known: bool) -> None:
-    topics = {stage.name: stage.topic for stage in journey(BASE).stages}
-    wanted = {
-        (topics[writer["stage"]], writer["partition"], offset)
-        for writer in report
-        for offset in writer["bad"]
-    }
-    found: Counter[tuple[str, int, int]] = Counter()
+Letter = tuple[str, int, int, int]
+"""Which record a dead letter is of: topic, its incarnation, partition, offset."""
+
+
+def _letters(bootstrap: str, before: Sequence[Ends], end_known: bool) -> Counter[Letter]:
+    found: Counter[Letter] = Counter()
 
     def note(record: Any) -> None:
         said = dict(record.headers)
-        found[said["dlq.topic"].decode(), int(said["dlq.partition"]), int(said["dlq.offset"])] += 1
+        place = (record.topic, record.partition)
+        incarnation = sum(place in ends and record.offset >= ends[place] for ends in before)
+        topic, partition, offset = (said[f"dlq.{name}"].decode() for name in ("topic", "partition", "offset"))
+        found[topic, incarnation, int(partition), int(offset)] += 1
 
-    _read(bootstrap, [f"{topic}.dlq" for topic in topics.values()], note, end_known)
+    _read(bootstrap, [stage.dead_letter_topic for stage in journey(BASE).stages], note, end_known)
+    return found
+
+
+def compare_letters(report: list[dict[str, Any]], found: Counter[Letter], verdict: Verdict) -> None:
+    """Each record that must be refused has its dead letter, and no other has one."""
+    topics = {stage.name: stage.topic for stage in journey(BASE).stages}
+    wanted = {
+        (topics[writer["stage"]], incarnation, writer["partition"], offset)
+        for writer in report
+        for incarnation, offset in writer["bad"]
+    }
     verdict.bad, verdict.letters = len(wanted), len(found)
     verdict.letters_lost, verdict.letters_extra = len(wanted - found.keys()), len(found.keys() - wanted)
     verdict.rewritten_letters = found.total() - len(found)
-    examples = [f"no dead letter for {place}" for place in sorted(wanted - found.keys())[:10]]
-    verdict.examples += examples + [f"dead letter for {p}" for p in sorted(found.keys() - wanted)[:10]]
+    examples = [f"no dead letter for {letter}" for letter in sorted(wanted - found.keys())[:10]]
+    verdict.examples += examples + [f"dead letter for {one}" for one in sorted(found.keys() - wanted)[:10]]
 
 
 def _read(bootstrap: str, topics: list[str], take: Callable[[Any], None], end_known: bool) -> None:

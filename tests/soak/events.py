@@ -77,9 +77,9 @@ class Template:
     rest: bytes
     is_bad: bool
 
-    def record(self, partition: int, offset: int, time: bytes) -> bytes:
-        """The record as it is published at that offset."""
-        return b'{"id":"%d-%d","time":"%s",%s' % (partition, offset, time, self.rest)
+    def record(self, series: bytes, offset: int, time: bytes) -> bytes:
+        """The record as it is published at that offset; each partition has its own `series`."""
+        return b'{"id":"%s-%d","time":"%s",%s' % (series, offset, time, self.rest)
 
 
 Block = tuple[Template, ...]
@@ -105,7 +105,7 @@ def block_counts(judged_by: Journey, stage_name: str, of: list[Block]) -> list[C
     for block in of:
         tally = Tally(judge)
         for template in block:
-            event = codec.decode(template.record(0, 0, b"2026-01-01T00:00:00Z"))
+            event = codec.decode(template.record(b"", 0, b"2026-01-01T00:00:00Z"))
             if isinstance(event, Refused) is not template.is_bad:
                 raise AssertionError(f"stage {stage_name}: {template} was judged {event}")
             if not isinstance(event, Refused):

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from deploy.kafka.kafka import HOST, free_port
 from tests.kit.polling import until
 from tests.kit.programs import ROOT, TOUCHPOINT, Samples, environment
 
@@ -24,6 +25,9 @@ STOP_S = 60
 
 ANSWER_S = 180
 """The load answers a hold once everything under way is acknowledged: after a broker's absence too."""
+
+MOST_WORKERS = 5
+"""At one time: three, and one more that must not start, beside one that is being stopped."""
 
 Say = Callable[[str], None]
 
@@ -46,6 +50,7 @@ class WorkerInstance:
 
     def __init__(self, log: Path, settings: Mapping[str, str], environ: Mapping[str, str]) -> None:
         self._log = log
+        self.address = settings["HTTP"]
         with log.open("wb") as out:
             self._process = subprocess.Popen(
                 _ending_with_us([TOUCHPOINT, "worker"]),
@@ -103,11 +108,8 @@ class WorkerInstance:
 
     def get(self, path: str) -> str | None:
         """The body of a GET; None when it does not answer, or says no."""
-        found = re.search(r"http://[^/\s]+", self._log.read_text(errors="replace"))
-        if found is None:
-            return None
         try:
-            with urllib.request.urlopen(found[0] + path, timeout=10) as answer:  # noqa: S310 - our own
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             error.close()
@@ -122,8 +124,10 @@ class Fleet:
     def __init__(self, directory: Path, say: Say, **settings: str) -> None:
         self._directory = directory
         self._say = say
-        self._settings = {"HTTP": "127.0.0.1:0", "SESSION_TIMEOUT_S": "6", **settings}
+        self._settings = {"SESSION_TIMEOUT_S": "6", **settings}
         self._started = 0
+        self.addresses = [f"{HOST}:{free_port()}" for _ in range(MOST_WORKERS)]
+        """Where workers answer, each at one that no other has at the time."""
         self.workers: list[WorkerInstance] = []
         self.restarts = 0
         self.peak_bytes = 0
@@ -149,7 +153,10 @@ class Fleet:
         self._started += 1
         state = state or self._directory / f"state-{self._started}"
         log = self._directory / f"worker-{self._started}.log"
-        worker = WorkerInstance(log, {**self._settings, "STATE_DIR": str(state)}, environ or {})
+        taken = {worker.address for worker in self.workers}
+        address = next(one for one in self.addresses if one not in taken)
+        settings = {**self._settings, "HTTP": address, "STATE_DIR": str(state)}
+        worker = WorkerInstance(log, settings, environ or {})
         self.workers.append(worker)
         return worker
 

@@ -1,12 +1,19 @@
-"""What a worker's machine can do to it: a disk without room, a clock that jumps. Debian, the disk as root."""
+"""What machines can do to a worker or a broker: a disk without room, a clock that jumps, a cut cable.
+
+Debian; disk and network as root.
+"""
 
 import errno
+import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
+from deploy.kafka.kafka import Place
 from tests.soak.fleet import SoakError
 
 
@@ -32,6 +39,55 @@ def disk(directory: Path) -> Iterator[Disk]:
         yield Disk(directory)
     finally:
         _run("umount", "--lazy", str(directory))  # a worker may still have it
+
+
+class Network:
+    """So many places with a network namespace each, and a bridge between them and us."""
+
+    def __init__(self, count: int) -> None:
+        self._name = f"tp{os.getpid()}"
+        subnet = f"198.18.{os.getpid() % 256}"  # for tests of networks: RFC 2544
+        self._ours = f"{subnet}.1/24"
+        self.places = [
+            Place(number, f"{subnet}.{10 + number}", ("ip", "netns", "exec", f"{self._name}-{number}"))
+            for number in range(1, count + 1)
+        ]
+
+    def _cable(self, place: Place) -> str:
+        return f"{self._name}v{place.node_id}"
+
+    def __enter__(self) -> Self:
+        bridge = self._name
+        _run("ip", "link", "add", bridge, "type", "bridge")
+        _run("ip", "addr", "add", self._ours, "dev", bridge)
+        _run("ip", "link", "set", bridge, "up")
+        for place in self.places:
+            space, cable = place.enter[-1], self._cable(place)
+            _run("ip", "netns", "add", space)
+            _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", space)
+            _run("ip", "link", "set", cable, "master", bridge, "up")
+            _run("ip", "-n", space, "addr", "add", f"{place.host}/24", "dev", "eth0")
+            for device in ("eth0", "lo"):
+                _run("ip", "-n", space, "link", "set", device, "up")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for place in self.places:
+            _run("ip", "link", "del", self._cable(place))
+            _run("ip", "netns", "del", place.enter[-1])
+        _run("ip", "link", "del", self._name)
+
+    @contextmanager
+    def cut(self, index: int) -> Iterator[None]:
+        """Nothing comes to that place or from there, and nobody is told."""
+        cable = self._cable(self.places[index])
+        _run("ip", "link", "set", cable, "down")
+        try:
+            yield
+        finally:
+            _run("ip", "link", "set", cable, "up")
 
 
 class FakedClock:

@@ -9,7 +9,9 @@ from collections import Counter
 import pytest
 
 from tests.kit.programs import ROOT
-from tests.soak.account import Verdict, compare
+from tests.soak.account import Verdict, compare, compare_letters
+from tests.soak.events import BASE, journey
+from tests.soak.watch import behind, unnamed
 
 
 def soak(broker: str, events_per_s: int, seed: int) -> None:
@@ -68,3 +70,51 @@ def test_the_verdict_sees_what_is_lost_and_what_is_double(got: int, lost: int, d
     compare(("web_checkout", 0, 0), Counter({"outcome/ok": 10}), {"outcome/ok": got}, verdict)
     assert (verdict.lost, verdict.double) == (lost, double)
     assert verdict.is_exact == (got == 10)
+
+
+@pytest.mark.parametrize(
+    ("letters", "lost", "extra"),
+    [
+        ([("topic", 0, 1, 5), ("topic", 1, 1, 5)], 0, 0),
+        ([("topic", 0, 1, 5), ("topic", 0, 1, 5)], 1, 0),
+        ([("topic", 0, 1, 5), ("topic", 1, 1, 5), ("topic", 1, 1, 6)], 0, 1),
+    ],
+)
+def test_the_verdict_tells_letters_of_a_topic_from_those_of_the_one_before(
+    letters: list[tuple[str, int, int, int]], lost: int, extra: int
+) -> None:
+    """A topic created again has the same offsets once more: each refused record has its own letter."""
+    stage = journey(BASE).stages[0]
+    verdict = Verdict()
+    report = [{"stage": stage.name, "partition": 1, "bad": [[0, 5], [1, 5]]}]
+    compare_letters(report, Counter((stage.topic, *letter[1:]) for letter in letters), verdict)
+    assert (verdict.letters_lost, verdict.letters_extra) == (lost, extra)
+    assert verdict.is_exact == (lost == extra == 0)
+
+
+@pytest.mark.parametrize(
+    ("names", "missed"),
+    [
+        ([(100.0, {"store"})], [(120.0, "store")]),
+        ([(100.0, {"store"}), (120.0, {"delivery"})], [(120.0, "store")]),
+        ([(100.0, {"store"}), (120.0, {"all"})], []),
+        ([], [(100.0, "store"), (120.0, "store")]),
+    ],
+)
+def test_a_moment_that_no_rule_names_is_seen(
+    names: list[tuple[float, set[str]]], missed: list[tuple[float, str]]
+) -> None:
+    """Another stage's name, or the name at another time, does not do."""
+    late = [(100.0, "store"), (120.0, "store")]
+    assert unnamed(late, [(at_s, frozenset(stages)) for at_s, stages in names]) == missed
+
+
+@pytest.mark.parametrize(
+    ("now", "committed", "topics"),
+    [(20, 9, {"a"}), (20, 10, set()), (3, 0, set())],
+    ids=["uncounted", "counted", "created again"],
+)
+def test_what_was_there_and_is_not_counted_is_behind(now: int, committed: int, topics: set[str]) -> None:
+    """Asked of Kafka alone."""
+    place = ("a", 0)
+    assert behind({place: 10}, {place: now}, {place: committed}) == topics

@@ -1,0 +1,140 @@
+"""Whether the shipped rules, in a Prometheus of their own, name each moment when events were not counted.
+
+What was not counted is asked of Kafka alone: what a partition held, and what the group had committed of it.
+"""
+
+import asyncio
+import json
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import TracebackType
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from monitor.counting.metrics import BLIND
+from monitor.journey_file.model import ALL
+from monitor.rules.qualities import LAG_S
+from tests.soak.account import GROUP
+from tests.soak.events import BASE, journey
+
+LATE_S = LAG_S + 30.0
+"""So long after it was written an event may be uncounted unnamed: from `LAG_S` on a worker is late, and
+scrape, evaluation, commit and our own asking take up to 5 s each, more on a loaded machine."""
+
+STEP_S = 5
+"""Of Prometheus' evaluation, in deploy/prometheus/prometheus.yaml."""
+
+MAY_TAKE_S = 10
+
+Ends = Mapping[tuple[str, int], int]
+
+
+@dataclass(slots=True)
+class Watch:
+    """Asks Kafka once a second, in a thread; `late` are the moments at which a stage was not counted."""
+
+    bootstrap: str
+    late: set[tuple[float, str]] = field(default_factory=set)
+    asked: int = 0
+    _over: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._watch()), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        assert self._thread is not None
+        self._thread.join(2 * MAY_TAKE_S)
+
+    async def _watch(self) -> None:
+        history: deque[tuple[float, Ends]] = deque()
+        stages = {stage.topic: stage.name for stage in journey(BASE).stages}
+        while not self._over.is_set():
+            with suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(MAY_TAKE_S):
+                    ends, committed = await _ask(self.bootstrap, list(stages))
+                at_s = time.time()
+                self.asked += 1
+                history.append((at_s, ends))
+                while len(history) > 1 and history[1][0] <= at_s - LATE_S:
+                    history.popleft()
+                if history[0][0] <= at_s - LATE_S:
+                    self.late |= {(at_s, stages[topic]) for topic in behind(history[0][1], ends, committed)}
+            await asyncio.sleep(1)
+
+
+async def _ask(bootstrap: str, topics: list[str]) -> tuple[Ends, Ends]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
+    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, request_timeout_ms=5000)
+    try:
+        await asyncio.gather(admin.start(), consumer.start())
+        ends = await consumer.end_offsets(consumer.assignment())
+        found: Mapping[TopicPartition, Any] = await admin.list_consumer_group_offsets(
+            GROUP, partitions=list(ends)
+        )
+    finally:
+        await asyncio.gather(admin.close(), consumer.stop(), return_exceptions=True)
+    return (
+        {(tp.topic, tp.partition): end for tp, end in ends.items()},
+        {(tp.topic, tp.partition): said.offset for tp, said in found.items()},
+    )
+
+
+def behind(before: Ends, now: Ends, committed: Ends) -> set[str]:
+    """Topics of which something is not counted that was there before; one made anew since begins anew."""
+    return {
+        place[0]
+        for place, end in before.items()
+        if now.get(place, 0) >= end and committed.get(place, 0) < end
+    }
+
+
+Named = Sequence[tuple[float, frozenset[str]]]
+"""Moments, and the stages that are called blind at each, or `ALL`."""
+
+
+def named(prometheus: str, since_s: float, until_s: float) -> Named:
+    """What the rules recorded. A worker that is down hides nothing by itself: others count its share."""
+    query = f'{BLIND}{{cause!="scrape_failed"}}'
+    asked = {"query": query, "start": since_s, "end": until_s, "step": STEP_S}
+    url = f"{prometheus}/api/v1/query_range?{urllib.parse.urlencode(asked)}"
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - loopback
+        series = json.load(answer)["data"]["result"]
+    moments: dict[float, set[str]] = {}
+    for one in series:
+        for at_s, _ in one["values"]:
+            moments.setdefault(float(at_s), set()).add(one["metric"]["stage"])
+    return sorted((at_s, frozenset(stages)) for at_s, stages in moments.items())
+
+
+def unnamed(late: Iterable[tuple[float, str]], names: Named) -> list[tuple[float, str]]:
+    """Late moments at which nothing within two evaluations names that stage."""
+    return [
+        (at_s, stage)
+        for at_s, stage in sorted(late)
+        if not any(abs(then_s - at_s) <= 2 * STEP_S and stages & {stage, ALL} for then_s, stages in names)
+    ]
+
+
+def intervals(late: Iterable[tuple[float, str]]) -> int:
+    """How many stretches the late moments form, over all stages."""
+    by_stage: dict[str, list[float]] = {}
+    for at_s, stage in sorted(late):
+        by_stage.setdefault(stage, []).append(at_s)
+    gaps = (b - a > 2 * MAY_TAKE_S for moments in by_stage.values() for a, b in pairwise(moments))
+    return len(by_stage) + sum(gaps)
