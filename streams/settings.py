@@ -285,9 +285,17 @@ class Settings:
         None, _token, "bearer token that may ask over HTTP; better in a file"
     )
     http_token_file: Path | None = _setting(None, _path, "file that holds the bearer token")
+    pages_token: Secret | None = _setting(
+        None,
+        _token,
+        "bearer token that Alertmanager or Grafana must send to `touchpoint pages`; better in a file",
+    )
+    pages_token_file: Path | None = _setting(
+        None, _path, "file that holds it; without a token `touchpoint pages` listens on loopback only"
+    )
 
 
-SECRETS = ("kafka_password", "http_password", "http_token")
+SECRETS = ("kafka_password", "http_password", "http_token", "pages_token")
 """Each is given directly or in the file that `<name>_file` names."""
 
 

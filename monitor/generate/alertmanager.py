@@ -54,12 +54,19 @@ def alertmanager(plan: Plan) -> dict[str, Any]:
             *(
                 {
                     "name": receiver(severity),
-                    "webhook_configs": [{"url": webhook(plan.journey, severity), "send_resolved": True}],
+                    "webhook_configs": [_webhook(plan.journey, severity)],
                 }
                 for severity in ROUTES
             ),
         ],
     }
+
+
+def _webhook(journey: Journey, severity: str) -> dict[str, Any]:
+    config: dict[str, Any] = {"url": webhook(journey, severity), "send_resolved": True}
+    if (file := journey.links.webhook_token_file) is not None:
+        config["http_config"] = {"authorization": {"credentials_file": file}}
+    return config
 
 
 def _route(severity: str) -> dict[str, Any]:

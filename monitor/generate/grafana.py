@@ -69,6 +69,9 @@ def contact_points(journey: Journey) -> dict[str, Any]:
                         "settings": {
                             "url": webhook(journey, severity).replace("$", "$$"),  # or Grafana expands it
                             "httpMethod": "POST",
+                            # Nothing is sent where the variable is not set.
+                            "authorization_scheme": "Bearer",
+                            "authorization_credentials": "${TOUCHPOINT_PAGES_TOKEN}",
                         },
                         "disableResolveMessage": False,
                     }

@@ -134,7 +134,10 @@ def _check_topic(at: At, topic: str) -> None:
 
 def _links(at: At) -> Links:
     found = {}
-    for key, member in at.fields(optional=("monitor", "grafana", "webhook")).items():
+    for key, member in at.fields(optional=("monitor", "grafana", "webhook", "webhook_token_file")).items():
+        if key == "webhook_token_file":
+            found[key] = member.text()
+            continue
         text = member.address()
         if key != "webhook" and ("?" in text or "#" in text):
             member.wrong(f"`{text}` must end with its path: the rest of each link is put behind it")

@@ -114,12 +114,14 @@ class Stage:
 class Links:
     """Where people who get an alert find the monitor's own pages and its boards, and where alerts are sent.
 
-    No slash at the end; `/page`, `/ticket` or `/heartbeat` follows the webhook.
+    No slash at the end; `/page`, `/ticket` or `/heartbeat` follows the webhook. Its token is a file that
+    Alertmanager reads; Grafana is given it in its environment.
     """
 
     monitor: str = "http://localhost:8080"
     grafana: str = "http://localhost:3000"
     webhook: str = "http://localhost:9095"
+    webhook_token_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

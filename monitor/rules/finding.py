@@ -36,7 +36,7 @@ class Finding(Struct, omit_defaults=True):
 
 
 def finding(alert: dict[str, Any], posted_ms: int) -> Finding:
-    """The finding of one alert, posted at that time; KeyError, TypeError or AttributeError if it is none."""
+    """The finding of one alert, posted at that time."""
     labels, said = alert["labels"], alert["annotations"]
     is_over = alert["status"] == "resolved"
     time = alert["endsAt" if is_over else "startsAt"]

@@ -190,7 +190,7 @@ def pages(
     async def receive(stop: asyncio.Event) -> None:
         shared = sharing(journey, settings) if journey else contextlib.nullcontext()
         async with entered(stop, shared) as share:
-            await Pages(typer.echo, share).serve(settings.http, stop)
+            await Pages(typer.echo, share).serve(settings, stop)
 
     run(receive)
 

@@ -20,6 +20,13 @@ def render(
     webhook: Annotated[
         str | None, typer.Option(help="Where alerts are sent, instead of the journey file's links.webhook.")
     ] = None,
+    token_file: Annotated[
+        str | None,
+        typer.Option(
+            "--webhook-token-file",
+            help="File with a bearer token for --webhook, as Alertmanager finds it; none unless set.",
+        ),
+    ] = None,
 ) -> None:
     """Write Prometheus rules, Alertmanager and Grafana files, boards, JSON Schema, AsyncAPI, topic list.
 
@@ -31,7 +38,10 @@ def render(
     if webhook is not None:
         if not is_address(webhook):
             raise failed(f"--webhook: `{webhook}` must be an http or https address")
-        journey = dataclasses.replace(journey, links=dataclasses.replace(journey.links, webhook=webhook))
+        links = dataclasses.replace(journey.links, webhook=webhook, webhook_token_file=token_file)
+        journey = dataclasses.replace(journey, links=links)
+    elif token_file is not None:
+        raise failed("--webhook-token-file: needs --webhook; the journey file has links.webhook_token_file")
     texts = rendered(journey)
     if check:
         differing = [path for path, text in texts.items() if _read(out / path) != text]

@@ -12,17 +12,21 @@ blind, nor when the alert fires again before that.
 """
 
 import asyncio
-import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
+import msgspec
 from aiohttp import web
 
 from monitor.counting.figures import printable
 from monitor.errors import UserError
 from monitor.rules.finding import encode, finding
 from streams.clock import now_ms
+from streams.kafka.security import Guard
+from streams.settings import Settings
+from streams.web.server import runner_of
 
 HEARTBEAT_S = 180.0
 """Three heartbeats, each a minute apart."""
@@ -56,6 +60,20 @@ Share = Callable[[bytes], Awaitable[None]]
 """Publishes a finding; UserError when it was not taken."""
 
 
+class _Alert(msgspec.Struct):
+    """What both post of an alert: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config"""
+
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    startsAt: str  # noqa: N815 - its name in JSON
+    endsAt: str  # noqa: N815
+
+
+class _Post(msgspec.Struct):
+    alerts: list[_Alert]
+
+
 class _End(NamedTuple):
     """The end of an alert that is not told yet."""
 
@@ -78,12 +96,18 @@ class Pages:
         self._broken = asyncio.Event()
         self._error: UserError | None = None
 
-    async def serve(self, address: str, stop: asyncio.Event) -> None:
-        """Answer on HOST:PORT until `stop` is set; UserError when it cannot, or a finding was not taken."""
+    async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
+        """Answer on `http` to who carries `pages_token`, until `stop` is set.
+
+        UserError when it cannot, or a finding was not taken.
+        """
+        address = settings.http
         host, _, port = address.rpartition(":")
-        app = web.Application(client_max_size=MAX_BYTES)
+        app = web.Application(
+            client_max_size=MAX_BYTES, middlewares=[_guard(settings).middleware(), _from_no_page]
+        )
         app.router.add_post("/{severity:page|ticket|finding|heartbeat}", self._receive)
-        runner = web.AppRunner(app, access_log=None)
+        runner = runner_of(app)
         await runner.setup()
         watching = asyncio.create_task(self._watch())
         try:
@@ -107,10 +131,10 @@ class Pages:
     async def _receive(self, request: web.Request) -> web.Response:
         severity = request.match_info["severity"]
         try:
-            posted = (await request.json())["alerts"]
+            posted = read(await request.read())
             alerts = [(alert, said(severity, alert), encode(finding(alert, now_ms()))) for alert in posted]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-            return web.Response(status=400, text="not an alert of Alertmanager or Grafana\n")
+        except UserError as error:
+            return web.Response(status=400, text=f"not an alert of Alertmanager or Grafana: {error}\n")
         self._tell_of_unasked([alert for alert, _, _ in alerts if is_unasked(alert)])
         alerts = [one for one in alerts if not is_unasked(one[0])]
         if severity == "heartbeat":
@@ -214,6 +238,41 @@ class Pages:
                 self._tell(f"HEARTBEAT missing for {HEARTBEAT_S:.0f} s: alerting itself is broken")
                 await self._beat.wait()
                 self._tell("HEARTBEAT is back")
+
+
+def _guard(settings: Settings) -> Guard:
+    """Who may post: no secret of a worker's HTTP; UserError when it is anybody on the network."""
+    guard = Guard(replace(settings, http_token=settings.pages_token, http_user=None, http_password=None))
+    if not guard.challenges and not guard.is_on_loopback:
+        raise UserError(
+            f"on {settings.http} anybody could post alerts: set TOUCHPOINT_PAGES_TOKEN_FILE, or listen on"
+            " loopback"
+        )
+    return guard
+
+
+@web.middleware
+async def _from_no_page(request: web.Request, handler: Any) -> web.StreamResponse:
+    """A browser says from where it posts, and posts JSON elsewhere only after it has asked whether it may."""
+    if "Origin" in request.headers:
+        raise web.HTTPForbidden(text="a web page may not post here\n")
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="Content-Type must be application/json\n")
+    response: web.StreamResponse = await handler(request)
+    return response
+
+
+def read(body: bytes) -> list[dict[str, Any]]:
+    """The alerts of a post; UserError says in one line why it holds none."""
+    try:
+        alerts: list[dict[str, Any]] = msgspec.to_builtins(msgspec.json.decode(body, type=_Post).alerts)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UserError(printable(str(error))) from None
+    except RecursionError:
+        raise UserError("nested too deeply") from None
+    if not all({"touchpoint", "alertname"} & alert["labels"].keys() for alert in alerts):
+        raise UserError("no label `alertname`")
+    return alerts
 
 
 def is_unasked(alert: dict[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.alerting import Alerting
 from monitor.journey_file.model import Journey
+from streams.settings import Settings
 from streams.web.pager import Pages
 from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
@@ -33,6 +34,9 @@ RARELY = 200
 """Each so manieth event is bad: far fewer than any target allows."""
 
 CHANNELS = {"call_queue": "phone", "store": "store", "feedback": "email"}
+
+
+JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
@@ -111,7 +115,7 @@ class Posting:
     def post(self, severity: str, *alerts: dict[str, Any]) -> None:
         """Alerts as Alertmanager posts them; HTTPError when they are not taken."""
         body = json.dumps({"alerts": alerts}).encode()
-        request = urllib.request.Request(f"{self.url}/{severity}", data=body)  # noqa: S310 - loopback
+        request = urllib.request.Request(f"{self.url}/{severity}", body, JSON)  # noqa: S310 - loopback
         urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - loopback
 
 
@@ -121,7 +125,7 @@ def serving(told: list[str]) -> Iterator[Posting]:
 
     async def serve() -> None:
         loop.append(asyncio.get_running_loop())
-        await Pages(told.append).serve("127.0.0.1:0", stop)
+        await Pages(told.append).serve(Settings(http="127.0.0.1:0"), stop)
 
     loop: list[asyncio.AbstractEventLoop] = []
     stop = asyncio.Event()

@@ -1,5 +1,6 @@
 """What is shipped for deployment is whole: Compose and Dockerfile pass their tools, mounted paths exist."""
 
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,17 @@ BIN = Path(sys.executable).parent
 PINNED = re.compile(r".+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
 
 
+SECRETS = {"GRAFANA_ADMIN_PASSWORD": "of-your-own", "PAGES_TOKEN": "0123456789abcdef0123"}
+"""What the Compose file takes from its environment."""
+
+
+def composed(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Compose's answer, with no secret but the given ones."""
+    command = [str(BIN / "docker-compose"), "--env-file", os.devnull, "--file", str(COMPOSE), *arguments]
+    kept = {name: text for name, text in os.environ.items() if name not in SECRETS}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=kept | environment)
+
+
 def services() -> dict[str, Any]:
     """The services of the Compose file."""
     found: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())["services"]
@@ -31,17 +43,43 @@ def services() -> dict[str, Any]:
 @pytest.mark.parametrize(
     "command",
     [
-        ["docker-compose", "--file", str(COMPOSE), "config", "--quiet"],
         ["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)],
         ["hadolint", str(DEPLOY / "Dockerfile")],
     ],
     ids=lambda command: str(command[0]),
 )
 def test_its_own_tools_find_no_fault(command: list[str]) -> None:
-    """Compose's `config`, the Compose schema, a Dockerfile linter."""
+    """The Compose schema, a Dockerfile linter."""
     program, *arguments = command
     done = subprocess.run([str(BIN / program), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_takes_it_with_secrets_only() -> None:
+    """A secret that is missing or empty is named, with what to do; given, each comes where it belongs."""
+    for name in SECRETS:
+        for environment in ({**SECRETS, name: ""}, {key: SECRETS[key] for key in SECRETS if key != name}):
+            refused = composed("config", "--quiet", **environment)
+            assert refused.returncode != 0
+            assert f"required variable {name} is missing a value: set it to" in refused.stderr
+    done = composed("config", **SECRETS)
+    assert done.returncode == 0, done.stderr
+    found = yaml.safe_load(done.stdout)
+    grafana, pages = (found["services"][name]["environment"] for name in ("grafana", "pages"))
+    assert grafana["GF_SECURITY_ADMIN_PASSWORD"] == SECRETS["GRAFANA_ADMIN_PASSWORD"]
+    assert pages["TOUCHPOINT_PAGES_TOKEN"] == SECRETS["PAGES_TOKEN"]
+    (given,) = found["services"]["alertmanager"]["secrets"]
+    assert found["secrets"][given["source"]]["environment"] == "PAGES_TOKEN"
+    links = read_journey(SHIPPED_JOURNEY).links
+    assert links.webhook_token_file == f"/run/secrets/{given['source']}"
+
+
+def test_base_images_are_pinned() -> None:
+    """The Dockerfile builds upon an exact version."""
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert bases
+    assert [base for base in bases if not PINNED.fullmatch(base)] == []
 
 
 @pytest.mark.parametrize("name", services())

@@ -23,7 +23,7 @@ from monitor.rules.plan import plan
 from monitor.rules.promql import ANY
 from streams.settings import SHIPPED_JOURNEY
 from streams.web.pager import Pages, said
-from tests.kit.pager import Pager, Rig, rig, serving
+from tests.kit.pager import JSON, Pager, Rig, rig, serving
 from tests.kit.polling import until
 from tests.kit.programs import ROOT
 
@@ -208,7 +208,7 @@ def test_what_is_no_alert_is_refused(body: bytes) -> None:
     """The printer stays up and says no."""
     pager = Pager()
     try:
-        request = urllib.request.Request(f"{pager.url}/page", data=body)  # noqa: S310 - loopback
+        request = urllib.request.Request(f"{pager.url}/page", body, JSON)  # noqa: S310 - loopback
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)  # noqa: S310 - loopback
         assert refused.value.code == 400

@@ -123,6 +123,7 @@ SECRET_SETTINGS = {
     "HTTP_USER": USER,
     "HTTP_PASSWORD": PASSWORD,
     "HTTP_TOKEN": TOKEN,
+    "PAGES_TOKEN": TOKEN,
 }
 
 
@@ -141,7 +142,7 @@ def test_a_secret_shows_itself_to_nobody() -> None:
     assert len({Secret("a"), Secret("a")}) == 1
 
 
-@pytest.mark.parametrize("name", ["KAFKA_PASSWORD", "HTTP_PASSWORD", "HTTP_TOKEN"])
+@pytest.mark.parametrize("name", ["KAFKA_PASSWORD", "HTTP_PASSWORD", "HTTP_TOKEN", "PAGES_TOKEN"])
 def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
     """A file's one line is the secret, with or without a line end; the same as given directly."""
     file = tmp_path / "secret"
