@@ -15,6 +15,7 @@ from monitor.journey_file.links import is_address
 from streams.clock import now_ms
 from streams.commands.shared import failed, read_journey, read_settings, run_at_once, write_files
 from streams.terminal import progress
+from streams.web.bounded import PLAIN, TooLongError, body
 
 if TYPE_CHECKING:
     import aiohttp
@@ -26,6 +27,10 @@ ASKED_AT_ONCE = 4
 
 ANSWER_S = 120
 """Prometheus gives up on a query after as long, unless set."""
+
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Of an answer; one that needs most of it holds some 300,000 series."""
 
 
 class PrometheusError(UserError):
@@ -88,12 +93,14 @@ async def _asked(prometheus: str, token: str | None, questions: "list[Question]"
     """The answers of all questions; PrometheusError for the first that has none."""
     import aiohttp
 
-    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    headers = PLAIN | ({"Authorization": f"Bearer {token}"} if token is not None else {})
     timeout = aiohttp.ClientTimeout(total=None, sock_read=ANSWER_S + 5, sock_connect=10)
     connector = aiohttp.TCPConnector(limit=ASKED_AT_ONCE)
     with progress(len(questions)) as bar:
         shown = bar.add_task("ask Prometheus")
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout, connector=connector) as session:
+        async with aiohttp.ClientSession(
+            headers=headers, timeout=timeout, connector=connector, auto_decompress=False
+        ) as session:
 
             async def ask(question: "Question") -> "list[Sample]":
                 samples = await _answer(session, prometheus, question, has_token=token is not None)
@@ -138,7 +145,9 @@ async def _answer(
     try:
         async with session.post(url, data=form, allow_redirects=False) as response:
             status, location = response.status, response.headers.get("Location", "")
-            body = await response.read()
+            said = await body(response, MAX_BYTES)
+    except TooLongError:
+        raise PrometheusError(f"{prometheus}: answers with more than {MAX_BYTES:,} bytes") from None
     except TimeoutError:
         raise PrometheusError(f"{prometheus}: gave no answer in time") from None
     except aiohttp.ClientError as error:
@@ -152,7 +161,7 @@ async def _answer(
     if 300 <= status < 400:
         raise PrometheusError(f"{prometheus}: leads on to {_line(location)}; use the address meant by that")
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = msgspec.json.decode(said, type=_Answer)
         if answer.status == "error" and answer.error:
             raise PrometheusError(f"{prometheus}: {_line(answer.error)}")
         if answer.status != "success" or answer.data is None:

@@ -23,6 +23,7 @@ from monitor.live.journey import journey_answer
 from streams.clock import now_ms
 from streams.kafka.security import CertificateError
 from streams.settings import Settings
+from streams.web import bounded
 
 if TYPE_CHECKING:
     from streams.engine.app import App
@@ -33,6 +34,9 @@ FORWARDED = "Touchpoint-Forwarded"
 
 ASK_S = 5.0
 """How long an answer may take. A worker under load gives one within 0.1 s; one that hangs gives none."""
+
+MAX_BYTES = 10_000_000
+"""Of an answer. The longest journey there can be has 200 steps."""
 
 PASSED_ON = (200, 404, 503)
 """What a worker answers about a journey. Anything else is not about the journey, but about the asking."""
@@ -133,11 +137,13 @@ async def ask(url: str, journey_id: str, headers: Mapping[str, str], context: ss
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(timeout=timeout, headers=bounded.PLAIN, auto_decompress=False) as session,
             # A redirect would take the secret along.
             session.get(path, headers=headers, ssl=context, allow_redirects=False) as response,
         ):
-            return Answer(response.status, await response.read())
+            return Answer(response.status, await bounded.body(response, MAX_BYTES))
+    except bounded.TooLongError:
+        raise NotAnsweredError(f"{url} answers at more length than any journey has") from None
     except TimeoutError:
         raise NotAnsweredError(f"{url} has not answered within {ASK_S:g} s") from None
     except aiohttp.ClientConnectorCertificateError as error:

@@ -1,6 +1,7 @@
 """The digest tells in words what Prometheus holds, added up rightly; nothing where nothing is known."""
 
 import ast
+import gzip
 import re
 import subprocess
 import threading
@@ -31,7 +32,7 @@ from monitor.report.questions import Answers, Question, Sample, questions
 from monitor.report.sums import digest
 from monitor.report.words import document
 from monitor.rules.journeys import watched
-from streams.commands.report import report
+from streams.commands.report import MAX_BYTES, report
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit import chromium
 from tests.kit.polling import until
@@ -560,6 +561,8 @@ def answering(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, l
 EMPTY = b'{"status": "success", "data": {"resultType": "vector", "result": []}}'
 
 REFUSED = [
+    (200, b" " * (MAX_BYTES + 1) + EMPTY, {}, "answers with more than 67,108,864 bytes"),
+    (200, gzip.compress(EMPTY), {"Content-Encoding": "gzip"}, "is no Prometheus (HTTP 200 from "),
     (200, b"<html>hello</html>", {}, "is no Prometheus (HTTP 200 from "),
     (404, b"not found", {}, "is no Prometheus (HTTP 404 from "),
     (401, b"no", {}, "refuses access (HTTP 401): --prometheus-token-file gives a token"),

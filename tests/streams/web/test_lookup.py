@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import ssl
 import urllib.error
 import urllib.request
@@ -443,6 +444,24 @@ async def test_a_keeper_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) ->
     async with serving(Settings(), keeper="http://127.0.0.1:9") as here:
         told = await asked(here)
         assert (told.status, "http://127.0.0.1:9 cannot be reached: " in told.body["error"]) == (503, True)
+
+
+async def test_a_keeper_that_never_stops_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer longer than any journey's is not read to its end."""
+    monkeypatch.setattr(journey_lookup, "MAX_BYTES", 100_000)
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b" " * 10_000)
+        return response
+
+    async with answering(endless) as url, serving(Settings(), keeper=url) as here:
+        told = await asked(here)
+    assert told.status == 503
+    assert f"{url} answers at more length than any journey has" in told.body["error"]
 
 
 async def test_nobody_is_known_to_keep_it() -> None:
