@@ -75,6 +75,9 @@ def read_settings() -> Settings:
     if level == "WARNING":  # Kafka's clients report each attempt of a retry; what matters is said once, by us
         for chatty in ("aiokafka", "faust", "mode"):
             logging.getLogger(chatty).setLevel("CRITICAL")
+    if level == "DEBUG":  # these print whole records: events, dead letters and journeys, with their customers
+        for leaky in ("aiokafka.conn", "aiokafka.producer.producer"):
+            logging.getLogger(leaky).setLevel("INFO")
     return settings
 
 

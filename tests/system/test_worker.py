@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from deploy.kafka.kafka import KafkaNode
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
-from tests.kit.programs import Samples, WorkerProcess, counted, touchpoint
+from tests.kit.programs import TOUCHPOINT, Samples, WorkerProcess, counted, environment, touchpoint
 
 TOPIC = "touchpoint.web-checkout.v1"
 CHANGELOG = "touchpoint-monitor-web_checkout-changelog"
@@ -182,6 +183,27 @@ def test_refused_records_reach_the_dead_letters_byte_for_byte(broker: Node) -> N
         assert headers["dlq.error"]
         assert headers["dlq.attempt"] == b"3"
         assert headers["trace"] == b"\x00\x01"
+
+
+def test_debugging_prints_no_event(tmp_path: Path) -> None:
+    """What is known of customers stays out of the log, counted or refused."""
+    log, name = tmp_path / "log", "customer-4711"
+    with running(TansuNode()) as node, log.open("wb") as file:
+        settings = environment(
+            KAFKA=node.bootstrap, HTTP="127.0.0.1:0", STATE_DIR=str(tmp_path), LOG_LEVEL="debug"
+        )
+        worker = subprocess.Popen([TOUCHPOINT, "worker"], stdout=file, stderr=file, env=settings)
+        try:
+            until(lambda: b"http://" in log.read_bytes(), "the worker has started", 60)
+            whole = checkout(1, journey_id="j-1", customer_ref=name)
+            send(node.bootstrap, TOPIC, [(b"1", whole, []), (b"1", whole[:-1], [])])
+            until(lambda: read_topic(node.bootstrap, f"{TOPIC}.dlq"), "one is counted, one refused", 60)
+        finally:
+            worker.terminate()
+            assert worker.wait(40) == 0
+    said = log.read_text()
+    assert "DEBUG" in said
+    assert name not in said
 
 
 def test_counts_survive_scaling_out_kill_and_restart(broker: Node) -> None:
