@@ -106,6 +106,7 @@ def closing(*descriptors: int) -> Callable[[], None]:
 # -- closed and full standard files -----------------------------------------------------------------------
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", COMMANDS)
 def test_nothing_to_read_from(command: str, directory: Path) -> None:
     """Without standard input: as with an empty one, or one line."""
@@ -119,6 +120,7 @@ def test_nothing_to_read_from(command: str, directory: Path) -> None:
         assert err.count("\n") == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("how", ["closed", "full"])
 def test_nothing_to_write_to(command: str, how: str, directory: Path) -> None:
@@ -138,6 +140,7 @@ def test_nothing_to_write_to(command: str, how: str, directory: Path) -> None:
         assert err.count("\n") == 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("command", COMMANDS)
 def test_nobody_to_complain_to(command: str, directory: Path) -> None:
     """Without standard error a command does the same, and its exit code says how it went."""
