@@ -54,6 +54,10 @@ def rule_groups(plan: Plan) -> dict[str, Any]:
     }
 
 
+PAGES_USER = "touchpoint"
+"""Whom Grafana names when it shows the token."""
+
+
 def contact_points(journey: Journey) -> dict[str, Any]:
     """`alerting/contact-points.yaml`: one webhook for each severity."""
     return {
@@ -69,9 +73,10 @@ def contact_points(journey: Journey) -> dict[str, Any]:
                         "settings": {
                             "url": webhook(journey, severity).replace("$", "$$"),  # or Grafana expands it
                             "httpMethod": "POST",
-                            # Nothing is sent where the variable is not set.
-                            "authorization_scheme": "Bearer",
-                            "authorization_credentials": "${TOUCHPOINT_PAGES_TOKEN}",
+                            # As a password: seen in 9.4, Grafana loses `authorization_credentials`. Where
+                            # the variable is not set, neither is sent.
+                            "username": PAGES_USER,
+                            "password": "${TOUCHPOINT_PAGES_TOKEN}",
                         },
                         "disableResolveMessage": False,
                     }

@@ -22,6 +22,7 @@ from aiohttp import web
 
 from monitor.counting.figures import printable
 from monitor.errors import UserError
+from monitor.generate.grafana import PAGES_USER
 from monitor.rules.finding import encode, finding
 from streams.clock import now_ms
 from streams.kafka.security import Guard
@@ -241,8 +242,13 @@ class Pages:
 
 
 def _guard(settings: Settings) -> Guard:
-    """Who may post: no secret of a worker's HTTP; UserError when it is anybody on the network."""
-    guard = Guard(replace(settings, http_token=settings.pages_token, http_user=None, http_password=None))
+    """Who may post: whoever shows the token, Grafana as a password. No secret of a worker's HTTP opens it.
+
+    UserError when it is anybody on the network.
+    """
+    token = settings.pages_token
+    user = PAGES_USER if token is not None else None
+    guard = Guard(replace(settings, http_token=token, http_user=user, http_password=token))
     if not guard.challenges and not guard.is_on_loopback:
         raise UserError(
             f"on {settings.http} anybody could post alerts: set TOUCHPOINT_PAGES_TOKEN_FILE, or listen on"
