@@ -112,13 +112,12 @@ def pair() -> Iterator[list[WorkerProcess]]:
         until(lambda: all(worker.is_ready() for worker in workers), "both ready")
         publish(broker.bootstrap)
         for number, journey_id in enumerate(IDS):
-            until(lambda: is_judged(workers[0], number, journey_id), f"{journey_id} known")  # noqa: B023
+            until(lambda: is_judged(tell(workers[0], journey_id), number), f"{journey_id} known")  # noqa: B023
         yield workers
 
 
-def is_judged(worker: WorkerProcess, number: int, journey_id: str) -> bool:
+def is_judged(told: Told, number: int) -> bool:
     """Whether a journey is known, and that it is overdue if it is."""
-    told = tell(worker, journey_id)
     return told.status == 200 and (number % 2 == 0 or told.body["staleness"]["overdue"])
 
 
@@ -503,13 +502,13 @@ def test_the_survivor_takes_over(pair: list[WorkerProcess]) -> None:
     assert told.status == 503
     assert told.body["error"].startswith("the worker that keeps this journey cannot be asked: ")
 
-    def answered(journey_id: str) -> Any:
+    def answered(number: int, journey_id: str) -> Any:
         told = tell(survivor, journey_id)
         assert told.status in (200, 503)
-        return told.body if told.status == 200 else None
+        return told.body if is_judged(told, number) else None
 
-    for one in IDS:
-        after = until(partial(answered, one), f"{one} taken over")
+    for number, one in enumerate(IDS):
+        after = until(partial(answered, number, one), f"{one} taken over and judged")
         known = {**timeless(before[one]), "worker": after["worker"]}
         assert timeless(after) == known
     assert len({tell(survivor, one).body["worker"] for one in IDS}) == 1
