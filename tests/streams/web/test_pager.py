@@ -283,9 +283,12 @@ def test_a_fault_pages_with_its_numbers(parts: Rig) -> None:
     assert parts.pager.said("PAGE") is None, "healthy traffic pages nobody"
     parts.traffic.bad_every["web_checkout"] = 1
     _, line = parts.page("PAGE firing StageDegraded: Web checkout", with_line="and")
-    assert re.search(r"\(segment all\): \d+ of \d+ in \w+ were bad \([\d.]+%\), at most 5% may be", line), (
-        line
+    most = {"all": 5, "business": 3, "new": 5, "returning": 5}
+    worst = re.search(
+        r"\(segment (\w+)\): \d+ of \d+ in \w+ were bad \([\d.]+%\), at most (\d)% may be", line
     )
+    assert worst, line
+    assert int(worst[2]) == most[worst[1]], "it is named after what was worst when it began"
     assert "Most frequent reason at this stage: payment_declined" in line
     assert "Customers who start the checkout finish it" in line
     for below in (
