@@ -1,12 +1,15 @@
 """The brokers that tests run against: what is started here is stopped here, and nothing else is."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.demo.broker import EmbeddedBroker as TansuNode
 
-__all__ = ["Node", "TansuNode", "running"]
+__all__ = ["Node", "TansuNode", "as_admin", "running"]
 
 
 class Node(Protocol):
@@ -37,3 +40,17 @@ def running(node: AnyNode) -> Iterator[AnyNode]:
         yield node
     finally:
         node.stop()
+
+
+def as_admin(kafka: str, work: Callable[[Any], Awaitable[object]]) -> None:
+    """Do something to the cluster."""
+
+    async def connected() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+        await admin.start()
+        try:
+            await work(admin)
+        finally:
+            await admin.close()
+
+    asyncio.run(connected())

@@ -4,14 +4,14 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 
 from monitor.journey_file.model import Stage
 from streams.kafka.topics import changelog_topic
+from tests.kit.brokers import as_admin
 from tests.kit.polling import until
 from tests.kit.programs import Samples
 from tests.soak import account, events, kafka_configs
@@ -184,7 +184,9 @@ class KafkaFaults(Rounds):
         total = len(self._partitions_of(stage.topic)) + 1
         if total > MOST_PARTITIONS:
             return 0
-        self._as_admin(lambda admin: admin.create_partitions({stage.topic: NewPartitions(total)}))
+        as_admin(
+            self._node.bootstrap, lambda admin: admin.create_partitions({stage.topic: NewPartitions(total)})
+        )
         self._load.ask("grown", stages=[stage.name], partitions=total)
         return 1
 
@@ -201,7 +203,7 @@ class KafkaFaults(Rounds):
                 while (await admin.create_topics([new])).topic_errors[0][1]:  # it is still being deleted
                     continue
 
-        self._as_admin(work)
+        as_admin(self._node.bootstrap, work)
         self._since_s = time.monotonic()
         self._load.ask("recreated", stages=[stage.name])
         self._load.ask("resume", stages=[stage.name], version=self._version)
@@ -214,14 +216,3 @@ class KafkaFaults(Rounds):
                 return {(tp.topic, tp.partition): end for tp, end in ends.items()}
 
         return asyncio.run(ask())
-
-    def _as_admin(self, work: Callable[[Any], Awaitable[object]]) -> None:
-        async def connected() -> None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self._node.bootstrap)
-            await admin.start()
-            try:
-                await work(admin)
-            finally:
-                await admin.close()
-
-        asyncio.run(connected())

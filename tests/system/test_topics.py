@@ -2,16 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import NewPartitions, NewTopic
 
 from deploy.kafka.kafka import KafkaNode
-from tests.kit.brokers import running
+from tests.kit.brokers import as_admin, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
 from tests.system.test_worker import TOPIC, checkout, checkouts_in_hour, committed
@@ -26,20 +26,6 @@ def kafka(tmp_path: Path) -> Iterator[str]:
     """Where a broker of the test's own answers."""
     with running(KafkaNode(tmp_path / "kafka")) as node:
         yield node.bootstrap
-
-
-def as_admin(kafka: str, work: Callable[[Any], Awaitable[object]]) -> None:
-    """Do something to the cluster."""
-
-    async def connected() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-        await admin.start()
-        try:
-            await work(admin)
-        finally:
-            await admin.close()
-
-    asyncio.run(connected())
 
 
 def add_partitions(kafka: str, topic: str, total: int) -> None:
