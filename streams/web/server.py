@@ -23,12 +23,14 @@ from streams.settings import Settings
 from streams.state.stage import Failure
 from streams.web.lookup import FORWARDED, JourneyLookup
 
+CONTENT_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
 PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+    f"/{file.name.removeprefix('index.html')}": (file.name, CONTENT_TYPES[kind])
+    for file in files("streams").joinpath("page").iterdir()
+    if (kind := file.name.rpartition(".")[2]) in CONTENT_TYPES
 }
+"""Path to file and content type, for every file of the live page."""
 
 RUNBOOKS = "runbooks"
 """A file `<alert>.md` for each alert; served as plain text, which reads well on a telephone at night."""

@@ -20,7 +20,7 @@ from tests.kit import chromium
 from tests.kit.programs import ROOT
 
 PAGE = ROOT / "streams/page"
-FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js", "/icon.svg": "icon.svg"}
+FILES = {f"/{file.name.removeprefix('index.html')}": file.name for file in PAGE.iterdir()}
 CSP = "default-src 'self'"
 DEGRADED_RGB = (0xD5, 0x5E, 0x00)
 NOW_S = 1795300200
@@ -324,9 +324,8 @@ async def test_the_weakest_stage_says_whom_it_hits_and_why(evening: Worker, tmp_
 
 def test_every_state_has_a_word_a_shape_and_its_severity() -> None:
     """The page knows every state of the API, most severe first, by more than a colour."""
-    script = (PAGE / "page.js").read_text()
-    listed = re.search(r"const STATES = \{(.*?)\};", script, re.DOTALL)
-    shapes = re.search(r"const SHAPES = \{(.*?)\n\};", script, re.DOTALL)
+    listed = re.search(r"const STATES = \{(.*?)\};", (PAGE / "words.js").read_text(), re.DOTALL)
+    shapes = re.search(r"const SHAPES = \{(.*?)\n\};", (PAGE / "elements.js").read_text(), re.DOTALL)
     assert listed is not None
     assert shapes is not None
     assert re.findall(r'(\w+): "', listed[1]) == sorted(State, key=SEVERITY.__getitem__, reverse=True)
@@ -599,7 +598,7 @@ async def test_nothing_leaves_the_machine(evening: Worker, tmp_path: Path) -> No
 
 def test_the_page_and_the_alert_agree_on_what_is_held_up() -> None:
     """The page calls journeys held up when `MonitorBlind` does."""
-    found = re.search(r"^const HELD_UP_MS = (\d+);", (PAGE / "page.js").read_text(), re.MULTILINE)
+    found = re.search(r"^const HELD_UP_MS = (\d+);", (PAGE / "header.js").read_text(), re.MULTILINE)
     assert found is not None
     assert int(found[1]) == JOURNEYS_LAG_S * 1000
 
