@@ -24,7 +24,7 @@ from streams.kafka.publisher import Publisher
 from streams.kafka.security import kafka_options
 from streams.settings import PLAINTEXT, Settings
 from streams.terminal import StagesView
-from streams.web.server import stages_answer
+from streams.web.answers import stages_answer
 from streams.worker import Worker
 
 HISTORY_S = 300

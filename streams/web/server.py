@@ -4,23 +4,20 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
 from typing import Any
 
-import msgspec
 import orjson
 from aiohttp import web, web_response
 
 from monitor.errors import UserError
 from monitor.live.exposition import render
-from monitor.live.journeys import JourneyFacts, journey_facts
-from monitor.live.snapshot import Snapshot, StageSnapshot
-from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.live.snapshot import Snapshot
 from streams.kafka.security import Guard
 from streams.settings import Settings
 from streams.state.stage import Failure
+from streams.web.answers import failures_answer, stages_answer
 from streams.web.lookup import FORWARDED, JourneyLookup
 
 CONTENT_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -133,17 +130,14 @@ class HttpServer:
         return web.Response(text="\n".join(snapshot.problems) + "\n", status=503)
 
     async def _stages(self, _: web.Request) -> web.Response:
-        snapshot = await self._snapshot()
-        return _json(stages_answer(snapshot))
+        return _json(stages_answer(await self._snapshot()))
 
     async def _stage_failures(self, request: web.Request) -> web.Response:
         stage = request.match_info["stage"]
         failures = self._failures(stage)
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
-        snapshot = await self._snapshot()
-        found = [_failure(failure) for failure in failures]
-        return _json({"stage": stage, **_seen(snapshot, "lists failures of"), "failures": found})
+        return _json(failures_answer(await self._snapshot(), stage, failures))
 
     async def _journey(self, journeys: JourneyLookup, request: web.Request) -> web.Response:
         answer = await journeys.look_up(
@@ -190,115 +184,3 @@ async def _secure(request: web.Request, handler: Any) -> web.StreamResponse:
 
 def _json(answer: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(answer), content_type="application/json", status=status)
-
-
-def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
-    """The body of `/api/stages`."""
-    known = _facts(snapshot)
-    return {
-        "journey": snapshot.journey.name,
-        "title": snapshot.journey.title,
-        "ready": snapshot.ready,
-        "at": _rfc3339(snapshot.at_ms),
-        "worker": snapshot.worker,
-        **_seen(snapshot, "counts"),
-        "problems": snapshot.problems,
-        "journeys": _journeys(snapshot, known),
-        "stages": [_stage(snapshot, held, known) for held in snapshot.stages],
-    }
-
-
-def _facts(snapshot: Snapshot) -> JourneyFacts | None:
-    """What is known of whole journeys; None while nothing is."""
-    if snapshot.journeys is None or not snapshot.ready:
-        return None
-    return journey_facts(snapshot.journey, snapshot.journeys)
-
-
-def _journeys(snapshot: Snapshot, known: JourneyFacts | None) -> dict[str, Any] | None:
-    """Facts of whole journeys, each None while unknown; None where the journey file asks for none."""
-    journey = snapshot.journey
-    if journey.journeys is None:
-        return None
-    if known is None:
-        names = ("judged_until", "held_up_by", "open", "over", "hit", "weakest", "overdue", "labyrinths")
-        return dict.fromkeys((*names, "handoffs_lost"))
-    weakest = None
-    if known.weakest is not None:
-        stage, n = known.weakest
-        weakest = {"stage": stage, "title": journey.stage(stage).title, "journeys": n}
-    return {
-        "judged_until": known.judged_ms and _rfc3339(known.judged_ms),
-        "held_up_by": _held_up_by(snapshot, known),
-        "open": known.open_journeys,
-        "over": known.over,
-        "hit": known.hit,
-        "weakest": weakest,
-        "overdue": known.overdue,
-        "labyrinths": known.labyrinths,
-        "handoffs_lost": known.handoffs_lost,
-    }
-
-
-def _held_up_by(snapshot: Snapshot, known: JourneyFacts) -> dict[str, Any] | None:
-    """The partition of a stage that journeys wait for, once `MonitorBlind` calls them held up."""
-    behind_ms = snapshot.at_ms - (known.judged_ms or 0)
-    if known.slowest is None or behind_ms <= JOURNEYS_LAG_S * 1000:
-        return None
-    stage, partition = known.slowest
-    return {"stage": stage, "title": snapshot.journey.stage(stage).title, "partition": partition}
-
-
-def _seen(snapshot: Snapshot, does: str) -> dict[str, Any]:
-    """How much of the whole this worker sees, and what to do about the rest; nothing when it sees all."""
-    owned, total = snapshot.owned, snapshot.partitions
-    part = f"this worker {does} {owned} of {total} partitions; "
-    rest = "Grafana or Prometheus adds all workers up" if does == "counts" else "ask every worker"
-    return {
-        "partitions": {"owned": owned, "of": total},
-        "only_part": part + rest if snapshot.ready and owned < total else None,
-    }
-
-
-def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) -> dict[str, Any]:
-    stage, weakest = held.stage, held.weakest
-    share, silence = weakest.share, snapshot.silence(held)
-    first_s = snapshot.at_ms // 60_000 * 60 - 59 * 60
-    return {
-        "stage": stage.name,
-        "title": stage.title,
-        "kind": stage.kind,
-        "owner": stage.owner,
-        "runbook": stage.runbook,
-        "depends_on": stage.depends_on,
-        "state": snapshot.state(held),
-        "silent": silence and {"window": silence.window, "expected": round(silence.expected)},
-        "window": weakest.window,
-        "quality": share.quality,
-        "target": float(weakest.experience.target) if share.n else None,
-        "weakest": {
-            "experience": weakest.experience.name,
-            "title": weakest.experience.title,
-            "segment": held.worst_segment(weakest) if share.bad else None,
-        }
-        if share.n
-        else None,
-        "n": share.n,
-        "bad": share.bad,
-        "journeys_hit": known.hit.get(stage.name) if known is not None else None,
-        "events_per_minute": held.events("5m") / 5,
-        "top_reason": held.top_reason(weakest.window) if share.bad else None,
-        "trend": [[first_s + 60 * i, quality] for i, quality in enumerate(held.trend(weakest.experience))],
-    }
-
-
-def _failure(failure: Failure) -> dict[str, Any]:
-    event, experiences = failure
-    shown = ("id", "outcome", "reason", "segment", "partner", "channel", "location", "journey_id")
-    answer: dict[str, Any] = {name: getattr(event, name) for name in shown}
-    return answer | {"time": _rfc3339(event.at_ms), "experiences": experiences}
-
-
-def _rfc3339(at_ms: int) -> str:
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return msgspec.to_builtins(at).replace("+00:00", "Z")  # type: ignore[no-any-return]

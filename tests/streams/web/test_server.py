@@ -5,65 +5,30 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import orjson
 import pytest
 
 import streams.web.server as served
 from monitor.counting import metrics
-from monitor.counting.event import Event, Score
-from monitor.counting.judging import Judge, counter_names, reason_name
-from monitor.counting.panes import LONG, SHORT, PaneKey, Tally
+from monitor.counting.judging import counter_names
 from monitor.counting.windows import StageWindows
-from monitor.journey_file.grammar import parse
-from monitor.journeys.counters import counter_names as journey_counter_names
 from monitor.live.exposition import render
-from monitor.live.journeys import JourneysSnapshot, ages
-from monitor.live.snapshot import Snapshot, stage_snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.alerts import alerts
 from monitor.rules.plan import plan
-from monitor.rules.qualities import JOURNEYS_LAG_S
-from monitor.rules.verdict import MIN_GROUP
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.stage import Failure
-from streams.web.server import HEADERS, PAGE, Answers, HttpServer, PortTakenError, stages_answer
+from streams.web.answers import failures_answer, stages_answer
+from streams.web.server import HEADERS, PAGE, Answers, HttpServer, PortTakenError
 from tests.kit.programs import ROOT
+from tests.streams.web.snapshots import CHAIR, FAILURES, NOW, READY, snapshot
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 FILES = ROOT / "streams/page"
-NOW = 1_800_000_030_000
-FAILED = Event(
-    id="e1", time=datetime(2026, 7, 1, 12, 30, 0, 250_000, tzinfo=UTC), stage="web_checkout",
-    outcome="failed", segment="new", reason="payment_error", journey_id="j1",
-)  # fmt: skip
 
 Get = Callable[..., Awaitable[aiohttp.ClientResponse]]
-
-
-def snapshot(ready: bool = True) -> Snapshot:
-    """A worker whose checkout has counted 30 good and 20 failed events."""
-    stages = []
-    for stage in CHAIR.stages:
-        windows = StageWindows(counter_names(CHAIR, stage))
-        tally = Tally(Judge(CHAIR, stage))
-        if stage.name == "web_checkout":
-            for i in range(50):
-                tally.add(FAILED if i < 20 else Event(stage=stage.name, outcome="ok", segment="new"), NOW)
-        for key, counts in tally.panes():
-            windows.add(key, counts)
-        stages.append(stage_snapshot(CHAIR, stage, windows, NOW))
-    if not ready:
-        stages = [unknown_stage(CHAIR, stage) for stage in CHAIR.stages]
-    problems = () if ready else ("waiting for Kafka at nowhere:1",)
-    return Snapshot(
-        CHAIR, NOW, ready, tuple(stages), "1", partitions=8, owned=4, worker="w1", problems=problems
-    )
-
-
-READY = snapshot()
 
 
 class Worker:
@@ -78,7 +43,7 @@ class Worker:
     def failures(self, stage: str) -> list[Failure] | None:
         if stage not in {known.name for known in CHAIR.stages}:
             return None
-        return [Failure(FAILED, ("checkout_completed",))] if stage == "web_checkout" else []
+        return [*FAILURES] if stage == "web_checkout" else []
 
 
 @pytest.fixture
@@ -182,132 +147,6 @@ async def test_probes(get: Get, worker: Worker) -> None:
     assert (answer.status, await answer.text()) == (503, "waiting for Kafka at nowhere:1\n")
 
 
-async def test_stages(get: Get) -> None:
-    """The API gives each stage's state, its weakest experience and whom it hits, in journey order."""
-    answer = await get("/api/stages")
-    assert (answer.status, answer.content_type) == (200, "application/json")
-    body = await answer.json()
-    assert {key: body[key] for key in ("journey", "ready", "at", "worker", "partitions", "problems")} == {
-        "journey": "chair",
-        "ready": True,
-        "at": "2027-01-15T08:00:30Z",
-        "worker": "w1",
-        "partitions": {"owned": 4, "of": 8},
-        "problems": [],
-    }
-    assert [stage["stage"] for stage in body["stages"]] == [stage.name for stage in CHAIR.stages]
-    checkout, quiet = body["stages"][:2]
-    trend = checkout.pop("trend")
-    assert checkout == {
-        "stage": "web_checkout",
-        "title": "Web checkout",
-        "kind": "customer",
-        "owner": "web-team",
-        "runbook": "https://runbooks.example.com/web-checkout",
-        "depends_on": [],
-        "state": "degraded",
-        "silent": None,
-        "window": "1m",
-        "quality": 0.6,
-        "target": 0.95,
-        "weakest": {
-            "experience": "checkout_completed",
-            "title": "Customers who start the checkout finish it",
-            "segment": "new",
-        },
-        "n": 50,
-        "bad": 20,
-        "journeys_hit": None,
-        "events_per_minute": 10.0,
-        "top_reason": "payment_error",
-    }
-    last_s = NOW // 60_000 * 60
-    assert trend == [[last_s - 60 * back, 0.6 if back == 0 else None] for back in range(59, -1, -1)]
-    assert (quiet["state"], quiet["quality"], quiet["target"], quiet["weakest"], quiet["n"]) == (
-        "quiet", None, None, None, 0,
-    )  # fmt: skip
-
-
-def with_journeys(ready: bool = True, *, clock_ms: int = NOW - 60_000) -> Snapshot:
-    """A worker that keeps journeys: 3 over, 2 hit at the store lately, a promise overdue."""
-    windows = StageWindows(journey_counter_names(CHAIR))
-    counts = {"closed/met/new": 2, "closed/missed/new": 1, "hit/store/new": 2, "weakest/store/new": 1}
-    for grain in (SHORT, LONG):
-        windows.add(PaneKey(grain.ms, grain.start_of(NOW)), counts)
-    overdue = [("promise/delivery_window", "postnord", NOW - 1000)]
-    journeys = JourneysSnapshot(
-        topic="steps",
-        column=windows.column,
-        sums=windows.sums(NOW),
-        results={},
-        open_journeys=9,
-        overdue=ages(overdue, NOW),
-        clocks_ms={0: clock_ms},
-        slowest={0: ("store", 3)},
-        lags=(),
-    )
-    return replace(snapshot(ready=ready), journeys=journeys)
-
-
-def test_whole_journeys() -> None:
-    """The API says what whole journeys come to, and by stage how many are hit now; of staff, none can be."""
-    body = stages_answer(with_journeys())
-    assert body["journeys"] == {
-        "judged_until": "2027-01-15T07:59:30Z",
-        "held_up_by": None,
-        "open": 9,
-        "over": {window: {"met": 2, "missed": 1, "visit": 0} for window in ("1h", "1d")},
-        "hit": {s.name: 2 if s.name == "store" else 0 for s in CHAIR.stages if s.kind != "staff"},
-        "weakest": {"stage": "store", "title": "Store", "journeys": 1},
-        "overdue": {"postnord": 1},
-        "labyrinths": 0,
-        "handoffs_lost": 0,
-    }
-    hit = {stage["stage"]: stage["journeys_hit"] for stage in body["stages"]}
-    assert (hit["store"], hit["delivery"], hit["staff_pulse"]) == (2, 0, None)
-
-
-@pytest.mark.parametrize(
-    ("clock_ms", "is_held_up"),
-    [(NOW - JOURNEYS_LAG_S * 1000, False), (NOW - JOURNEYS_LAG_S * 1000 - 1, True), (0, True)],
-)
-def test_what_holds_journeys_up_is_named(clock_ms: int, is_held_up: bool) -> None:
-    """As soon as `MonitorBlind` calls them held up, by what the slowest partition waits for."""
-    known = stages_answer(with_journeys(clock_ms=clock_ms))["journeys"]
-    by = {"stage": "store", "title": "Store", "partition": 3} if is_held_up else None
-    assert known["held_up_by"] == by
-    assert (known["judged_until"] is None) == (clock_ms == 0)
-
-
-def test_whole_journeys_unknown() -> None:
-    """While not ready nothing is known of journeys; where the file asks for none there is nothing to know."""
-    body = stages_answer(with_journeys(ready=False))
-    assert set(body["journeys"]) == set(stages_answer(with_journeys())["journeys"])
-    assert set(body["journeys"].values()) == {stage["journeys_hit"] for stage in body["stages"]} == {None}
-    without = replace(with_journeys(), journey=replace(CHAIR, journeys=None), journeys=None)
-    assert stages_answer(without)["journeys"] is None
-
-
-@pytest.mark.parametrize("n", [1, MIN_GROUP - 1, MIN_GROUP])
-def test_a_small_group_of_staff_is_not_shown(n: int) -> None:
-    """What fewer than the least group answered to this worker is as if nobody had; nor is it in the trend."""
-    pulse = CHAIR.stage("staff_pulse")
-    windows, tally = StageWindows(counter_names(CHAIR, pulse)), Tally(Judge(CHAIR, pulse))
-    for i in range(n):
-        score = Score(kind="csat", value=1 if i == 0 else 5)
-        tally.add(Event(stage=pulse.name, outcome="ok", reason="tools", score=score), NOW)
-    for key, counts in tally.panes():
-        windows.add(key, counts)
-    held = stage_snapshot(CHAIR, pulse, windows, NOW)
-    said = stages_answer(replace(READY, stages=(held,)))["stages"][0]
-    in_trend = [quality for _, quality in said["trend"] if quality is not None]
-    if n < MIN_GROUP:
-        assert (said["state"], said["quality"], said["n"], said["bad"]) == ("quiet", None, 0, 0)
-        assert (said["weakest"], said["top_reason"], in_trend) == (None, None, [])
-    else:
-        assert (said["n"], said["bad"], in_trend) == (n, 1, [(n - 1) / n])
-
-
 RUNBOOK_FILES = FILES.parent / "runbooks"
 
 
@@ -350,82 +189,17 @@ def test_runbooks_speak_of_what_there_is(file: Path) -> None:
         assert set(re.findall(r"(\w+)=", selector)) <= labels[name]
 
 
-async def test_stages_while_not_ready(get: Get, worker: Worker) -> None:
-    """While nothing is known the API says so, with every stage quiet and without a trend."""
-    worker.now = snapshot(ready=False)
-    body = await (await get("/api/stages")).json()
-    assert (body["ready"], body["problems"]) == (False, ["waiting for Kafka at nowhere:1"])
-    assert {(stage["state"], len(stage["trend"])) for stage in body["stages"]} == {("quiet", 0)}
-    assert body["stages"][0]["quality"] is None
-
-
-def test_answer_needs_no_server() -> None:
-    """The body of `/api/stages` is made from a snapshot alone, for the demo's summary."""
-    assert stages_answer(READY)["stages"][0]["n"] == 50
-
-
-async def test_failures(get: Get) -> None:
-    """The latest failing encounters are given with what happened and the experiences it was bad for."""
-    body = await (await get("/api/stages/web_checkout/failures")).json()
-    assert body == {
-        "stage": "web_checkout",
-        "partitions": {"owned": 4, "of": 8},
-        "only_part": "this worker lists failures of 4 of 8 partitions; ask every worker",
-        "failures": [
-            {
-                "id": "e1",
-                "time": "2026-07-01T12:30:00.250000Z",
-                "outcome": "failed",
-                "reason": "payment_error",
-                "segment": "new",
-                "partner": None,
-                "channel": None,
-                "location": None,
-                "journey_id": "j1",
-                "experiences": ["checkout_completed"],
-            }
-        ],
-    }
-    assert (await (await get("/api/stages/store/failures")).json())["failures"] == []
-
-
-async def test_who_sees_a_part_says_so(get: Get, worker: Worker) -> None:
-    """One of several workers says how much it counts; one that counts all, or is not ready, says nothing."""
-    part = "this worker counts 4 of 8 partitions; Grafana or Prometheus adds all workers up"
-    assert (await (await get("/api/stages")).json())["only_part"] == part
-    for now in (replace(READY, owned=8), replace(READY, ready=False)):
+async def test_api(get: Get, worker: Worker) -> None:
+    """The API's answers come as JSON, from what the worker knows at that moment."""
+    for now in (READY, snapshot(ready=False)):
         worker.now = now
-        for path in ("/api/stages", "/api/stages/web_checkout/failures"):
-            assert (await (await get(path)).json())["only_part"] is None
-
-
-def test_a_silent_stage_says_what_was_expected() -> None:
-    """Who counts all says silent, not quiet or good, where events are expected and none came."""
-    store = CHAIR.stage("store")
-    windows, tally = StageWindows(counter_names(CHAIR, store)), Tally(Judge(CHAIR, store))
-    tally.add(Event(stage=store.name, outcome="ok"), NOW - 120_000)
-    for key, counts in tally.panes():
-        windows.add(key, counts)
-    before = stage_snapshot(CHAIR, store, windows, NOW)
-    known = replace(READY, owned=8, stages=(*READY.stages[:2], before))
-    checkout, silent = stages_answer(known)["stages"][:2]
-    assert (checkout["state"], checkout["silent"]) == ("degraded", None)
-    assert (silent["state"], silent["silent"]) == ("silent", {"window": "1m", "expected": 125})
-
-
-def test_nothing_bad_hits_nobody() -> None:
-    """Where nothing was bad for the weakest experience, nobody is hit and no reason is given."""
-    checkout = CHAIR.stages[0]
-    windows = StageWindows(counter_names(CHAIR, checkout))
-    tally = Tally(Judge(CHAIR, checkout))
-    for _ in range(50):
-        tally.add(Event(stage=checkout.name, outcome="ok", segment="new"), NOW)
-    for key, counts in tally.panes():
-        windows.add(key, {**counts, reason_name("unspecified"): 3})  # bad for another experience
-    held = stage_snapshot(CHAIR, checkout, windows, NOW)
-    said = stages_answer(replace(READY, stages=(held,)))["stages"][0]
-    assert (said["n"], said["bad"]) == (50, 0)
-    assert (said["weakest"]["segment"], said["top_reason"]) == (None, None)
+        for path, body in (
+            ("/api/stages", stages_answer(now)),
+            ("/api/stages/web_checkout/failures", failures_answer(now, "web_checkout", FAILURES)),
+        ):
+            answer = await get(path)
+            assert (answer.status, answer.content_type) == (200, "application/json")
+            assert await answer.read() == orjson.dumps(body)
 
 
 @pytest.mark.parametrize("stage", ["web-checkout", "%3Cscript%3E", "web_checkout%2F"])

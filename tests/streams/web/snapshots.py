@@ -1,0 +1,56 @@
+"""A worker of the shipped journey at one moment, whose checkout has counted 30 good and 20 failed events."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from monitor.counting.event import Event
+from monitor.counting.judging import Judge, counter_names
+from monitor.counting.panes import Tally
+from monitor.counting.windows import StageWindows
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Stage
+from monitor.live.snapshot import Snapshot, StageSnapshot, stage_snapshot, unknown_stage
+from streams.settings import SHIPPED_JOURNEY
+from streams.state.stage import Failure
+
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
+NOW = 1_800_000_030_000
+GOOD = Event(stage="web_checkout", outcome="ok", segment="new")
+FAILED = Event(
+    id="e1",
+    time=datetime(2026, 7, 1, 12, 30, 0, 250_000, tzinfo=UTC),
+    stage="web_checkout",
+    outcome="failed",
+    segment="new",
+    reason="payment_error",
+    journey_id="j1",
+)
+FAILURES = (Failure(FAILED, ("checkout_completed",)),)
+
+
+def held(
+    stage: Stage, events: Iterable[Event], at_ms: int = NOW, more: Mapping[str, int] | None = None
+) -> StageSnapshot:
+    """A stage at `NOW` that counted these events at `at_ms`, and in each pane `more` of other counters."""
+    windows, tally = StageWindows(counter_names(CHAIR, stage)), Tally(Judge(CHAIR, stage))
+    for event in events:
+        tally.add(event, at_ms)
+    for key, counts in tally.panes():
+        windows.add(key, {**counts, **(more or {})})
+    return stage_snapshot(CHAIR, stage, windows, NOW)
+
+
+def snapshot(ready: bool = True) -> Snapshot:
+    """The worker, one of two; or what it knows while it waits for Kafka."""
+    if ready:
+        checkouts = {"web_checkout": [GOOD] * 30 + [FAILED] * 20}
+        stages = [held(stage, checkouts.get(stage.name, ())) for stage in CHAIR.stages]
+    else:
+        stages = [unknown_stage(CHAIR, stage) for stage in CHAIR.stages]
+    problems = () if ready else ("waiting for Kafka at nowhere:1",)
+    return Snapshot(
+        CHAIR, NOW, ready, tuple(stages), "1", partitions=8, owned=4, worker="w1", problems=problems
+    )
+
+
+READY = snapshot()

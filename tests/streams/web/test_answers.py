@@ -1,0 +1,195 @@
+"""What the API says of stages is made from a snapshot alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from monitor.counting.event import Event, Score
+from monitor.counting.judging import reason_name
+from monitor.counting.panes import LONG, SHORT, PaneKey
+from monitor.counting.windows import StageWindows
+from monitor.journeys.counters import counter_names
+from monitor.live.journeys import JourneysSnapshot, ages
+from monitor.live.snapshot import Snapshot
+from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.rules.verdict import MIN_GROUP
+from streams.web.answers import failures_answer, stages_answer
+from tests.streams.web.snapshots import CHAIR, FAILURES, GOOD, NOW, READY, held, snapshot
+
+
+def test_stages() -> None:
+    """The API gives each stage's state, its weakest experience and whom it hits, in journey order."""
+    body = stages_answer(READY)
+    assert {key: body[key] for key in ("journey", "ready", "at", "worker", "partitions", "problems")} == {
+        "journey": "chair",
+        "ready": True,
+        "at": "2027-01-15T08:00:30Z",
+        "worker": "w1",
+        "partitions": {"owned": 4, "of": 8},
+        "problems": (),
+    }
+    assert [stage["stage"] for stage in body["stages"]] == [stage.name for stage in CHAIR.stages]
+    checkout, quiet = body["stages"][:2]
+    trend = checkout.pop("trend")
+    assert checkout == {
+        "stage": "web_checkout",
+        "title": "Web checkout",
+        "kind": "customer",
+        "owner": "web-team",
+        "runbook": "https://runbooks.example.com/web-checkout",
+        "depends_on": (),
+        "state": "degraded",
+        "silent": None,
+        "window": "1m",
+        "quality": 0.6,
+        "target": 0.95,
+        "weakest": {
+            "experience": "checkout_completed",
+            "title": "Customers who start the checkout finish it",
+            "segment": "new",
+        },
+        "n": 50,
+        "bad": 20,
+        "journeys_hit": None,
+        "events_per_minute": 10.0,
+        "top_reason": "payment_error",
+    }
+    last_s = NOW // 60_000 * 60
+    assert trend == [[last_s - 60 * back, 0.6 if back == 0 else None] for back in range(59, -1, -1)]
+    assert (quiet["state"], quiet["n"]) == ("quiet", 0)
+    assert {quiet["quality"], quiet["target"], quiet["weakest"]} == {None}
+
+
+def with_journeys(ready: bool = True, *, clock_ms: int = NOW - 60_000) -> Snapshot:
+    """A worker that keeps journeys: 3 over, 2 hit at the store lately, a promise overdue."""
+    windows = StageWindows(counter_names(CHAIR))
+    counts = {"closed/met/new": 2, "closed/missed/new": 1, "hit/store/new": 2, "weakest/store/new": 1}
+    for grain in (SHORT, LONG):
+        windows.add(PaneKey(grain.ms, grain.start_of(NOW)), counts)
+    overdue = [("promise/delivery_window", "postnord", NOW - 1000)]
+    journeys = JourneysSnapshot(
+        topic="steps",
+        column=windows.column,
+        sums=windows.sums(NOW),
+        results={},
+        open_journeys=9,
+        overdue=ages(overdue, NOW),
+        clocks_ms={0: clock_ms},
+        slowest={0: ("store", 3)},
+        lags=(),
+    )
+    return replace(snapshot(ready=ready), journeys=journeys)
+
+
+def test_whole_journeys() -> None:
+    """The API says what whole journeys come to, and by stage how many are hit now; of staff, none can be."""
+    body = stages_answer(with_journeys())
+    assert body["journeys"] == {
+        "judged_until": "2027-01-15T07:59:30Z",
+        "held_up_by": None,
+        "open": 9,
+        "over": {window: {"met": 2, "missed": 1, "visit": 0} for window in ("1h", "1d")},
+        "hit": {s.name: 2 if s.name == "store" else 0 for s in CHAIR.stages if s.kind != "staff"},
+        "weakest": {"stage": "store", "title": "Store", "journeys": 1},
+        "overdue": {"postnord": 1},
+        "labyrinths": 0,
+        "handoffs_lost": 0,
+    }
+    hit = {stage["stage"]: stage["journeys_hit"] for stage in body["stages"]}
+    assert (hit["store"], hit["delivery"], hit["staff_pulse"]) == (2, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("clock_ms", "is_held_up"),
+    [(NOW - JOURNEYS_LAG_S * 1000, False), (NOW - JOURNEYS_LAG_S * 1000 - 1, True), (0, True)],
+)
+def test_what_holds_journeys_up_is_named(clock_ms: int, is_held_up: bool) -> None:
+    """As soon as `MonitorBlind` calls them held up, by what the slowest partition waits for."""
+    known = stages_answer(with_journeys(clock_ms=clock_ms))["journeys"]
+    by = {"stage": "store", "title": "Store", "partition": 3} if is_held_up else None
+    assert known["held_up_by"] == by
+    assert (known["judged_until"] is None) == (clock_ms == 0)
+
+
+def test_whole_journeys_unknown() -> None:
+    """While not ready nothing is known of journeys; where the file asks for none there is nothing to know."""
+    body = stages_answer(with_journeys(ready=False))
+    assert set(body["journeys"]) == set(stages_answer(with_journeys())["journeys"])
+    assert set(body["journeys"].values()) == {stage["journeys_hit"] for stage in body["stages"]} == {None}
+    without = replace(with_journeys(), journey=replace(CHAIR, journeys=None), journeys=None)
+    assert stages_answer(without)["journeys"] is None
+
+
+@pytest.mark.parametrize("n", [1, MIN_GROUP - 1, MIN_GROUP])
+def test_a_small_group_of_staff_is_not_shown(n: int) -> None:
+    """What fewer than the least group answered to this worker is as if nobody had; nor is it in the trend."""
+    pulse = CHAIR.stage("staff_pulse")
+    scores = [Score(kind="csat", value=1), *[Score(kind="csat", value=5)] * (n - 1)]
+    events = [Event(stage=pulse.name, outcome="ok", reason="tools", score=score) for score in scores]
+    said = stages_answer(replace(READY, stages=(held(pulse, events),)))["stages"][0]
+    in_trend = [quality for _, quality in said["trend"] if quality is not None]
+    if n < MIN_GROUP:
+        assert (said["state"], said["quality"], said["n"], said["bad"]) == ("quiet", None, 0, 0)
+        assert (said["weakest"], said["top_reason"], in_trend) == (None, None, [])
+    else:
+        assert (said["n"], said["bad"], in_trend) == (n, 1, [(n - 1) / n])
+
+
+def test_a_silent_stage_says_what_was_expected() -> None:
+    """Who counts all says silent, not quiet or good, where events are expected and none came."""
+    store = CHAIR.stage("store")
+    before = held(store, [Event(stage=store.name, outcome="ok")], NOW - 120_000)
+    known = replace(READY, owned=8, stages=(*READY.stages[:2], before))
+    checkout, silent = stages_answer(known)["stages"][:2]
+    assert (checkout["state"], checkout["silent"]) == ("degraded", None)
+    assert (silent["state"], silent["silent"]) == ("silent", {"window": "1m", "expected": 125})
+
+
+def test_nothing_bad_hits_nobody() -> None:
+    """Where nothing was bad for the weakest experience, nobody is hit and no reason is given."""
+    bad_for_another_experience = {reason_name("unspecified"): 3}
+    checkout = held(CHAIR.stages[0], [GOOD] * 50, more=bad_for_another_experience)
+    said = stages_answer(replace(READY, stages=(checkout,)))["stages"][0]
+    assert (said["n"], said["bad"]) == (50, 0)
+    assert (said["weakest"]["segment"], said["top_reason"]) == (None, None)
+
+
+def test_stages_while_not_ready() -> None:
+    """While nothing is known the API says so, with every stage quiet and without a trend."""
+    body = stages_answer(snapshot(ready=False))
+    assert (body["ready"], body["problems"]) == (False, ("waiting for Kafka at nowhere:1",))
+    assert {(stage["state"], len(stage["trend"])) for stage in body["stages"]} == {("quiet", 0)}
+    assert body["stages"][0]["quality"] is None
+
+
+def test_failures() -> None:
+    """The latest failing encounters are given with what happened and the experiences it was bad for."""
+    assert failures_answer(READY, "web_checkout", FAILURES) == {
+        "stage": "web_checkout",
+        "partitions": {"owned": 4, "of": 8},
+        "only_part": "this worker lists failures of 4 of 8 partitions; ask every worker",
+        "failures": [
+            {
+                "id": "e1",
+                "time": "2026-07-01T12:30:00.250000Z",
+                "outcome": "failed",
+                "reason": "payment_error",
+                "segment": "new",
+                "partner": None,
+                "channel": None,
+                "location": None,
+                "journey_id": "j1",
+                "experiences": ("checkout_completed",),
+            }
+        ],
+    }
+    assert failures_answer(READY, "store", ())["failures"] == []
+
+
+def test_who_sees_a_part_says_so() -> None:
+    """One of several workers says how much it counts; one that counts all, or is not ready, says nothing."""
+    part = "this worker counts 4 of 8 partitions; Grafana or Prometheus adds all workers up"
+    assert stages_answer(READY)["only_part"] == part
+    for now in (replace(READY, owned=8), replace(READY, ready=False)):
+        assert stages_answer(now)["only_part"] is None
+        assert failures_answer(now, "web_checkout", FAILURES)["only_part"] is None
