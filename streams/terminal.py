@@ -73,16 +73,14 @@ class StagesView:
             name, state = stage["stage"], stage["state"]
             if self._states.get(name) != state:
                 self._states[name] = state
-                share = f"{_quality(stage)} of " if stage["n"] else ""
-                events = f"{share}{counted(stage['n'], 'event')} in {stage['window']}"
-                self.say(f"{name}: {state.replace('_', ' ')}, {events}")
+                self.say(f"{name}: {state.replace('_', ' ')}{_present(stage)}")
 
 
 def _table(stages: list[dict[str, Any]], caption: str) -> Table:
     table = Table(caption=caption, expand=False)
     for heading, justify in (
         ("Stage", "left"), ("State", "left"), ("Quality", "right"), ("Target", "right"),
-        ("Events/min", "right"), ("Last hour", "left"), ("Weakest", "left"), ("Most frequent reason", "left"),
+        ("Events/min", "right"), ("Last hour", "left"), ("Weakest", "left"), ("Why", "left"),
     ):  # fmt: skip
         table.add_column(heading, justify=justify)  # type: ignore[arg-type] # a literal, spelled above
     for stage in stages:
@@ -91,11 +89,11 @@ def _table(stages: list[dict[str, Any]], caption: str) -> Table:
             _literal(stage["title"]),
             Text(state.replace("_", " "), style=STYLES[state]),
             _quality(stage),
-            aimed(_target(stage)) if stage["n"] else "",
+            aimed(_target(stage)) if _has_quality(stage) else "",
             f"{stage['events_per_minute']:.0f}",
             _spark([quality for _, quality in stage["trend"]][-20:]),
             stage["weakest"]["experience"] if stage["weakest"] else "",
-            _literal(stage["top_reason"] or ""),
+            _literal(stage["silent"]["text"] if stage["silent"] else stage["top_reason"] or ""),
         )
     return table
 
@@ -105,9 +103,22 @@ def _literal(text: str) -> Text:
     return Text(printable(text))
 
 
+def _present(stage: dict[str, Any]) -> str:
+    """What the line of a stage says of it besides its state."""
+    if stage["silent"]:
+        return f". {stage['silent']['text']}"
+    share = f"{_quality(stage)} of " if stage["n"] else ""
+    return f", {share}{counted(stage['n'], 'event')} in {stage['window']}"
+
+
+def _has_quality(stage: dict[str, Any]) -> bool:
+    """What the last events of a silent stage were like says nothing of the present."""
+    return bool(stage["n"]) and not stage["silent"]
+
+
 def _quality(stage: dict[str, Any]) -> str:
     n, bad = stage["n"], stage["bad"]
-    return percent(Share(n - bad, bad), _target(stage)) if n else ""
+    return percent(Share(n - bad, bad), _target(stage)) if _has_quality(stage) else ""
 
 
 def _target(stage: dict[str, Any]) -> Decimal:

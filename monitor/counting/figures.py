@@ -48,6 +48,17 @@ def counted(n: int, noun: str = "journey") -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def duration(seconds: int) -> str:
+    """A length of time in its two largest units."""
+    parts = (
+        (seconds // 86_400, "d"),
+        (seconds // 3600 % 24, "h"),
+        (seconds // 60 % 60, "min"),
+        (seconds % 60, "s"),
+    )
+    return " ".join([f"{n} {unit}" for n, unit in parts if n][:2]) or "0 min"
+
+
 BLUE, ORANGE, VERMILLION, GREY, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F", "#CC79A7"
 """Good, below target, degraded, nothing known, not judged."""
 

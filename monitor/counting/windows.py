@@ -4,7 +4,7 @@ A window of length W at `now` is the pane that `now` falls into and the W/grain 
 spans at most W and at least W less one grain. Events ahead of `now` wait until their pane is reached.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,11 @@ class Ring:
         held: Numbers = inside.astype(np.float64) @ self._rows
         return held
 
+    def newest_ms(self, columns: Sequence[int], up_to_ms: int) -> int:
+        """Start of the newest pane that begins up to a moment and has a count in a column; -1 without one."""
+        has_counted = self._rows[:, columns].any(axis=1) & (self._start_ms <= up_to_ms)
+        return int(self._start_ms[has_counted].max(initial=-1))
+
     def trend(self, step_ms: int, steps: int, now_ms: int) -> Numbers:
         """Sums over consecutive slices of `step_ms`, oldest first, the last one holding `now`."""
         last = now_ms - now_ms % step_ms
@@ -105,6 +110,17 @@ class StageWindows:
             rows = ring.sums([window.ms for window in windows], now_ms)
             found.update({window.label: row for window, row in zip(windows, rows, strict=True)})
         return found
+
+    def newest(self, names: Iterable[str], now_ms: int) -> tuple[int, int] | None:
+        """Start and end (ms) of the narrowest pane that holds the last event up to now of these counters.
+
+        A long pane that now falls into may hold events ahead of now: what came before stands in a short one.
+        """
+        columns = [self.column[name] for name in names]
+        short_ms = self._rings[SHORT.ms].newest_ms(columns, now_ms)
+        long_ms = self._rings[LONG.ms].newest_ms(columns, now_ms - LONG.ms)
+        start_ms, grain = (short_ms, SHORT) if short_ms >= long_ms else (long_ms, LONG)
+        return (start_ms, start_ms + grain.ms) if start_ms >= 0 else None
 
     def trend(self, now_ms: int, step_ms: int = 60_000, steps: int = 60) -> Numbers:
         """Sums of the last `steps` slices, oldest first."""

@@ -1,9 +1,10 @@
 """What a worker knows at one moment, as plain data: taken on the event loop, read anywhere."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from monitor.counting.figures import duration
 from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.measures import Share, headline_window
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Numbers, StageWindows
@@ -15,6 +16,8 @@ from monitor.rules.qualities import SILENT_EXPECTED, SILENT_WINDOWS
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state, tells_on_staff
 
 NOBODY = Share(0, 0)
+
+WINDOW_MS = {window.label: window.ms for window in WINDOWS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class StageSnapshot:
     refusals: Mapping[str, int]
     last_event_ms: Mapping[str, int]
     lags: tuple[PartitionLag, ...]
+    last_ms: int | None = None
+    """When the last event counted happened: to the pane, if this worker did not take it itself."""
 
     def count(self, name: str, window: str) -> int:
         """A counter's sum over a window."""
@@ -123,10 +128,25 @@ class StageSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """No event of a stage in `window`, where so many were expected."""
+    """No event of a stage in `window`, where `expected` should have come.
+
+    Since its last event `lasted_ms` have passed, in which `missed` should have come; None if none is known.
+    """
 
     window: str
     expected: float
+    lasted_ms: int | None = None
+    missed: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The silence in words, the same for page, API and terminal."""
+        if self.lasted_ms is None:
+            window = duration(WINDOW_MS[self.window] // 1000)
+            return f"No event so far; about {self.expected:,.0f} were expected in the last {window}."
+        seconds = self.lasted_ms // 1000
+        lasted = duration(seconds if seconds < 120 else seconds // 60 * 60)
+        return f"No event for {lasted}; about {self.missed:,.0f} were expected."
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +178,14 @@ class Snapshot:
             if window.label in SILENT_WINDOWS and not held.events(window.label):
                 missed = expected(self.journey, held.stage, window.start_ms(self.at_ms), self.at_ms)
                 if missed >= SILENT_EXPECTED and self._has_counted_before(window.label):
-                    return Silence(window.label, missed)
+                    return self._silence(held, Silence(window.label, missed))
         return None
+
+    def _silence(self, held: StageSnapshot, silence: Silence) -> Silence:
+        if held.last_ms is None:
+            return silence
+        missed = expected(self.journey, held.stage, held.last_ms, self.at_ms)
+        return replace(silence, lasted_ms=self.at_ms - held.last_ms, missed=missed)
 
     def _has_counted_before(self, window: str) -> bool:
         return any(stage.events(WINDOW_LABELS[-1]) > stage.events(window) for stage in self.stages)
@@ -196,7 +222,18 @@ def stage_snapshot(
         refusals=dict(seen.refusals),
         last_event_ms=dict(seen.last_event_ms),
         lags=seen.lags,
+        last_ms=_last_ms(stage, windows, now_ms, seen) if windows else None,
     )
+
+
+def _last_ms(stage: Stage, windows: StageWindows, now_ms: int, seen: Seen) -> int | None:
+    """What this worker took last, unless its panes say that another worker took a later event before."""
+    pane = windows.newest(map(outcome_name, stage.outcomes), now_ms)
+    if pane is None:
+        return None
+    start_ms, end_ms = pane
+    taken = (at_ms for at_ms in seen.last_event_ms.values() if start_ms <= at_ms <= now_ms)
+    return max(taken, default=min(end_ms, now_ms))
 
 
 def unknown_stage(journey: Journey, stage: Stage) -> StageSnapshot:

@@ -37,14 +37,6 @@ def mood(is_good: bool | None) -> Mood:
     return "good" if is_good else "bad"
 
 
-def duration(minutes: int) -> str:
-    """A length of time in its two largest units."""
-    days, hours, rest = minutes // 1440, minutes // 60 % 24, minutes % 60
-    parts = [(days, "d"), (hours, "h"), (rest, "min")]
-    told = [f"{n} {unit}" for n, unit in parts if n][:2]
-    return " ".join(told) or "0 min"
-
-
 def title(journey: Journey, stage: str) -> str:
     """What people call a stage, or whole journeys; its name when the journey file does not know it."""
     return {one.name: one.title for one in plan(journey).stages}.get(stage, stage)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from monitor.counting.figures import duration
 from monitor.journey_file.model import Journey
 from monitor.report.digest import DAY_S, Digest, Firings
 from monitor.report.document import Item
-from monitor.report.phrases import LEAST_DAYS, duration, local, title
+from monitor.report.phrases import LEAST_DAYS, local, title
 from monitor.rules.machinery import CAUSES
 from monitor.rules.plan import plan
 
@@ -23,7 +24,7 @@ def alerts(digest: Digest) -> Iterator[Item]:
     for one in digest.alerts[:ALERTS_TOLD]:
         yield Item(_alert(digest.journey, one), _times(one), "bad" if one.severity == "page" else "plain")
     if more := digest.alerts[ALERTS_TOLD:]:
-        minutes = duration(sum(one.minutes for one in more))
+        minutes = duration(60 * sum(one.minutes for one in more))
         yield Item(f"And {len(more)} more", f"Together {minutes}, all shorter or less urgent.")
 
 
@@ -42,9 +43,9 @@ def _experience(journey: Journey, one: Firings) -> str:
 
 def _times(one: Firings) -> str:
     if not one.times:
-        return f"Fired since before the period, for {duration(one.minutes)} of it."
+        return f"Fired since before the period, for {duration(60 * one.minutes)} of it."
     times = {1: "Once", 2: "Twice"}.get(one.times, f"{one.times:,} times")
-    return f"{times}, {duration(one.minutes)} in all."
+    return f"{times}, {duration(60 * one.minutes)} in all."
 
 
 def untold(digest: Digest) -> Iterator[Item]:
@@ -76,7 +77,7 @@ def _unseen(digest: Digest) -> Iterator[tuple[str, str]]:
         yield "Stages without events", f"{', '.join(quiet)}."
     if seen.blind:
         told = "; ".join(
-            f"{CAUSES.get(cause, cause)}: {duration(n)}" for cause, n in sorted(seen.blind.items())
+            f"{CAUSES.get(cause, cause)}: {duration(60 * n)}" for cause, n in sorted(seen.blind.items())
         )
         yield "The monitor was blind", f"{told}. Alerts may be missing there."
 
@@ -91,4 +92,4 @@ def _unjudged(digest: Digest) -> Iterator[tuple[str, str]]:
         since = local(digest.journey, seen.judged_s, "%Y-%m-%d %H:%M")
         yield "Alerts", f"Known since {since} only: Prometheus kept no longer, or began then."
     if seen.unjudged_minutes > 1:  # a step may fall on either side of an end
-        yield "Gaps", f"For {duration(seen.unjudged_minutes)} no rules were evaluated."
+        yield "Gaps", f"For {duration(60 * seen.unjudged_minutes)} no rules were evaluated."

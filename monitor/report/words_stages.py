@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from monitor.counting.figures import FLOORS, LEAST_N, percent
+from monitor.counting.figures import FLOORS, LEAST_N, duration, percent
 from monitor.journey_file.model import Journey
 from monitor.report.digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
 from monitor.report.document import Bar, Item, Picture
-from monitor.report.phrases import LEAST_DAYS, against, chance, duration, local, mood, verdict
+from monitor.report.phrases import LEAST_DAYS, against, chance, local, mood, verdict
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 
@@ -38,7 +38,7 @@ def _stage(journey: Journey, period: Period, one: StageFound) -> Item:
 def _alerting(one: StageFound) -> str:
     if one.minutes is None:
         return ""
-    told = [f"{severity} for {duration(n)}" for severity, n in one.minutes.items() if n]
+    told = [f"{severity} for {duration(60 * n)}" for severity, n in one.minutes.items() if n]
     return f"Alerts: {', '.join(told)}." if told else "No alerts."
 
 

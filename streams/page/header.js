@@ -2,9 +2,10 @@
 
 import { latest, now } from "./answer.js";
 import { at, make, put, putSymbol, symbol } from "./elements.js";
-import { age, amount, hasQuality, number, overshoot, partOf, percent, span, STATES, target, tenths, time, weakest, whole, words } from "./words.js";
+import { age, amount, hasQuality, number, overshoot, partOf, percent, STATES, target, tenths, time, weakest, whole, words } from "./words.js";
 
 const HELD_UP_MS = 900000; // what MonitorBlind calls held up
+const NO_PARTNER = { none: "no partner", unassigned: "not yet with a partner", other: "other partners" };
 const STILL_MS = 20000; // ten polls without the worker's own clock moving: its numbers stand still
 
 export function paintHeader({ stages, title, ready }) {
@@ -35,7 +36,7 @@ export function paintHeader({ stages, title, ready }) {
 
 function why(worst, stages) {
   if (!worst) return "A journey is exactly as good as its weakest encounter.";
-  if (worst.silent) return `No event came in ${span(worst.silent.window)}, ${number(worst.silent.expected)} were expected.`;
+  if (worst.silent) return worst.silent.text;
   if (worst.state !== "degraded" && worst.state !== "below") return wellBut(stages);
   const parts = [];
   if (worst.weakest?.segment) parts.push(`hits ${words(worst.weakest.segment)} hardest`);
@@ -96,7 +97,7 @@ const over = (n) => n ? `${whole.format(n.met)} met · ${whole.format(n.missed)}
 
 function overdue(promises) {
   if (!promises) return "–";
-  const parts = Object.entries(promises).map(([partner, n]) => `${partner === "none" ? "ourselves" : words(partner)} ${whole.format(n)}`);
+  const parts = Object.entries(promises).map(([partner, n]) => `${NO_PARTNER[partner] ?? words(partner)} ${whole.format(n)}`);
   return parts.length ? parts.join(" · ") : "none";
 }
 

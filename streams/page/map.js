@@ -124,13 +124,14 @@ function paintCard(parts, stage, { ready, journeys }) {
   put(parts.hits, !stage.weakest || !hurts ? "–" : stage.weakest.segment === null ? "everyone" : words(stage.weakest.segment));
   put(parts.reason, stage.top_reason && hurts ? words(stage.top_reason) : "–");
   put(parts.bad, badOf(stage));
+  parts.bad.classList.toggle("silence", Boolean(stage.silent));
   put(parts.journeys, journeys && stage.kind !== "staff" ? `${amount(stage.journeys_hit, "journey")} hit in 5 min` : "");
   put(parts.flow, ready ? `${perMinute(stage.events_per_minute)}/min` : "");
   paintTrend(parts, stage);
 }
 
 function badOf({ silent, n, bad, window }) {
-  if (silent) return `0 of ${number(silent.expected)} expected in ${span(silent.window)}`;
+  if (silent) return silent.text;
   return n ? `${number(bad)} of ${number(n)} bad in ${span(window)}` : "";
 }
 

@@ -98,7 +98,9 @@ def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) 
         "runbook": stage.runbook,
         "depends_on": stage.depends_on,
         "state": snapshot.state(held),
-        "silent": silence and {"window": silence.window, "expected": round(silence.expected)},
+        "silent": silence
+        and {"window": silence.window, "expected": round(silence.expected), "text": silence.text},
+        "last_event": held.last_ms and _rfc3339(held.last_ms),
         "window": weakest.window,
         "quality": share.quality,
         "target": float(weakest.experience.target) if share.n else None,

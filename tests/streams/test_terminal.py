@@ -12,7 +12,7 @@ def stage(n: int, bad: int, target: float | None) -> dict[str, Any]:
     return {
         "stage": "store", "title": "Store", "state": "good" if n else "quiet", "window": "1h",
         "quality": (n - bad) / n if n else None, "n": n, "bad": bad, "target": target,
-        "events_per_minute": 1.0, "trend": [], "weakest": None, "top_reason": None,
+        "events_per_minute": 1.0, "trend": [], "weakest": None, "top_reason": None, "silent": None,
     }  # fmt: skip
 
 
@@ -68,3 +68,22 @@ def test_shares_are_written_as_everywhere(
         view.show(found, "")
     row = next(row for row in capsys.readouterr().err.splitlines() if "Store" in row)
     assert tuple(cell.strip() for cell in row.split("│")[3:5]) == cells
+
+
+SILENCE = "No event for 7 min; about 1,080 were expected."
+
+
+@pytest.mark.parametrize("known", [{}, TERMINAL], ids=["file", "terminal"])
+def test_silence_is_said_in_the_words_of_the_answer(
+    known: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How long nothing has come stands where quality stood, in line and table."""
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    silent = {"state": "silent", "silent": {"window": "1m", "expected": 150, "text": SILENCE}}
+    with StagesView(lambda: None) as view:
+        view.show([stage(400, 8, 0.95) | silent], "")
+    shown = capsys.readouterr().err
+    assert "98" not in shown
+    assert SILENCE in shown
+    assert known or shown == f"store: silent. {SILENCE}\n"

@@ -59,6 +59,24 @@ def test_windows_are_sums_of_their_panes(ages: list[tuple[int, str]], shift_ms: 
         assert sums[window.label].tolist() == brute_force(events, window.ms, window.grain, now_ms), window
 
 
+@given(EVENTS, st.integers(0, DAY))
+@example([(-120_000, "a"), (7_200_000, "a")], 0)
+def test_the_last_event_lies_in_the_newest_pane(ages: list[tuple[int, str]], shift_ms: int) -> None:
+    """It is 10 s wide while a window of short panes holds it, else 5 min; what is ahead is left out."""
+    now_ms = T + shift_ms
+    events = [(now_ms - age_ms, name) for age_ms, name in ages]
+    newest_ms = SHORT.start_of(now_ms) + SHORT.ms
+    last_ms = max((at_ms for at_ms, name in events if name == "a" and at_ms < newest_ms), default=0)
+    pane = filled(events).newest(["a"], now_ms)
+    if now_ms - last_ms < LONG.window_ms - LONG.ms:
+        assert pane is not None
+        start_ms, end_ms = pane
+        assert start_ms <= last_ms < end_ms
+        assert now_ms - last_ms >= SHORT.window_ms - SHORT.ms or end_ms - start_ms == SHORT.ms
+    else:
+        assert pane is None or pane[0] <= last_ms
+
+
 @given(EVENTS, st.lists(st.integers(0, 2 * DAY), max_size=4))
 def test_windows_move_on(ages: list[tuple[int, str]], steps_ms: list[int]) -> None:
     """As time passes between events, windows stay equal to a count by hand, row by overwritten row."""

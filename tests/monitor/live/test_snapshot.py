@@ -25,8 +25,8 @@ Many = tuple[int, int, dict[str, Any]]
 """How many events, how long before now, and what they say."""
 
 
-def taken(*events: Many) -> StageSnapshot:
-    """A snapshot of the checkout after these events."""
+def taken(*events: Many, last_ms: int | None = None) -> StageSnapshot:
+    """A snapshot of the checkout after these events; its worker has taken the last of them at `last_ms`."""
     windows = StageWindows(counter_names(CHAIR, CHECKOUT))
     tally = Tally(Judge(CHAIR, CHECKOUT))
     for n, age_ms, fields in events:
@@ -34,7 +34,8 @@ def taken(*events: Many) -> StageSnapshot:
             tally.add(Event(stage=CHECKOUT.name, **fields), NOW - age_ms)
     for key, counts in tally.panes():
         windows.add(key, counts)
-    return stage_snapshot(CHAIR, CHECKOUT, windows, NOW)
+    seen = Seen(last_event_ms={} if last_ms is None else {"klarna": last_ms - 9000, "none": last_ms})
+    return stage_snapshot(CHAIR, CHECKOUT, windows, NOW, seen)
 
 
 OK = {"outcome": "ok", "segment": "new", "duration_s": 30}
@@ -94,7 +95,7 @@ def test_a_stage_with_a_rhythm_falls_silent() -> None:
     """No event in the narrowest window that expected twenty, which alerts call silence; one event ends it."""
     held = taken((400, 100_000, OK))
     known = alone(held)
-    assert known.silence(held) == Silence("1m", 500.0)  # 36,000 an hour, in 50 s
+    assert known.silence(held) == Silence("1m", 500.0, 90_000, 900.0)  # 36,000 an hour, in 50 s and in 90 s
     assert known.state(held) is State.SILENT
     heard = taken((400, 100_000, OK), (1, 0, OK))
     assert (alone(heard).silence(heard), alone(heard).state(heard)) == (None, State.GOOD)
@@ -105,6 +106,41 @@ def test_a_stage_with_a_rhythm_falls_silent() -> None:
     assert wider is not None
     assert wider.window == "5m"
     assert wider.expected == pytest.approx(23.2)  # 288 an hour, in 290 s
+
+
+LASTED = [
+    (100_000, None, 90_000),  # recovered: of the pane that holds it, its end
+    (100_000, NOW - 97_500, 97_500),
+    (2 * 3_600_000, None, 7_190_000),
+    (2 * 3_600_000, NOW - 2 * 3_600_000, 7_200_000),
+    (100_000, NOW - 3_600_000, 90_000),  # another worker took the last, and its partition came over
+    (100_000, NOW + 60_000, 90_000),  # a clock ahead: not yet to be counted
+]
+
+
+@pytest.mark.parametrize(("age_ms", "last_ms", "lasted_ms"), LASTED)
+def test_silence_lasts_since_the_last_event(age_ms: int, last_ms: int | None, lasted_ms: int) -> None:
+    """To the millisecond where this worker took it, else since the end of the pane that it recovered."""
+    held = taken((400, age_ms, OK), last_ms=last_ms)
+    found = alone(held).silence(held)
+    assert found is not None
+    assert held.last_ms == NOW - lasted_ms
+    assert found.lasted_ms == lasted_ms
+    assert found.missed == pytest.approx(lasted_ms / 100)
+
+
+TEXTS = [
+    (Silence("1m", 500.0, 97_500, 975.0), "No event for 1 min 37 s; about 975 were expected."),
+    (Silence("1m", 125.0, 432_000, 1080.4), "No event for 7 min; about 1,080 were expected."),
+    (Silence("1d", 48.0, 93_600_000, 52.0), "No event for 1 d 2 h; about 52 were expected."),
+    (Silence("1m", 125.0), "No event so far; about 125 were expected in the last 1 min."),
+]
+
+
+@pytest.mark.parametrize(("silence", "text"), TEXTS)
+def test_silence_in_words(silence: Silence, text: str) -> None:
+    """It says how long nothing has come, and how many events that time should have brought."""
+    assert silence.text == text
 
 
 def test_a_stage_never_heard_of_is_silent() -> None:

@@ -10,7 +10,7 @@ from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import StageWindows
 from monitor.journeys.counters import counter_names
 from monitor.live.journeys import JourneysSnapshot, ages
-from monitor.live.snapshot import Snapshot
+from monitor.live.snapshot import Snapshot, unknown_stage
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.rules.verdict import MIN_GROUP
 from streams.web.answers import failures_answer, stages_answer
@@ -40,6 +40,7 @@ def test_stages() -> None:
         "depends_on": (),
         "state": "degraded",
         "silent": None,
+        "last_event": "2027-01-15T08:00:30Z",
         "window": "1m",
         "quality": 0.6,
         "target": 0.95,
@@ -136,13 +137,17 @@ def test_a_small_group_of_staff_is_not_shown(n: int) -> None:
 
 
 def test_a_silent_stage_says_what_was_expected() -> None:
-    """Who counts all says silent, not quiet or good, where events are expected and none came."""
+    """Who counts all says silent, not quiet or good, where events are expected, and for how long."""
     store = CHAIR.stage("store")
     before = held(store, [Event(stage=store.name, outcome="ok")], NOW - 120_000)
     known = replace(READY, owned=8, stages=(*READY.stages[:2], before))
-    checkout, silent = stages_answer(known)["stages"][:2]
+    checkout, _, silent = stages_answer(known)["stages"]
+    text = "No event for 1 min 50 s; about 275 were expected."
     assert (checkout["state"], checkout["silent"]) == ("degraded", None)
-    assert (silent["state"], silent["silent"]) == ("silent", {"window": "1m", "expected": 125})
+    assert (silent["state"], silent["silent"]) == ("silent", {"window": "1m", "expected": 125, "text": text})
+    assert (silent["last_event"], checkout["last_event"]) == ("2027-01-15T07:58:40Z", "2027-01-15T08:00:30Z")
+    unknown = replace(READY, stages=(unknown_stage(CHAIR, store),))
+    assert stages_answer(unknown)["stages"][0]["last_event"] is None
 
 
 def test_nothing_bad_hits_nobody() -> None:
