@@ -65,7 +65,7 @@ export async function readFailures() {
   if (!stage) return;
   const following = picked() === null ? "Following the weakest stage" : "";
   if (shown === stage.stage && someoneReads()) {
-    put(at("failures-note"), "Held while you read");
+    put(at("failures-note"), "Paused while you read");
     return;
   }
   if (stage.kind === "staff") {

@@ -120,7 +120,7 @@ function paintCard(parts, stage, { ready, journeys }) {
   put(parts.delta, points === null ? "" : `${points < 0 ? "−" : "+"}${Math.abs(points).toFixed(1)} points`);
   parts.fill.setAttribute("width", known ? stage.quality * 1000 : 0);
   parts.tick.setAttribute("x", stage.target === null ? -20 : Math.min(stage.target * 1000 - 4, 992));
-  put(parts.weak, stage.weakest?.title ?? "–");
+  put(parts.weak, stage.weakest?.title ?? "");
   put(parts.hits, !stage.weakest || !hurts ? "–" : stage.weakest.segment === null ? "everyone" : words(stage.weakest.segment));
   put(parts.reason, stage.top_reason && hurts ? words(stage.top_reason) : "–");
   put(parts.bad, badOf(stage));

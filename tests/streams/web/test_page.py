@@ -377,7 +377,7 @@ async def test_a_silent_stage_shows_no_quality_of_the_past(tmp_path: Path) -> No
     assert all(one in text for one in ("Silent", "no events", said))
     assert "94.3" not in text
     assert (words(dom, "hero-stage"), words(dom, "hero-quality")) == ("Delivery", "no events")
-    assert words(dom, "hero-why") == said
+    assert (words(dom, "hero-target"), words(dom, "hero-why")) == ("", said)
     assert "<title>(1 silent) A used saddle chair" in dom
 
 
@@ -396,8 +396,8 @@ async def test_whole_journeys_stand_above_the_stages(evening: Worker, tmp_path: 
     said = re.sub(r"until .*?, ", "until HERE, ", words(dom, "journeys"))  # in the reader's time zone
     assert said == (
         "Whole journeys judged until HERE, 60 min ago: held up by Store partition 3 open now 28,588 "
-        "over in 1 h 709 met \u00b7 81 missed \u00b7 1 visit "
-        "over in 1 d 13,709 met \u00b7 1,481 missed \u00b7 3,020 visits "
+        "ended in 1 h 709 met \u00b7 81 missed \u00b7 1 visit "
+        "ended in 1 d 13,709 met \u00b7 1,481 missed \u00b7 3,020 visits "
         "weakest in 1 d Delivery, 431 journeys "
         "overdue promises matkahuolto 1,210 \u00b7 not yet with a partner 7 \u00b7 no partner 3 "
         "hand-overs lost in 1 d 26 labyrinths in 1 d 17"
