@@ -56,6 +56,7 @@ TERMINAL_AT = {
     "streams/terminal.py",
 }
 METRIC_NAMES_AT = {"monitor/counting/metrics.py"}
+TIMES_AT = {"monitor/counting/times.py"}
 
 BUILTINS = {"open", "print", "input", "exec", "eval", "compile", "breakpoint", "hash", "__builtins__"}
 """I/O, code from data, and `hash`, which differs from run to run."""
@@ -189,6 +190,8 @@ def _anywhere(path: str, node: ast.expr, known: dict[str, str]) -> Iterator[str]
         last = node.id if isinstance(node, ast.Name) else node.attr
         if last in DYNAMIC and path.startswith("monitor/"):
             yield f"uses {last}"
+        if last == "isoformat" and path not in TIMES_AT:
+            yield "writes RFC 3339"
 
 
 def _in_core(node: ast.expr, known: dict[str, str]) -> Iterator[str]:
@@ -216,7 +219,9 @@ def test_layers(path: str) -> None:
 def test_every_file_is_looked_at() -> None:
     """The walk finds both layers, and the places with a privilege exist."""
     assert len(FILES) > 20
-    assert {*EDGES, *MADE_UP, *RANDOM_AT, *ENVIRONMENT_AT, *TERMINAL_AT, *METRIC_NAMES_AT} <= set(FILES)
+    assert {*EDGES, *MADE_UP, *RANDOM_AT, *ENVIRONMENT_AT, *TERMINAL_AT, *METRIC_NAMES_AT, *TIMES_AT} <= set(
+        FILES
+    )
 
 
 CORE = "monitor/counting/panes.py"
@@ -286,6 +291,8 @@ PLANTED = [
     (STREAMS, "def f():\n    from rich.console import Console", "imports rich.console.Console"),
     ("streams/settings.py", "import typer", "imports typer"),
     ("monitor/live/exposition.py", "import typer", "imports typer"),
+    (CORE, "datetime.fromtimestamp(5, UTC).isoformat()", "writes RFC 3339"),
+    (STREAMS, "at.isoformat(timespec='seconds')", "writes RFC 3339"),
     (STREAMS, "x = 'touchpoint_ready'", "writes the metric name touchpoint_ready"),
     (STREAMS, "x = f'touchpoint_{name}'", "writes the metric name touchpoint_"),
     (STREAMS, "x = b'touchpoint_ready 1'", "writes the metric name touchpoint_ready 1"),

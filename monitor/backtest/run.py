@@ -8,7 +8,6 @@ history tells nothing; CriticalTouchpoint asks nothing of anybody.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from monitor.backtest.history import History, StageHistory
 from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, Slices, StageSpan, end_ms, held_on
 from monitor.counting.panes import SHORT
+from monitor.counting.times import rfc3339
 from monitor.journey_file.model import ALL, WHOLE
 from monitor.journeys.counters import lived_stages
 from monitor.rules.alerts import UNHEARD, alerts
@@ -66,8 +66,8 @@ class Fired:
         alert, *about = self.key
         facts = ("window", "n", "bad", "expected", "reason", "hits", "summary")
         return {
-            "noticed": _time(self.noticed_ms),
-            "resolved": None if self.resolved_ms is None else _time(self.resolved_ms),
+            "noticed": rfc3339(self.noticed_ms),
+            "resolved": None if self.resolved_ms is None else rfc3339(self.resolved_ms),
             "alert": alert,
             **{name: label or None for name, label in zip(Key._fields[1:], about, strict=True)},
             **{name: getattr(self, name) for name in facts},
@@ -109,17 +109,13 @@ class Backtest:
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
         return {
-            "from": _time(self.from_ms),
-            "to": _time(self.to_ms),
+            "from": rfc3339(self.from_ms),
+            "to": rfc3339(self.to_ms),
             "alerts": [one.as_json() for one in self.fired],
             "stages": {name: total.as_json() for name, total in self.totals.items()},
             "stages_without_events": list(self.unheard),
             "rules_not_judged": list(NOT_JUDGED),
         }
-
-
-def _time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
 
 
 def backtest(plan: Plan, history: History) -> Backtest:

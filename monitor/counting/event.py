@@ -8,7 +8,7 @@ Confluent schema prefix (byte 0 and a 4-byte id) before the JSON is skipped.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from monitor.counting.mistakes import BOM, SCHEMA_PREFIX, mended, mistaken
+from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import Journey, Stage
 
 MAX_BYTES = 1_000_000
@@ -23,8 +24,6 @@ MAX_BYTES = 1_000_000
 
 AHEAD_MS = 5 * 60_000
 """How far a clock may run ahead. An event far in the future would expire everything before it."""
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 DEADLINE_YEARS = range(1970, 9999)
 """Others do not fit into records, nor into a customer's life."""
@@ -185,12 +184,6 @@ _decode_text = msgspec.json.Decoder(str).decode
 _decode_base64 = msgspec.json.Decoder(bytes).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
-
-
-def epoch_ms(time: datetime) -> int:
-    """Milliseconds since 1970, rounded down."""
-    since = time - EPOCH
-    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 class Codec:

@@ -10,7 +10,7 @@ from math import inf
 
 from msgspec import Struct
 
-from monitor.counting.event import epoch_ms
+from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import FOLLOW_UP, OTHER, Journey, Stage
 from monitor.journeys.closing import is_unhappy_answer, matches
 from monitor.journeys.counters import Effect, name, nobody_yet

@@ -5,13 +5,13 @@ every worker says the same.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
-from monitor.counting.event import AHEAD_MS, Id, Time, epoch_ms
+from monitor.counting.event import AHEAD_MS, Id, Time
+from monitor.counting.times import epoch_ms, rfc3339
 from monitor.journey_file.model import ALL, Journey
 
 KEPT_MS = 7 * 86_400_000
@@ -26,7 +26,7 @@ Kind = Literal["deploy", "incident", "other"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-class Record(Struct, omit_defaults=True):
+class Record(Struct):
     """A change as it is published; what `read` asks beyond this cannot be said by types."""
 
     id: Id
@@ -36,9 +36,10 @@ class Record(Struct, omit_defaults=True):
     stage: str | None = None
 
 
-def written(id_: str, time: datetime, kind: Kind, title: str, stage: str | None) -> bytes:
+def written(id_: str, at_ms: int, kind: Kind, title: str, stage: str | None) -> bytes:
     """The record of a change; without a stage it is about every stage. Whether it is one says `read`."""
-    return msgspec.json.encode(Record(id_, time, kind, title, stage))
+    about = {"stage": stage} if stage is not None else {}
+    return msgspec.json.encode({"id": id_, "time": rfc3339(at_ms), "kind": kind, "title": title, **about})
 
 
 @dataclass(frozen=True, slots=True, order=True)

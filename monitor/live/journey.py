@@ -4,11 +4,11 @@
 `now_ms` is when somebody asked.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from monitor.counting.times import rfc3339
 from monitor.journey_file.model import NONE
 from monitor.journeys.closing import matches, score
 from monitor.journeys.open import HandOver, JourneyRules, OpenJourney
@@ -135,7 +135,4 @@ def _seconds(ms: int) -> float:
 
 
 def _time(at_ms: int | None) -> str | None:
-    if at_ms is None:
-        return None
-    at = datetime.fromtimestamp(min(at_ms, LAST_MS) / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return None if at_ms is None else rfc3339(min(at_ms, LAST_MS))

@@ -5,10 +5,11 @@ reads one topic. Both post a change again with every change of its group, so rea
 """
 
 import hashlib
-from datetime import UTC, datetime
 from typing import Any
 
-from msgspec import Struct, json, to_builtins
+from msgspec import Struct, json
+
+from monitor.counting.times import rfc3339
 
 NEVER = "0001-01-01T00:00:00"
 """Go's zero time, as both write one they do not know: Alertmanager the end of an alert that was resolved
@@ -41,7 +42,7 @@ def finding(alert: dict[str, Any], posted_ms: int) -> Finding:
     is_over = alert["status"] == "resolved"
     time = alert["endsAt" if is_over else "startsAt"]
     if time.startswith(NEVER):
-        time = to_builtins(datetime.fromtimestamp(posted_ms / 1000, UTC))
+        time = rfc3339(posted_ms)
     name = labels.get("touchpoint") or labels["alertname"]  # Grafana names an alert by its rule's title
     status = "resolved" if is_over else "fired"
     identity = [

@@ -7,11 +7,10 @@ target allows, so no healthy stage comes near its target. Chance comes in as a f
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 
 from monitor.counting.judging import ASKED, FOLLOWED_UP
+from monitor.counting.times import rfc3339
 from monitor.journey_file.grammar import BOOLEAN_FIELDS, NUMBER_FIELDS
 from monitor.journey_file.model import Condition, Journey, Stage
 from streams.demo.story import PARTS, Effect, Part
@@ -31,17 +30,6 @@ Draw = Callable[[], float]
 """The next random number from 0 to below 1."""
 Limits = tuple[float | None, float | None]
 """The lowest and the highest good value."""
-
-
-def time_text(at_ms: float) -> str:
-    """RFC 3339 with milliseconds."""
-    second, ms = divmod(int(at_ms), 1000)
-    return f"{_second(second)}.{ms:03d}Z"
-
-
-@lru_cache(maxsize=4096)
-def _second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @dataclass(slots=True)
@@ -103,7 +91,7 @@ class Shape:
 
     def start(self, event_id: str, at_ms: float, who: Customer) -> dict[str, Any]:
         """An event that says what, when and whose it is; employees stay anonymous."""
-        event: dict[str, Any] = {"id": event_id, "time": time_text(at_ms), "stage": self.stage.name}
+        event: dict[str, Any] = {"id": event_id, "time": rfc3339(int(at_ms)), "stage": self.stage.name}
         if self.stage.kind != "staff":
             event["journey_id"], event["customer_ref"] = who.journey_id, who.ref
             if who.segment is not None:

@@ -17,10 +17,11 @@ from typing import Any
 import orjson
 
 from monitor.counting.judging import ASKED, FOLLOWED_UP, is_unhappy
+from monitor.counting.times import rfc3339
 from monitor.journey_file.grammar import zone
 from monitor.journey_file.model import Journey, Stage
 from streams.demo import story
-from streams.demo.encounter import ANSWERED, Customer, Shape, pick, time_text
+from streams.demo.encounter import ANSWERED, Customer, Shape, pick
 from streams.demo.faults import BAD_EVENTS, MALFORMED, STAGE_SILENT, Fault
 from streams.demo.story import BOUGHT, CALLED, CHAIN, EFFECTS, PACKED, SHIPPED, SURVEYED, Effect, Turn
 
@@ -69,7 +70,7 @@ def _weights(stage: Stage) -> tuple[list[float], list[float]]:
 
 
 def _promise(name: str, kind: str, due_from_ms: float, due_ms: float) -> dict[str, Any]:
-    return {"id": name, "kind": kind, "due_from": time_text(due_from_ms), "due": time_text(due_ms)}
+    return {"id": name, "kind": kind, "due_from": rfc3339(int(due_from_ms)), "due": rfc3339(int(due_ms))}
 
 
 @dataclass(eq=False)
@@ -221,7 +222,7 @@ class Simulator:
         event = self._encounter(shape, who, at)
         good = event["outcome"] in shape.good
         if is_contact and good and self._strikes(story.CALL_BACKS_FORGOTTEN):
-            due = time_text(at + story.CALL_BACK_H * self._hour_ms)
+            due = rfc3339(int(at + story.CALL_BACK_H * self._hour_ms))
             event["promise"] = {"id": f"b-{event['id']}", "kind": story.CALL_BACK, "due": due}
         if name == BOUGHT.start:
             self._may_go(BOUGHT, self._meet, who, at)

@@ -4,10 +4,10 @@ import heapq
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from monitor.counting.figures import printable
+from monitor.counting.times import rfc3339
 from streams.letters.box import Box, Letter, LettersError, Selection
 
 ERROR_SHOWN = 80
@@ -127,6 +127,6 @@ def _time(at_ms: int | None) -> str:
     if at_ms is None:
         return "?"
     try:
-        return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
-    except (ValueError, OverflowError):
+        return rfc3339(at_ms)
+    except OverflowError:
         return f"{at_ms} ms"  # any producer may write any time

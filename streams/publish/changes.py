@@ -7,7 +7,6 @@ not give the records is asked again for ever.
 import asyncio
 import logging
 import uuid
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -108,8 +107,7 @@ def record(journey: Journey, told: Told, now_ms: int) -> bytes:
         raise ValueError(f"unknown stage `{stage}`{nearest(stage, names)}")
     if at_ms <= now_ms - KEPT_MS:
         raise ValueError("the change is more than 7 days old, so nothing would show it")
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    value = written(uuid.uuid4().hex, at, known_kind, title, stage)
+    value = written(uuid.uuid4().hex, at_ms, known_kind, title, stage)
     if isinstance(change := read(value, journey, now_ms), str):
         raise ValueError(f"not published: {change}")
     return value

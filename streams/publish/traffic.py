@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.counting.event import Codec, Event, Refused, epoch_ms, stage_of
+from monitor.counting.event import Codec, Event, Refused, stage_of
+from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import Journey
 from streams.kafka.publisher import opened
 from streams.settings import Settings

@@ -1,11 +1,9 @@
 """The bodies of the API's answers about stages, as plain data: pure functions of a snapshot."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
+from monitor.counting.times import rfc3339
 from monitor.live.journeys import JourneyFacts, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
@@ -19,7 +17,7 @@ def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
         "journey": snapshot.journey.name,
         "title": snapshot.journey.title,
         "ready": snapshot.ready,
-        "at": _rfc3339(snapshot.at_ms),
+        "at": rfc3339(snapshot.at_ms),
         "worker": snapshot.worker,
         **_seen(snapshot, "counts"),
         "problems": snapshot.problems,
@@ -54,7 +52,7 @@ def _journeys(snapshot: Snapshot, known: JourneyFacts | None) -> dict[str, Any] 
         stage, n = known.weakest
         weakest = {"stage": stage, "title": journey.stage(stage).title, "journeys": n}
     return {
-        "judged_until": known.judged_ms and _rfc3339(known.judged_ms),
+        "judged_until": known.judged_ms and rfc3339(known.judged_ms),
         "held_up_by": _held_up_by(snapshot, known),
         "open": known.open_journeys,
         "over": known.over,
@@ -100,7 +98,7 @@ def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) 
         "state": snapshot.state(held),
         "silent": silence
         and {"window": silence.window, "expected": round(silence.expected), "text": silence.text},
-        "last_event": held.last_ms and _rfc3339(held.last_ms),
+        "last_event": held.last_ms and rfc3339(held.last_ms),
         "window": weakest.window,
         "quality": share.quality,
         "target": float(weakest.experience.target) if share.n else None,
@@ -124,9 +122,4 @@ def _failure(failure: Failure) -> dict[str, Any]:
     event, experiences = failure
     shown = ("id", "outcome", "reason", "segment", "partner", "channel", "location", "journey_id")
     answer: dict[str, Any] = {name: getattr(event, name) for name in shown}
-    return answer | {"time": _rfc3339(event.at_ms), "experiences": experiences}
-
-
-def _rfc3339(at_ms: int) -> str:
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return msgspec.to_builtins(at).replace("+00:00", "Z")  # type: ignore[no-any-return]
+    return answer | {"time": rfc3339(event.at_ms), "experiences": experiences}

@@ -21,7 +21,7 @@ import msgspec
 import uvloop
 from msgspec.structs import replace
 
-from monitor.counting.event import epoch_ms
+from monitor.counting.times import epoch_ms
 from monitor.journeys.step import GRACE_MS, Step, Steps, encode
 from streams.clock import now_ms
 from streams.demo.simulator import Simulator

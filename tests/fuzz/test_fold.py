@@ -9,10 +9,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from monitor.counting import event
-from monitor.counting.event import EPOCH
 from monitor.counting.judging import Judge
+from monitor.counting.times import rfc3339
 from monitor.journeys.open import JourneyRules
-from streams.web import server
+from streams.web import answers
 from tests.fuzz.fold import Sent, fold
 from tests.fuzz.holds import JOURNEY, NOW_MS, holds, readers
 from tests.fuzz.mutation import mutate
@@ -24,17 +24,12 @@ OUTCOMES = [(stage.name, outcome) for stage in JOURNEY.stages for outcome in sta
 AGES_MS = st.integers(-4 * 60_000, 7 * 86_400_000)
 
 
-def written(ms: int) -> str:
-    """As an event says it."""
-    return EPOCH.fromtimestamp(ms / 1000, EPOCH.tzinfo).isoformat()
-
-
 def sent_now(sent: dict[str, Any], of: tuple[str, str], age_ms: int, journey_id: str) -> Sent:
     """The event as one of this stage and time, in a journey that others are in, too."""
     stage, outcome = of
     told = sent | {"stage": stage, "outcome": outcome, "journey_id": journey_id}
     del told["time"]
-    value = json.dumps(told | {"time": written(NOW_MS - age_ms)}, default=lambda time: time.isoformat())
+    value = json.dumps(told | {"time": rfc3339(NOW_MS - age_ms)}, default=lambda time: time.isoformat())
     return stage, value.encode(), []
 
 
@@ -65,7 +60,7 @@ def example(number: int, **fields: Any) -> Sent:
     """A visit to the store."""
     about = {
         "id": f"e{number}",
-        "time": written(NOW_MS),
+        "time": rfc3339(NOW_MS),
         "stage": "store",
         "outcome": "ok",
         "journey_id": "j",
@@ -75,7 +70,7 @@ def example(number: int, **fields: Any) -> Sent:
 
 @pytest.mark.parametrize(
     ("where", "what"),
-    [(Judge, "judge"), (JourneyRules, "take"), (JourneyRules, "pass_time"), (server, "journey_facts")],
+    [(Judge, "judge"), (JourneyRules, "take"), (JourneyRules, "pass_time"), (answers, "journey_facts")],
 )
 def test_a_fault_of_ours_is_found_and_its_record_named(
     where: Any, what: str, monkeypatch: pytest.MonkeyPatch

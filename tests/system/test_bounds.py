@@ -14,9 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.counting.event import EPOCH, MAX_BYTES, Codec, Reason
+from monitor.counting.event import MAX_BYTES, Codec, Reason
 from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, Counts, merge_into
+from monitor.counting.times import rfc3339
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from streams.kafka.outgoing import Outgoing
@@ -136,7 +137,7 @@ async def test_unknown_names_are_not_kept() -> None:
 
     processor = StageProcessor(Codec(JOURNEY, CHECKOUT), "changelog", produce)
     await processor.own(frozenset({0}), 1, lambda: True)
-    time = EPOCH.fromtimestamp(NOW / 1000, EPOCH.tzinfo).isoformat()
+    time = rfc3339(NOW)
 
     async def fold(first: int, values: list[bytes]) -> None:
         records = [

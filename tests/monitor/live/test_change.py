@@ -15,8 +15,7 @@ from monitor.live.change import KEPT_MS, MAX_TITLE, Change, LatestChanges, read,
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
-AT = datetime(2026, 7, 1, 12, 30, tzinfo=UTC)
-AT_MS = int(AT.timestamp() * 1000)
+AT_MS = int(datetime(2026, 7, 1, 12, 30, tzinfo=UTC).timestamp() * 1000)
 DEPLOY = {"id": "d1", "time": "2026-07-01T12:30:00Z", "kind": "deploy", "title": "checkout 4.2"}
 
 
@@ -35,10 +34,10 @@ def test_a_change_is_read() -> None:
 
 def test_what_is_written_is_read() -> None:
     """What the command publishes is a change."""
-    assert read(written("d1", AT, "other", "tills updated", "store"), CHAIR, AT_MS) == Change(
+    assert read(written("d1", AT_MS, "other", "tills updated", "store"), CHAIR, AT_MS) == Change(
         AT_MS, "d1", "store", "other", "tills updated"
     )
-    assert b"stage" not in written("d1", AT, "other", "tills updated", None)
+    assert b"stage" not in written("d1", AT_MS, "other", "tills updated", None)
 
 
 @pytest.mark.parametrize(

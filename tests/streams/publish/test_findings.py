@@ -62,8 +62,8 @@ def test_the_time_of_a_change_is_one_that_was(unknown: str) -> None:
     """When it is said to have been; when it was posted, where Go's zero time says that nobody knows."""
     assert finding(FIRING, POSTED_MS).time == "2026-11-21T21:00:00Z"
     assert finding(OVER, POSTED_MS).time == "2026-11-21T21:30:00Z"
-    assert finding(OVER | {"endsAt": unknown}, POSTED_MS).time == "2026-11-21T22:00:00Z"
-    assert finding(FIRING | {"startsAt": unknown}, POSTED_MS).time == "2026-11-21T22:00:00Z"
+    assert finding(OVER | {"endsAt": unknown}, POSTED_MS).time == "2026-11-21T22:00:00.000Z"
+    assert finding(FIRING | {"startsAt": unknown}, POSTED_MS).time == "2026-11-21T22:00:00.000Z"
 
 
 @pytest.mark.parametrize("alert", [{}, {"labels": {}}, {"labels": 1, "annotations": {}, "status": "firing"}])

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from monitor.counting.event import AHEAD_MS, EPOCH, Codec
+from monitor.counting.event import AHEAD_MS, Codec
+from monitor.counting.times import rfc3339
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from streams.kafka.outgoing import Outgoing
@@ -26,7 +27,7 @@ DEDUPED = dataclasses.replace(MODEL, dedupe_ms=DEDUPE_MS)
 
 def event(id_: str = "e", at_ms: int = NOW, **fields: Any) -> bytes:
     """A checkout."""
-    time = EPOCH.fromtimestamp(at_ms / 1000, EPOCH.tzinfo).isoformat()
+    time = rfc3339(at_ms)
     return orjson.dumps({"id": id_, "time": time, "stage": "web_checkout", "outcome": "ok"} | fields)
 
 

@@ -23,7 +23,7 @@ def test_stages() -> None:
     assert {key: body[key] for key in ("journey", "ready", "at", "worker", "partitions", "problems")} == {
         "journey": "chair",
         "ready": True,
-        "at": "2027-01-15T08:00:30Z",
+        "at": "2027-01-15T08:00:30.000Z",
         "worker": "w1",
         "partitions": {"owned": 4, "of": 8},
         "problems": (),
@@ -40,7 +40,7 @@ def test_stages() -> None:
         "depends_on": (),
         "state": "degraded",
         "silent": None,
-        "last_event": "2027-01-15T08:00:30Z",
+        "last_event": "2027-01-15T08:00:30.000Z",
         "window": "1m",
         "quality": 0.6,
         "target": 0.95,
@@ -86,7 +86,7 @@ def test_whole_journeys() -> None:
     """The API says what whole journeys come to, and by stage how many are hit now; of staff, none can be."""
     body = stages_answer(with_journeys())
     assert body["journeys"] == {
-        "judged_until": "2027-01-15T07:59:30Z",
+        "judged_until": "2027-01-15T07:59:30.000Z",
         "held_up_by": None,
         "open": 9,
         "over": {window: {"met": 2, "missed": 1, "visit": 0} for window in ("1h", "1d")},
@@ -145,7 +145,10 @@ def test_a_silent_stage_says_what_was_expected() -> None:
     text = "No event for 1 min 50 s; about 275 were expected."
     assert (checkout["state"], checkout["silent"]) == ("degraded", None)
     assert (silent["state"], silent["silent"]) == ("silent", {"window": "1m", "expected": 125, "text": text})
-    assert (silent["last_event"], checkout["last_event"]) == ("2027-01-15T07:58:40Z", "2027-01-15T08:00:30Z")
+    assert (silent["last_event"], checkout["last_event"]) == (
+        "2027-01-15T07:58:40.000Z",
+        "2027-01-15T08:00:30.000Z",
+    )
     unknown = replace(READY, stages=(unknown_stage(CHAIR, store),))
     assert stages_answer(unknown)["stages"][0]["last_event"] is None
 
@@ -176,7 +179,7 @@ def test_failures() -> None:
         "failures": [
             {
                 "id": "e1",
-                "time": "2026-07-01T12:30:00.250000Z",
+                "time": "2026-07-01T12:30:00.250Z",
                 "outcome": "failed",
                 "reason": "payment_error",
                 "segment": "new",

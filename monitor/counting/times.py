@@ -1,0 +1,21 @@
+"""Moments are milliseconds since 1970; outside they are RFC 3339, which is written here and nowhere else."""
+
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def epoch_ms(time: datetime) -> int:
+    """Milliseconds since 1970, rounded down."""
+    since = time - EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+
+
+def rfc3339(at_ms: int) -> str:
+    """The moment in UTC, always to the millisecond, so that texts sort as moments do.
+
+    OverflowError for one before the year 1 or after the year 9999.
+    """
+    # Added up, for a float of seconds is not exact enough from the year 2500 on.
+    at = EPOCH + timedelta(milliseconds=at_ms)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
