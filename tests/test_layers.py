@@ -35,7 +35,7 @@ CORE_MODULES = {
         "enum",
         "fractions",
     ),
-    *("functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "re", "statistics"),
+    *("functools", "hashlib", "heapq", "html", "itertools", "json", "math", "operator", "re", "statistics"),
     *("string", "textwrap", "types", "typing"),
     *("msgspec", "numpy", "orjson", "yaml"),
     "random",  # `Random` with a seed only, and only where events are made up

@@ -11,7 +11,7 @@ import numpy as np
 
 from monitor.backtest.history import StageHistory
 from monitor.backtest.run import Backtest, Fired
-from monitor.counting.figures import FLOORS, LEAST_N, escaped
+from monitor.counting.figures import FLOORS, LEAST_N, escaped_for_html
 from monitor.counting.panes import SHORT
 from monitor.journey_file.model import Experience, Journey, Stage
 from monitor.rules.plan import Plan
@@ -37,7 +37,7 @@ def picture(plan: Plan, history: dict[str, StageHistory], found: Backtest) -> st
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
         f'height="{height}" role="img" font-family="sans-serif" font-size="12" fill="{INK}">',
-        f"<title>{escaped(journey.title)}: quality against target, and alerts</title>",
+        f"<title>{escaped_for_html(journey.title)}: quality against target, and alerts</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         *_head(journey, found),
     ]
@@ -53,9 +53,9 @@ def _head(journey: Journey, found: Backtest) -> Iterator[str]:
     pages, tickets = (
         sum(getattr(one, name) for one in found.totals.values()) for name in ("pages", "tickets")
     )
-    yield f'<text x="{LEFT}" y="26" font-size="18">{escaped(journey.title)}</text>'
+    yield f'<text x="{LEFT}" y="26" font-size="18">{escaped_for_html(journey.title)}</text>'
     yield (
-        f'<text x="{LEFT}" y="46">{ends[0]} to {ends[1]} ({escaped(journey.timezone)}): '
+        f'<text x="{LEFT}" y="46">{ends[0]} to {ends[1]} ({escaped_for_html(journey.timezone)}): '
         f"{pages} pages, {tickets} tickets</text>"
     )
     low = f'<rect y="-7" width="30" height="5" fill="{TICKET}" stroke="{INK}" stroke-width=".5"/>'
@@ -95,7 +95,7 @@ class _Panel:
         ]
         yield f'<g transform="translate(0 {self._top})">'
         heading = f"{stage.title}: {experience.title} (target {target * 100:g} %)"
-        yield f'<text x="{LEFT}" y="-8" font-size="14">{escaped(heading)}</text>'
+        yield f'<text x="{LEFT}" y="-8" font-size="14">{escaped_for_html(heading)}</text>'
         yield from self._axes(floor)
         y = _y(target, floor)
         yield f'<path d="M{LEFT} {y}H{WIDTH - RIGHT}" stroke="{TARGET}" stroke-dasharray="6 4" fill="none"/>'
@@ -121,7 +121,7 @@ class _Panel:
         said = f"{_local(one.noticed_ms, self._zone):%Y-%m-%d %H:%M:%S} {one.summary}"
         return (
             f'<rect x="{start}" y="{y}" width="{max(2.0, round(end - start, 1))}" height="{height}" '
-            f'fill="{fill}"{edge}><title>{escaped(said)}</title></rect>'
+            f'fill="{fill}"{edge}><title>{escaped_for_html(said)}</title></rect>'
         )
 
     def _quality(self, experience: Experience, held: StageHistory) -> Iterator[tuple[float, float, int]]:

@@ -5,6 +5,7 @@ shown of a share is below the target exactly when the share itself is.
 """
 
 from decimal import Decimal
+from html import escape
 
 from monitor.counting.measures import Share
 
@@ -30,12 +31,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in SPACES else c.encode("unicode_escape").decode() for c in text)
 
 
-def escaped(text: str) -> str:
-    """Text that is only text in HTML and SVG, also within double quotes; they hold no control characters."""
-    text = "\n".join(map(printable, text.split("\n")))
-    for mark, name in (("&", "amp"), ("<", "lt"), (">", "gt"), ('"', "quot")):
-        text = text.replace(mark, f"&{name};")
-    return text
+def escaped_for_html(text: str) -> str:
+    """Text that is only text in HTML and SVG, also within quotes; they hold no control characters."""
+    return escape("\n".join(map(printable, text.split("\n"))))
 
 
 def aimed(target: Decimal) -> str:

@@ -5,6 +5,8 @@ and whether that is above 0; beside it stand the queries of its texts, found by 
 rule of which any query is empty for one without data, whatever its condition says, so none of them may be.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from monitor.generate.alertmanager import (
@@ -17,11 +19,11 @@ from monitor.generate.alertmanager import (
     nights_and_weekends,
     receiver,
 )
-from monitor.generate.prometheus import chosen, escaped, filled, otherwise, own
+from monitor.generate.templates import escaped_for_template, filled, template
 from monitor.journey_file.links import DATASOURCE_UID, webhook
 from monitor.journey_file.model import Journey
 from monitor.rules.alerts import alerts
-from monitor.rules.facts import Alert, Asked, Chosen, Fact, Own
+from monitor.rules.facts import Alert, Asked
 from monitor.rules.plan import Plan
 from monitor.rules.promql import ANY
 
@@ -171,10 +173,7 @@ def _rule(alert: Alert) -> dict[str, Any]:
         if isinstance(fact, Asked) and fact.expr not in asked:
             asked[fact.expr] = name
             data += [_query(f"ask_{name}", never_empty(fact.expr)), _last(name, f"ask_{name}")]
-    templates = {
-        name: _template(asked[fact.expr] if isinstance(fact, Asked) else name, fact)
-        for name, fact in facts.items()
-    }
+    templates = {name: template(fact, partial(_asked, asked)) for name, fact in facts.items()}
     return {
         "uid": alert.uid,
         "title": alert.title,
@@ -185,7 +184,9 @@ def _rule(alert: Alert) -> dict[str, Any]:
         "noDataState": "OK",
         "execErrState": "Error",
         "for": f"{alert.for_s}s",
-        "labels": {name: escaped(value).replace("$", "$$") for name, value in _labels(alert).items()},
+        "labels": {
+            name: escaped_for_template(value).replace("$", "$$") for name, value in _labels(alert).items()
+        },
         "annotations": {name: filled(text, templates) for name, text in alert.annotations.items()},
         "isPaused": False,
     }
@@ -201,21 +202,17 @@ def _labels(alert: Alert) -> dict[str, str]:
     return {"touchpoint": alert.name, **alert.labels}
 
 
-def _template(name: str, fact: Fact) -> str:
-    """Nothing known is a value without labels here; of one that is absent a plain `$values.name` would be an
-    error."""
-    if isinstance(fact, Own):
-        return own(fact)
-    if isinstance(fact, Chosen):
-        return chosen(fact)
-    found = f'(index $values "{name}")'
+def _asked(names: Mapping[str, str], fact: Asked) -> str:
+    """By the name of its query. Nothing known is a value without labels here; of one that is absent a plain
+    `$values.name` would be an error."""
+    found = f'(index $values "{names[fact.expr]}")'
     value = {
         "count": f'{{{{ printf "%.0f" {found}.Value }}}}',
         "share": f"{{{{ humanizePercentage {found}.Value }}}}",
         "age": f"{{{{ humanizeDuration {found}.Value }}}}",
     }[fact.value]
     told = fact.text.format(value=value, label=f'{{{{ index {found}.Labels "{fact.label}" }}}}')
-    return f"{{{{ if {found}.Labels }}}}{told}{otherwise(fact)}"
+    return f"{{{{ if {found}.Labels }}}}{told}"
 
 
 def _query(ref: str, expr: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from monitor.counting.figures import BLUE, GREY, VERMILLION, escaped
+from monitor.counting.figures import BLUE, GREY, VERMILLION, escaped_for_html
 from monitor.report.document import Document, Item, Picture
 
 BAR, BETWEEN, HEIGHT = 14, 4, 36
@@ -52,7 +52,7 @@ UNIT = re.compile(r"(?<=\d) (?=%|(?:d|h|min)\b)")
 
 def _prose(text: str) -> str:
     """Escaped, and no line begins with a unit."""
-    return UNIT.sub("&nbsp;", escaped(text))
+    return UNIT.sub("&nbsp;", escaped_for_html(text))
 
 
 def html(read: Document) -> str:
@@ -66,12 +66,12 @@ def _lines(read: Document) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    yield f"<title>{escaped(read.title)}</title><style>{STYLE}</style></head><body><main>"
-    yield f'<h1>{escaped(read.title)}</h1><p class="soft">{escaped(read.subtitle)}</p>'
+    yield f"<title>{escaped_for_html(read.title)}</title><style>{STYLE}</style></head><body><main>"
+    yield f'<h1>{escaped_for_html(read.title)}</h1><p class="soft">{escaped_for_html(read.subtitle)}</p>'
     for section in read.sections:
-        yield f"<section><h2>{escaped(section.title)}</h2>"
+        yield f"<section><h2>{escaped_for_html(section.title)}</h2>"
         if section.note:
-            yield f'<p class="soft">{escaped(section.note)}</p>'
+            yield f'<p class="soft">{escaped_for_html(section.note)}</p>'
         yield "<ul>"
         for item in section.items:
             yield "".join(_item(item))
@@ -80,7 +80,8 @@ def _lines(read: Document) -> Iterator[str]:
 
 
 def _item(item: Item) -> Iterator[str]:
-    yield f'<li class="{item.mood}"><p><strong>{escaped(item.lead)}.</strong> {_prose(item.text)}</p>'
+    lead = f"<strong>{escaped_for_html(item.lead)}.</strong>"
+    yield f'<li class="{item.mood}"><p>{lead} {_prose(item.text)}</p>'
     if item.picture is not None:
         yield from _figure(item.picture)
     yield "</li>"
@@ -91,10 +92,10 @@ def _figure(picture: Picture) -> Iterator[str]:
     width = len(picture.bars) * (BAR + BETWEEN) - BETWEEN
     words = "; ".join(bar.words for bar in picture.bars)
     yield f'<figure><svg width="{width}" height="{HEIGHT}" viewBox="0 0 {width} {HEIGHT}" role="img" '
-    yield f'aria-label="{escaped(words)}">'
+    yield f'aria-label="{escaped_for_html(words)}">'
     for i, bar in enumerate(picture.bars):
         x = i * (BAR + BETWEEN)
-        title = f"<title>{escaped(bar.words)}</title>"
+        title = f"<title>{escaped_for_html(bar.words)}</title>"
         if bar.quality is None:
             yield f'<rect class="none" x="{x + 0.5}" y=".5" width="{BAR - 1}" height="{HEIGHT - 1}">{title}'
         else:

@@ -8,7 +8,8 @@ import pytest
 
 from monitor.counting import metrics
 from monitor.counting.windows import WINDOW_LABELS
-from monitor.generate.prometheus import escaped, rule_file
+from monitor.generate.prometheus import rule_file
+from monitor.generate.templates import escaped_for_template
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import ALL, STEPS_TOPIC
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
@@ -660,9 +661,9 @@ def test_every_rule_is_named_once() -> None:
 
 def test_a_title_is_no_template() -> None:
     """Braces in a title of the journey file reach people as they are, and run nothing."""
-    assert escaped("a {{ b }}") == 'a {{ "{{" }} b }}'
+    assert escaped_for_template("a {{ b }}") == 'a {{ "{{" }} b }}'
     title = "Web {n} {{ b }}"
     journey = parse(SHIPPED_JOURNEY.read_text().replace("title: Web checkout", f'title: "{title}"'))
     for rule in rule_file(plan(journey))["groups"][0]["rules"]:
         if rule.get("labels", {}).get("stage") == "web_checkout" and "alert" in rule:
-            assert rule["annotations"]["summary"].startswith(escaped(title))
+            assert rule["annotations"]["summary"].startswith(escaped_for_template(title))
