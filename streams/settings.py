@@ -212,19 +212,21 @@ class Settings:
 
     kafka: str = _setting("127.0.0.1:9092", _addresses, "Kafka bootstrap servers, HOST:PORT, comma-separated")
     journey: Path = _setting(SHIPPED_JOURNEY, _path, "journey file; the shipped chair journey unless set")
-    http: str = _setting("127.0.0.1:8080", _address, "where the worker answers HTTP; 0.0.0.0:8080 opens it")
+    http: str = _setting(
+        "127.0.0.1:8080", _address, "address of the worker's HTTP server; 0.0.0.0:8080 opens it"
+    )
     advertised_url: str | None = _setting(
         None,
         worker_url,
-        "where other workers reach this one, to ask for a journey it keeps, e.g. http://10.0.0.7:8080; unless"
-        " set the scheme, host and port of TOUCHPOINT_HTTP, with 0.0.0.0 as this machine's name",
+        "URL at which other workers ask this one for journeys, e.g. http://10.0.0.7:8080; unless set, it is"
+        " made from TOUCHPOINT_HTTP, with this machine's name for 0.0.0.0",
     )
     group: str = _setting("touchpoint-monitor", _group, "consumer group; also the prefix of changelog topics")
     instance_id: str | None = _setting(
         None,
         _instance_id,
-        "this worker's own name in the group (static membership), `host` for this machine's; restarted with"
-        " it, a worker has its partitions back at once",
+        "name of this worker in the group (static membership), `host` for that of this machine; a worker"
+        " restarted with the same name has its partitions back at once",
     )
     state_dir: Path = _setting(
         Path(tempfile.gettempdir()) / f"touchpoint-{os.getuid()}",
@@ -232,38 +234,42 @@ class Settings:
         "directory of the worker's local files",
     )
     create_topics: bool = _setting(
-        True, _truth, "whether missing topics are created, and partitions that a changelog lacks"
+        True, _truth, "whether to create missing topics, and partitions that a changelog lacks"
     )
-    topic_partitions: int = _setting(4, _count, "partitions of a created topic whose stage names no count")
-    replication_factor: int = _setting(1, _count, "copies of a created topic; 3 in production")
+    topic_partitions: int = _setting(4, _count, "partitions of a new topic, if its stage names no number")
+    replication_factor: int = _setting(1, _count, "replicas of a new topic; 3 in production")
     session_timeout_s: float = _setting(
         30.0,
         _session_seconds,
-        f"Kafka takes a silent worker for dead after this; {MIN_SESSION_S} to {MAX_SESSION_S}, of which Kafka"
-        " takes 6 and more unless its brokers say otherwise",
+        f"time without a heartbeat after which Kafka takes a worker for dead, {MIN_SESSION_S} to"
+        f" {MAX_SESSION_S}; brokers accept no less than 6 by default",
     )
-    kafka_timeout_s: float = _setting(20.0, _seconds, "how long an unreachable broker is retried at start")
+    kafka_timeout_s: float = _setting(20.0, _seconds, "how long to retry an unreachable broker at start")
     journeys_mb: int = _setting(
         1000,
         _megabytes,
-        "MB that the open journeys of one worker may take; from 90 % on no new ones are begun, at 100 % no"
-        " step is taken",
+        "MB of memory for the open journeys of one worker; from 90 % it begins no new journey, at 100 % it"
+        " takes no step",
     )
     watchdog_s: float = _setting(
-        60.0, _seconds, "a worker that gets nowhere for so long, with work waiting, ends with exit code 1"
+        60.0,
+        _seconds,
+        "a worker that makes no progress for this time, with work waiting, ends with exit code 1",
     )
     log_level: str = _setting("warning", _log_level, "debug, info, warning or error")
     refuse_personal_data: bool = _setting(
-        True, _truth, "whether a customer_ref that looks like an e-mail address or phone number is refused"
+        True, _truth, "whether to refuse a customer_ref that looks like an e-mail address or phone number"
     )
     kafka_security: str = _setting(
         PLAINTEXT, _kafka_security, "plaintext, ssl, sasl_ssl or sasl_plaintext (a secret in the clear)"
     )
     kafka_ca: Path | None = _setting(
-        None, _path, "PEM file of the CAs trusted for Kafka; the system's unless set"
+        None, _path, "PEM file of the CAs to trust for Kafka; the system's unless set"
     )
     kafka_cert: Path | None = _setting(None, _path, "PEM file of this client's certificate (mutual TLS)")
-    kafka_key: Path | None = _setting(None, _path, "PEM file of its private key, not encrypted")
+    kafka_key: Path | None = _setting(
+        None, _path, "PEM file of that certificate's private key, not encrypted"
+    )
     kafka_sasl_mechanism: str = _setting("SCRAM-SHA-512", _sasl_mechanism, ", ".join(SASL_MECHANISMS))
     kafka_user: str | None = _setting(None, _text, "SASL user")
     kafka_password: Secret | None = _setting(None, _secret, "SASL password; better in a file")
@@ -271,14 +277,16 @@ class Settings:
     http_cert: Path | None = _setting(
         None, _path, "PEM file of the HTTP server's certificate; switches TLS on"
     )
-    http_key: Path | None = _setting(None, _path, "PEM file of its private key, not encrypted")
+    http_key: Path | None = _setting(None, _path, "PEM file of that certificate's private key, not encrypted")
     http_ca: Path | None = _setting(
         None,
         _path,
-        "PEM file of the CAs trusted when a worker is asked over TLS, its host name checked; unless set, the"
+        "PEM file of the CAs to trust when asking a worker over TLS; host names are checked; unless set, the"
         " system's and TOUCHPOINT_HTTP_CERT itself, so that workers can share one certificate",
     )
-    http_user: str | None = _setting(None, _http_user, "who may ask over HTTP (basic auth, for browsers)")
+    http_user: str | None = _setting(
+        None, _http_user, "user who may ask over HTTP (basic auth, for browsers)"
+    )
     http_password: Secret | None = _setting(None, _secret, "password of that user; better in a file")
     http_password_file: Path | None = _setting(None, _path, "file that holds the password of that user")
     http_token: Secret | None = _setting(
@@ -291,7 +299,7 @@ class Settings:
         "bearer token that Alertmanager or Grafana must send to `touchpoint pages`; better in a file",
     )
     pages_token_file: Path | None = _setting(
-        None, _path, "file that holds it; without a token `touchpoint pages` listens on loopback only"
+        None, _path, "file that holds that token; without one `touchpoint pages` listens on loopback only"
     )
 
 

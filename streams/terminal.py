@@ -90,7 +90,7 @@ def _table(stages: list[dict[str, Any]], caption: str) -> Table:
             Text(state.replace("_", " "), style=STYLES[state]),
             _quality(stage),
             aimed(_target(stage)) if _has_quality(stage) else "",
-            f"{stage['events_per_minute']:.0f}",
+            "" if stage["silent"] else f"{stage['events_per_minute']:.0f}",
             _spark([quality for _, quality in stage["trend"]][-20:]),
             stage["weakest"]["experience"] if stage["weakest"] else "",
             _literal(stage["silent"]["text"] if stage["silent"] else stage["top_reason"] or ""),

@@ -41,20 +41,23 @@ TELL_EVERY = 5_000
 
 
 def backtest(
-    file: Annotated[str, typer.Argument(help="History: JSON lines in any order, also .gz; - is stdin.")],
+    file: Annotated[
+        str, typer.Argument(help="History: JSON lines in any order, plain or .gz; - is standard input.")
+    ],
     journey: Annotated[
-        Path | None, typer.Option("--journey", help="The journey file; that of the settings unless set.")
+        Path | None, typer.Option("--journey", help="Journey file; TOUCHPOINT_JOURNEY unless given.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Write an SVG of quality, targets and alerts.")
+        Path | None,
+        typer.Option("--picture", help="Write a picture of quality, targets and alerts to this SVG file."),
     ] = None,
 ) -> None:
-    """Say which alerts would have fired on a history, when, and what each would have said. No Kafka.
+    """Show which alerts a history would have fired, when, and with what text. Needs no Kafka.
 
-    Every event counts once, at its own time, and one that repeats an id within `dedupe_s` does not. Times are
-    those of Prometheus at its best: add what it waits between scrapes and evaluations. Stages without any
-    event are left out instead of being called silent.
+    Each event counts once, at its own time; a repeated id within `dedupe_s` does not count. A real Prometheus
+    fires later by the time it waits between scrapes and evaluations. A stage without any event is left out,
+    not called silent.
 
     Example: touchpoint backtest january.jsonl.gz --picture january.svg
     """

@@ -20,19 +20,21 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
 
 def journey_command(
-    journey_id: Annotated[str, typer.Argument(metavar="ID", help="The `journey_id` of its events.")],
+    journey_id: Annotated[
+        str, typer.Argument(metavar="ID", help="Journey id: the `journey_id` of its events.")
+    ],
     worker: Annotated[
         str | None,
         typer.Option(
-            help="Any worker, e.g. http://10.0.0.7:8080; TOUCHPOINT_ADVERTISED_URL or TOUCHPOINT_HTTP"
-            " unless set."
+            help="URL of any worker, e.g. http://10.0.0.7:8080; TOUCHPOINT_ADVERTISED_URL or"
+            " TOUCHPOINT_HTTP unless given."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The worker's answer as it came.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the worker's JSON answer as it is.")] = False,
 ) -> None:
-    """Show one journey: its steps, promises and hand-overs, what is next, and how fresh all this is.
+    """Show one journey: steps, promises, hand-overs, what is due next, and how old this information is.
 
-    Any worker answers for all. User and password or token are those of the settings.
+    Any worker can answer for any journey. User and password, or the token, come from the settings.
 
     Example: touchpoint journey j-81 --worker http://127.0.0.1:8080
     """

@@ -12,10 +12,10 @@ from streams.clock import now_ms
 from streams.commands.shared import failed, read_journey, read_settings, run, run_at_once
 from streams.stopping import entered
 
-dead_letters = typer.Typer(no_args_is_help=True, help="Look at refused events, send mended ones back.")
+dead_letters = typer.Typer(no_args_is_help=True, help="List and show refused events, and send them back.")
 
-StageOption = Annotated[str | None, typer.Option("--stage", help="Only letters of this stage.")]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters refused for this reason.")]
+StageOption = Annotated[str | None, typer.Option("--stage", help="Only refused events of this stage.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only events refused for this reason.")]
 
 
 @dead_letters.command("list")
@@ -23,11 +23,13 @@ def list_letters(
     stage: StageOption = None,
     reason: ReasonOption = None,
     limit: Annotated[
-        int, typer.Option(min=1, help="Letters shown, the newest; the summary counts all.")
+        int, typer.Option(min=1, help="Show at most this many, the newest; the summary counts all.")
     ] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON line per letter, no summary.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON line per refused event, without summary.")
+    ] = False,
 ) -> None:
-    """List refused events: where each lies, when and why it was refused, whether it was sent back.
+    """List refused events: place, time and reason of each, and whether it was sent back.
 
     Example: touchpoint dead-letters list --stage web_checkout --reason bad_value
     """
@@ -49,12 +51,12 @@ def list_letters(
 
 @dead_letters.command("show")
 def show_letter(
-    letter: Annotated[str, typer.Argument(help="TOPIC:PARTITION:OFFSET, as `list` shows them.")],
+    letter: Annotated[str, typer.Argument(help="TOPIC:PARTITION:OFFSET, as `list` prints it.")],
     value: Annotated[
-        bool, typer.Option("--value", help="Only the value, byte for byte unless to a terminal.")
+        bool, typer.Option("--value", help="Print only the value; byte for byte, except on a terminal.")
     ] = False,
 ) -> None:
-    """Show one refused event: its headers, why it was refused, where it came from, its value.
+    """Show one refused event: its value and headers, why it was refused and where it came from.
 
     Example: touchpoint dead-letters show touchpoint.store.v1.dlq:0:17 --value > event.json
     """
@@ -80,22 +82,26 @@ def show_letter(
 @dead_letters.command("replay")
 def replay_letters(
     letter: Annotated[
-        str | None, typer.Argument(help="TOPIC:PARTITION:OFFSET; all letters unless set.")
+        str | None, typer.Argument(help="TOPIC:PARTITION:OFFSET of one refused event; all unless given.")
     ] = None,
     stage: StageOption = None,
     reason: ReasonOption = None,
-    value: Annotated[Path | None, typer.Option(help="File with the mended value of the one letter.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="At most this many letters a second.")] = None,
-    max_attempts: Annotated[int, typer.Option(min=1, help="Leave letters refused this often.")] = 3,
+    value: Annotated[
+        Path | None, typer.Option(help="File with the corrected value of that one event.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
+    ] = False,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="Send at most this many a second.")] = None,
+    max_attempts: Annotated[int, typer.Option(min=1, help="Leave out what was refused this often.")] = 3,
 ) -> None:
-    """Send refused events back to the topics they came from; what was sent back once is not sent again.
+    """Send refused events back to the topics they came from, each once.
 
-    Exactly once on Apache Kafka, where letters and the note that they were sent are one transaction. The
-    embedded broker has none: a replay that is killed may send up to 200 letters again.
+    Apache Kafka gets each exactly once: the events and the record that they were sent are one transaction.
+    The embedded broker has no transactions: after a killed replay it may get up to 200 events again.
 
-    Letters refused by then `--max-attempts` times, or too large for their topic, are left alone. One that
-    does not say which stage's topic it came from is refused, and the exit code is 1.
+    Left out are events that were refused `--max-attempts` times, or are too large for their topic. If one
+    does not name the topic of a stage that it came from, it is not sent, and the exit code is 1.
 
     Example: touchpoint dead-letters replay --stage web_checkout --reason unknown_outcome --dry-run
     """

@@ -110,18 +110,24 @@ def _open_standard_files() -> None:
 def demo(
     for_: Annotated[
         float | None,
-        typer.Option("--for", callback=above_zero, help="End by itself after this many seconds."),
+        typer.Option("--for", callback=above_zero, help="End after this many seconds."),
     ] = None,
-    http: Annotated[str | None, typer.Option(help="HOST:PORT of the live page.")] = None,
+    http: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the live page; TOUCHPOINT_HTTP unless given.")
+    ] = None,
     kafka_port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port of the embedded broker; free unless set.")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of the embedded broker; any free one unless given."),
     ] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help=f"{WRITTEN}, repeatable; the second is how long it lasts. {FAULTS_TOLD}"),
+        typer.Option(
+            help=f"{WRITTEN}, repeatable: its start, and how long it lasts. STRENGTH is the share of"
+            f" what the fault names, by default the one in brackets. {FAULTS_TOLD}"
+        ),
     ] = None,
 ) -> None:
-    """Run everything on this machine: embedded broker, simulated journey, a worker, the live page.
+    """Run everything on this machine: embedded broker, simulated customers, one worker, live page.
 
     Example: touchpoint demo --for 60 --fault checkout-payment-failure@20
     """
@@ -174,9 +180,11 @@ def worker() -> None:
 @app.command()
 def pages(
     http: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "127.0.0.1:9095",
-    findings: Annotated[bool, typer.Option(help="Publish each change to Kafka, as a finding.")] = False,
+    findings: Annotated[
+        bool, typer.Option(help="Also publish each change of an alert to Kafka, as a finding.")
+    ] = False,
 ) -> None:
-    """Print every alert that Alertmanager or Grafana posts here, and say when the heartbeat stops.
+    """Print each alert that Alertmanager or Grafana posts here; report when their heartbeat stops.
 
     Example: touchpoint pages --http 127.0.0.1:9095 --findings
     """
@@ -196,8 +204,8 @@ def pages(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="The journey file.")]) -> None:
-    """Validate a journey file: every error at once, with line, YAML path and the nearest valid name.
+def check(file: Annotated[Path, typer.Argument(help="Journey file.")]) -> None:
+    """Validate a journey file; report all errors, with line, YAML path and the nearest valid name.
 
     Example: touchpoint check monitor/journey.yaml
     """
@@ -209,11 +217,9 @@ def check(file: Annotated[Path, typer.Argument(help="The journey file.")]) -> No
 
 @app.command()
 def topics(
-    grow: Annotated[
-        bool, typer.Option("--grow", help="Add partitions where a topic has fewer than it should have.")
-    ] = False,
+    grow: Annotated[bool, typer.Option("--grow", help="Add the partitions that a topic lacks.")] = False,
 ) -> None:
-    """Create the Kafka topics of the journey, or compare those that exist.
+    """Create the Kafka topics of the journey; check those that exist.
 
     Example: TOUCHPOINT_KAFKA=kafka:9092 touchpoint topics
     """
@@ -232,7 +238,7 @@ def topics(
 
 @app.command()
 def publish() -> None:
-    """Publish events, a JSON line each, from standard input; refuses what a worker would refuse.
+    """Publish events from standard input, one JSON line each; refuse what a worker would refuse.
 
     Example: touchpoint publish < events.jsonl
     """
@@ -250,11 +256,11 @@ def publish() -> None:
 @app.command()
 def change(
     title: Annotated[str, typer.Argument(help="What changed, in at most 80 characters.")],
-    kind: Annotated[str, typer.Option(help="deploy, incident or other.")] = "deploy",
-    stage: Annotated[str | None, typer.Option(help="The stage it is about; all unless set.")] = None,
-    at: Annotated[str | None, typer.Option(help="RFC 3339 time when it happened; now unless set.")] = None,
+    kind: Annotated[str, typer.Option(help="Kind of change: deploy, incident or other.")] = "deploy",
+    stage: Annotated[str | None, typer.Option(help="Stage that changed; all unless given.")] = None,
+    at: Annotated[str | None, typer.Option(help="RFC 3339 time of the change; now unless given.")] = None,
 ) -> None:
-    """Publish a deploy or an incident; alerts and boards then say what changed last.
+    """Publish a deploy or an incident; alerts and boards then show it as the last change.
 
     Example: touchpoint change "checkout 4.2.0" --stage web_checkout
     """
@@ -277,14 +283,13 @@ def replay(
     speed: Annotated[
         float,
         typer.Option(
-            callback=not_negative, help="1 is its own pace, 60 an hour a minute, 0 as fast as possible."
+            callback=not_negative,
+            help="1 is the pace at which they happened, 60 an hour per minute, 0 as fast as possible.",
         ),
     ] = 0.0,
-    until_now: Annotated[
-        bool, typer.Option(help="Shift all times so that the newest event happened now.")
-    ] = False,
+    until_now: Annotated[bool, typer.Option(help="Shift all times so that the newest event is now.")] = False,
 ) -> None:
-    """Publish history from a file, at its own pace times a speed.
+    """Publish the events of a file, as fast as possible or at a multiple of their pace.
 
     Example: touchpoint replay january.jsonl --until-now
     """
@@ -310,21 +315,27 @@ def _tell(report: "Report") -> None:
 
 @app.command()
 def simulate(
-    seed: Annotated[int, typer.Option(help="Same seed and start, same events.")] = 7,
-    events: Annotated[int | None, typer.Option(min=1, help="How many events; endless unless set.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed and start give the same events.")] = 7,
+    events: Annotated[int | None, typer.Option(min=1, help="Number of events; endless unless given.")] = None,
     start: Annotated[
-        str | None, typer.Option(help="RFC 3339 time of the first event; now unless set.")
+        str | None, typer.Option(help="RFC 3339 time of the first event; now unless given.")
     ] = None,
     rate: Annotated[
-        float, typer.Option(callback=above_zero, help="Multiple of the journey's expected rhythm.")
+        float,
+        typer.Option(callback=above_zero, help="Multiple of the traffic that the journey file expects."),
     ] = 1.0,
     compress: Annotated[
-        float, typer.Option(callback=above_zero, help="Shortens the time between stages of a journey.")
+        float,
+        typer.Option(callback=above_zero, help="Divide the time between the stages of a journey by this."),
     ] = 1.0,
-    fault: Annotated[list[str] | None, typer.Option(help="As for demo; seconds after the start.")] = None,
-    to_kafka: Annotated[bool, typer.Option(help="To Kafka at the events' own pace, not to stdout.")] = False,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="As for `demo`; its start counts from --start.")
+    ] = None,
+    to_kafka: Annotated[
+        bool, typer.Option(help="Publish to Kafka at the events' own pace, instead of printing.")
+    ] = False,
 ) -> None:
-    """Write seeded realistic traffic as JSON lines, or publish it.
+    """Print realistic traffic as JSON lines, the same for the same seed, or publish it.
 
     Example: touchpoint simulate --events 1000 --start 2026-01-01T00:00:00Z > events.jsonl
     """

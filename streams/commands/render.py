@@ -11,24 +11,24 @@ from streams.commands.shared import failed, read_journey, write_files
 
 
 def render(
-    file: Annotated[Path, typer.Argument(help="The journey file.")],
-    out: Annotated[Path, typer.Option(help="Directory that `deploy/` and `grafana/` are written to.")],
+    file: Annotated[Path, typer.Argument(help="Journey file.")],
+    out: Annotated[Path, typer.Option(help="Directory to write `deploy/` and `grafana/` in.")],
     check: Annotated[
         bool,
-        typer.Option("--check", help="Write nothing; fail when a file there differs from what would be."),
+        typer.Option("--check", help="Write nothing; fail if a file in --out is not up to date."),
     ] = False,
     webhook: Annotated[
-        str | None, typer.Option(help="Where alerts are sent, instead of the journey file's links.webhook.")
+        str | None, typer.Option(help="Send alerts to this URL instead of the journey file's links.webhook.")
     ] = None,
     token_file: Annotated[
         str | None,
         typer.Option(
             "--webhook-token-file",
-            help="File with a bearer token for --webhook, as Alertmanager finds it; none unless set.",
+            help="File with the bearer token for --webhook, as Alertmanager sees it; none unless given.",
         ),
     ] = None,
 ) -> None:
-    """Write Prometheus rules, Alertmanager and Grafana files, boards, JSON Schema, AsyncAPI, topic list.
+    """Write all generated files: Prometheus, Alertmanager, Grafana, boards, JSON Schema, AsyncAPI, topics.
 
     Example: touchpoint render monitor/journey.yaml --out . --check
     """

@@ -39,17 +39,24 @@ class PrometheusError(UserError):
 
 def report(
     prometheus: Annotated[str, typer.Option(help="Address of Prometheus.")] = "http://localhost:9090",
-    days: Annotated[int, typer.Option(min=1, max=90, help="How many times 24 hours, until now.")] = 7,
-    html: Annotated[Path | None, typer.Option(help="Write one page to read, print or mail.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write Markdown; to stdout without a file.")] = None,
+    days: Annotated[
+        int, typer.Option(min=1, max=90, help="Number of days, of 24 hours each, up to now.")
+    ] = 7,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the digest to this HTML file, to read, print or mail.")
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(help="Write the digest to this Markdown file; to standard output if no file is given."),
+    ] = None,
     token_file: Annotated[
         Path | None, typer.Option("--prometheus-token-file", help="File with a bearer token for Prometheus.")
     ] = None,
     journey: Annotated[
-        Path | None, typer.Option("--journey", help="The journey file; that of the settings unless set.")
+        Path | None, typer.Option("--journey", help="Journey file; TOUCHPOINT_JOURNEY unless given.")
     ] = None,
 ) -> None:
-    """Write a digest of the last days that anyone reads in two minutes.
+    """Write a digest of the last days, from Prometheus; two minutes to read.
 
     Example: touchpoint report --prometheus http://prometheus:9090 --html digest.html
     """

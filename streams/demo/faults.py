@@ -22,8 +22,8 @@ BAD_EVENTS = "bad-events"
 STAGE_SILENT = "stage-silent"
 
 KINDS = story.FAULTS | {
-    STAGE_SILENT: (1.0, "that share of the stage's events is never sent"),
-    BAD_EVENTS: (0.05, "that share of all events is malformed"),
+    STAGE_SILENT: (1.0, "events of the stage that are never sent"),
+    BAD_EVENTS: (0.05, "events that are malformed"),
 }
 FAULTS = {
     name + (":<stage>" if name == STAGE_SILENT else ""): f"{does} ({strength})"

@@ -115,17 +115,16 @@ LABYRINTH = "labyrinth"
 CALL_BACKS_FORGOTTEN = "call-backs-forgotten"
 
 FAULTS = {
-    "checkout-payment-failure": (0.6, "that share of checkouts fails at the payment"),
-    "call-queue-flood": (0.6, "that share of calls waits too long, up to 5 times the calls"),
-    "courier-late": (0.6, "that share of deliveries comes after the promised window"),
-    "store-understaffed": (0.6, "that share of store visits waits too long for service"),
-    "warehouse-jam": (0.5, "that share of orders is not packed"),
-    PARCEL_LOST: (0.1, "that share of orders handed to the courier is never seen again"),
-    LABYRINTH: (0.1, "that share of callers without an order is sent from phone to chat to e-mail and back"),
+    "checkout-payment-failure": (0.6, "checkouts that fail at the payment"),
+    "call-queue-flood": (0.6, "calls that wait too long, while up to 5 times as many come"),
+    "courier-late": (0.6, "deliveries that come after the promised window"),
+    "store-understaffed": (0.6, "store visits that wait too long for service"),
+    "warehouse-jam": (0.5, "orders that are not packed"),
+    PARCEL_LOST: (0.1, "orders that are lost after the hand-over to the courier"),
+    LABYRINTH: (0.1, "callers without an order who are sent from phone to chat to e-mail and back"),
     CALL_BACKS_FORGOTTEN: (
         0.6,
-        "that share of calls ends with a call-back promised that nobody makes, and that share of calls ahead "
-        "of a delivery is not made in time",
+        "calls that promise a call-back nobody makes, and calls ahead of a delivery not made in time",
     ),
 }
 """Fault -> its strength unless another is given, and what the strength is the share of."""

@@ -126,7 +126,7 @@ function paintCard(parts, stage, { ready, journeys }) {
   put(parts.bad, badOf(stage));
   parts.bad.classList.toggle("silence", Boolean(stage.silent));
   put(parts.journeys, journeys && stage.kind !== "staff" ? `${amount(stage.journeys_hit, "journey")} hit in 5 min` : "");
-  put(parts.flow, ready ? `${perMinute(stage.events_per_minute)}/min` : "");
+  put(parts.flow, ready && !stage.silent ? `${perMinute(stage.events_per_minute)}/min` : "");
   paintTrend(parts, stage);
 }
 

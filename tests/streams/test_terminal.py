@@ -80,7 +80,11 @@ def test_silence_is_said_in_the_words_of_the_answer(
     """How long nothing has come stands where quality stood, in line and table."""
     for name, value in known.items():
         monkeypatch.setenv(name, value)
-    silent = {"state": "silent", "silent": {"window": "1m", "expected": 150, "text": SILENCE}}
+    silent = {
+        "state": "silent",
+        "events_per_minute": 98,
+        "silent": {"window": "1m", "expected": 150, "text": SILENCE},
+    }
     with StagesView(lambda: None) as view:
         view.show([stage(400, 8, 0.95) | silent], "")
     shown = capsys.readouterr().err

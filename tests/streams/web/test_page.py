@@ -376,6 +376,7 @@ async def test_a_silent_stage_shows_no_quality_of_the_past(tmp_path: Path) -> No
     assert state == "silent"
     assert all(one in text for one in ("Silent", "no events", said))
     assert "94.3" not in text
+    assert "/min" not in text  # the last five minutes say nothing of the present
     assert (words(dom, "hero-stage"), words(dom, "hero-quality")) == ("Delivery", "no events")
     assert (words(dom, "hero-target"), words(dom, "hero-why")) == ("", said)
     assert "<title>(1 silent) A used saddle chair" in dom
