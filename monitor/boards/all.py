@@ -1,7 +1,7 @@
 """The Grafana boards of a journey: journey, stage, customers, voice of the customer, monitor.
 
-`boards` is a pure function: the same journey file gives the same boards. Each board's panels stand in a file
-of its own, in PromQL on the recorded series of `promql`; how Grafana draws them is the business of `panels`.
+`boards` is a pure function: the same plan gives the same boards. Each board's panels stand in a file of its
+own, in PromQL on the recorded series of `promql`; how Grafana draws them is the business of `panels`.
 """
 
 from collections.abc import Iterator
@@ -25,45 +25,46 @@ from monitor.journey_file.links import (
     runbook,
 )
 from monitor.journey_file.model import ALL, Journey
+from monitor.rules.plan import Plan
 
 SCHEMA_VERSION = 39
 """Provisioned from a file by Grafana 9.4 (which knows 37) to 13; later versions mean another format."""
 
 
-def boards(journey: Journey) -> dict[str, Json]:
+def boards(plan: Plan) -> dict[str, Json]:
     """The boards by file name."""
     return {
         "journey.json": _board(
-            journey, JOURNEY_BOARD, "Journey",
+            plan.journey, JOURNEY_BOARD, "Journey",
             "Every stage against its targets, right now: which is weakest, who is hit, what is being done.",
-            board_journey.panels(journey),
+            board_journey.panels(plan),
         ),
         "stage.json": _board(
-            journey, STAGE_BOARD, "Stage", "One stage: how good, for whom, since when, and why.",
-            board_stage.panels(journey), _chooser(journey),
+            plan.journey, STAGE_BOARD, "Stage", "One stage: how good, for whom, since when, and why.",
+            board_stage.panels(plan), _chooser(plan.journey),
         ),
-        **_customers(journey),
+        **_customers(plan),
         "voice.json": _board(
-            journey, VOICE_BOARD, "Voice of the customer",
+            plan.journey, VOICE_BOARD, "Voice of the customer",
             "What customers and staff say when asked, with how sure the numbers are.",
-            board_voice.panels(journey),
+            board_voice.panels(plan),
         ),
         "monitor.json": _board(
-            journey, MONITOR_BOARD, "Monitor", "Whether the other boards can be trusted.",
-            board_monitor.panels(journey),
+            plan.journey, MONITOR_BOARD, "Monitor", "Whether the other boards can be trusted.",
+            board_monitor.panels(plan),
         ),
     }  # fmt: skip
 
 
-def _customers(journey: Journey) -> dict[str, Json]:
+def _customers(plan: Plan) -> dict[str, Json]:
     """The board of whole journeys, of a file that says what one is."""
-    if journey.journeys is None:
+    if plan.journey.journeys is None:
         return {}
     return {
         "customers.json": _board(
-            journey, CUSTOMERS_BOARD, "Customers' journeys",
+            plan.journey, CUSTOMERS_BOARD, "Customers' journeys",
             "What customers live through from end to end: goals, weakest encounters, promises.",
-            board_customers.panels(journey),
+            board_customers.panels(plan),
         )
     }  # fmt: skip
 

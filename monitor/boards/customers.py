@@ -25,10 +25,10 @@ from monitor.boards.parts import UNKNOWN, cells, partner_titles, segment_titles,
 from monitor.boards.tables import COLORED, table
 from monitor.counting import metrics
 from monitor.counting.figures import GREY
-from monitor.journey_file.model import Journey
 from monitor.journeys.closing import ASTRAY_MOVES
 from monitor.journeys.counters import promise_partners
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
+from monitor.rules.plan import Plan
 from monitor.rules.promql import select
 
 WINDOW = "1d"
@@ -37,12 +37,12 @@ FEW = "too few"
 NOTHING = "none counted"
 
 
-def panels(journey: Journey) -> Iterator[Json]:
+def panels(plan: Plan) -> Iterator[Json]:
     """From the outcome to its causes."""
-    yield from _outcome(journey)
-    yield from _encounters(journey)
-    yield from _promises(journey)
-    yield from _critical(journey)
+    yield from _outcome(plan)
+    yield from _encounters(plan)
+    yield from _promises(plan)
+    yield from _critical(plan)
     yield from _labyrinth()
 
 
@@ -51,7 +51,7 @@ def _sum(metric: metrics.Metric, by: str = "", **labels: str | tuple[str, ...]) 
     return f"sum{by} ({select(metric.name, **labels, window=WINDOW)})"
 
 
-def _outcome(journey: Journey) -> Iterator[Json]:
+def _outcome(plan: Plan) -> Iterator[Json]:
     met, missed = (_sum(metrics.WINDOW_JOURNEYS, result=result) for result in ("met", "missed"))
     yield stat(
         "Journeys that met their goal, last day",
@@ -74,7 +74,7 @@ def _outcome(journey: Journey) -> Iterator[Json]:
         query(f"sum({metrics.OPEN_JOURNEYS.name})", "under way"),
         unit=COUNT, size=(6, 5), steps=NEUTRAL, graphMode="area", nothing=UNKNOWN,
     )  # fmt: skip
-    kinds = tuple(f"promise/{kind}" for kind in promise_partners(journey))
+    kinds = tuple(f"promise/{kind}" for kind in promise_partners(plan.journey))
     overdue = select(metrics.OVERDUE.name, what=kinds)
     yield stat(
         "Promises overdue now",
@@ -84,8 +84,8 @@ def _outcome(journey: Journey) -> Iterator[Json]:
     )  # fmt: skip
 
 
-def _encounters(journey: Journey) -> Iterator[Json]:
-    stages = stage_titles(journey)
+def _encounters(plan: Plan) -> Iterator[Json]:
+    stages = stage_titles(plan)
     yield heading("The weakest encounter")
     hit = select(metrics.WINDOW_HIT.name, window="5m")
     yield bars(
@@ -115,16 +115,17 @@ def _encounters(journey: Journey) -> Iterator[Json]:
         rows(f"{met} / ({met} + {missed})"), rows(missed),
         unit="percentunit", size=(8, 9), nothing=NOTHING, field={"decimals": 1},
         overrides=[
-            override("segment", mappings=names(segment_titles(journey))),
+            override("segment", mappings=names(segment_titles(plan))),
             override("Value #B", unit=COUNT, decimals=0),
         ],
     )  # fmt: skip
 
 
-def _promises(journey: Journey) -> Iterator[Json]:
+def _promises(plan: Plan) -> Iterator[Json]:
     yield heading("Promises and hand-overs")
-    partners = override("partner", mappings=names(partner_titles(journey)))
-    stages = names(stage_titles(journey))
+    partners = override("partner", mappings=names(partner_titles(plan)))
+    stages = names(stage_titles(plan))
+    kinds = {kind: _spoken(kind) for kind in promise_partners(plan.journey)}
     by = " by (kind, partner)"
     due = _sum(metrics.WINDOW_PROMISES, by, result="due")
     counts = [_sum(metrics.WINDOW_PROMISES, by, result=result) for result in ("late", "broken", "missed")]
@@ -138,7 +139,7 @@ def _promises(journey: Journey) -> Iterator[Json]:
         rows(f"{due} > 0"), rows(f"{kept} / ({due} > 0)"), *(rows(f"{one} and {due} > 0") for one in counts),
         unit=COUNT, size=(14, 8), nothing=NOTHING,
         overrides=[
-            override("kind", mappings=names({kind: _spoken(kind) for kind in promise_partners(journey)})),
+            override("kind", mappings=names(kinds)),
             partners, override("Value #B", unit="percentunit", decimals=1),
         ],
     )  # fmt: skip
@@ -163,7 +164,7 @@ def _promises(journey: Journey) -> Iterator[Json]:
         {"what": "What", "partner": "Partner", "age": "For at most", "Value": "How many"},
         rows(f"sum by (what, partner, age) ({metrics.OVERDUE.name})"),
         unit=COUNT, size=(24, 7), nothing=NOTHING,
-        overrides=[override("what", mappings=names(_overdue_titles(journey))), partners],
+        overrides=[override("what", mappings=names(_overdue_titles(plan))), partners],
     )  # fmt: skip
 
 
@@ -171,18 +172,18 @@ def _spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _overdue_titles(journey: Journey) -> dict[str, str]:
+def _overdue_titles(plan: Plan) -> dict[str, str]:
     """What can be overdue, in words."""
-    titles = stage_titles(journey)
-    edges = journey.journeys.edges if journey.journeys is not None else ()
-    return {f"promise/{kind}": f"promise: {_spoken(kind)}" for kind in promise_partners(journey)} | {
+    titles = stage_titles(plan)
+    edges = plan.journey.journeys.edges if plan.journey.journeys is not None else ()
+    return {f"promise/{kind}": f"promise: {_spoken(kind)}" for kind in promise_partners(plan.journey)} | {
         f"handoff/{edge.sender}/{edge.receiver}":
             f"hand-over: {titles[edge.sender]} to {titles[edge.receiver]}"
         for edge in edges
     }  # fmt: skip
 
 
-def _critical(journey: Journey) -> Iterator[Json]:
+def _critical(plan: Plan) -> Iterator[Json]:
     yield heading("What weighs most on satisfaction")
     a, b, c, d = (
         _sum(metrics.WINDOW_CRITICAL, " by (stage)", cell=cell)
@@ -208,7 +209,7 @@ def _critical(journey: Journey) -> Iterator[Json]:
         rows(f"{a} + {b}"),
         unit=COUNT, size=(14, 8), nothing=FEW, missing=FEW, field={"decimals": 2},
         overrides=[
-            *cells(journey)[:1],
+            *cells(plan)[:1],
             override("Value #B", unit="percentunit", decimals=0),
             override("Value #D", decimals=0),
         ],
@@ -223,7 +224,7 @@ def _critical(journey: Journey) -> Iterator[Json]:
         rows(f"{gap} / ({everyone} > 0)"), rows(f"{gap} and {everyone} > 0"),
         unit="percentunit", size=(10, 8), nothing=NOTHING, field={"decimals": 1},
         overrides=[
-            *cells(journey)[:1],
+            *cells(plan)[:1],
             override("Value #B", unit=COUNT, decimals=0),
         ],
     )  # fmt: skip

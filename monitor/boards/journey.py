@@ -45,8 +45,9 @@ from monitor.boards.parts import (
 from monitor.boards.tables import COLORED, table
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, ORANGE, VERMILLION
-from monitor.journey_file.model import ALL, OTHER, Journey
+from monitor.journey_file.model import ALL, OTHER
 from monitor.rules.limits import FAST_POINTS, MIN_N
+from monitor.rules.plan import Plan
 from monitor.rules.promql import select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
@@ -60,9 +61,9 @@ GAP_ORANGE = 0.05
 """Half of what pages when everybody is served so much worse."""
 
 
-def panels(journey: Journey) -> Iterator[Json]:
+def panels(plan: Plan) -> Iterator[Json]:
     """From across the room first, then stage by stage, then the rest."""
-    stages = journey.stages
+    stages = plan.journey.stages
     titles = [
         override(
             one.name, links=[to_stage(one.name)],
@@ -92,24 +93,24 @@ def panels(journey: Journey) -> Iterator[Json]:
         (7, 6),
     )
     yield trusted((6, 6))
-    yield alerts_table(journey, (WIDTH, 6))
+    yield alerts_table(plan, (WIDTH, 6))
     yield heading("Each stage against its targets")
     width = WIDTH // min(4, len(stages))
     for stage in stages:
-        yield state_and_weakest(journey, stage.name, stage.title, (width, 5), links=[to_stage(stage.name)])
+        yield state_and_weakest(plan, stage.name, stage.title, (width, 5), links=[to_stage(stage.name)])
     yield heading("Since when, for whom, and what is left")
     yield timeline(
         "Stages in the order of the journey",
         f"Each stage over time, judged by its weakest experience. {STATES_MEAN}",
-        *(query(state(journey, stage.name), stage.name) for stage in stages),
+        *(query(state(plan, stage.name), stage.name) for stage in stages),
         unit=COUNT, size=(WIDTH, 3 + len(stages)), steps=STATE_STEPS, mappings=words(STATES),
         overrides=titles,
     )  # fmt: skip
-    yield _budget(journey)
-    yield _gap(journey)
+    yield _budget(plan)
+    yield _gap(plan)
 
 
-def _budget(journey: Journey) -> Json:
+def _budget(plan: Plan) -> Json:
     used = f"{select(metrics.BAD_RATIO, segment=ALL, window='7d')} / {SAME} (1 - {TARGET})"
     return bars(
         "Budget left, last 7 days",
@@ -118,12 +119,12 @@ def _budget(journey: Journey) -> Json:
         now(f"sort(1 - max by (stage) ({used}))", "{{stage}}"),
         unit="percentunit", size=(9, 9),
         steps=thresholds((None, VERMILLION), (0, ORANGE), (0.25, BLUE)),
-        overrides=titled(stage_titles(journey)),
+        overrides=titled(stage_titles(plan)),
         field={"min": 0, "max": 1, "decimals": 0},
     )  # fmt: skip
 
 
-def _gap(journey: Journey) -> Json:
+def _gap(plan: Plan) -> Json:
     about = {"window": "1h"}
     named = f'segment!~"{ALL}|{OTHER}"'
     enough = f'{metrics.EVENTS_SUM}{{{named}, window="1h"}} >= {MIN_SEGMENT_EVENTS}'
@@ -141,6 +142,6 @@ def _gap(journey: Journey) -> Json:
         rows(f"sort_desc({worst})"), rows(f"{good} and {worst}"), rows(f"{target} and {worst}"),
         unit="percentunit", size=(15, 9), nothing="none known",
         steps=high_is_bad(GAP_ORANGE, float(FAST_POINTS)),
-        overrides=[*cells(journey), override("Value #A", **COLORED)],
+        overrides=[*cells(plan), override("Value #A", **COLORED)],
         field={"decimals": 1},
     )  # fmt: skip

@@ -30,9 +30,10 @@ from monitor.boards.tables import table
 from monitor.counting import metrics
 from monitor.counting.event import Reason
 from monitor.counting.figures import BLUE, ORANGE, VERMILLION
-from monitor.journey_file.model import STEPS_TOPIC, Journey
+from monitor.journey_file.model import STEPS_TOPIC
 from monitor.journeys.open import MAX_STEPS
 from monitor.rules.machinery import CAUSES, LETTERS_SHARE, READ
+from monitor.rules.plan import Plan
 from monitor.rules.promql import JOB, select
 from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S
 
@@ -67,17 +68,17 @@ MANY_SAMPLES = 10_000
 """The sane most of one worker (`journey_file.MAX_STAGES`)."""
 
 
-def panels(journey: Journey) -> Iterator[Json]:
+def panels(plan: Plan) -> Iterator[Json]:
     """Trust first, then lag, flow and cost."""
     yield from _trust()
     yield heading("How far behind")
-    yield from _lag(journey)
+    yield from _lag(plan)
     yield heading("What comes in")
-    yield from _flow(journey)
-    if journey.journeys is not None:
+    yield from _flow(plan)
+    if plan.journey.journeys is not None:
         yield _steps()
     yield heading("The monitor itself")
-    yield from _cost(journey)
+    yield from _cost(plan)
 
 
 def _trust() -> Iterator[Json]:
@@ -119,8 +120,8 @@ def _trust() -> Iterator[Json]:
     )  # fmt: skip
 
 
-def _lag(journey: Journey) -> Iterator[Json]:
-    topics = [*lines({stage.topic: stage.title for stage in journey.stages}), STEPS_LINE]
+def _lag(plan: Plan) -> Iterator[Json]:
+    topics = [*lines({stage.topic: stage.title for stage in plan.journey.stages}), STEPS_LINE]
     yield chart(
         "Behind by, each stage",
         f"Age of the oldest event being read while more wait. 0 is best; above the line at {LAG_S} s a "
@@ -135,14 +136,14 @@ def _lag(journey: Journey) -> Iterator[Json]:
         query(f"sum by (topic) ({metrics.CONSUMER_LAG.name})", "{{topic}}"),
         unit=COUNT, size=(12, 9), overrides=topics, field={"min": 0},
     )  # fmt: skip
-    if journey.journeys is not None:
+    if plan.journey.journeys is not None:
         yield _judged()
     yield bars(
         "Since the last event, each stage",
         "How long ago the newest event of each stage happened, longest first. What is good depends on its "
         "rhythm and opening hours: the alert of a silent stage knows them.",
         now(f"sort_desc(time() - max by (stage) ({metrics.LAST_EVENT.name}))", "{{stage}}"),
-        unit="s", size=(WIDTH, 8), overrides=titled(stage_titles(journey)), field={"min": 0, "decimals": 0},
+        unit="s", size=(WIDTH, 8), overrides=titled(stage_titles(plan)), field={"min": 0, "decimals": 0},
     )  # fmt: skip
 
 
@@ -160,8 +161,8 @@ def _judged() -> Json:
     )  # fmt: skip
 
 
-def _flow(journey: Journey) -> Iterator[Json]:
-    topics = tuple(stage.topic for stage in journey.stages)
+def _flow(plan: Plan) -> Iterator[Json]:
+    topics = tuple(stage.topic for stage in plan.journey.stages)
     letters = f"{metrics.DEAD_LETTERS.name}_total"
     yield chart(
         "Events per second",
@@ -208,7 +209,7 @@ def _steps() -> Json:
     )  # fmt: skip
 
 
-def _cost(journey: Journey) -> Iterator[Json]:
+def _cost(plan: Plan) -> Iterator[Json]:
     job = f'{{job="{JOB}"}}'
     yield chart(
         "Time to answer Prometheus",
@@ -233,4 +234,4 @@ def _cost(journey: Journey) -> Iterator[Json]:
         rows(f"max by (instance, version, journey) ({metrics.BUILD.name}_info)"),
         unit=COUNT, size=(8, 8), nothing="no worker",
     )  # fmt: skip
-    yield alerts_table(journey, (WIDTH, 6), alertname="MonitorBlind")
+    yield alerts_table(plan, (WIDTH, 6), alertname="MonitorBlind")

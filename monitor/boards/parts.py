@@ -30,11 +30,11 @@ from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.counting.metrics import ALERTS
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE, Experience, Journey, Stage
+from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE, Experience, Stage
 from monitor.rules.facts import Name
 from monitor.rules.journeys import BETWEEN
 from monitor.rules.limits import MIN_N, fast_limits
-from monitor.rules.plan import plan
+from monitor.rules.plan import Plan
 from monitor.rules.promql import Values, number, select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State
 
@@ -62,13 +62,13 @@ def _enough(**about: Values) -> str:
     return f"max by (stage, experience, segment) ({longest}) >= {MIN_N}"
 
 
-def state(journey: Journey, stage: str) -> str:
+def state(plan: Plan, stage: str) -> str:
     """What `verdict.state` says of the weakest experience, or that the stage is silent, as a number; -1 while
     the monitor is blind."""
     about = {"stage": stage, "segment": ALL}
     fast = {
         limit.window: None
-        for one in journey.stages
+        for one in plan.journey.stages
         for experience in one.experiences
         for limit in fast_limits(experience.target)
     }
@@ -176,44 +176,44 @@ def to_stage(stage: str = "${__value.raw}") -> Json:
     return link("Open the stage", f"{links.stage_board(stage)}&${{__url_time_range}}")
 
 
-def stage_titles(journey: Journey) -> dict[str, str]:
+def stage_titles(plan: Plan) -> dict[str, str]:
     """Titles by name, of whole journeys too."""
-    return {stage.name: stage.title for stage in plan(journey).stages} | {ALL: "all stages"}
+    return {stage.name: stage.title for stage in plan.stages} | {ALL: "all stages"}
 
 
-def segment_titles(journey: Journey) -> dict[str, str]:
+def segment_titles(plan: Plan) -> dict[str, str]:
     """What segments are called, by label."""
-    return {ALL: "everybody", **{one: one for one in journey.segments}, OTHER: "other"}
+    return {ALL: "everybody", **{one: one for one in plan.journey.segments}, OTHER: "other"}
 
 
-def group_titles(journey: Journey) -> dict[str, str]:
+def group_titles(plan: Plan) -> dict[str, str]:
     """What takes the place of segments in alerts on whole journeys, too: a partner, a change of channel, a
     stage."""
-    moves = {name: name.replace(BETWEEN, " to ") for one in plan(journey).watched for name in one.groups}
-    return moves | stage_titles(journey) | segment_titles(journey) | partner_titles(journey)
+    moves = {name: name.replace(BETWEEN, " to ") for one in plan.watched for name in one.groups}
+    return moves | stage_titles(plan) | segment_titles(plan) | partner_titles(plan)
 
 
-def partner_titles(journey: Journey) -> dict[str, str]:
+def partner_titles(plan: Plan) -> dict[str, str]:
     """What partners are called, by label."""
-    return {NONE: "no partner", **{one: one for one in journey.partners}, OTHER: "other"}
+    return {NONE: "no partner", **{one: one for one in plan.journey.partners}, OTHER: "other"}
 
 
-def experience_titles(journey: Journey) -> dict[str, str]:
+def experience_titles(plan: Plan) -> dict[str, str]:
     """Titles by name, of names that mean one thing only."""
     found: dict[str, str] = {}
-    for stage in plan(journey).stages:
+    for stage in plan.stages:
         for experience in stage.experiences:
             title = experience.title if stage.name != WHOLE else experience.title.replace("_", " ")
             found[experience.name] = title if found.get(experience.name, title) == title else experience.name
     return found
 
 
-def cells(journey: Journey) -> list[Json]:
+def cells(plan: Plan) -> list[Json]:
     """Titles and links in the columns of tables."""
     return [
-        override("stage", mappings=names(stage_titles(journey)), links=[to_stage()]),
-        override("experience", mappings=names(experience_titles(journey))),
-        override("segment", mappings=names(segment_titles(journey))),
+        override("stage", mappings=names(stage_titles(plan)), links=[to_stage()]),
+        override("experience", mappings=names(experience_titles(plan))),
+        override("segment", mappings=names(segment_titles(plan))),
     ]
 
 
@@ -227,9 +227,9 @@ UNKNOWN = "nothing known"
 LABELS = {"stage": "Stage", "experience": "Experience", "segment": "Segment"}
 
 
-def alerts_table(journey: Journey, size: tuple[int, int], **about: Values) -> Json:
+def alerts_table(plan: Plan, size: tuple[int, int], **about: Values) -> Json:
     """Pages and tickets that fire, each with since when, whom it hits, whose it is and what to do."""
-    owners = [stage.owner for stage in plan(journey).stages]
+    owners = [stage.owner for stage in plan.stages]
     return table(
         "Alerts firing now",
         "Pages wake somebody up, tickets wait for working hours. No row is good. A click on an alert opens "
@@ -240,15 +240,15 @@ def alerts_table(journey: Journey, size: tuple[int, int], **about: Values) -> Js
         rows(_began(**about)),
         unit=COUNT, size=size, nothing="none", sortBy=[{"displayName": "Severity", "desc": False}],
         overrides=[
-            *cells(journey)[:2],
-            override("segment", mappings=names(group_titles(journey))),
-            override("hits", mappings=names(group_titles(journey) | {NONE: ABSENT})),
+            *cells(plan)[:2],
+            override("segment", mappings=names(group_titles(plan))),
+            override("hits", mappings=names(group_titles(plan) | {NONE: ABSENT})),
             override(
                 "severity", **COLORED,
                 mappings=words({"page": ("page", VERMILLION), "ticket": ("ticket", ORANGE)}),
             ),
             override(
-                "alertname", links=[link("What to do", links.runbook(journey, "${__value.raw}"))],
+                "alertname", links=[link("What to do", links.runbook(plan.journey, "${__value.raw}"))],
                 custom_minWidth=wide_enough(ALERT_NAMES),
             ),
             override("owner", custom_minWidth=wide_enough(owners)),
@@ -276,13 +276,13 @@ def _began(**about: Values) -> str:
     return found
 
 
-def state_and_weakest(journey: Journey, stage: str, title: str, size: tuple[int, int], **more: Any) -> Json:
+def state_and_weakest(plan: Plan, stage: str, title: str, size: tuple[int, int], **more: Any) -> Json:
     """How a stage stands: its state in words, and the quality of its weakest experience beside its target."""
-    stages = [one for one in journey.stages if stage in (one.name, CHOSEN)]
+    stages = [one for one in plan.journey.stages if stage in (one.name, CHOSEN)]
     return stat(
         title,
         f"State of the stage and its weakest experience. {STATES_MEAN} {WEAKEST_MEANS}",
-        now(state(journey, stage), "state"),
+        now(state(plan, stage), "state"),
         now(f"{weakest(stage)} or on () vector(NaN)", ONE),
         unit="percentunit", size=size, textMode="value_and_name",
         overrides=[
@@ -344,9 +344,7 @@ def hit(**about: Values) -> str:
     return f"sum(max by (stage) ({select(metrics.BAD_SUM, **about, segment=ALL, window='5m')}))"
 
 
-def windows_table(
-    journey: Journey, title: str, description: str, size: tuple[int, int], **about: str
-) -> Json:
+def windows_table(plan: Plan, title: str, description: str, size: tuple[int, int], **about: str) -> Json:
     """Quality by experience and segment, with a column for each window, beside its target.
 
     Every column has the rows of the widest window, so that they merge; a small group is not shown. Rows have
@@ -374,7 +372,7 @@ def windows_table(
         labels | columns,
         *map(rows, found),
         unit="percentunit", size=size,
-        overrides=[*cells(journey), override("Value #B", thresholds=POINTS, **COLORED)],
+        overrides=[*cells(plan), override("Value #B", thresholds=POINTS, **COLORED)],
         field={"decimals": 1},
         hide=[] if "experience" not in about else ["experience"],
     )  # fmt: skip

@@ -46,7 +46,8 @@ from monitor.counting import metrics
 from monitor.counting.figures import GREY
 from monitor.counting.judging import reason_labels
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, Journey
+from monitor.journey_file.model import ALL
+from monitor.rules.plan import Plan
 from monitor.rules.promql import select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
@@ -59,9 +60,9 @@ OF_CHOSEN = (CHOSEN, ALL)
 """What holds of all stages holds of the chosen one."""
 
 
-def panels(journey: Journey) -> Iterator[Json]:
+def panels(plan: Plan) -> Iterator[Json]:
     """How it stands first, then each experience, then causes."""
-    yield state_and_weakest(journey, CHOSEN, "The stage now", (11, 6))
+    yield state_and_weakest(plan, CHOSEN, "The stage now", (11, 6))
     yield bad_encounters(
         "Bad encounters, last 5 minutes",
         "How many encounters of the last 5 minutes were bad, by the experience with most. 0 is best; what "
@@ -80,22 +81,22 @@ def panels(journey: Journey) -> Iterator[Json]:
         "Over the last minute, or the last 5 minutes or hour when few came.",
         query(f"1 - {headline(metrics.BAD_RATIO, stage=CHOSEN, segment=ALL)}", ONE),
         unit="percentunit", size=(WIDTH, 5), textMode="value_and_name", graphMode="area",
-        overrides=with_targets(journey.stages, stage_too=False),
+        overrides=with_targets(plan.journey.stages, stage_too=False),
         field={"decimals": 1},
     )  # fmt: skip
-    yield _against_target(journey)
+    yield _against_target(plan)
     yield windows_table(
-        journey,
+        plan,
         "By experience, segment and time span",
         "Each segment against its own target, from the last 20 seconds to the last 7 days.",
         (WIDTH, 9),
         stage=CHOSEN,
     )
-    yield alerts_table(journey, (WIDTH, 6), stage=OF_CHOSEN)
+    yield alerts_table(plan, (WIDTH, 6), stage=OF_CHOSEN)
     yield heading("Why")
-    yield _reasons(journey)
-    yield _failures(journey)
-    yield _partners(journey)
+    yield _reasons(plan)
+    yield _failures(plan)
+    yield _partners(plan)
     yield _flow()
     for title, metric in (
         ("How long encounters take, where events say", metrics.WINDOW_DURATION),
@@ -112,9 +113,9 @@ def panels(journey: Journey) -> Iterator[Json]:
         )  # fmt: skip
 
 
-def _against_target(journey: Journey) -> Json:
+def _against_target(plan: Plan) -> Json:
     overrides = []
-    for stage in journey.stages:
+    for stage in plan.journey.stages:
         for index, experience in enumerate(stage.experiences):
             color, title = fixed(LINES[index % len(LINES)]), plain(experience.title)
             overrides += [
@@ -138,9 +139,9 @@ def _against_target(journey: Journey) -> Json:
     )  # fmt: skip
 
 
-def _reasons(journey: Journey) -> Json:
+def _reasons(plan: Plan) -> Json:
     reasons = {
-        reason: reason.replace("_", " ") for stage in journey.stages for reason in reason_labels(stage)
+        reason: reason.replace("_", " ") for stage in plan.journey.stages for reason in reason_labels(stage)
     }
     counted = select(metrics.WINDOW_REASONS.name, stage=CHOSEN, window="1h")
     return bars(
@@ -152,7 +153,7 @@ def _reasons(journey: Journey) -> Json:
     )  # fmt: skip
 
 
-def _partners(journey: Journey) -> Json:
+def _partners(plan: Plan) -> Json:
     about = {"stage": CHOSEN, "window": "1h"}
     by = "sum by (stage, experience, partner)"
     good = f"{by} ({select(metrics.WINDOW_GOOD.name, **about)})"
@@ -174,8 +175,8 @@ def _partners(journey: Journey) -> Json:
         rows(f"{quality} * 0 + on (stage, experience) group_left () {target} and {weakest}"),
         unit="percentunit", size=(12, 9), hide=["stage"],
         overrides=[
-            *cells(journey),
-            override("partner", mappings=names(partner_titles(journey))),
+            *cells(plan),
+            override("partner", mappings=names(partner_titles(plan))),
             override("Value #A", thresholds=POINTS, **COLORED),
         ],
         field={"decimals": 1},
@@ -200,12 +201,12 @@ def _flow() -> Json:
     )  # fmt: skip
 
 
-def _failures(journey: Journey) -> Json:
+def _failures(plan: Plan) -> Json:
     about = {"stage": CHOSEN, "window": "1h"}
     events, good = (select(one.name, **about) for one in (metrics.WINDOW_EVENTS, metrics.WINDOW_GOOD))
     bad = f"sum by (experience, segment, partner) ({events} - {good})"
     labels = {name: LABELS[name] for name in ("experience", "segment")}
-    one_by_one = link("The latest failing encounters, one by one", links.failures(journey, "${stage}"))
+    one_by_one = link("The latest failing encounters, one by one", links.failures(plan.journey, "${stage}"))
     return table(
         "Where encounters fail",
         "Bad encounters of the last hour by experience, segment and partner, most first. A click on a "
@@ -214,8 +215,8 @@ def _failures(journey: Journey) -> Json:
         rows(f"sort_desc(topk({MOST_ROWS}, {bad} > 0))"),
         unit=COUNT, size=(12, 9), nothing="none counted",
         overrides=[
-            *cells(journey),
-            override("partner", mappings=names(partner_titles(journey))),
+            *cells(plan),
+            override("partner", mappings=names(partner_titles(plan))),
             override("Value", links=[one_by_one], custom_align="left"),
         ],
         field={"decimals": 0},

@@ -43,7 +43,8 @@ from monitor.counting.judging import (
     spread_cells,
 )
 from monitor.counting.measures import KINDS, Z
-from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Journey, Stage
+from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Stage
+from monitor.rules.plan import Plan
 from monitor.rules.promql import Values, number, select, wilson_lower
 from monitor.rules.verdict import MIN_GROUP, MIN_SEGMENT_EVENTS
 
@@ -58,9 +59,9 @@ MORE_PROMOTERS = thresholds((None, ORANGE), (0, BLUE))
 TOO_FEW, TOO_FEW_STAFF = "too few answers", "too few to show"
 
 
-def panels(journey: Journey) -> Iterator[Json]:
+def panels(plan: Plan) -> Iterator[Json]:
     """What customers answer, what staff answer, then what shows without asking."""
-    asking = [stage for stage in journey.stages if counts_answers(stage)]
+    asking = [stage for stage in plan.journey.stages if counts_answers(stage)]
     if not asking:
         yield stat(
             "Scores",
@@ -78,16 +79,16 @@ def panels(journey: Journey) -> Iterator[Json]:
         if ASKED in stage.outcomes:
             yield _asked(stage)
         for kind in _kinds(stage):
-            yield from _figure(journey, stage, kind)
+            yield from _figure(plan, stage, kind)
         for experience in stage.experiences:
             if _is_scored(experience):
-                yield from _against_target(journey, stage, experience)
-    yield from _spread(journey)
+                yield from _against_target(plan, stage, experience)
+    yield from _spread(plan)
     yield heading("Time lost to tools, everyday and wow")
-    yield _tools(journey)
-    met = tuple(stage.name for stage in journey.stages if stage.kind not in ("feedback", "staff"))
+    yield _tools(plan)
+    met = tuple(stage.name for stage in plan.journey.stages if stage.kind not in ("feedback", "staff"))
     if met:
-        yield _everyday(journey, met)
+        yield _everyday(plan, met)
 
 
 def _is_scored(experience: Experience) -> bool:
@@ -147,7 +148,7 @@ def _looks(kind: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _figure(journey: Journey, stage: Stage, kind: str) -> Iterator[Json]:
+def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
     title, means = KINDS[kind]
     small = f"Hidden below {MIN_SEGMENT_EVENTS} answers."
     steps = MORE_PROMOTERS if kind == "nps" else NEUTRAL
@@ -176,8 +177,8 @@ def _figure(journey: Journey, stage: Stage, kind: str) -> Iterator[Json]:
         **look,
     )  # fmt: skip
     for by, heads in (
-        ("segment", segment_titles(journey)),
-        ("channel", {**{one: one for one in journey.channels}, NONE: "not told", OTHER: "other"}),
+        ("segment", segment_titles(plan)),
+        ("channel", {**{one: one for one in plan.journey.channels}, NONE: "not told", OTHER: "other"}),
     ):
         figure, lower, upper = _ends(by, stage.name, kind)
         yield table(
@@ -238,7 +239,7 @@ def _asked(stage: Stage) -> Json:
     )  # fmt: skip
 
 
-def _against_target(journey: Journey, stage: Stage, experience: Experience) -> Iterator[Json]:
+def _against_target(plan: Plan, stage: Stage, experience: Experience) -> Iterator[Json]:
     about = {"stage": stage.name, "experience": experience.name}
     everybody = about | {"segment": ALL, "window": WINDOW}
     n = f"({select(metrics.EVENTS_SUM, **everybody)} >= {MIN_SEGMENT_EVENTS})"
@@ -254,7 +255,7 @@ def _against_target(journey: Journey, stage: Stage, experience: Experience) -> I
         field={"decimals": 1}, nothing=TOO_FEW,
     )  # fmt: skip
     yield windows_table(
-        journey,
+        plan,
         "Answers against target, by segment and time span",
         f"{experience.title}; the target is {target}. Each segment against its own target.",
         (16, 9),
@@ -288,9 +289,9 @@ def _pulse(stage: Stage, kind: str) -> Iterator[Json]:
 # -- what shows without asking ---------------------------------------------------------------------------
 
 
-def _spread(journey: Journey) -> Iterator[Json]:
+def _spread(plan: Plan) -> Iterator[Json]:
     """Even encounters, whatever the channel and the place."""
-    if not any(True for stage in journey.stages for _ in spread_cells(journey, stage)):
+    if not any(True for stage in plan.journey.stages for _ in spread_cells(plan.journey, stage)):
         return
     yield heading("Evenness: channels and locations")
     named = "stage, experience, by, name"
@@ -314,7 +315,7 @@ def _spread(journey: Journey) -> Iterator[Json]:
         rows(f"max {by} ({shares}) and {several}"), rows(f"min {by} ({shares}) and {several}"),
         unit="percentunit", size=(WIDTH, 7), nothing="nothing to compare",
         overrides=[
-            *cells(journey),
+            *cells(plan),
             override("by", mappings=names(kinds)),
             override("Value #A", **COLORED, thresholds=high_is_bad(0.05, 0.1)),
         ],
@@ -327,12 +328,12 @@ def _spread(journey: Journey) -> Iterator[Json]:
         labels | {"name": "Weakest", "Value": "Good"},
         rows(f"bottomk {by} (1, {shares}) and on (stage, experience, by) {several}"),
         unit="percentunit", size=(WIDTH, 7), nothing="nothing to compare",
-        overrides=[*cells(journey), override("by", mappings=names(kinds))],
+        overrides=[*cells(plan), override("by", mappings=names(kinds))],
         field={"decimals": 1},
     )  # fmt: skip
 
 
-def _tools(journey: Journey) -> Json:
+def _tools(plan: Plan) -> Json:
     tool, of = (
         f"sum by (stage) ({select(metric.name, window=WINDOW)})"
         for metric in (metrics.WINDOW_TOOL, metrics.WINDOW_TOOL_OF)
@@ -343,12 +344,12 @@ def _tools(journey: Journey) -> Json:
         "tell both times. 0 % is best: nobody likes to watch the person serving them struggle with a screen.",
         now(f"sort_desc({tool} / ({of} > 0))", "{{stage}}"),
         unit="percentunit", size=(12, 9), steps=high_is_bad(0.2, 0.4), nothing="not measured",
-        overrides=titled({stage.name: stage.title for stage in journey.stages}),
+        overrides=titled({stage.name: stage.title for stage in plan.journey.stages}),
         field={"decimals": 1, "min": 0, "max": 1},
     )  # fmt: skip
 
 
-def _everyday(journey: Journey, met: tuple[str, ...]) -> Json:
+def _everyday(plan: Plan, met: tuple[str, ...]) -> Json:
     """Doing what was agreed is called everyday; good is something unexpected."""
 
     def outcomes(*chosen: str) -> str:
@@ -363,5 +364,5 @@ def _everyday(journey: Journey, met: tuple[str, ...]) -> Json:
         "and how many surprised the customer for the better. Much wow and little bad is good.",
         {"stage": LABELS["stage"], "Value #A": "Bad", "Value #B": "Everyday", "Value #C": "Wow"},
         *(rows(f"{outcomes(*one)} / {n}") for one in (bad, everyday, wow)),
-        unit="percentunit", size=(12, 9), overrides=cells(journey)[:1], field={"decimals": 1},
+        unit="percentunit", size=(12, 9), overrides=cells(plan)[:1], field={"decimals": 1},
     )  # fmt: skip

@@ -32,7 +32,7 @@ def rendered(journey: Journey) -> dict[str, str]:
         "deploy/schema/asyncapi.yaml": schemas.asyncapi(journey),
         "deploy/schema/topics.yaml": schemas.topic_list(journey),
     }
-    jsons = {f"grafana/boards/{name}": board for name, board in boards(journey).items()}
+    jsons = {f"grafana/boards/{name}": board for name, board in boards(held_to).items()}
     jsons["deploy/schema/event.schema.json"] = schemas.event_schema(journey)
     return {
         **{path: HEADER + as_yaml(content) for path, content in yamls.items()},

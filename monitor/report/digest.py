@@ -6,10 +6,11 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from monitor.counting.measures import Share, wilson_lower
-from monitor.journey_file.model import Experience, Journey, Stage
+from monitor.journey_file.model import Experience, Stage
 from monitor.journeys.counters import PROMISED
 from monitor.rules.critical import Touchpoint
 from monitor.rules.journeys import HANDED_KNOWN
+from monitor.rules.plan import Plan
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 DAY_S = 86_400
@@ -283,7 +284,7 @@ class Seen:
 class Digest:
     """Everything there is to tell. None is: nothing known."""
 
-    journey: Journey
+    plan: Plan
     period: Period
     outcome: Outcome | None
     answered: tuple[Answered, ...]

@@ -9,7 +9,7 @@ from monitor.counting.measures import Share
 from monitor.journey_file.model import Journey
 from monitor.report.digest import Judged, is_met, is_surely_missed
 from monitor.report.document import Mood
-from monitor.rules.plan import plan
+from monitor.rules.plan import Plan
 
 LEAST_DAYS = 2
 """A picture of fewer days shows nothing that its sentence does not say."""
@@ -37,9 +37,9 @@ def mood(is_good: bool | None) -> Mood:
     return "good" if is_good else "bad"
 
 
-def title(journey: Journey, stage: str) -> str:
+def title(plan: Plan, stage: str) -> str:
     """What people call a stage, or whole journeys; its name when the journey file does not know it."""
-    return {one.name: one.title for one in plan(journey).stages}.get(stage, stage)
+    return {one.name: one.title for one in plan.stages}.get(stage, stage)
 
 
 def local(journey: Journey, at_s: int, form: str) -> str:

@@ -24,17 +24,18 @@ from monitor.report.digest import (
 )
 from monitor.report.questions import STEP_S, Answers, Told
 from monitor.report.sums_journeys import astray, gaps, handed_over, outcome, promises, weights, worst_partner
+from monitor.rules.plan import Plan
 from monitor.rules.verdict import MIN_GROUP, MIN_SEGMENT_EVENTS
 
 
-def digest(journey: Journey, period: Period, answers: Answers) -> Digest:
+def digest(plan: Plan, period: Period, answers: Answers) -> Digest:
     """What the answers to `questions` say; KeyError for one that is missing."""
-    told = Told(period, answers)
+    journey, told = plan.journey, Told(period, answers)
     promised = promises(journey, told)
     seen = _seen(journey, told)
     is_alerting = seen.judged_s is not None
     return Digest(
-        journey=journey,
+        plan=plan,
         period=period,
         outcome=outcome(told),
         answered=tuple(_answered(journey, told)),

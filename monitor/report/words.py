@@ -16,7 +16,7 @@ from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 def document(digest: Digest) -> Document:
     """The digest in words."""
-    journey, period = digest.journey, digest.period
+    journey, period = digest.plan.journey, digest.period
     ends = " to ".join(local(journey, at_s, "%Y-%m-%d %H:%M") for at_s in (period.from_s, period.end_s))
     days = "The last day" if period.days == 1 else f"The last {period.days} days"
     return Document(
@@ -55,7 +55,7 @@ def _short(digest: Digest) -> Iterator[Item]:
 
 
 def _journeys(digest: Digest) -> Item:
-    found, rules = digest.outcome, digest.journey.journeys
+    found, rules = digest.outcome, digest.plan.journey.journeys
     if rules is None:
         return Item("Journeys", "The journey file says nothing of whole journeys.", "unknown")
     if found is None:
@@ -90,7 +90,7 @@ def _weakest(digest: Digest) -> Item:
         said.append("No stage with enough events missed a target." if worst.is_met else furthest)
     if digest.outcome is not None and digest.outcome.weakest:
         stage, n = digest.outcome.weakest[0]
-        weakest = f"The weakest moment of a journey was most often at {title(digest.journey, stage)}"
+        weakest = f"The weakest moment of a journey was most often at {title(digest.plan, stage)}"
         said.append(f"{weakest}: in {counted(n)}.")
     return Item("Stages", " ".join(said), how) if said else Item("Stages", UNKNOWN, "unknown")
 

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from monitor.counting.figures import counted, percent
 from monitor.counting.measures import Share
-from monitor.journey_file.model import NONE, OTHER, UNASSIGNED, Journey
+from monitor.journey_file.model import NONE, OTHER, UNASSIGNED
 from monitor.report.digest import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met
 from monitor.report.document import UNKNOWN, Item
 from monitor.report.phrases import chance, mood, title, verdict
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
+from monitor.rules.plan import Plan
 
 WEIGHTS_TOLD = 5
 
@@ -35,7 +36,7 @@ def promises(digest: Digest) -> Iterator[Item]:
     elif not digest.handed_over:
         yield Item("Hand-overs", "Nothing was handed over.", "unknown")
     for edge in digest.handed_over or ():
-        yield _hand_over(digest.journey, edge)
+        yield _hand_over(digest.plan, edge)
 
 
 def _kind(one: Promised) -> str:
@@ -66,8 +67,8 @@ def _partner(one: Promised) -> str:
     return f"{name} kept {percent(one.share, one.target)} of {one.due:,}"
 
 
-def _hand_over(journey: Journey, one: HandedOver) -> Item:
-    lead = f"{title(journey, one.sender)} to {title(journey, one.receiver)}"
+def _hand_over(plan: Plan, one: HandedOver) -> Item:
+    lead = f"{title(plan, one.sender)} to {title(plan, one.receiver)}"
     sent = f"{one.sent:,} handed over"
     if not one.share.n:
         return Item(lead, f"{sent}, of none is it known yet whether it arrived.", "unknown")
@@ -117,8 +118,8 @@ def weights(digest: Digest) -> Iterator[Item]:
         none = "Nowhere do those who had a bad encounter speak ill of us more often than others."
         yield Item("Critical touchpoints", none, "good")
     for rank, one in enumerate(weighing[:WEIGHTS_TOLD], 1):
-        yield Item(f"{rank}. {title(digest.journey, one.stage)}", _weight(one))
-    yield _gap(digest.journey, digest.gaps)
+        yield Item(f"{rank}. {title(digest.plan, one.stage)}", _weight(one))
+    yield _gap(digest.plan, digest.gaps)
 
 
 def _weight(one: Weight) -> str:
@@ -131,7 +132,7 @@ def _weight(one: Weight) -> str:
     return f"{bad}: {often} (φ {one.phi:.2f}). That accounts for {share}."
 
 
-def _gap(journey: Journey, gaps: Sequence[Gap] | None) -> Item:
+def _gap(plan: Plan, gaps: Sequence[Gap] | None) -> Item:
     if not gaps:
         return Item("Understanding gap", UNKNOWN if gaps is None else "Too few answers to tell.", "unknown")
     widest = gaps[0]
@@ -139,7 +140,7 @@ def _gap(journey: Journey, gaps: Sequence[Gap] | None) -> Item:
         said = "No stage thinks better of itself than its customers do."
         return Item("Understanding gap", said, "good")
     inside, outside = (percent(Share(fine, widest.n - fine)) for fine in (widest.inside, widest.outside))
-    stage, answered = title(journey, widest.stage), f"{counted(widest.n, 'answered journey')}"
+    stage, answered = title(plan, widest.stage), f"{counted(widest.n, 'answered journey')}"
     return Item(
         "Understanding gap",
         f"Widest at {stage}: by its own word {inside} of {answered} went well, by customers' {outside}. "

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 
 from monitor.counting.figures import duration
-from monitor.journey_file.model import Journey
 from monitor.report.digest import DAY_S, Digest, Firings
 from monitor.report.document import Item
 from monitor.report.phrases import LEAST_DAYS, local, title
 from monitor.rules.machinery import CAUSES
-from monitor.rules.plan import plan
+from monitor.rules.plan import Plan
 
 ALERTS_TOLD = 10
 """Alerts with a line of their own; more nobody reads."""
@@ -22,22 +21,20 @@ def alerts(digest: Digest) -> Iterator[Item]:
     if not digest.alerts:
         yield Item("Alerts", "None fired.", "good")
     for one in digest.alerts[:ALERTS_TOLD]:
-        yield Item(_alert(digest.journey, one), _times(one), "bad" if one.severity == "page" else "plain")
+        yield Item(_alert(digest.plan, one), _times(one), "bad" if one.severity == "page" else "plain")
     if more := digest.alerts[ALERTS_TOLD:]:
         minutes = duration(60 * sum(one.minutes for one in more))
         yield Item(f"And {len(more)} more", f"Together {minutes}, all shorter or less urgent.")
 
 
-def _alert(journey: Journey, one: Firings) -> str:
-    about = title(journey, one.stage) if one.stage else ""
-    about += f", {_experience(journey, one)}" if one.experience and one.severity == "ticket" else ""
+def _alert(plan: Plan, one: Firings) -> str:
+    about = title(plan, one.stage) if one.stage else ""
+    about += f", {_experience(plan, one)}" if one.experience and one.severity == "ticket" else ""
     return f"{one.severity.capitalize()} {one.name}{f' ({about})' if about else ''}"
 
 
-def _experience(journey: Journey, one: Firings) -> str:
-    titles = {
-        (stage.name, each.name): each.title for stage in plan(journey).stages for each in stage.experiences
-    }
+def _experience(plan: Plan, one: Firings) -> str:
+    titles = {(stage.name, each.name): each.title for stage in plan.stages for each in stage.experiences}
     return titles.get((one.stage, one.experience), one.experience)
 
 
@@ -62,7 +59,7 @@ def _unseen(digest: Digest) -> Iterator[tuple[str, str]]:
     seen, days = digest.seen, digest.period.days
     if seen.others:
         names = ", ".join(seen.others)
-        yield "Another journey", f"Prometheus measures {names}, not {digest.journey.name}."
+        yield "Another journey", f"Prometheus measures {names}, not {digest.plan.journey.name}."
     if not seen.days:
         yield "Counts", "Prometheus has no counts of this journey: is it the one that scrapes the workers?"
     elif seen.days < days:
@@ -89,7 +86,7 @@ def _unjudged(digest: Digest) -> Iterator[tuple[str, str]]:
         yield "Alerts", "Prometheus evaluates no rules of this journey, or keeps no alerts."
         return
     if seen.judged_s - digest.period.from_s > DAY_S // 24:
-        since = local(digest.journey, seen.judged_s, "%Y-%m-%d %H:%M")
+        since = local(digest.plan.journey, seen.judged_s, "%Y-%m-%d %H:%M")
         yield "Alerts", f"Known since {since} only: Prometheus kept no longer, or began then."
     if seen.unjudged_minutes > 1:  # a step may fall on either side of an end
         yield "Gaps", f"For {duration(60 * seen.unjudged_minutes)} no rules were evaluated."

@@ -13,7 +13,7 @@ from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 def stages(digest: Digest) -> Iterator[Item]:
     """Each stage of the journey."""
     for one in digest.stages:
-        yield _stage(digest.journey, digest.period, one)
+        yield _stage(digest.plan.journey, digest.period, one)
 
 
 def _stage(journey: Journey, period: Period, one: StageFound) -> Item:

@@ -1,7 +1,8 @@
 """What a journey is held to, compiled once from its file and handed to whoever asks: who is judged by which
 limits, and whose trouble explains which alerts.
 
-`promql` and `alerts` write it out for Prometheus and Grafana, `backtest` evaluates it on history.
+`promql` and `alerts` write it out for Prometheus and Grafana, `backtest` evaluates it on history, boards and
+digest name what it holds.
 """
 
 from collections.abc import Iterator, Mapping

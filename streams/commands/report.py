@@ -66,6 +66,7 @@ def report(
     from monitor.report.questions import questions
     from monitor.report.sums import digest
     from monitor.report.words import document
+    from monitor.rules.plan import plan
 
     settings = read_settings()
     read = read_journey(journey or settings.journey)
@@ -77,7 +78,7 @@ def report(
     now_s = now_ms() // 1000
     period = Period(now_s - now_s % 60, days)
     answers = run_at_once(lambda: _asked(prometheus, token, list(questions(period))))
-    found = document(digest(read, period, answers))
+    found = document(digest(plan(read), period, answers))
     wanted = ((html, page), (markdown, text))
     write_files({file: as_text(found) for file, as_text in wanted if file is not None})
     if html is None and markdown is None:

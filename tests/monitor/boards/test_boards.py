@@ -56,7 +56,9 @@ stages:
 """
 )
 JOURNEYS = {"shipped": SHIPPED, "small": SMALL}
-BOARDS = {f"{name}/{file}": board for name, one in JOURNEYS.items() for file, board in boards(one).items()}
+BOARDS = {
+    f"{name}/{file}": board for name, one in JOURNEYS.items() for file, board in boards(plan(one)).items()
+}
 
 LEAST_STAT_WIDTH = 5
 VARIABLES = {"stage", "__rate_interval", "__url_time_range", "__value"}
@@ -221,12 +223,12 @@ def test_planted_problems_are_found(problem: str, plant: Callable[[Json], Any]) 
 
 def test_the_same_journey_gives_the_same_boards() -> None:
     """Byte for byte, in the same order, and as JSON that reads back."""
-    text = json.dumps(boards(SHIPPED), allow_nan=False)
-    assert json.dumps(boards(SHIPPED)) == text
-    assert json.loads(text) == boards(SHIPPED)
+    text = json.dumps(boards(plan(SHIPPED)), allow_nan=False)
+    assert json.dumps(boards(plan(SHIPPED))) == text
+    assert json.loads(text) == boards(plan(SHIPPED))
     names = ["journey.json", "stage.json", "customers.json", "voice.json", "monitor.json"]
-    assert list(boards(SHIPPED)) == names
-    assert len({board["uid"] for board in boards(SHIPPED).values()}) == len(names)
+    assert list(boards(plan(SHIPPED))) == names
+    assert len({board["uid"] for board in boards(plan(SHIPPED)).values()}) == len(names)
 
 
 def test_every_experience_has_its_exact_target() -> None:
@@ -272,7 +274,7 @@ def test_the_journey_board_shows_stages_in_order_and_leads_to_each() -> None:
 def test_the_stage_is_chosen_by_title() -> None:
     """Grafana's own reading of the list (9.4, custom variable) gives the options, even for odd titles."""
     for journey in JOURNEYS.values():
-        [variable] = boards(journey)["stage.json"]["templating"]["list"]
+        [variable] = boards(plan(journey))["stage.json"]["templating"]["list"]
         read = []
         for text in re.findall(r"(?:\\,|[^,])+", variable["query"]):
             found = re.fullmatch(r"(.+)\s:\s(.+)", text.replace("\\,", ","))
@@ -310,7 +312,7 @@ def test_steps_of_journeys_are_no_events() -> None:
     a panel of their own, where there are whole journeys.
     """
     steps_topic = f"any-group-{STEPS_TOPIC}"
-    without = boards(replace(SHIPPED, journeys=None))["monitor.json"]
+    without = boards(plan(replace(SHIPPED, journeys=None)))["monitor.json"]
     of_steps = []
     for name, board in (*BOARDS.items(), ("without", without)):
         known = {stage.topic for stage in JOURNEYS["small" if "small" in name else "shipped"].stages}
@@ -435,7 +437,7 @@ def wilson(bound: float, window: str) -> dict[str, float]:
     return {f'{metrics.BAD_WILSON}{{{CHECKOUT},window="{window}"}}': bound}
 
 
-STATE, WEAKEST = state(SHIPPED, "web_checkout"), weakest(stage="web_checkout")
+STATE, WEAKEST = state(plan(SHIPPED), "web_checkout"), weakest(stage="web_checkout")
 DEGRADED = f'{metrics.DEGRADED}{{{CHECKOUT},severity="page",window="1m"}}'
 LONG_BAD = wilson(0.01, "1m") | wilson(0.15, "5m") | wilson(0.15, "1h")
 GOOD_NOW = held(40, 1, "1m") | held(200, 40, "5m") | held(2000, 400, "1h") | LONG_BAD

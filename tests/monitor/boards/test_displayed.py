@@ -28,6 +28,7 @@ from monitor.boards.all import boards
 from monitor.boards.panels import COUNT, unknown
 from monitor.counting import metrics
 from monitor.journey_file.grammar import parse
+from monitor.rules.plan import plan
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.displayed import VERSIONS, displayed
 from tests.kit.polling import until
@@ -185,7 +186,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, P
 @pytest.mark.parametrize("world", SIGNS)
 def test_boards_read_as_written(prometheus: dict[str, Prometheus], world: str, version: str) -> None:
     """Each cell, figure and legend, in the old Grafana and in the new."""
-    assert read(settled(prometheus[world], world), boards(JOURNEY), version) == golden(world).read_text()
+    assert (
+        read(settled(prometheus[world], world), boards(plan(JOURNEY)), version) == golden(world).read_text()
+    )
 
 
 def _tables(board: Json) -> Iterator[Json]:
@@ -256,7 +259,7 @@ def test_what_is_written_wrongly_is_seen(
     prometheus: dict[str, Prometheus], file: str, plant: Callable[[Json], None], wrong: str, version: str
 ) -> None:
     """Faults that boards had in a real Grafana are read here too."""
-    board = copy.deepcopy(boards(JOURNEY)[file])
+    board = copy.deepcopy(boards(plan(JOURNEY))[file])
     plant(board)
     assert wrong in read(settled(prometheus["degraded"], "degraded"), {file: board}, version)
     assert wrong not in golden("degraded").read_text()
@@ -266,7 +269,7 @@ def main() -> None:
     """Writes down what the oldest Grafana shows."""
     with TemporaryDirectory() as directory, watched(Path(directory)) as found:
         for world, prometheus in found.items():
-            golden(world).write_text(read(settled(prometheus, world), boards(JOURNEY), VERSIONS[0]))
+            golden(world).write_text(read(settled(prometheus, world), boards(plan(JOURNEY)), VERSIONS[0]))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from monitor.report.questions import Answers, Question, Sample, questions
 from monitor.report.sums import digest
 from monitor.report.words import document
 from monitor.rules.journeys import watched
+from monitor.rules.plan import plan
 from streams.commands.report import MAX_BYTES, report
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit import chromium
@@ -161,7 +162,7 @@ def told(
 
 def found(weeks: Counts = (), days: Mapping[int, Counts] | None = None, rules: Counts = ()) -> Digest:
     """The digest of a week."""
-    return digest(JOURNEY, WEEK, told(weeks, days, rules))
+    return digest(plan(JOURNEY), WEEK, told(weeks, days, rules))
 
 
 def text(read: Digest) -> str:
@@ -256,7 +257,7 @@ def test_windows_cover_the_period_once() -> None:
 def test_days_that_are_missing_are_told() -> None:
     """Of nine days, only the seven of the newest window known: sums are of those, and it says so."""
     period = Period(END_S, 9)
-    read = digest(JOURNEY, period, told(WEEKS, {}, RULES, period))
+    read = digest(plan(JOURNEY), period, told(WEEKS, {}, RULES, period))
     assert read.seen.days == 7
     assert "Known of 7 of 9 days; sums and shares are of those." in text(read)
 
@@ -302,7 +303,7 @@ SIDES = [
 def test_a_share_stands_on_its_side_of_the_target(target: str, good: int, n: int, said: str) -> None:
     """However close: what is shown of it is below the target exactly when it missed it."""
     week = stage("web_checkout", "checkout_completed", good, n)
-    assert said in text(digest(with_target("web_checkout", target), WEEK, told(week)))
+    assert said in text(digest(plan(with_target("web_checkout", target)), WEEK, told(week)))
 
 
 def test_no_share_changes_sides() -> None:
@@ -405,7 +406,7 @@ def test_a_single_day_is_no_picture() -> None:
     """One day alone, of one or of seven, is told in words, without a stray bar and its excuse."""
     day = stage("call_queue", "service_level", 90, 100)
     one = Period(END_S, 1)
-    alone = document(digest(JOURNEY, one, told(day, {0: day}, RULES, one)))
+    alone = document(digest(plan(JOURNEY), one, told(day, {0: day}, RULES, one)))
     of_week = document(found(day, {0: day}, RULES))
     for read in (alone, of_week):
         assert all(item.picture is None for section in read.sections for item in section.items)
@@ -465,7 +466,7 @@ def hostile() -> Digest:
     critical = [(name, {**labels, "stage": HOSTILE}, n) for name, labels, n in WEEKS if "cell" in labels]
     stages = tuple(replace(one, title=HOSTILE) for one in JOURNEY.stages)
     journey = replace(JOURNEY, title=HOSTILE, stages=stages)
-    return digest(journey, WEEK, told([*hostile, *weakest, *critical], DAYS, rules))
+    return digest(plan(journey), WEEK, told([*hostile, *weakest, *critical], DAYS, rules))
 
 
 class Tags(HTMLParser):
