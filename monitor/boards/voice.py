@@ -38,12 +38,11 @@ from monitor.counting.judging import (
     ASKED,
     BY_CHANNEL,
     BY_LOCATION,
-    FOLLOWED_UP,
     counts_answers,
     spread_cells,
 )
 from monitor.counting.measures import KINDS, Z
-from monitor.journey_file.model import ALL, NONE, OTHER, Experience, Stage
+from monitor.journey_file.model import ALL, FOLLOW_UP, NONE, OTHER, Experience, Journey, Stage
 from monitor.rules.plan import Plan
 from monitor.rules.promql import Values, number, select, wilson_lower
 from monitor.rules.verdict import MIN_GROUP, MIN_SEGMENT_EVENTS
@@ -77,7 +76,7 @@ def panels(plan: Plan) -> Iterator[Json]:
                 yield from _pulse(stage, kind)
             continue
         if ASKED in stage.outcomes:
-            yield _asked(stage)
+            yield _asked(plan.journey, stage)
         for kind in _kinds(stage):
             yield from _figure(plan, stage, kind)
         for experience in stage.experiences:
@@ -210,24 +209,24 @@ def _band(title: str) -> list[Json]:
     ]
 
 
-def _asked(stage: Stage) -> Json:
+def _asked(journey: Journey, stage: Stage) -> Json:
     """Whether anybody was asked, whether it was worth asking, whether anybody cared."""
     about = {"stage": stage.name, "window": WINDOW}
-    asked, followed_up = (
-        f"sum by (stage) ({select(metrics.WINDOW_OUTCOMES.name, outcome=one, **about)})"
-        for one in (ASKED, FOLLOWED_UP)
-    )
-    worst = tuple(dict.fromkeys(classes[-1][0] for classes in ANSWER_CLASSES.values()))
-    unhappy = answers("stage", stage.name, answer=worst)
+    asked = f"sum by (stage) ({select(metrics.WINDOW_OUTCOMES.name, outcome=ASKED, **about)})"
     shares = [query(f"{answers('stage', stage.name)} / ({asked} > 0)", "answered")]
     told = ""
-    if FOLLOWED_UP in stage.outcomes:
-        shares.append(query(f"{followed_up} / ({unhappy} > 0)", "unhappy contacted"))
-        told = " and to how many unhappy answers somebody was in touch again (100 % is best)"
+    promises = journey.journeys.promises if journey.journeys is not None else ()
+    if (FOLLOW_UP, stage.name) in [(kind.name, kind.stage) for kind in promises]:
+        kept, due = (
+            f"sum({select(metrics.WINDOW_PROMISES.name, kind=FOLLOW_UP, result=one, window=WINDOW)})"
+            for one in ("kept", "due")
+        )
+        shares.append(query(f"{kept} / ({due} > 0)", "unhappy contacted"))
+        told = ", and how many of the unhappy whose contact fell due were contacted in time (100 % is best)"
     return stat(
         "Asked, answered, followed up, last day",
         f"How many customers were asked, how many of them answered{told}. Asking at all is good. Answers "
-        "and contacts follow days later, so shares of a day may pass 100 %.",
+        "follow days later, so their share of a day may pass 100 %.",
         query(asked, "asked"), *shares,
         unit="percentunit", size=(WIDTH, 5), textMode="value_and_name", field={"decimals": 0},
         overrides=[

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 
 from monitor.counting.mistakes import BOM, SCHEMA_PREFIX, mended, mistaken
 from monitor.counting.times import epoch_ms
-from monitor.journey_file.model import Journey, Stage
+from monitor.journey_file.model import SCALES, Journey, Stage
 
 MAX_BYTES = 1_000_000
 """Kafka's own default limit of a record is 1 MiB; an event is a few hundred, more is a mistake."""
@@ -48,9 +48,6 @@ Headers = Iterable[tuple[str, bytes | None]]
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Time = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
-
-SCALES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
-"""Kind of score -> its least and greatest answer."""
 
 
 class Reason(StrEnum):

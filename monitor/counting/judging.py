@@ -48,10 +48,6 @@ ANSWER_CLASSES: dict[str, tuple[tuple[str, float, float], ...]] = {
 """Kind of score -> class, from which value on, up to which; a value off the scale is no answer. Where two
 classes meet, the higher one has the value (`MEASURES.md`: NPS, CSAT on 1-5, CES on 1-7)."""
 
-UNHAPPY_BELOW = {"nps": 7, "csat": 3, "ces": 3}
-"""Kind of score -> the value from which on nobody is unhappy: an NPS below it is of a detractor. On the other
-scales the two worst answers are, as one and two stars are of five; those between them and good are not."""
-
 BY_CHANNEL, BY_LOCATION = "channel", "location"
 """What experiences are compared by: evenness whatever the channel, whatever the place."""
 
@@ -103,11 +99,6 @@ def answer_class(kind: str, value: float) -> str | None:
     """What an answer counts as; None when its value is off the scale of its kind."""
     _, _, highest = ANSWER_CLASSES[kind][0]
     return next((name for name, low, _ in ANSWER_CLASSES[kind] if low <= value <= highest), None)
-
-
-def is_unhappy(kind: str, value: float) -> bool:
-    """Whether somebody who answers so speaks ill of us, and should be contacted."""
-    return value < UNHAPPY_BELOW[kind] and answer_class(kind, value) is not None
 
 
 def counts_answers(stage: Stage) -> bool:

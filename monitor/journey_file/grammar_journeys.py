@@ -2,7 +2,18 @@
 
 from decimal import Decimal
 
-from monitor.journey_file.model import FOLLOW_UP, OTHER, Edge, FollowUp, Journey, Journeys, Match, PromiseKind
+from monitor.journey_file.model import (
+    FOLLOW_UP,
+    OTHER,
+    SCALES,
+    UNHAPPY,
+    Edge,
+    FollowUp,
+    Journey,
+    Journeys,
+    Match,
+    PromiseKind,
+)
 from monitor.journey_file.nodes import FIXED, UNIT_MS, At, Known
 
 MATCH_FIELDS = ("stage", "outcome", "channel", "touchpoint", "partner", "reason", "initiator")
@@ -17,7 +28,7 @@ def read_journeys(at: At, journey: Journey) -> Journeys | None:
         ("owner", "starts", "goal", "target", "limit"),
         (
             *("runbook", "targets", "ends", "quiet", "promises", "follow_up", "contacts", "handoffs"),
-            *("moves", "understood"),
+            *("unhappy", "moves", "understood"),
         ),
     )
     if not fields.complete:
@@ -46,11 +57,22 @@ def read_journeys(at: At, journey: Journey) -> Journeys | None:
         segment_targets=fields.take("targets", At.targets, {}, journey.segments),
         promises=(*promises, promise) if promise else promises,
         follow_up=follow_up,
+        unhappy={**UNHAPPY, **fields.take("unhappy", _unhappy, {})},
         contacts=fields.take("contacts", At.names, (), known["stage"], "stage"),
         edges=fields.take("handoffs", _edges, (), journey, limit_ms),
         moves_target=fields.take("moves", _only_target, None),
         understood_target=fields.take("understood", _only_target, None),
     )
+
+
+def _unhappy(at: At) -> dict[str, float]:
+    """The best answer of the unhappy, of the kinds given; not the best there is, for that is everybody."""
+    found = {}
+    for kind, member in at.fields(optional=SCALES).items():
+        least, greatest = SCALES[kind]
+        found[kind] = member.number()
+        member.check(least <= found[kind] < greatest, f"must be at least {least} and below {greatest}")
+    return found
 
 
 def _only_target(at: At) -> Decimal | None:

@@ -4,7 +4,7 @@ A `Journey` is what every other part is computed from: which events count (codec
 (judging), which series exist (metrics), what is alerted on. It is built by `journey_file.parse` only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
@@ -30,6 +30,13 @@ Kind = Literal["customer", "background", "partner", "feedback", "staff"]
 
 FOLLOW_UP = "follow_up"
 """The kind of promise that an unhappy customer's answer makes."""
+
+SCALES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
+"""Kind of score -> its least and greatest answer."""
+
+UNHAPPY = {"nps": 6.0, "csat": 2.0, "ces": 2.0}
+"""Kind of score -> the best answer of somebody who is unhappy, unless the journey file says another.
+Detractors; on the other scales the two worst answers, as one and two stars are of five."""
 
 CHANGES_TOPIC = "touchpoint.changes.v1"
 """Where deploys and incidents are published, unless the journey file says another."""
@@ -168,7 +175,8 @@ class Journeys:
     A journey with an event that matches `starts` should meet its goal, and a share of them (`target`) must;
     any other is a visit. `moves_target` is the share of changes of channel after which the customer must not
     be lost; `understood_target` that of answered journeys which, at each stage, must not have been well by
-    the stage's own word and bad by the customer's.
+    the stage's own word and bad by the customer's. Whoever answers at most what `unhappy` says of the kind of
+    score is unhappy.
     """
 
     starts: Match
@@ -182,6 +190,7 @@ class Journeys:
     segment_targets: dict[str, Decimal]
     promises: tuple[PromiseKind, ...] = ()
     follow_up: FollowUp | None = None
+    unhappy: dict[str, float] = field(default_factory=lambda: dict(UNHAPPY))
     contacts: tuple[str, ...] = ()
     edges: tuple[Edge, ...] = ()
     moves_target: Decimal | None = None

@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import yaml
 
 from monitor.journey_file.links import is_address
-from monitor.journey_file.model import ALL, NONE, OTHER
+from monitor.journey_file.model import ALL, NONE, OTHER, SCALES
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 """Names become label values, topic names and Grafana uids (at most 40 characters)."""
@@ -51,7 +51,7 @@ class JourneyFileError(ValueError):
 Known = Mapping[str, tuple[str, ...]]
 """Field of an event -> every value it can have."""
 
-FIXED = {"initiator": ("company", "customer"), "score.kind": ("nps", "csat", "ces")}
+FIXED = {"initiator": ("company", "customer"), "score.kind": tuple(SCALES)}
 """What no journey file changes."""
 
 A = TypeVar("A")

@@ -1,10 +1,12 @@
 """What a journey that is over adds up to: a pure function of its steps in the order of their time."""
 
 from collections.abc import Sequence
+from math import floor
 from typing import NamedTuple
 
-from monitor.counting.judging import ASKED, FOLLOWED_UP, is_unhappy
-from monitor.journey_file.model import NONE, Journey, Match
+from monitor.counting.event import Score
+from monitor.counting.judging import ASKED, FOLLOWED_UP
+from monitor.journey_file.model import NONE, Journey, Journeys, Match
 from monitor.journeys.counters import (
     HANDOFF,
     PROMISE,
@@ -45,9 +47,10 @@ def score(step: Step) -> float:
     return 1 - len(step.bad_for) / step.judged if step.judged else 1.0
 
 
-def is_unhappy_answer(step: Step) -> bool:
-    """Whether the step is an answer of a customer who speaks ill of us."""
-    return step.score is not None and is_unhappy(step.score.kind, step.score.value)
+def is_unhappy(rules: Journeys, score: Score | None) -> bool:
+    """Whether it is an answer of a customer who speaks ill of us. Of a mean of answers the whole part
+    counts."""
+    return score is not None and floor(score.value) <= rules.unhappy[score.kind]
 
 
 def closing_counters(
@@ -71,7 +74,7 @@ def closing_counters(
     counters += _noticed(rules.contacts, steps, failures)
     answers = [step for step in steps if step.score is not None]
     if answers:
-        counters += _touchpoints(journey, steps, is_detractor=is_unhappy_answer(answers[-1]))
+        counters += _touchpoints(journey, steps, is_detractor=is_unhappy(rules, answers[-1].score))
     return counters
 
 

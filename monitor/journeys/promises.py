@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import FOLLOW_UP, OTHER, Journey, Stage
-from monitor.journeys.closing import is_unhappy_answer, matches
+from monitor.journeys.closing import is_unhappy, matches
 from monitor.journeys.counters import Effect, name, nobody_yet
 from monitor.journeys.step import Step
 
@@ -86,7 +86,7 @@ class Promises:
         rules = journey.journeys
         assert rules is not None  # noqa: S101 - the caller has looked
         self._owing = {kind.name: journey.stage(kind.stage) for kind in rules.promises}
-        self._follow_up = rules.follow_up
+        self._rules = rules
 
     def take(self, pledges: list[Pledge], steps: Sequence[Step], step: Step) -> None:
         """Read anew what this step, already one of `steps`, may change."""
@@ -131,10 +131,10 @@ class Promises:
 
     def _follow(self, pledges: list[Pledge], steps: Sequence[Step], step: Step) -> None:
         """An unhappy customer's answer is to be followed up; what follows up may have been read before it."""
-        rule = self._follow_up
+        rule = self._rules.follow_up
         if rule is None:
             return
-        if is_unhappy_answer(step):
+        if is_unhappy(self._rules, step.score):
             due_ms, partner = step.at_ms + rule.within_ms, nobody_yet(self._owing.get(FOLLOW_UP))
             name = f"{FOLLOW_UP}/{len(pledges)}"
             pledges.append(Pledge(name, FOLLOW_UP, step.at_ms, due_ms=due_ms, partner=partner))

@@ -18,7 +18,6 @@ from monitor.journey_file.model import Journey, Stage
 from streams.demo.simulator import SimulatedEvent
 
 DAY_MS = 86_400_000
-UNHAPPY = {"nps": 6, "csat": 2, "ces": 2}
 
 Fact = dict[str, Any]
 """An event as it was published, with `at` (ms), `judged` and `bad`."""
@@ -134,7 +133,7 @@ class Truth:
                     elif due != one["due"]:
                         one["moved"] = max(due, one["moved"] or 0)
             follow_up = self._rules.follow_up
-            if follow_up is not None and _is_unhappy(fact):
+            if follow_up is not None and self._is_unhappy(fact):
                 after = [f["at"] for f in facts if f["at"] >= fact["at"] and _is(follow_up.match.fields, f)]
                 found[f"follow up {number}"] = {
                     "kind": "follow_up", "partner": "none", "made": fact["at"], "from": None, "moved": None,
@@ -144,6 +143,10 @@ class Truth:
             if "partner" not in one:
                 one["partner"] = _owed_by(owing.get(one["kind"]), id_, one["due"], facts)
         return list(found.values())
+
+    def _is_unhappy(self, fact: Fact) -> bool:
+        score = fact.get("score")
+        return score is not None and score["value"] <= self._rules.unhappy[score["kind"]]
 
     def _handoffs(self, facts: list[Fact]) -> list[Fact]:
         found: dict[str, Fact] = {}
@@ -193,7 +196,7 @@ class Truth:
             yield f"noticed/{(spoke[0].get('initiator') or 'customer') if spoke else 'nobody'}"
         answers = [fact for fact in facts if fact.get("score")]
         if answers:
-            yield from self._critical(facts, "detractor" if _is_unhappy(answers[-1]) else "other")
+            yield from self._critical(facts, "detractor" if self._is_unhappy(answers[-1]) else "other")
 
     def _labyrinth(self, facts: list[Fact], segment: str, *, met: bool, started: bool) -> Iterable[str]:
         customer = {stage.name for stage in self._journey.stages if stage.kind == "customer"}
@@ -291,8 +294,3 @@ def _owed_by(owing: Stage | None, id_: str, due: int | None, facts: list[Fact]) 
 
 def _is(fields: Iterable[tuple[str, frozenset[str]]], fact: Fact) -> bool:
     return all(fact.get(field) in values for field, values in fields)
-
-
-def _is_unhappy(fact: Fact) -> bool:
-    score = fact.get("score")
-    return score is not None and score["value"] <= UNHAPPY[score["kind"]]

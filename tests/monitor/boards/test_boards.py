@@ -473,6 +473,12 @@ def outcomes(stage: str, **counts: int) -> dict[str, float]:
     return {f'{name}{{stage="{stage}",outcome="{one}",window="1d"}}': n for one, n in counts.items()}
 
 
+def promised(kind: str, **counts: int) -> dict[str, float]:
+    """Promises of the day by result."""
+    about = f'kind="{kind}",partner="none",window="1d"'
+    return {f'{metrics.WINDOW_PROMISES.name}{{{about},result="{one}"}}': n for one, n in counts.items()}
+
+
 def spread(**locations: tuple[int, int]) -> dict[str, float]:
     """Judged and good by location."""
     about = 'stage="store",experience="store_wait",by="location",window="1d"'
@@ -664,7 +670,7 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
     ),
     "unhappy and contacted": (
         panel_query("voice.json", "Asked, answered, followed up, last day", 2),
-        answered((20, 5, 5)) | outcomes("feedback", followed_up=4), {'{stage="feedback"}': 0.8},
+        promised("follow_up", due=10, kept=8), {"{}": 0.8},
     ),
     "nobody asked, no share": (
         panel_query("voice.json", "Asked, answered, followed up, last day", 1),

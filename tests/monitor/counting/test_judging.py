@@ -1,7 +1,6 @@
 """Every event adds to counters of the closed key space, and to the ones its journey file says."""
 
 from collections import Counter
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +16,6 @@ from monitor.counting.judging import (
     answer_class,
     bucket_names,
     counter_names,
-    is_unhappy,
 )
 from monitor.counting.panes import Tally
 from monitor.journey_file.grammar import parse
@@ -308,17 +306,9 @@ def test_classes_of_answers(kind: str, classes: list[str | None]) -> None:
     assert answer_class(kind, 10.5) is None
 
 
-@pytest.mark.parametrize(("kind", "unhappy"), [("nps", range(7)), ("csat", (1, 2)), ("ces", (1, 2))])
-def test_who_is_unhappy(kind: str, unhappy: Iterable[float]) -> None:
-    """Detractors, and who gives one of the two worst answers there are; three of five is neither."""
-    values = (-1, *range(12), 10.5)
-    assert [value for value in values if is_unhappy(kind, value)] == list(unhappy)
-
-
 def test_nothing_between_two_classes() -> None:
     """A mean of answers counts in the class it has not left yet."""
     assert [answer_class("nps", value) for value in (6.9, 8.9)] == ["detractor", "passive"]
-    assert [is_unhappy("nps", value) for value in (6.9, 7)] == [True, False]
     assert answer_class("csat", 3.9) == "other"
 
 

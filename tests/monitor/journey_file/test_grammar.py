@@ -266,6 +266,7 @@ def test_whole_journeys_need_an_owner_and_a_target() -> None:
     assert (rules.quiet_ms, rules.limit_ms) == (2 * 86_400_000, 2 * 86_400_000)
     assert (rules.segment_targets, rules.promises, rules.follow_up, rules.edges) == ({}, (), None, ())
     assert (rules.moves_target, rules.understood_target) == (None, None)
+    assert rules.unhappy == {"nps": 6, "csat": 2, "ces": 2}
     for key in ("owner", "starts", "goal", "target", "limit"):
         lines = [line for line in JOURNEYS.splitlines() if not line.startswith(f"  {key}:")]
         assert errors_of(SMALLEST + "\n".join(lines)) == [f"line 10: journeys: missing key `{key}`"]
@@ -283,6 +284,7 @@ def test_what_whole_journeys_are_held_to_is_kept() -> None:
   handoffs:
     - {from: front_desk, to: back_desk, within: 5h, target: 0.97}
     - {from: back_desk, to: front_desk, within: 5h, target: 0.96}
+  unhappy: {csat: 3}
   moves: {target: 0.81}
   understood: {target: 0.82}
 """
@@ -298,6 +300,7 @@ def test_what_whole_journeys_are_held_to_is_kept() -> None:
         ("front_desk", "back_desk", "0.97"),
         ("back_desk", "front_desk", "0.96"),
     ]
+    assert rules.unhappy == {"nps": 6, "csat": 3, "ces": 2}
     assert (rules.moves_target, rules.understood_target) == (Decimal("0.81"), Decimal("0.82"))
 
 
@@ -317,6 +320,9 @@ def test_what_whole_journeys_are_held_to_is_kept() -> None:
         ("promises: {call: {}}", "promises.call: missing key `stage`"),
         ("promises: {call: {stage: front_desk}}", "promises.call: missing key `target`"),
         ("handoffs: {}", "handoffs: must be a list"),
+        ("unhappy: {csat: 0}", "unhappy.csat: must be at least 1 and below 5"),
+        ("unhappy: {nps: 10}", "unhappy.nps: must be at least 0 and below 10"),
+        ("unhappy: {stars: 2}", "unhappy.stars: unknown key; known are nps, csat, ces"),
     ],
 )
 def test_a_slip_in_whole_journeys_is_one_line(given: str, message: str) -> None:

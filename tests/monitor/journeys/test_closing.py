@@ -1,12 +1,14 @@
 """What a journey that is over adds up to, by the definitions of `monitor/journeys/README.md`."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import pytest
 
 from monitor.counting.event import Score
 from monitor.journey_file.grammar import parse
-from monitor.journeys.closing import Failure, closing_counters
+from monitor.journey_file.model import SCALES
+from monitor.journeys.closing import Failure, closing_counters, is_unhappy
 from monitor.journeys.counters import counter_names
 from monitor.journeys.step import Step
 from streams.settings import SHIPPED_JOURNEY
@@ -129,3 +131,26 @@ def test_who_spoke_first_when_something_went_wrong(after: tuple[Step, ...], who:
     lost = (Failure(BEGIN + 2 * HOUR, "handoff", "warehouse>delivery"),)
     assert f"noticed/{who}" in closed(step(0, "web_checkout"), *after, failures=lost)
     assert not any(one.startswith("noticed/") for one in closed(step(0, "web_checkout"), *after))
+
+
+@pytest.mark.parametrize(("kind", "unhappy"), [("nps", range(7)), ("csat", (1, 2)), ("ces", (1, 2))])
+def test_who_is_unhappy_unless_the_file_says_another(
+    kind: Literal["nps", "csat", "ces"], unhappy: Iterable[float]
+) -> None:
+    """Detractors, and who gives one of the two worst answers there are; three of five is neither."""
+    assert CHAIR.journeys is not None
+    least, greatest = SCALES[kind]
+    values = range(least, greatest + 1)
+    assert [value for value in values if is_unhappy(CHAIR.journeys, Score(kind, value))] == list(unhappy)
+
+
+def test_the_file_may_say_who_is_unhappy() -> None:
+    """Three of five, where it says so; the other kinds are as they were, and a mean of 6.9 is not yet a 7."""
+    strict = parse(
+        SHIPPED_JOURNEY.read_text().replace("\njourneys:\n", "\njourneys:\n  unhappy: {csat: 3}\n")
+    )
+    steps = step(0, "call_queue", channel="phone"), step(1, "feedback", score=Score("csat", 3))
+    assert "critical/call_queue/ok_detractor" in closing_counters(strict, steps, "new", ())
+    assert "critical/call_queue/ok_other" in closing_counters(CHAIR, steps, "new", ())
+    assert strict.journeys is not None
+    assert [is_unhappy(strict.journeys, Score("nps", value)) for value in (6.9, 7)] == [True, False]
