@@ -199,7 +199,7 @@ def _first_line(path: Path) -> str:
     try:
         return content.decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
-        raise ValueError("is no UTF-8 text") from None
+        raise ValueError("is not UTF-8 text") from None
 
 
 def _setting(default: Any, read: Callable[[str], Any], help_: str) -> Any:

@@ -276,7 +276,7 @@ class History:
         """The first and the last slice with an event; HistoryError without any, or with too much between."""
         spans = [span for stage in self.stages.values() if (span := stage.span()) is not None]
         if not spans:
-            raise HistoryError("there is no event to judge")
+            raise HistoryError("it has no event to judge")
         first, last = min(span[0] for span in spans), max(span[1] for span in spans)
         _check_span(first, last)
         return first, last

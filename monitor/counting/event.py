@@ -271,7 +271,7 @@ def _refused_empty(value: bytes | None) -> Refused:
         return Refused(Reason.UNREADABLE, value.error)
     if value is None:
         return Refused(Reason.TOMBSTONE, "the record has no value: it deletes its key from a compacted topic")
-    return Refused(Reason.EMPTY, "the value has no byte")
+    return Refused(Reason.EMPTY, "the value is empty")
 
 
 def _refused_score(score: Score) -> Refused | None:
@@ -288,7 +288,7 @@ def _refused_as_event(value: bytes, error: Exception) -> Refused:
     if isinstance(error, msgspec.ValidationError):
         refused = _refused_by_schema(str(error))
         return refused if known is None else Refused(refused.reason, known)
-    return Refused(Reason.NOT_JSON, known or f"{type(error).__name__}: the value is no JSON text")
+    return Refused(Reason.NOT_JSON, known or f"{type(error).__name__}: the value is not JSON text")
 
 
 def _read_mended(value: bytes, headers: Headers, error: Exception) -> Event | Refused:
@@ -366,7 +366,7 @@ def _refused_by_schema(message: str) -> Refused:
         message = message.replace(" | null`", "`")
     if message.startswith("Invalid enum value"):  # first, because it quotes the data
         where = message[message.rindex(" - at") :]
-        return Refused(Reason.BAD_VALUE, f"none of the known values{where}")
+        return Refused(Reason.BAD_VALUE, f"not one of the known values{where}")
     if "missing required field" in message:
         return Refused(Reason.MISSING_FIELD, message)
     if message.endswith("`$.time`") or "RFC3339" in message or "timezone" in message:

@@ -129,7 +129,7 @@ def _topic(at: At) -> str:
 
 def _check_topic(at: At, topic: str) -> None:
     if topic and not TOPIC.fullmatch(topic):
-        at.wrong(f"`{topic}` is no Kafka topic name")
+        at.wrong(f"`{topic}` is not a Kafka topic name")
 
 
 def _links(at: At) -> Links:
@@ -194,7 +194,7 @@ def _titled(name: str) -> str:
 def _further_outcomes(at: At) -> tuple[str, ...]:
     further = at.names()
     for outcome in (known for known in OUTCOMES if known in further):
-        at.wrong(f"`{outcome}` is an outcome of every stage, declare only further ones")
+        at.wrong(f"`{outcome}` is an outcome of every stage; declare only others")
     return further
 
 
@@ -253,7 +253,7 @@ def _spans(at: At) -> tuple[tuple[int, int], ...]:
         times = [int(number) for number in match.groups() if number is not None]
         start, end = times[0] * 60 + times[1], times[2] * 60 + times[3]
         if start >= end:
-            at.wrong(f"`{match[0]}` must end after it begins; a night is until 24:00, and from 00:00 on")
+            at.wrong(f"`{match[0]}` must end after it begins; write a night as two, to 24:00 and from 00:00")
         elif found and start < found[-1][1]:
             at.wrong(f"`{match[0]}` must begin where the hours before it end, or later")
         found.append((start, end))

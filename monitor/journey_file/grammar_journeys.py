@@ -136,7 +136,7 @@ def _edges(at: At, journey: Journey, limit_ms: int) -> tuple[Edge, ...]:
         item.check((sender, receiver) not in found, f"`{sender}` to `{receiver}` is given twice")
         first = names.setdefault(f"{sender}_{receiver}", (sender, receiver))
         if first != (sender, receiver):
-            item.wrong(f"`{sender}` to `{receiver}` cannot be told from `{first[0]}` to `{first[1]}`")
+            item.wrong(f"`{sender}` to `{receiver}` has the same name as `{first[0]}` to `{first[1]}`")
         within_ms = _within(fields["within"], limit_ms)
         found[sender, receiver] = Edge(sender, receiver, within_ms, fields["target"].target())
     return tuple(found.values())

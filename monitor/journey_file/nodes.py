@@ -121,7 +121,7 @@ class At:
             key = _text(key_node)
             line = key_node.start_mark.line + 1
             if key is None:
-                self.errors.append(FileError(line, self.path, "a key must be a text"))
+                self.errors.append(FileError(line, self.path, "a key must be text"))
                 continue
             path = f"{self.path}.{key}" if self.path != "file" else key
             at = At(value_node, path, line, self.errors)
@@ -140,7 +140,7 @@ class At:
 
     def text(self) -> str:
         text = _text(self.node)
-        self.check(text is not None, "must be a text")
+        self.check(text is not None, "must be text")
         return text or ""
 
     def name(self) -> str:

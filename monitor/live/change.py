@@ -70,7 +70,7 @@ def read(value: bytes | None, journey: Journey, written_ms: int) -> Change | str
     except msgspec.ValidationError as error:
         return _without_data(str(error))
     except (ValueError, RecursionError):
-        return "the value is no JSON text"
+        return "the value is not JSON text"
     if record.stage is not None and record.stage not in {stage.name for stage in journey.stages}:
         return "the journey file names no such stage - at `$.stage`"
     if not record.title.strip() or not record.title.isprintable():
@@ -82,9 +82,9 @@ def read(value: bytes | None, journey: Journey, written_ms: int) -> Change | str
 
 
 def _without_data(message: str) -> str:
-    """msgspec quotes the data only where it is none of the known values."""
+    """msgspec quotes the data only where it is not one of the known values."""
     if message.startswith("Invalid enum value"):
-        return f"none of the known values{message[message.rindex(' - at') :]}"
+        return f"not one of the known values{message[message.rindex(' - at') :]}"
     return message
 
 

@@ -75,12 +75,12 @@ def backtest(
         _read(file, history, refusals)
         history.end()
         if not history.counted and history.refused:
-            raise failed(f"{file}: there is no event to judge: {refusals.most_frequent(history)}")
+            raise failed(f"{file}: it has no event to judge: {refusals.most_frequent(history)}")
         found = judge(held_to, history)
     except UserError as error:
         raise failed(f"{file}: {error}") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise failed(f"{file}: is cut short or no gzip file") from None
+        raise failed(f"{file}: is cut short, or is not a gzip file") from None
     except OSError as error:
         raise failed(f"{STDIN if file == '-' else file}: {error.strerror or error}") from None
     if picture is not None:

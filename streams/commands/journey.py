@@ -57,7 +57,9 @@ def journey_command(
     try:
         _show(said)
     except (AttributeError, KeyError, TypeError, ValueError):  # another version's, or none of ours
-        raise failed(f"{url} does not answer as this version of a worker does; see --json") from None
+        raise failed(
+            f"{url} does not answer as a worker of this version does; --json shows its answer"
+        ) from None
 
 
 def _worker_url(settings: Settings, given: str | None) -> str:
@@ -67,7 +69,7 @@ def _worker_url(settings: Settings, given: str | None) -> str:
         except ValueError as error:
             raise failed(f"--worker: {error}") from None
     if settings.advertised_url is None and settings.http.endswith(":0"):
-        raise failed("TOUCHPOINT_HTTP names no port: say --worker")
+        raise failed("TOUCHPOINT_HTTP names no port; give --worker")
     from streams.web.lookup import advertised_url
 
     return advertised_url(settings, settings.http)
@@ -124,21 +126,21 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
     closed = f" since {_when(said['closed'])}, {said['result']}" if said["closed"] else ""
     yield f"journey {said['journey_id']}: {said['state']}{closed}{goal}, kept by {said['worker']}"
     if said["weakest"]:
-        yield f"weakest at {said['weakest']}: {said['score']:.0%} of what judges it was good"
+        yield f"weakest at {said['weakest']}: {said['score']:.0%} of its experiences were good"
     if stale["last_step_age_s"] is not None:
         yield f"last step {_span(stale['last_step_age_s'])} ago"
     behind_s = stale["clock_behind_s"]
     yield (
-        f"deadlines are judged as of {_span(behind_s)} ago"
+        f"deadlines are checked up to {_span(behind_s)} ago"
         if behind_s is not None
-        else "deadlines are not judged yet: not every source has been heard"
+        else "deadlines are not checked yet: not every source topic has been read"
     )
     if stale["overdue"]:
         yield "OVERDUE: see below"
     if said["next"]:
         yield f"next {_next(said['next'])}"
     if said["ends"]:
-        yield f"ends by itself {_when(said['ends'])}, unless more comes"
+        yield f"ends by itself {_when(said['ends'])}, unless another event comes"
 
 
 def _next(one: dict[str, Any]) -> str:

@@ -164,10 +164,10 @@ async def _answer(
         reason = os.strerror(number) if number > 0 else str(cause) or type(cause).__name__
         raise PrometheusError(f"{prometheus}: cannot be reached: {_line(reason)}") from None
     if status in (401, 403):
-        mend = "the token is not taken" if has_token else "--prometheus-token-file gives a token"
+        mend = "the token is refused" if has_token else "--prometheus-token-file gives a token"
         raise PrometheusError(f"{prometheus}: refuses access (HTTP {status}): {mend}")
     if 300 <= status < 400:
-        raise PrometheusError(f"{prometheus}: leads on to {_line(location)}; use the address meant by that")
+        raise PrometheusError(f"{prometheus}: redirects to {_line(location)}; give the address it stands for")
     try:
         answer = msgspec.json.decode(said, type=_Answer)
         if answer.status == "error" and answer.error:
@@ -176,9 +176,11 @@ async def _answer(
             raise ValueError
         samples = [Sample(one.metric, float(one.value[1])) for one in answer.data.result]
     except (ValueError, msgspec.DecodeError):
-        raise PrometheusError(f"{prometheus}: is no Prometheus (HTTP {status} from {url})") from None
+        raise PrometheusError(
+            f"{prometheus}: is not a Prometheus server (HTTP {status} from {url})"
+        ) from None
     if answer.warnings:  # Thanos and others so say that a part of the answer is missing
-        raise PrometheusError(f"{prometheus}: answers in part only: {_line(answer.warnings[0])}")
+        raise PrometheusError(f"{prometheus}: answers only in part: {_line(answer.warnings[0])}")
     return samples
 
 

@@ -49,7 +49,7 @@ def read_journey(path: Path) -> Journey:
     except OSError as error:
         raise failed(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise failed(f"{path}: is no UTF-8 text") from None
+        raise failed(f"{path}: is not UTF-8 text") from None
     except JourneyFileError as error:
         raise failed("\n".join(f"{path}: {wrong}" for wrong in error.errors)) from None
 

@@ -87,7 +87,7 @@ def _check_stage(text: str, name: str, stage: str | None, known: tuple[str, ...]
     for needed in (EFFECTS[name].stage,) if name in EFFECTS else BETWEEN_STAGES.get(name, ()):
         if needed not in known:
             raise ValueError(
-                f"fault `{text}`: the journey file has no stage `{needed}` for it; "
+                f"fault `{text}`: needs stage `{needed}`, which the journey file lacks; "
                 f"{STAGE_SILENT}:{known[0]} and {BAD_EVENTS} fit any journey"
             )
 

@@ -99,10 +99,12 @@ def select(
         raise LettersError("give a letter, or choose by stage and reason, not both")
     topic, *numbers = place.rsplit(":", 2)
     if len(numbers) != 2 or not all(n.isascii() and n.isdigit() and len(n) < 19 for n in numbers):
-        raise LettersError(f"`{place}` is no letter; write TOPIC:PARTITION:OFFSET, as `list` shows them")
+        raise LettersError(
+            f"`{place}` is not a refused event; write TOPIC:PARTITION:OFFSET, as `list` shows them"
+        )
     by_topic = {one.dead_letter_topic: one for one in journey.stages}
     if topic not in by_topic:
-        raise LettersError(f"`{topic}` is no dead-letter topic of this journey{nearest(topic, by_topic)}")
+        raise LettersError(f"`{topic}` is not a dead-letter topic of this journey{nearest(topic, by_topic)}")
     partition, offset = map(int, numbers)
     return Selection([by_topic[topic]], None, (TopicPartition(topic, partition), offset))
 
@@ -235,4 +237,4 @@ class Box:
             waiting -= ended
             idle_ms = 0 if ended or fetched else idle_ms + POLL_MS
             if idle_ms > self.settings.kafka_timeout_s * 1000:
-                raise LettersError(f"Kafka at {self.settings.kafka} does not answer any more")
+                raise LettersError(f"Kafka at {self.settings.kafka} no longer answers")

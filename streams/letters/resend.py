@@ -155,7 +155,7 @@ def _is_refused(box: Box, letter: Letter, report: Replayed) -> bool:
     if topic in {stage.topic for stage in box.journey.stages} & box.counts.keys():
         return False
     report.refused += 1
-    report.say(letter, f"refused: dlq.topic is `{printable(topic)}`, which is no stage's topic")
+    report.say(letter, f"refused: dlq.topic is `{printable(topic)}`, which is not the topic of a stage")
     return True
 
 

@@ -84,7 +84,7 @@ class ChangesReader:
             self._latest.add(change)
         else:
             place = f"{record.topic}:{record.partition}:{record.offset}"
-            log.warning("%s is no change and passed over: %s", place, change)
+            log.warning("%s is not a change and is skipped: %s", place, change)
 
 
 class Told(NamedTuple):

@@ -36,7 +36,7 @@ def read_time(text: str) -> int:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"`{text}` is no RFC 3339 time") from None
+        raise ValueError(f"`{text}` is not an RFC 3339 time") from None
     if at.tzinfo is None:
         raise ValueError(f"`{text}` has no offset; write 2026-01-01T00:00:00Z")
     if not 1971 <= at.year <= 2200:

@@ -238,7 +238,7 @@ class JourneyPartition:
         try:
             effects = self._rules.take(kept.journey, step)
         except Exception:
-            log.exception("a step from %s cannot be processed and is passed over", step.source)
+            log.exception("a step from %s cannot be processed and is skipped", step.source)
             kept.journey.steps = [one for one in kept.journey.steps if one.source != step.source]
             return "refused"
         if effects is None:

@@ -108,7 +108,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
 
     def _set_aside(self, record: Any, error: str) -> None:
         """Nobody but workers writes here, and nobody would mend it."""
-        log.warning("%s:%s:%s is passed over: %s", record.topic, record.partition, record.offset, error)
+        log.warning("%s:%s:%s is skipped: %s", record.topic, record.partition, record.offset, error)
         self.results["refused"] += 1
 
     def _writes(self) -> Iterator[list[Outgoing]]:

@@ -135,7 +135,7 @@ class Processor(ABC, Generic[Held]):
                 raise
             except Exception as error:  # somebody else wrote to our topic; it would stop every start
                 where = f"{self._changelog}:{partition}"
-                log.warning("a record of %s is none of ours and passed over: %s", where, described(error))
+                log.warning("a record of %s is not one of ours and is skipped: %s", where, described(error))
         for writer in writers:
             incarnation.hear(writer)
 

@@ -143,7 +143,7 @@ async def ask(url: str, journey_id: str, headers: Mapping[str, str], context: ss
         ):
             return Answer(response.status, await bounded.body(response, MAX_BYTES))
     except bounded.TooLongError:
-        raise NotAnsweredError(f"{url} answers at more length than any journey has") from None
+        raise NotAnsweredError(f"{url} answers with more than any journey holds") from None
     except TimeoutError:
         raise NotAnsweredError(f"{url} has not answered within {ASK_S:g} s") from None
     except aiohttp.ClientConnectorCertificateError as error:

@@ -419,9 +419,9 @@ def test_the_table_holds_the_worst(tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("none.jsonl", None, "No such file"),
-        ("empty.jsonl", b"", "there is no event to judge"),
+        ("empty.jsonl", b"", "it has no event to judge"),
         ("notes.md", b"# A\n\n{}\nb\n", "judge: 3 lines refused, 2 of them as not_json (line 1: "),
-        ("cut.gz", gzip.compress(b"x" * 10_000, mtime=0)[:20], "cut short or no gzip"),
+        ("cut.gz", gzip.compress(b"x" * 10_000, mtime=0)[:20], "cut short, or is not a gzip"),
         ("bad.gz", b"\x1f\x8bnonsense", "gzip"),
     ],
 )

@@ -563,14 +563,14 @@ EMPTY = b'{"status": "success", "data": {"resultType": "vector", "result": []}}'
 
 REFUSED = [
     (200, b" " * (MAX_BYTES + 1) + EMPTY, {}, "answers with more than 67,108,864 bytes"),
-    (200, gzip.compress(EMPTY), {"Content-Encoding": "gzip"}, "is no Prometheus (HTTP 200 from "),
-    (200, b"<html>hello</html>", {}, "is no Prometheus (HTTP 200 from "),
-    (404, b"not found", {}, "is no Prometheus (HTTP 404 from "),
+    (200, gzip.compress(EMPTY), {"Content-Encoding": "gzip"}, "is not a Prometheus server (HTTP 200 from "),
+    (200, b"<html>hello</html>", {}, "is not a Prometheus server (HTTP 200 from "),
+    (404, b"not found", {}, "is not a Prometheus server (HTTP 404 from "),
     (401, b"no", {}, "refuses access (HTTP 401): --prometheus-token-file gives a token"),
-    (302, b"", {"Location": "https://login.example.com/"}, "leads on to https://login.example.com/"),
+    (302, b"", {"Location": "https://login.example.com/"}, "redirects to https://login.example.com/"),
     (422, b'{"status": "error", "errorType": "execution", "error": "too\\n\\u001b[31m many samples"}', {},
      "too\\n\\x1b[31m many samples"),
-    (200, EMPTY[:-1] + b', "warnings": ["store 2 is away"]}', {}, "answers in part only: store 2 is away"),
+    (200, EMPTY[:-1] + b', "warnings": ["store 2 is away"]}', {}, "answers only in part: store 2 is away"),
 ]  # fmt: skip
 
 

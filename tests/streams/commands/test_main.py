@@ -100,7 +100,7 @@ def test_one_is_not_many(tmp_path: Path, lines: int, said: str) -> None:
     file.write_text("note\n" * lines)
     done = touchpoint("backtest", str(file))
     assert done.returncode == 1
-    assert done.stderr.startswith(f"touchpoint: {file}: there is no event to judge: {said}")
+    assert done.stderr.startswith(f"touchpoint: {file}: it has no event to judge: {said}")
 
 
 def test_simulate_is_reproducible() -> None:

@@ -77,7 +77,7 @@ NEEDED |= {name: stages[0] for name, stages in BETWEEN_STAGES.items()}
 @pytest.mark.parametrize("name", NEEDED)
 def test_needs_its_stage(name: str) -> None:
     """A fault of a stage the journey file lacks is refused, naming the stage."""
-    with pytest.raises(ValueError, match=f"has no stage `{NEEDED[name]}`"):
+    with pytest.raises(ValueError, match=f"needs stage `{NEEDED[name]}`"):
         parse_fault(f"{name}@1", CLINIC)
 
 

@@ -295,10 +295,10 @@ def test_a_rate_is_kept(broker: Node) -> None:
     [
         (("list", "--stage", "web_chekout"), "unknown stage `web_chekout`; did you mean `web_checkout`?"),
         (("list", "--reason", "not_jsn"), "unknown reason `not_jsn`; did you mean `not_json`?"),
-        (("show", "x"), "`x` is no letter; write TOPIC:PARTITION:OFFSET, as `list` shows them"),
+        (("show", "x"), "`x` is not a refused event; write TOPIC:PARTITION:OFFSET, as `list` shows them"),
         (
             ("show", f"{TOPIC}:0:1"),
-            f"`{TOPIC}` is no dead-letter topic of this journey; did you mean `{DLQ}`?",
+            f"`{TOPIC}` is not a dead-letter topic of this journey; did you mean `{DLQ}`?",
         ),
         (("replay", "--value", "f"), "--value needs the letter it mends: TOPIC:PARTITION:OFFSET"),
         (("replay", "--value", "/none", f"{DLQ}:0:1"), "/none: No such file or directory"),

@@ -99,9 +99,9 @@ async def test_the_latest_of_each_stage(broker: Node, caplog: pytest.LogCaptureF
             await wait_for(lambda: titles(reader)["store"] == "second", "news read")
     said = [entry.getMessage() for entry in caplog.records if entry.name == "streams.publish.changes"]
     assert said == [
-        f"{TOPIC}:0:2 is no change and passed over: the record has no value",
-        f"{TOPIC}:0:3 is no change and passed over: the value is no JSON text",
-        f"{TOPIC}:0:5 is no change and passed over: Object missing required field `id`",
+        f"{TOPIC}:0:2 is not a change and is skipped: the record has no value",
+        f"{TOPIC}:0:3 is not a change and is skipped: the value is not JSON text",
+        f"{TOPIC}:0:5 is not a change and is skipped: Object missing required field `id`",
     ]
 
 
@@ -173,7 +173,7 @@ def test_from_the_command_to_the_metrics(broker: Node) -> None:
     [
         (["x", "--kind", "deplo"], "unknown kind `deplo`; did you mean `deploy`?"),
         (["x", "--stage", "stor"], "unknown stage `stor`; did you mean `store`?"),
-        (["x", "--at", "yesterday"], "`yesterday` is no RFC 3339 time"),
+        (["x", "--at", "yesterday"], "`yesterday` is not an RFC 3339 time"),
         (
             ["x", "--at", "2026-01-01T00:00:00Z"],
             "the change is more than 7 days old, so nothing would show it",

@@ -216,7 +216,7 @@ def test_the_command_fails_in_one_line(pair: list[WorkerProcess]) -> None:
         (("j-1", "--worker", gone), {}, f"{gone} cannot be reached: Connection refused"),
         (("j-1", "--worker", tls), {}, f"{tls} does not speak TLS: ask {url}"),
         (("j-1", "--worker", "127.0.0.1:9"), {}, "--worker: must be http://HOST:PORT"),
-        (("j-1",), {"HTTP": "127.0.0.1:0"}, "TOUCHPOINT_HTTP names no port: say --worker"),
+        (("j-1",), {"HTTP": "127.0.0.1:0"}, "TOUCHPOINT_HTTP names no port; give --worker"),
     ]
     for done, (_, _, line) in zip(commands(*[one[:2] for one in failing]), failing, strict=True):
         assert (done.returncode, done.stdout) == (1, "")
@@ -460,7 +460,7 @@ async def test_a_keeper_that_never_stops_is_left(monkeypatch: pytest.MonkeyPatch
     async with answering(endless) as url, serving(Settings(), keeper=url) as here:
         told = await asked(here)
     assert told.status == 503
-    assert f"{url} answers at more length than any journey has" in told.body["error"]
+    assert f"{url} answers with more than any journey holds" in told.body["error"]
 
 
 async def test_nobody_is_known_to_keep_it() -> None:

@@ -163,7 +163,7 @@ def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
         (b"", "must be printable text"),
         (b"\n", "must be printable text"),
         (f"{PASSWORD}\n{PASSWORD}\n".encode(), "must be printable text"),
-        (b"\xff\xfe", "is no UTF-8 text"),
+        (b"\xff\xfe", "is not UTF-8 text"),
         (b"x" * 100_000, "is too large for a secret"),
     ],
 )
