@@ -34,7 +34,7 @@ from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord
 from tests.kit.brokers import Node, TansuNode, running
-from tests.kit.journey_truth import Truth
+from tests.kit.journey_truth import Truth, sharing_cases
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess
 
@@ -71,7 +71,7 @@ def month(journey: Journey, journeys: int, seed: int) -> tuple[list[SimulatedEve
     end_ms = round(time.time() * 1000) - OVER_DAYS * DAY_MS
     start_ms = end_ms - MONTH_DAYS * DAY_MS
     simulator = Simulator(journey, seed=seed, start_ms=start_ms, rate=journeys / (MONTH_DAYS * PER_DAY))
-    truth, events, begun = Truth(journey), [], set()
+    truth, events, begun, random = Truth(journey), [], set(), Random(seed)
     for event in simulator.events():
         if event.at_ms > end_ms + 15 * DAY_MS:
             break
@@ -80,8 +80,9 @@ def month(journey: Journey, journeys: int, seed: int) -> tuple[list[SimulatedEve
             begun.add(journey_id)
         elif journey_id not in begun:
             continue
-        events.append(event)
-        truth.add(event)
+        for told in sharing_cases(event, random, journeys // 20):
+            events.append(told)
+            truth.add(told)
     return events, truth
 
 

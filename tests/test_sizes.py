@@ -18,7 +18,7 @@ FILES = sorted(
     for file in (ROOT / layer).rglob("*.py")
 )
 
-OVER = {"streams/state/journey_partition.py": 418}
+OVER = {"streams/state/journey_partition.py": 415}
 """Modules that are still longer, with the lines they must not outgrow; an entry goes with its last line."""
 
 

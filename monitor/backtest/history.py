@@ -11,13 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.backtest.journeys import JourneysHistory
-from monitor.counting.event import Codec, Reason, Refused, stage_of
-from monitor.counting.judging import Judge, bad_name, good_name, outcome_name, reason_labels, reason_name
+from monitor.counting.event import Codec, Event, Reason, Refused, stage_of
+from monitor.counting.judging import (
+    Judge,
+    Verdict,
+    bad_name,
+    good_name,
+    outcome_name,
+    reason_labels,
+    reason_name,
+)
 from monitor.counting.panes import SHORT
 from monitor.errors import UserError
 from monitor.journey_file.model import NONE, WHOLE, Stage
 from monitor.journeys.counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
-from monitor.journeys.step import step_of
+from monitor.journeys.step import contact_of, step_of
 from monitor.rules.journeys import BETWEEN
 from monitor.rules.plan import Plan
 
@@ -237,6 +245,7 @@ class History:
         }
         self._judges = {stage.name: Judge(journey, stage) for stage in journey.stages}
         self._journeys = JourneysHistory(journey) if journey.journeys is not None else None
+        self._contact_stages = journey.journeys.contacts if journey.journeys is not None else ()
         self._any = next(iter(self._codecs.values()))
 
     def add_line(self, line: bytes) -> Refused | None:
@@ -253,13 +262,22 @@ class History:
             return None
         verdict = self._judges[event.stage].judge(event)
         self.stages[event.stage].add(verdict.counters, event.at_ms)
-        if self._journeys is not None and event.journey_id is not None:
-            self._steps += 1
-            if self._steps > MAX_STEPS:
-                raise HistoryError(f"more than {MAX_STEPS:,} events name a journey: judge them in parts")
-            self._journeys.add(step_of(event, 0, self.counted, verdict))
+        if self._journeys is not None:
+            self._add_to_journeys(self._journeys, event, verdict)
         self.counted += 1
         return None
+
+    def _add_to_journeys(self, journeys: JourneysHistory, event: Event, verdict: Verdict) -> None:
+        contact = contact_of(event) if event.stage in self._contact_stages else None
+        if event.journey_id is None and contact is None:
+            return
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise HistoryError(f"more than {MAX_STEPS:,} events name a journey or case: judge them in parts")
+        if event.journey_id is not None:
+            journeys.add(step_of(event, 0, self.counted, verdict))
+        if contact is not None:
+            journeys.add_contact(contact)
 
     def end(self) -> None:
         """Count whole journeys, once all lines are read."""

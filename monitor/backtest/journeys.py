@@ -4,9 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from monitor.journey_file.model import Journey
+from monitor.journeys.contacts import Cases
 from monitor.journeys.counters import Effect
 from monitor.journeys.open import KEEP_MS, JourneyRules, OpenJourney
-from monitor.journeys.step import Step
+from monitor.journeys.step import Contact, Step
+
+END_MS = 2**63
+"""After all that happened: a contact is over when it has been."""
 
 
 class JourneysHistory:
@@ -15,14 +19,21 @@ class JourneysHistory:
     def __init__(self, journey: Journey) -> None:
         self._rules = JourneyRules(journey)
         self._steps: defaultdict[str, list[Step]] = defaultdict(list)
+        self._cases = Cases()
 
     def add(self, step: Step) -> None:
         """Take a step."""
         self._steps[step.journey_id].append(step)
 
+    def add_contact(self, contact: Contact) -> None:
+        """Take a contact; one published again counts once."""
+        if not self._cases.holds(contact) and not self._cases.is_full(contact.case):
+            self._cases.add(contact)
+
     def effects(self) -> Iterator[Effect]:
         """What all journeys add to, up to the last step of any; what is under way then stays so."""
         end_ms = max((step.at_ms for steps in self._steps.values() for step in steps), default=0)
+        yield from self._cases.pass_time(END_MS)
         for steps in self._steps.values():
             yield from self._effects_of(sorted(steps, key=lambda step: step.order), end_ms)
 

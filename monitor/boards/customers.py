@@ -244,8 +244,8 @@ def _labyrinth() -> Iterator[Json]:
     repeats, contacts = _sum(metrics.WINDOW_CONTACTS, contact="repeat"), _sum(metrics.WINDOW_CONTACTS)
     yield stat(
         "Contacts that were repeats, last day",
-        "Of the contacts of journeys over in the last day, those with an earlier one within 7 days: the "
-        "first did not solve it. 0 % is best.",
+        "Of the contacts of the last day, those of a case with an earlier one within 7 days: the first did "
+        "not solve it. 0 % is best.",
         query(f"{repeats} / ({contacts} > 0)", "repeats"),
         unit="percentunit", size=(6, 8), steps=high_is_bad(0.2, 0.4), nothing=NOTHING, field={"decimals": 1},
     )  # fmt: skip

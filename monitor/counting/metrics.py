@@ -102,7 +102,8 @@ WINDOW_HANDOFFS = Metric(
 )
 WINDOW_CONTACTS = Metric(
     "touchpoint_window_contacts", "gauge", ("stage", "contact", "window"),
-    "Contacts of journeys over in the window: first, or repeat within 7 days.",
+    "Contacts of customers in the window: the first of a case (`case_id`, else the journey), or a repeat "
+    "within 7 days of an earlier one.",
 )
 WINDOW_MOVES = Metric(
     "touchpoint_window_channel_moves", "gauge", ("from_channel", "to_channel", "window"),

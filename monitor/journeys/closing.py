@@ -19,9 +19,6 @@ from monitor.journeys.counters import (
 )
 from monitor.journeys.step import Step
 
-REPEAT_MS = 7 * 86_400_000
-"""A further contact within so long is a repeat: the first did not solve the matter (MEASURES: FCR)."""
-
 ASTRAY_MOVES = 3
 """So many changes of channel or unit make a labyrinth even without going back (seed 004)."""
 
@@ -69,7 +66,6 @@ def closing_counters(
         counters.append(name("weakest", weakest.stage, segment))
     if result == "missed":
         counters.append(name("failed", *_cause(failures, weakest), segment))
-    counters += _contacts(rules.contacts, steps)
     counters += _moves(journey, steps, segment, result)
     counters += _noticed(rules.contacts, steps, failures)
     answers = [step for step in steps if step.score is not None]
@@ -90,17 +86,6 @@ def _cause(failures: Sequence[Failure], weakest: Step) -> tuple[str, str]:
 def result_of(counters: Sequence[str]) -> str:
     """How a journey ended whose `closing_counters` these are."""
     return counters[0].split("/")[1]
-
-
-def _contacts(contacts: Sequence[str], steps: Sequence[Step]) -> list[str]:
-    counters = []
-    last_ms: int | None = None
-    for step in steps:
-        if step.stage in contacts and step.initiator != "company":
-            is_repeat = last_ms is not None and step.at_ms - last_ms <= REPEAT_MS
-            counters.append(name("contact", step.stage, "repeat" if is_repeat else "first"))
-            last_ms = step.at_ms
-    return counters
 
 
 def _moves(journey: Journey, steps: Sequence[Step], segment: str, result: str) -> list[str]:

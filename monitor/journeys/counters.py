@@ -8,7 +8,7 @@ failed/<cause>/<about>/<segment>         journeys that missed their goal, by wha
 promise/<kind>/<partner>/<what>          due, and what became of each: kept, early, broken, late, missed;
                                          rescheduled beside that; unpromised, what nobody had promised
 handoff/<from>/<to>/<partner>/<what>     sent; received; lost when not received in time; late after that
-contact/<stage>/<what>                   first or repeat, within 7 days, of closed journeys
+contact/<stage>/<what>                   contacts of customers: the first of a case, or a repeat within 7 days
 moved/<channel>/<channel>                changes of channel in closed journeys
 labyrinth/<segment>                      closed journeys that went astray
 lost/<channel>/<channel>                 the last change of channel of those, if there was one

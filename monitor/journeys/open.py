@@ -55,6 +55,10 @@ class HandOver(Struct, array_like=True):
         return self.due_ms
 
 
+Overdue = tuple[str, str, int]
+"""What is overdue (`promise/<kind>` or `handoff/<from>/<to>`), its partner, and since when (ms)."""
+
+
 class OpenJourney(Struct, array_like=True):
     """What is kept of a journey: its steps in the order of their time, and what waits in it.
 
@@ -74,6 +78,15 @@ class OpenJourney(Struct, array_like=True):
     def is_full(self) -> bool:
         """Whether it takes no more steps."""
         return len(self.steps) >= MAX_STEPS
+
+    def overdue(self) -> Iterator[Overdue]:
+        """What should have come in it by now."""
+        for pledge in self.pledges:
+            if pledge.is_overdue:
+                yield f"promise/{pledge.kind}", pledge.partner or "", pledge.due_ms or 0
+        for one in self.hand_overs:
+            if one.is_lost:
+                yield f"handoff/{one.sender}/{one.receiver}", one.partner, one.due_ms or 0
 
 
 class JourneyRules:

@@ -2,7 +2,8 @@
 
 Services choose their own keys, so the events of one journey arrive on many partitions. Each worker sends the
 steps it reads on to the partition of their journey, all of one source partition and flush in one record. With
-them goes a *mark*: no event of that source partition from before it is still to come.
+them goes a *mark*: no event of that source partition from before it is still to come. A case may span
+journeys, so a contact goes to the partition of its case, beside the step that goes to that of its journey.
 """
 
 from typing import Annotated
@@ -57,13 +58,23 @@ class Step(Struct, frozen=True, array_like=True, gc=False):
         return self.at_ms, *self.source
 
 
+class Contact(Struct, frozen=True, array_like=True, order=True, gc=False):
+    """A customer turned to us. Ordered by time; those of the same ms by stage and id, not by arrival."""
+
+    at_ms: Ms
+    stage: str
+    id: str
+    case: str
+
+
 class Steps(Struct, frozen=True, array_like=True):
-    """A record of the steps topic: steps of one source partition, oldest offset first, and its mark."""
+    """A record of the steps topic: steps and contacts of one source partition, oldest first, and its mark."""
 
     stage: str
     partition: int
     mark_ms: Ms
     steps: tuple[Step, ...]
+    contacts: tuple[Contact, ...] = ()
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -84,6 +95,20 @@ def step_of(event: Event, partition: int, offset: int, verdict: Verdict) -> Step
         _cut(event.partner), _cut(event.reason), event.initiator, event.internal_ok, event.score, promise,
         handoff,
     )  # fmt: skip
+
+
+def contact_of(event: Event) -> Contact | None:
+    """The contact that an event of a contact stage is; None when we called, or when nothing names its case.
+
+    Where no case is given, the journey is the case, whatever a service calls the cases it gives.
+    """
+    if event.initiator == "company" or event.id is None:
+        return None
+    if event.case_id is not None:
+        return Contact(event.at_ms, event.stage, event.id, f"case:{event.case_id}")
+    if event.journey_id is not None:
+        return Contact(event.at_ms, event.stage, event.id, f"journey:{event.journey_id}")
+    return None
 
 
 def _cut(word: str | None) -> str | None:

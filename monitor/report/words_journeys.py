@@ -100,7 +100,7 @@ def astray(digest: Digest) -> Iterator[Item]:
         yield Item("Repeat contacts", said, "unknown")
     else:
         of = f"{percent(Share(found.repeats.bad, found.repeats.good))} of {found.repeats.n:,} contacts"
-        yield Item("Repeat contacts", f"{of} came within 7 days of an earlier one.")
+        yield Item("Repeat contacts", f"{of} came within 7 days of an earlier one of the same case.")
     if found.noticed is not None and found.noticed.n:
         first = f"When something went wrong, we spoke first in {percent(found.noticed)}"
         yield Item("Who spoke first", f"{first} of {counted(found.noticed.n)}.")

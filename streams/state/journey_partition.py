@@ -20,9 +20,10 @@ from typing import Literal, NamedTuple
 
 from monitor.counting.panes import SHORT
 from monitor.journeys.counters import Effect
-from monitor.journeys.open import KEEP_MS, JourneyRules, OpenJourney
+from monitor.journeys.open import KEEP_MS, JourneyRules, OpenJourney, Overdue
 from monitor.journeys.step import Step, Steps
 from monitor.live.journeys import Source
+from streams.state.contacts import Contacts
 from streams.state.journey_records import (
     CLOSED,
     FULL,
@@ -50,16 +51,12 @@ EACH_BYTES = 250
 Room = Literal["all", "known", "none"]
 """Whose steps are taken in: everybody's, those of journeys under way, nobody's."""
 
-Overdue = tuple[str, str, int]
-"""What is overdue (`promise/<kind>` or `handoff/<from>/<to>`), its partner, and since when (ms)."""
-
-
 StepResult = Literal["counted", "duplicate", "late", "refused"]
 """What became of a step: late came after its journey was over, for refused there was no room."""
 
 
 class Taken(NamedTuple):
-    """What taking in one record did."""
+    """What taking in one record did; contacts are steps of their cases."""
 
     made: list[Positioned]
     steps: int
@@ -73,6 +70,7 @@ class JourneyPartition:
 
     def __init__(self, rules: JourneyRules, sources: frozenset[Source], horizon_ms: int) -> None:
         self.panes = Partition(horizon_ms)
+        self._contacts = Contacts(horizon_ms)
         self.clock_ms = 0
         self.position = -1
         self.open = 0
@@ -109,6 +107,10 @@ class JourneyPartition:
     def restore(self, record: PaneRecord) -> None:
         """Apply one changelog record; TakenOverError if another owner has gone on with what is still held."""
         kind, _, rest = record.key.partition(b":")
+        if kind == b"k":
+            if not self._is_owned:
+                self._contacts.restore(record)
+            return
         if kind not in (b"j", b"c"):
             self.panes.restore(record)
             return
@@ -195,6 +197,7 @@ class JourneyPartition:
                         if made.offset > self.position:
                             self._again[made.offset].append(made)
             self.open += not flags & CLOSED
+        self._contacts.own(self.position, self.clock_ms)
         self._written = deque([self.position, self.position], maxlen=2)
         self._is_owned = True
 
@@ -202,8 +205,9 @@ class JourneyPartition:
 
     def take(self, offset: int, record: Steps) -> Taken:
         """Take in one record; what it adds to, all at its offset."""
+        total = len(record.steps) + len(record.contacts)
         if offset <= self.position:
-            return Taken([], len(record.steps), len(record.steps), 0, 0)
+            return Taken([], total, total, 0, 0)
         made: list[Made] = self._again.pop(offset, [])
         results = [
             self._take_step(step, offset, made)
@@ -211,17 +215,19 @@ class JourneyPartition:
             if self._ahead.get(step.journey_id, -1) < offset
         ]
         duplicate, late, refused = (results.count(one) for one in ("duplicate", "late", "refused"))
+        contacts = self._contacts.take(offset, record.contacts, self.room)
         if record.mark_ms:
             source = (record.stage, record.partition)
             self._marks[source] = max(record.mark_ms, self._marks.get(source, 0))
             if self._sources <= self._marks.keys():
                 self.clock_ms = max(self.clock_ms, min(self._marks[one] for one in self._sources))
         made += self._pass_time(offset)
+        made += [Made(offset, *effect) for effect in self._contacts.pass_time(self.clock_ms)]
         self.position = offset
         if self._ahead and offset >= self._furthest:
             self._ahead.clear()
         positioned = [Positioned(offset, one.at_ms, one.counters) for one in made]
-        return Taken(positioned, len(record.steps), duplicate, late, refused)
+        return Taken(positioned, total, duplicate + contacts.duplicate, late, refused + contacts.refused)
 
     def _take_step(self, step: Step, offset: int, made: list[Made]) -> StepResult:
         """Take in one step; what it adds to is added to `made`."""
@@ -342,25 +348,15 @@ class JourneyPartition:
         return made
 
     def _note_overdue(self, journey_id: str, journey: OpenJourney) -> None:
-        found: list[Overdue] = [
-            (f"promise/{one.kind}", one.partner or "", one.due_ms or 0)
-            for one in journey.pledges
-            if one.is_overdue
-        ]
-        found += [
-            (f"handoff/{one.sender}/{one.receiver}", one.partner, one.due_ms or 0)
-            for one in journey.hand_overs
-            if one.is_lost
-        ]
-        if found:
-            self.overdue[journey_id] = tuple(found)
+        if found := tuple(journey.overdue()):
+            self.overdue[journey_id] = found
         else:
             self.overdue.pop(journey_id, None)
 
     @property
     def kept_bytes(self) -> int:
         """The memory that journeys take, but for what has not been written yet."""
-        return self.record_bytes + EACH_BYTES * len(self._records)
+        return self.record_bytes + EACH_BYTES * len(self._records) + self._contacts.kept_bytes
 
     @property
     def slowest(self) -> Source | None:
@@ -384,7 +380,8 @@ class JourneyPartition:
         A clock record also when only marks have come: a successor that lacked them would have things fall due
         at other offsets than those at which panes may already hold them.
         """
-        records = self.panes.take_changes()
+        contacts, stale = self._contacts.take_changes()
+        records = self.panes.take_changes() + contacts
         epoch = self.panes.epoch
         for journey_id, kept in self._hot.items():
             kept.made = [one for one in kept.made if one.offset > self._written[0]]
@@ -397,16 +394,16 @@ class JourneyPartition:
             records.append(PaneRecord(journey_key(epoch, journey_id), value))
         self._hot.clear()
         if not records and self.position == self._written[-1]:
-            return [], [], self._take_stale()
+            return [], [], self._take_stale(stale)
         self._written.append(self.position)
         if self._clock_epoch not in (-1, epoch):
             self._stale.add(clock_key(self._clock_epoch))
         self._clock_epoch = epoch
         clock = PaneRecord(clock_key(epoch), pack_clock(self.position, self.clock_ms, self._marks))
-        return records, [clock], self._take_stale()
+        return records, [clock], self._take_stale(stale)
 
-    def _take_stale(self) -> list[PaneRecord]:
-        stale = [PaneRecord(key, None) for key in self._stale]
+    def _take_stale(self, stale: list[PaneRecord]) -> list[PaneRecord]:
+        stale += [PaneRecord(key, None) for key in self._stale]
         self._stale.clear()
         return [*self.panes.take_stale(), *stale]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge, counter_names
 from monitor.counting.panes import Tally
-from monitor.journeys.step import Step, step_of
+from monitor.journeys.step import Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
@@ -70,6 +70,7 @@ class StageProcessor(Processor[Partition]):
         self._codec = codec
         self._judge = Judge(journey, stage)
         self._steps = steps
+        self._takes_contacts = journey.journeys is not None and stage.name in journey.journeys.contacts
         self._sightings: dict[int, Sightings] = {}
         self._dead_letters: list[Outgoing] = []
         self._refused_bytes = 0
@@ -128,6 +129,7 @@ class StageProcessor(Processor[Partition]):
             repeated = _see(self._sightings[partition], read, now_ms)
             accepted = [one for one, is_repeated in zip(accepted, repeated, strict=True) if not is_repeated]
         steps = self._steps_of(partition, accepted, panes) if self._steps is not None else ()
+        contacts = self._contacts_of(accepted, panes) if self._steps is not None else ()
         folded = panes.fold(accepted, partial(Tally, self._judge), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
@@ -142,6 +144,8 @@ class StageProcessor(Processor[Partition]):
         if self._steps is not None:
             for step in steps:
                 self._steps.add(step)
+            for contact in contacts:
+                self._steps.add_contact(partition, contact)
             if read.accepted:
                 self._steps.note_events(partition, read.newest_ms(), read.late_ms(now_ms))
         for (_, refusal), letter in zip(read.refused, letters, strict=True):
@@ -165,6 +169,16 @@ class StageProcessor(Processor[Partition]):
             step_of(event, partition, offset, self._judge.judge(event))
             for offset, at_ms, event in accepted
             if event.journey_id is not None and not panes.holds(offset, at_ms)
+        ]
+
+    def _contacts_of(self, accepted: Sequence[Positioned], panes: Partition) -> list[Contact]:
+        """Contacts likewise."""
+        if not self._takes_contacts:
+            return []
+        return [
+            contact
+            for offset, at_ms, event in accepted
+            if (contact := contact_of(event)) is not None and not panes.holds(offset, at_ms)
         ]
 
     def _read(self, records: Sequence[Any], panes: Partition, now_ms: int) -> Read:

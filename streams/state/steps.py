@@ -2,9 +2,12 @@
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
-from monitor.journeys.step import GRACE_MS, Step, Steps, encode
+from msgspec import structs
+
+from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, encode
 from streams.kafka.outgoing import Outgoing
 
 MARK_MS = 5_000
@@ -17,10 +20,12 @@ partition would hold up what falls due in all journeys until that partition's ne
 STEPS_PER_RECORD = 500
 """Some 70 KB; what keeps journeys takes one record at a time."""
 
+One = TypeVar("One")
 
-def partition_of(journey_id: str, partitions: int) -> int:
-    """The partition of the steps topic that a journey is kept on."""
-    return zlib.crc32(journey_id.encode()) % partitions
+
+def partition_of(id_: str, partitions: int) -> int:
+    """The partition of the steps topic that a journey, or the contacts of a case, are kept on."""
+    return zlib.crc32(id_.encode()) % partitions
 
 
 class StepSender:
@@ -44,6 +49,7 @@ class StepSender:
         self._read_up_ms_ago = read_up_ms_ago
         self._now_ms = now_ms
         self._waiting: dict[int, dict[int, list[Step]]] = {}
+        self._contacts: dict[int, dict[int, list[Contact]]] = {}
         self._folded: dict[int, int] = {}
         self._newest_ms: dict[int, int] = {}
         self._delays: dict[int, tuple[int, int]] = {}
@@ -54,6 +60,11 @@ class StepSender:
         """Take a step to be sent."""
         targets = self._waiting.setdefault(step.partition, defaultdict(list))
         targets[partition_of(step.journey_id, self._partitions)].append(step)
+
+    def add_contact(self, source: int, contact: Contact) -> None:
+        """Take a contact to be sent, read from that partition."""
+        targets = self._contacts.setdefault(source, defaultdict(list))
+        targets[partition_of(contact.case, self._partitions)].append(contact)
 
     def note(self, partition: int, offset: int) -> None:
         """Records have been read up to an offset."""
@@ -69,20 +80,22 @@ class StepSender:
         now_ms = self._now_ms()
         records = []
         waiting, self._waiting = self._waiting, {}
-        for source in {*owned, *waiting}:
+        contacts, self._contacts = self._contacts, {}
+        for source in {*owned, *waiting, *contacts}:
             mark_ms = self._mark_ms(source, now_ms)
-            targets = waiting.get(source, {})
+            to_journeys, to_cases = waiting.get(source, {}), contacts.get(source, {})
             for target in range(self._partitions):
-                steps = targets.get(target, [])
+                steps, turns = to_journeys.get(target, []), to_cases.get(target, [])
                 is_due = now_ms - self._marked_ms.get((source, target), 0) >= MARK_MS
-                if not steps and (not is_due or not mark_ms):
+                if not steps and not turns and (not is_due or not mark_ms):
                     continue
                 self._marked_ms[source, target] = now_ms
-                for start in range(0, len(steps) or 1, STEPS_PER_RECORD):
-                    some = tuple(steps[start : start + STEPS_PER_RECORD])
-                    is_last = start + STEPS_PER_RECORD >= len(steps)
-                    value = encode(Steps(self._stage, source, mark_ms if is_last else 0, some))
-                    records.append(Outgoing(self._topic, target, None, value))
+                *some, last = [
+                    *(Steps(self._stage, source, 0, run) for run in _runs(steps)),
+                    *(Steps(self._stage, source, 0, (), run) for run in _runs(turns)),
+                ] or [Steps(self._stage, source, 0, ())]
+                for one in (*some, structs.replace(last, mark_ms=mark_ms)):
+                    records.append(Outgoing(self._topic, target, None, encode(one)))
         return records
 
     def _mark_ms(self, source: int, now_ms: int) -> int:
@@ -96,3 +109,9 @@ class StepSender:
             delay_ms, until_ms = self._delays.get(source, (0, 0))
             return max(now_ms - ago_ms - max(GRACE_MS, delay_ms if now_ms < until_ms else 0), 0)
         return max(min(self._newest_ms.get(source, 0), now_ms) - GRACE_MS, 0)
+
+
+def _runs(held: Sequence[One]) -> Iterator[tuple[One, ...]]:
+    """As many at a time as one record takes."""
+    for start in range(0, len(held), STEPS_PER_RECORD):
+        yield tuple(held[start : start + STEPS_PER_RECORD])

@@ -6,8 +6,10 @@ the names of counters.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import orjson
@@ -37,17 +39,22 @@ class Truth:
         self._rules = journey.journeys
         self._judges = {s.topic: (Codec(journey, s), Judge(journey, s)) for s in journey.stages}
         self._facts: dict[str, list[Fact]] = defaultdict(list)
+        self._contacts: dict[tuple[str, str], list[Fact]] = defaultdict(list)
 
     def add(self, published: SimulatedEvent) -> None:
         """Note an event."""
         codec, judge = self._judges[published.topic]
         event = codec.decode(published.value)
         assert isinstance(event, Event)
-        if event.journey_id is not None:
-            verdict = judge.judge(event)
-            fact = orjson.loads(published.value)
-            fact |= {"at": at_ms(fact["time"]), "judged": verdict.judged, "bad": len(verdict.bad_for)}
-            self._facts[event.journey_id].append(fact)
+        verdict = judge.judge(event)
+        fact = orjson.loads(published.value)
+        fact |= {"at": at_ms(fact["time"]), "judged": verdict.judged, "bad": len(verdict.bad_for)}
+        if "journey_id" in fact:
+            self._facts[fact["journey_id"]].append(fact)
+        if fact["stage"] in self._rules.contacts and fact.get("initiator") != "company":
+            case = next(((key, fact[key]) for key in ("case_id", "journey_id") if key in fact), None)
+            if case is not None:
+                self._contacts[case].append(fact)
 
     @property
     def journeys(self) -> int:
@@ -59,6 +66,8 @@ class Truth:
         found: Counter[str] = Counter()
         for facts in self._facts.values():
             found.update(self._journey_counters(sorted(facts, key=lambda fact: (fact["at"], fact["stage"]))))
+        for facts in self._contacts.values():
+            found.update(_contact_counters(facts))
         return found
 
     def _journey_counters(self, facts: list[Fact]) -> Iterable[str]:
@@ -183,12 +192,6 @@ class Truth:
             weak = f"stage/{facts[scores.index(min(scores))]['stage']}" if min(scores) < 1 else "none/none"
             yield f"failed/{[*lost, *broken, (0, weak)][0][1]}/{segment}"
         yield from self._labyrinth(facts, segment, met=met, started=started)
-        contacts = [f for f in facts if f["stage"] in self._rules.contacts]
-        own = [fact for fact in contacts if fact.get("initiator") != "company"]
-        for earlier, fact in pairwise([None, *own]):
-            assert fact is not None
-            repeat = earlier is not None and fact["at"] - earlier["at"] <= 7 * DAY_MS
-            yield f"contact/{fact['stage']}/{'repeat' if repeat else 'first'}"
         wrong = [fact["at"] for fact in facts if fact["bad"]] + [at for _, at in failures]
         if wrong:
             spoke = [f for f in facts if f["stage"] in self._rules.contacts or f["outcome"] == "followed_up"]
@@ -237,6 +240,29 @@ class Truth:
             if said:
                 outside = "bad" if who == "detractor" else "ok"
                 yield f"gap/{stage.name}/{'ok' if all(said) else 'bad'}_inside_{outside}_outside"
+
+
+def _contact_counters(facts: list[Fact]) -> Iterable[str]:
+    """Of one case, each event once."""
+    events = {(fact["stage"], fact["id"]): fact for fact in facts}.values()
+    ordered = sorted(events, key=lambda fact: (fact["at"], fact["stage"], fact["id"]))
+    for earlier, fact in pairwise([None, *ordered]):
+        assert fact is not None
+        repeat = earlier is not None and fact["at"] - earlier["at"] <= 7 * DAY_MS
+        yield f"contact/{fact['stage']}/{'repeat' if repeat else 'first'}"
+
+
+def sharing_cases(published: SimulatedEvent, random: Random, cases: int) -> list[SimulatedEvent]:
+    """The event as an untidy service publishes it: one of few cases for customers' contacts of many journeys,
+    sometimes no case, no journey or neither, now and then twice. Other events stay as they are."""
+    fact = orjson.loads(published.value)
+    if "case_id" not in fact:
+        return [published]
+    fact["case_id"] = f"case-{random.randrange(cases)}"
+    for key in ("case_id", "journey_id"):
+        if random.random() < 0.2:
+            fact.pop(key, None)
+    return [replace(published, value=orjson.dumps(fact))] * random.choice([1, 1, 1, 2])
 
 
 def _word_of(promise: Fact, by: float) -> tuple[float, bool | None]:

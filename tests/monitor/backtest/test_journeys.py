@@ -1,6 +1,7 @@
 """Journeys of history come to what a plain count of their events says, in whatever order these are read."""
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from random import Random
@@ -18,11 +19,11 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
 from monitor.journeys.counters import Effect
 from monitor.journeys.open import KEEP_MS
-from monitor.journeys.step import Step, step_of
+from monitor.journeys.step import Contact, Step, contact_of, step_of
 from monitor.rules.plan import plan
 from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.settings import SHIPPED_JOURNEY
-from tests.kit.journey_truth import Truth
+from tests.kit.journey_truth import Truth, sharing_cases
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 START = 1_700_000_000_000 // SHORT.ms * SHORT.ms
@@ -48,16 +49,31 @@ def published(journeys: int = 300) -> tuple[SimulatedEvent, ...]:
     return tuple(found)
 
 
-def steps_of(events: tuple[SimulatedEvent, ...]) -> list[Step]:
-    """As `History` makes them."""
+def decoded(events: Iterable[SimulatedEvent]) -> Iterator[tuple[Event, Judge]]:
+    """Each event, and who judges it."""
     judges = {one.topic: (Codec(CHAIR, one), Judge(CHAIR, one)) for one in CHAIR.stages}
-    found = []
-    for number, simulated in enumerate(events):
+    for simulated in events:
         codec, judge = judges[simulated.topic]
         event = codec.decode(simulated.value)
         assert isinstance(event, Event)
-        found.append(step_of(event, 0, number, judge.judge(event)))
-    return found
+        yield event, judge
+
+
+def steps_of(events: Iterable[SimulatedEvent]) -> list[Step]:
+    """As `History` makes them."""
+    return [
+        step_of(event, 0, number, judge.judge(event))
+        for number, (event, judge) in enumerate(decoded(events))
+        if event.journey_id is not None
+    ]
+
+
+def contacts_of(events: Iterable[SimulatedEvent]) -> list[Contact]:
+    """Likewise."""
+    assert CHAIR.journeys is not None
+    stages = CHAIR.journeys.contacts
+    found = (contact_of(event) for event, _ in decoded(events) if event.stage in stages)
+    return [contact for contact in found if contact is not None]
 
 
 def step(journey_id: str, at_ms: int, stage: str = "web_checkout", offset: int = 0) -> Step:
@@ -65,11 +81,13 @@ def step(journey_id: str, at_ms: int, stage: str = "web_checkout", offset: int =
     return Step(journey_id, stage, 0, offset, at_ms, "ok", 1, ())
 
 
-def effects_of(steps: list[Step]) -> list[Effect]:
-    """What these steps add to."""
+def effects_of(steps: Iterable[Step], contacts: Iterable[Contact] = ()) -> list[Effect]:
+    """What these steps and contacts add to."""
     held = JourneysHistory(CHAIR)
     for one in steps:
         held.add(one)
+    for contact in contacts:
+        held.add_contact(contact)
     return list(held.effects())
 
 
@@ -82,23 +100,26 @@ def total(effects: list[Effect]) -> Counter[str]:
 def test_every_counter_is_what_a_plain_count_says() -> None:
     """Once all simulated journeys are over, each counter equals that of the independent oracle."""
     truth = Truth(CHAIR)
-    for event in published():
+    random = Random(2)
+    events = [told for event in published() for told in sharing_cases(event, random, 50)]
+    for event in events:
         truth.add(event)
-    found = total(effects_of([*steps_of(published()), step("last", OVER)]))
-    assert truth.journeys == 300
+    found = total(effects_of([*steps_of(events), step("last", OVER)], contacts_of(events)))
+    assert truth.journeys == len({one.journey_id for one in steps_of(events)}) > 250
     assert found == truth.counters()
     assert {name.split("/")[0] for name in found} >= {
-        "hit", "closed", "score", "weakest", "promise", "handoff", "moved", "critical", "gap",
+        "hit", "closed", "score", "weakest", "promise", "handoff", "moved", "critical", "gap", "contact",
     }  # fmt: skip
 
 
 @pytest.mark.long
 def test_order_does_not_matter() -> None:
     """Steps in any order add to the same counters at the same times."""
-    steps = [*steps_of(published(60)), step("last", OVER)]
-    mixed = steps.copy()
+    steps, contacts = [*steps_of(published(60)), step("last", OVER)], contacts_of(published(60))
+    mixed, turned = steps.copy(), contacts.copy()
     Random(1).shuffle(mixed)
-    assert sorted(effects_of(mixed)) == sorted(effects_of(steps))
+    Random(1).shuffle(turned)
+    assert sorted(effects_of(mixed, turned)) == sorted(effects_of(steps, contacts))
 
 
 @pytest.mark.long

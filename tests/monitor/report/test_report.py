@@ -196,7 +196,7 @@ FACTS = [
     "target 97 % missed. 12 did not, 2 of them came later.",
     "15 of 1,500 journeys went from channel to channel without a solution. The last change was most "
     "often from web to phone (9).",
-    "25.0 % of 400 contacts came within 7 days of an earlier one.",
+    "25.0 % of 400 contacts came within 7 days of an earlier one of the same case.",
     "we spoke first in 50.0 % of 80 journeys.",
     "- **1. Delivery**: Of 100 customers who had a bad encounter here, 40 speak ill of us: 4.0 times as "
     "many as usual (φ 0.33). That accounts for about 33 of all 100 who do.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from random import Random
 
+import orjson
 import pytest
 
 from monitor.counting.event import Codec, Event, Handoff, Promise
@@ -15,12 +16,12 @@ from monitor.counting.panes import LONG
 from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import KEEP_MS, MAX_STEPS, JourneyRules
-from monitor.journeys.step import GRACE_MS, Step, Steps, decode, encode, step_of
+from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, contact_of, decode, encode, step_of
 from streams.demo.simulator import Simulator
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord
-from tests.kit.journey_truth import Truth
+from tests.kit.journey_truth import Truth, sharing_cases
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 RULES = JourneyRules(CHAIR)
@@ -40,31 +41,55 @@ def log(seed: int, journeys: int = 300, per_record: int = 7) -> tuple[Steps, ...
     simulator = Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
     codecs = {s.topic: (Codec(CHAIR, s), Judge(CHAIR, s)) for s in CHAIR.stages}
     seen: set[str] = set()
-    waiting: dict[str, list[Step]] = {stage.name: [] for stage in CHAIR.stages}
+    waiting = {stage.name: Waiting(stage.name) for stage in CHAIR.stages}
     records: Log = []
     offset = 0
     now_ms = START
     for simulated in simulator.events():
-        codec, judge = codecs[simulated.topic]
-        event = codec.decode(simulated.value)
-        assert isinstance(event, Event)
         now_ms = simulated.at_ms
         if now_ms > START + 20 * DAY:
             break
-        if event.journey_id is None or (event.journey_id not in seen and len(seen) == journeys):
+        journey_id = orjson.loads(simulated.value).get("journey_id")
+        if journey_id is None or (journey_id not in seen and len(seen) == journeys):
             continue
-        seen.add(event.journey_id)
-        offset += 1
-        waiting[event.stage].append(step_of(event, 0, offset, judge.judge(event)))
-        if len(waiting[event.stage]) >= random.randint(1, per_record):
-            records.append(Steps(event.stage, 0, now_ms - GRACE_MS, tuple(waiting[event.stage])))
-            waiting[event.stage] = []
-            for stage in random.sample(list(waiting), 2):
-                if not waiting[stage]:
-                    records.append(Steps(stage, 0, now_ms - GRACE_MS, ()))
-    records += [Steps(stage, 0, now_ms, tuple(steps)) for stage, steps in waiting.items()]
-    records += [Steps(stage, 0, now_ms + 30 * DAY, ()) for stage in waiting]
+        seen.add(journey_id)
+        for told in sharing_cases(simulated, random, journeys // 20):
+            codec, judge = codecs[told.topic]
+            event = codec.decode(told.value)
+            assert isinstance(event, Event)
+            offset += 1
+            waiting[event.stage].add(event, offset, judge)
+            if len(waiting[event.stage].steps) >= random.randint(1, per_record):
+                records.append(waiting[event.stage].record(now_ms - GRACE_MS))
+                for stage in random.sample(list(waiting), 2):
+                    if not waiting[stage].steps:
+                        records.append(waiting[stage].record(now_ms - GRACE_MS))
+    records += [one.record(now_ms) for one in waiting.values()]
+    records += [one.record(now_ms + 30 * DAY) for one in waiting.values()]
     return tuple(decode(encode(record)) for record in records)
+
+
+@dataclass
+class Waiting:
+    """What of one stage is not sent yet."""
+
+    stage: str
+    steps: list[Step] = field(default_factory=list)
+    contacts: list[Contact] = field(default_factory=list)
+
+    def add(self, event: Event, offset: int, judge: Judge) -> None:
+        """As `streams.state.stage` does."""
+        assert CHAIR.journeys is not None
+        if event.journey_id is not None:
+            self.steps.append(step_of(event, 0, offset, judge.judge(event)))
+        if event.stage in CHAIR.journeys.contacts and (contact := contact_of(event)) is not None:
+            self.contacts.append(contact)
+
+    def record(self, mark_ms: int) -> Steps:
+        """All of it."""
+        steps, contacts = tuple(self.steps), tuple(self.contacts)
+        self.steps, self.contacts = [], []
+        return Steps(self.stage, 0, mark_ms, steps, contacts)
 
 
 def fold(partition: JourneyPartition, offset: int, record: Steps) -> None:
@@ -128,7 +153,9 @@ def test_the_simulated_journeys_come_to_something() -> None:
     found = uninterrupted(log(1))
     firsts = {name.partition("/")[0] for name in found}
     assert {"closed", "hit", "weakest", "score", "promise", "handoff", "contact", "noticed"} <= firsts
-    assert sum(n for name, n in found.items() if name.startswith("closed/")) == 300
+    journeys = {step.journey_id for record in log(1) for step in record.steps}
+    assert sum(n for name, n in found.items() if name.startswith("closed/")) == len(journeys) > 250
+    assert min(found[f"contact/call_queue/{what}"] for what in ("first", "repeat")) >= 10
     assert found.keys() <= set(counter_names(CHAIR))
 
 
@@ -204,7 +231,7 @@ def test_a_former_owner_that_writes_late_changes_no_count(seed: int) -> None:
 def test_the_slow_and_plain_way_comes_to_the_same(seed: int) -> None:
     """All of a journey's events at hand at once, one rule after the other."""
     truth = Truth(CHAIR)
-    waiting: dict[str, list[Step]] = {stage.name: [] for stage in CHAIR.stages}
+    waiting = {stage.name: Waiting(stage.name) for stage in CHAIR.stages}
     codecs = {s.topic: (Codec(CHAIR, s), Judge(CHAIR, s)) for s in CHAIR.stages}
     simulator = Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
     random = Random(seed)
@@ -212,18 +239,17 @@ def test_the_slow_and_plain_way_comes_to_the_same(seed: int) -> None:
     for offset, simulated in enumerate(simulator.events()):
         if simulated.at_ms > START + 5 * DAY:
             break
-        truth.add(simulated)
-        codec, judge = codecs[simulated.topic]
-        event = codec.decode(simulated.value)
-        assert isinstance(event, Event)
-        steps = waiting[event.stage]
-        if event.journey_id is not None:
-            steps.append(step_of(event, 0, offset, judge.judge(event)))
-        if len(steps) > random.randint(0, 30):
-            records.append(Steps(event.stage, 0, simulated.at_ms - GRACE_MS, tuple(steps)))
-            steps.clear()
+        for number, told in enumerate(sharing_cases(simulated, random, 300)):
+            truth.add(told)
+            codec, judge = codecs[told.topic]
+            event = codec.decode(told.value)
+            assert isinstance(event, Event)
+            held = waiting[event.stage]
+            held.add(event, 2 * offset + number, judge)
+            if len(held.steps) > random.randint(0, 30):
+                records.append(held.record(simulated.at_ms - GRACE_MS))
     end_ms = START + 40 * DAY
-    records += [Steps(stage, 0, end_ms, tuple(steps)) for stage, steps in waiting.items()]
+    records += [held.record(end_ms) for held in waiting.values()]
     assert truth.journeys > 1000
     assert uninterrupted(records) == truth.counters()
 

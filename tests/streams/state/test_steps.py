@@ -8,7 +8,7 @@ from monitor.counting.event import Event, Handoff, Promise
 from monitor.counting.judging import Verdict
 from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules
-from monitor.journeys.step import GRACE_MS, MAX_WORD, Step, Steps, decode, step_of
+from monitor.journeys.step import GRACE_MS, MAX_WORD, Contact, Step, Steps, decode, step_of
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
@@ -84,6 +84,37 @@ def test_each_step_goes_to_the_partition_of_its_journey() -> None:
     assert one.drain([0]) == []
     clock.ms = NOW + MARK_MS
     assert len(one.drain([0])) == 2
+
+
+def test_a_contact_goes_to_the_partition_of_its_case() -> None:
+    """Whatever journey it belongs to and wherever it was read; so a case is judged in one place."""
+    one = sender()
+    for source in (0, 1):
+        one.note(source, 7)
+        one.note_events(source, NOW, 0)
+        for number in range(4):
+            one.add_contact(source, Contact(NOW + number, "store", f"e{source}", f"case:{number}"))
+    records = one.drain([0, 1])
+    assert {record.partition for record in records} == {0, 1}
+    found = [(record.partition, held) for record in records for held in decode(record.value or b"").contacts]
+    assert len(found) == 8
+    assert all(partition == partition_of(held.case, 2) for partition, held in found)
+    assert marks(records) == {NOW - GRACE_MS}
+
+
+def test_no_record_of_contacts_outgrows_kafka() -> None:
+    """Ids are as long as an event's may be. Only the last record vouches for time."""
+    one = sender(partitions=1)
+    one.note(0, 7)
+    one.note_events(0, NOW, 0)
+    for offset in range(1200):
+        one.add(step("j" * 200, offset))
+        one.add_contact(0, Contact(NOW, "store", "e" * 200, f"case:{'c' * 200}"))
+    records = one.drain([0])
+    assert max(len(record.value or b"") for record in records) < KAFKA_BYTES
+    held = [decode(record.value or b"") for record in records]
+    assert sum(len(one.steps) for one in held) == sum(len(one.contacts) for one in held) == 1200
+    assert [one.mark_ms for one in held] == [0] * (len(held) - 1) + [NOW - GRACE_MS]
 
 
 @pytest.mark.parametrize(
