@@ -76,13 +76,14 @@ class StagesView:
                 self.say(f"{name}: {state.replace('_', ' ')}{_present(stage)}")
 
 
+NUMBERS = ("Quality", "Target", "Events/min")
+"""Columns whose figures stand below each other."""
+
+
 def _table(stages: list[dict[str, Any]], caption: str) -> Table:
     table = Table(caption=caption, expand=False)
-    for heading, justify in (
-        ("Stage", "left"), ("State", "left"), ("Quality", "right"), ("Target", "right"),
-        ("Events/min", "right"), ("Last hour", "left"), ("Weakest", "left"), ("Why", "left"),
-    ):  # fmt: skip
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type] # a literal, spelled above
+    for heading in ("Stage", "State", "Quality", "Target", "Events/min", "Last hour", "Weakest", "Why"):
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left")
     for stage in stages:
         state = stage["state"]
         table.add_row(

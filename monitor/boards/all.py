@@ -35,25 +35,36 @@ def boards(plan: Plan) -> dict[str, Json]:
     """The boards by file name."""
     return {
         "journey.json": _board(
-            plan.journey, JOURNEY_BOARD, "Journey",
+            plan.journey,
+            JOURNEY_BOARD,
+            "Journey",
             "Every stage against its targets, right now: which is weakest, who is hit, what is being done.",
             board_journey.panels(plan),
         ),
         "stage.json": _board(
-            plan.journey, STAGE_BOARD, "Stage", "One stage: how good, for whom, since when, and why.",
-            board_stage.panels(plan), _chooser(plan.journey),
+            plan.journey,
+            STAGE_BOARD,
+            "Stage",
+            "One stage: how good, for whom, since when, and why.",
+            board_stage.panels(plan),
+            _chooser(plan.journey),
         ),
         **_customers(plan),
         "voice.json": _board(
-            plan.journey, VOICE_BOARD, "Voice of the customer",
+            plan.journey,
+            VOICE_BOARD,
+            "Voice of the customer",
             "What customers and staff say when asked, with how sure the numbers are.",
             board_voice.panels(plan),
         ),
         "monitor.json": _board(
-            plan.journey, MONITOR_BOARD, "Monitor", "Whether the other boards can be trusted.",
+            plan.journey,
+            MONITOR_BOARD,
+            "Monitor",
+            "Whether the other boards can be trusted.",
             board_monitor.panels(plan),
         ),
-    }  # fmt: skip
+    }
 
 
 def _customers(plan: Plan) -> dict[str, Json]:
@@ -62,11 +73,13 @@ def _customers(plan: Plan) -> dict[str, Json]:
         return {}
     return {
         "customers.json": _board(
-            plan.journey, CUSTOMERS_BOARD, "Customers' journeys",
+            plan.journey,
+            CUSTOMERS_BOARD,
+            "Customers' journeys",
             "What customers live through from end to end: goals, weakest encounters, promises.",
             board_customers.panels(plan),
         )
-    }  # fmt: skip
+    }
 
 
 def _board(
@@ -87,9 +100,16 @@ def _board(
         "graphTooltip": 1,
         "links": [
             {
-                "type": "dashboards", "title": "Boards", "tags": ["touchpoint"], "asDropdown": False,
-                "includeVars": False, "keepTime": True, "targetBlank": False, "icon": "external link",
-                "tooltip": "", "url": "",
+                "type": "dashboards",
+                "title": "Boards",
+                "tags": ["touchpoint"],
+                "asDropdown": False,
+                "includeVars": False,
+                "keepTime": True,
+                "targetBlank": False,
+                "icon": "external link",
+                "tooltip": "",
+                "url": "",
             },
             _link("Live page", journey.links.monitor, "The journey as the worker draws it, second by second"),
             _link("Runbook", runbook(journey, "StageDegraded"), "What to do when a stage is degraded"),
@@ -97,14 +117,22 @@ def _board(
         "annotations": {"list": list(_annotations(uid))},
         "templating": {"list": list(variables)},
         "panels": arranged(panels),
-    }  # fmt: skip
+    }
 
 
 def _link(title: str, url: str, tooltip: str) -> Json:
     return {
-        "type": "link", "title": title, "url": url, "tooltip": tooltip, "targetBlank": True, "icon": "doc",
-        "tags": [], "asDropdown": False, "includeVars": False, "keepTime": False,
-    }  # fmt: skip
+        "type": "link",
+        "title": title,
+        "url": url,
+        "tooltip": tooltip,
+        "targetBlank": True,
+        "icon": "doc",
+        "tags": [],
+        "asDropdown": False,
+        "includeVars": False,
+        "keepTime": False,
+    }
 
 
 def _annotations(uid: str) -> Iterator[Json]:
@@ -116,10 +144,18 @@ def _annotations(uid: str) -> Iterator[Json]:
     ):
         changes = f"max by (stage, kind, title) ({metrics.LAST_CHANGE.name}{{{matcher}}})"
         yield {
-            "name": name, "datasource": DATASOURCE, "enable": True, "hide": False, "iconColor": color,
-            "expr": f"{changes} * 1000", "step": "60s", "useValueForTime": True,
-            "titleFormat": "{{title}}", "textFormat": "{{kind}}, stage {{stage}}", "tagKeys": "kind,stage",
-        }  # fmt: skip
+            "name": name,
+            "datasource": DATASOURCE,
+            "enable": True,
+            "hide": False,
+            "iconColor": color,
+            "expr": f"{changes} * 1000",
+            "step": "60s",
+            "useValueForTime": True,
+            "titleFormat": "{{title}}",
+            "textFormat": "{{kind}}, stage {{stage}}",
+            "tagKeys": "kind,stage",
+        }
 
 
 def _chooser(journey: Journey) -> Json:
@@ -130,6 +166,14 @@ def _chooser(journey: Journey) -> Json:
     ]
     listed = ", ".join(f"{one['text']} : {one['value']}".replace(",", "\\,") for one in options)
     return {
-        "name": "stage", "label": "Stage", "type": "custom", "query": listed, "options": options,
-        "current": options[0], "multi": False, "includeAll": False, "hide": 0, "skipUrlSync": False,
-    }  # fmt: skip
+        "name": "stage",
+        "label": "Stage",
+        "type": "custom",
+        "query": listed,
+        "options": options,
+        "current": options[0],
+        "multi": False,
+        "includeAll": False,
+        "hide": 0,
+        "skipUrlSync": False,
+    }

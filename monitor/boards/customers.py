@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from monitor.boards.panels import (
     COUNT,
-    NEUTRAL,
     Json,
     bars,
     fixed,
@@ -22,7 +21,7 @@ from monitor.boards.panels import (
     stat,
 )
 from monitor.boards.parts import UNKNOWN, cells, partner_titles, segment_titles, stage_titles
-from monitor.boards.tables import COLORED, table
+from monitor.boards.tables import COLORED, table, values
 from monitor.counting import metrics
 from monitor.counting.figures import GREY
 from monitor.journeys.closing import ASTRAY_MOVES
@@ -58,30 +57,41 @@ def _outcome(plan: Plan) -> Iterator[Json]:
         "Of the journeys over in the last day that had a goal, how many met it. 100 % is best. One that runs "
         "out of time has missed it.",
         query(f"{met} / ({met} + {missed} > 0)", "goal met"),
-        unit="percentunit", size=(6, 5), steps=NEUTRAL, nothing=NOTHING, field={"decimals": 1},
-    )  # fmt: skip
+        unit="percentunit",
+        size=(6, 5),
+        nothing=NOTHING,
+    )
     good = _sum(metrics.WINDOW_SCORES, score="1")
     yield stat(
         "Journeys without one bad encounter, last day",
         "An experience is exactly as good as its weakest encounter: of the journeys over in the last day, "
         "how many had not a single bad one. More is better.",
         query(f"{good} / ({_sum(metrics.WINDOW_SCORES)} > 0)", "all good"),
-        unit="percentunit", size=(6, 5), steps=NEUTRAL, nothing=NOTHING, field={"decimals": 1},
-    )  # fmt: skip
+        unit="percentunit",
+        size=(6, 5),
+        nothing=NOTHING,
+    )
     yield stat(
         "Journeys under way",
         "Customers whose journey has begun and is not over. Neither many nor few is good; a jump is news.",
         query(f"sum({metrics.OPEN_JOURNEYS.name})", "under way"),
-        unit=COUNT, size=(6, 5), steps=NEUTRAL, graphMode="area", nothing=UNKNOWN,
-    )  # fmt: skip
+        unit=COUNT,
+        size=(6, 5),
+        graphMode="area",
+        nothing=UNKNOWN,
+    )
     kinds = tuple(f"promise/{kind}" for kind in promise_partners(plan.journey))
     overdue = select(metrics.OVERDUE.name, what=kinds)
     yield stat(
         "Promises overdue now",
         "Promises to customers under way whose time has passed without a word. None is good.",
         query(f"sum({overdue}) or 0 * sum({metrics.OPEN_JOURNEYS.name})", "overdue"),
-        unit=COUNT, size=(6, 5), steps=high_is_bad(1, 20), graphMode="area", nothing=UNKNOWN,
-    )  # fmt: skip
+        unit=COUNT,
+        size=(6, 5),
+        steps=high_is_bad(1, 20),
+        graphMode="area",
+        nothing=UNKNOWN,
+    )
 
 
 def _encounters(plan: Plan) -> Iterator[Json]:
@@ -92,18 +102,20 @@ def _encounters(plan: Plan) -> Iterator[Json]:
         "Journeys hit, last 5 minutes",
         "Customers who met their first bad encounter with a stage in the last 5 minutes. None is best.",
         now(f"sort_desc(sum by (stage) ({hit}))", "{{stage}}"),
-        unit=COUNT, size=(8, 9), steps=NEUTRAL,
+        unit=COUNT,
+        size=(8, 9),
         overrides=[override(name, displayName=title) for name, title in stages.items()],
-    )  # fmt: skip
+    )
     weakest = _sum(metrics.WINDOW_WEAKEST, " by (stage)")
     yield bars(
         "Where the weakest encounter was, last day",
         "Of the journeys over in the last day that were not all good, where their weakest encounter was. The "
         "longest bar is where mending helps most people; none is best.",
         now(f"sort_desc({weakest})", "{{stage}}"),
-        unit=COUNT, size=(8, 9), steps=NEUTRAL,
+        unit=COUNT,
+        size=(8, 9),
         overrides=[override(name, displayName=title) for name, title in stages.items()],
-    )  # fmt: skip
+    )
     met, missed = (
         _sum(metrics.WINDOW_JOURNEYS, " by (segment)", result=result) for result in ("met", "missed")
     )
@@ -111,14 +123,17 @@ def _encounters(plan: Plan) -> Iterator[Json]:
         "By segment, last day",
         "Journeys over in the last day whose goal was met, and how many missed it. Good is the same high "
         "share for everybody.",
-        {"segment": "Segment", "Value #A": "Goal met", "Value #B": "Missed"},
-        rows(f"{met} / ({met} + {missed})"), rows(missed),
-        unit="percentunit", size=(8, 9), nothing=NOTHING, field={"decimals": 1},
+        {"segment": "Segment", **values("Goal met", "Missed")},
+        rows(f"{met} / ({met} + {missed})"),
+        rows(missed),
+        unit="percentunit",
+        size=(8, 9),
+        nothing=NOTHING,
         overrides=[
             override("segment", mappings=names(segment_titles(plan))),
             override("Value #B", unit=COUNT, decimals=0),
         ],
-    )  # fmt: skip
+    )
 
 
 def _promises(plan: Plan) -> Iterator[Json]:
@@ -134,38 +149,49 @@ def _promises(plan: Plan) -> Iterator[Json]:
         "Promises that fell due, last day",
         "By kind and partner: how many fell due and what share was kept by then; how many came late, were "
         "called off before, or never came. 100 % kept is best.",
-        {"kind": "Promise", "partner": "Partner", "Value #A": "Due", "Value #B": "Kept", "Value #C": "Late",
-         "Value #D": "Called off", "Value #E": "Never"},
-        rows(f"{due} > 0"), rows(f"{kept} / ({due} > 0)"), *(rows(f"{one} and {due} > 0") for one in counts),
-        unit=COUNT, size=(14, 8), nothing=NOTHING,
+        {"kind": "Promise", "partner": "Partner", **values("Due", "Kept", "Late", "Called off", "Never")},
+        rows(f"{due} > 0"),
+        rows(f"{kept} / ({due} > 0)"),
+        *(rows(f"{one} and {due} > 0") for one in counts),
+        unit=COUNT,
+        size=(14, 8),
+        nothing=NOTHING,
         overrides=[
             override("kind", mappings=names(kinds)),
-            partners, override("Value #B", unit="percentunit", decimals=1),
+            partners,
+            override("Value #B", unit="percentunit", decimals=1),
         ],
-    )  # fmt: skip
+    )
     by = " by (sender, receiver, partner)"
     sent = _sum(metrics.WINDOW_HANDOFFS, by, result="sent")
     lost = _sum(metrics.WINDOW_HANDOFFS, by, result="lost")
     yield table(
         "Hand-overs, last day",
         "What one stage handed over to the next, and how many were not received in time. None lost is good.",
-        {"sender": "From", "receiver": "To", "partner": "Partner", "Value #A": "Sent", "Value #B": "Lost"},
-        rows(f"{sent} > 0"), rows(f"{lost} and {sent} > 0"),
-        unit=COUNT, size=(10, 8), nothing=NOTHING,
+        {"sender": "From", "receiver": "To", "partner": "Partner", **values("Sent", "Lost")},
+        rows(f"{sent} > 0"),
+        rows(f"{lost} and {sent} > 0"),
+        unit=COUNT,
+        size=(10, 8),
+        nothing=NOTHING,
         overrides=[
-            override("sender", mappings=stages), override("receiver", mappings=stages), partners,
+            override("sender", mappings=stages),
+            override("receiver", mappings=stages),
+            partners,
             override("Value #B", **COLORED, thresholds=high_is_bad(1, 20)),
         ],
-    )  # fmt: skip
+    )
     yield table(
         "Overdue now, by age",
         "Promises and hand-overs of journeys under way whose time has passed, by for how long at most. No "
         "row is good.",
         {"what": "What", "partner": "Partner", "age": "For at most", "Value": "How many"},
         rows(f"sum by (what, partner, age) ({metrics.OVERDUE.name})"),
-        unit=COUNT, size=(24, 7), nothing=NOTHING,
+        unit=COUNT,
+        size=(24, 7),
+        nothing=NOTHING,
         overrides=[override("what", mappings=names(_overdue_titles(plan))), partners],
-    )  # fmt: skip
+    )
 
 
 def _spoken(name: str) -> str:
@@ -176,11 +202,9 @@ def _overdue_titles(plan: Plan) -> dict[str, str]:
     """What can be overdue, in words."""
     titles = stage_titles(plan)
     edges = plan.journey.journeys.edges if plan.journey.journeys is not None else ()
-    return {f"promise/{kind}": f"promise: {_spoken(kind)}" for kind in promise_partners(plan.journey)} | {
-        f"handoff/{edge.sender}/{edge.receiver}":
-            f"hand-over: {titles[edge.sender]} to {titles[edge.receiver]}"
-        for edge in edges
-    }  # fmt: skip
+    promises = {f"promise/{kind}": f"promise: {_spoken(kind)}" for kind in promise_partners(plan.journey)}
+    ways = {(one.sender, one.receiver): f"{titles[one.sender]} to {titles[one.receiver]}" for one in edges}
+    return promises | {f"handoff/{'/'.join(way)}": f"hand-over: {told}" for way, told in ways.items()}
 
 
 def _critical(plan: Plan) -> Iterator[Json]:
@@ -199,35 +223,36 @@ def _critical(plan: Plan) -> Iterator[Json]:
         "of all who do that would not, were the stage never "
         f"bad. Good is a lift near 1. From {MIN_BAD} bad journeys and {MIN_DETRACTORS} unhappy customers on; "
         "it goes together, which does not prove a cause.",
-        {
-            "stage": "Stage", "Value #A": "Lift", "Value #B": "Share", "Value #C": "φ",
-            "Value #D": "Bad journeys",
-        },
+        {"stage": "Stage", **values("Lift", "Share", "φ", "Bad journeys")},
         rows(f"({a} / ({a} + {b})) / ({share}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"1 - ({c} / ({c} + {d})) / ({share}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"({a} * {d} - {b} * {c}) / sqrt({every}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"{a} + {b}"),
-        unit=COUNT, size=(14, 8), nothing=FEW, missing=FEW, field={"decimals": 2},
+        unit=COUNT,
+        size=(14, 8),
+        nothing=FEW,
+        missing=FEW,
+        field={"decimals": 2},
         overrides=[
             *cells(plan)[:1],
             override("Value #B", unit="percentunit", decimals=0),
             override("Value #D", decimals=0),
         ],
-    )  # fmt: skip
+    )
     gap = _sum(metrics.WINDOW_GAP, " by (stage)", cell="ok_inside_bad_outside")
     everyone = _sum(metrics.WINDOW_GAP, " by (stage)")
     yield table(
         "Fine inside, bad outside, last day",
         "Of customers who answered: how often the stage says of itself that all went well while the customer "
         "speaks ill of us. 0 % is best: what we believe is what they feel.",
-        {"stage": "Stage", "Value #A": "Share", "Value #B": "Customers"},
-        rows(f"{gap} / ({everyone} > 0)"), rows(f"{gap} and {everyone} > 0"),
-        unit="percentunit", size=(10, 8), nothing=NOTHING, field={"decimals": 1},
-        overrides=[
-            *cells(plan)[:1],
-            override("Value #B", unit=COUNT, decimals=0),
-        ],
-    )  # fmt: skip
+        {"stage": "Stage", **values("Share", "Customers")},
+        rows(f"{gap} / ({everyone} > 0)"),
+        rows(f"{gap} and {everyone} > 0"),
+        unit="percentunit",
+        size=(10, 8),
+        nothing=NOTHING,
+        overrides=[*cells(plan)[:1], override("Value #B", unit=COUNT, decimals=0)],
+    )
 
 
 def _labyrinth() -> Iterator[Json]:
@@ -238,38 +263,50 @@ def _labyrinth() -> Iterator[Json]:
         f"Back to a channel already left, or {ASTRAY_MOVES} changes of channel, and no solution. 0 % is "
         "best.",
         query(f"{_sum(metrics.WINDOW_LABYRINTHS)} / ({over} > 0)", "astray"),
-        unit="percentunit", size=(6, 8), steps=high_is_bad(0.01, 0.05), nothing=NOTHING,
-        field={"decimals": 1},
-    )  # fmt: skip
+        unit="percentunit",
+        size=(6, 8),
+        steps=high_is_bad(0.01, 0.05),
+        nothing=NOTHING,
+    )
     repeats, contacts = _sum(metrics.WINDOW_CONTACTS, contact="repeat"), _sum(metrics.WINDOW_CONTACTS)
     yield stat(
         "Contacts that were repeats, last day",
         "Of the contacts of the last day, those of a case with an earlier one within 7 days: the first did "
         "not solve it. 0 % is best.",
         query(f"{repeats} / ({contacts} > 0)", "repeats"),
-        unit="percentunit", size=(6, 8), steps=high_is_bad(0.2, 0.4), nothing=NOTHING, field={"decimals": 1},
-    )  # fmt: skip
+        unit="percentunit",
+        size=(6, 8),
+        steps=high_is_bad(0.2, 0.4),
+        nothing=NOTHING,
+    )
     ours = f"sum ({select(metrics.WINDOW_NOTICED.name, by='company', window=WINDOW)})"
     noticed = _sum(metrics.WINDOW_NOTICED)
     yield stat(
         "Customers with a bad encounter, last day",
         "Of journeys with a bad encounter, how often we spoke to the customer before they had to call, and "
         "how many there were. 100 % is best.",
-        query(f"{ours} / ({noticed} > 0)", "of them we spoke to first"), query(noticed, "had one"),
-        unit="percentunit", size=(6, 8), steps=NEUTRAL, nothing=NOTHING, field={"decimals": 1},
-        textMode="value_and_name", overrides=[override("had one", unit=COUNT, decimals=0)],
-    )  # fmt: skip
+        query(f"{ours} / ({noticed} > 0)", "of them we spoke to first"),
+        query(noticed, "had one"),
+        unit="percentunit",
+        size=(6, 8),
+        nothing=NOTHING,
+        textMode="value_and_name",
+        overrides=[override("had one", unit=COUNT, decimals=0)],
+    )
     lost = _sum(metrics.WINDOW_LOST, " by (from_channel, to_channel)")
     moved = _sum(metrics.WINDOW_MOVES, " by (from_channel, to_channel)")
     yield table(
         "Between which channels, last day",
         "Changes of channel, and the last one of those who went astray: where people get lost. None astray "
         "is good.",
-        {"from_channel": "From", "to_channel": "To", "Value #A": "Astray", "Value #B": "Changes"},
-        rows(f"{lost} and {moved} > 0"), rows(f"sort_desc({moved} > 0)"),
-        unit=COUNT, size=(6, 8), nothing=NOTHING,
+        {"from_channel": "From", "to_channel": "To", **values("Astray", "Changes")},
+        rows(f"{lost} and {moved} > 0"),
+        rows(f"sort_desc({moved} > 0)"),
+        unit=COUNT,
+        size=(6, 8),
+        nothing=NOTHING,
         overrides=[
             numbers(color=fixed(GREY)),
             override("Value #A", **COLORED, thresholds=high_is_bad(1, 20)),
         ],
-    )  # fmt: skip
+    )

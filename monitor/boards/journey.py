@@ -66,28 +66,31 @@ def panels(plan: Plan) -> Iterator[Json]:
     stages = plan.journey.stages
     titles = [
         override(
-            one.name, links=[to_stage(one.name)],
+            one.name,
+            links=[to_stage(one.name)],
             displayName=shorten(plain(one.title), STRIP_LETTERS, placeholder="…"),
         )
         for one in stages
-    ]  # fmt: skip
+    ]
     yield stat(
         "Weakest stage now",
         "The stage of the weakest experience of all: the journey is as good as this. Left out is what had "
         f"fewer than {MIN_N} events in the last hour. {WEAKEST_MEANS}",
         now(weakest_of_all(), ONE),
-        unit="percentunit", size=(5, 6), textMode="value_and_name",
+        unit="percentunit",
+        size=(5, 6),
+        textMode="value_and_name",
         overrides=with_targets(stages, stage_too=True),
-        field={"decimals": 1},
-    )  # fmt: skip
+    )
     facing = tuple(one.name for one in stages if one.kind in FACING) or tuple(one.name for one in stages)
     yield bad_encounters(
         "Customers hit, last 5 minutes",
         "Bad encounters at stages that customers meet: per stage those of the experience with most, added "
         "up. Who is hit at two stages counts twice, who is hit twice by one stage too. 0 is best; what the "
         "targets allow is never quite 0.",
-        "customers", facing,
-    )  # fmt: skip
+        "customers",
+        facing,
+    )
     yield alerts_firing(
         "How many pages (somebody is woken up) and tickets (mended in working hours) fire. None is good.",
         (7, 6),
@@ -103,9 +106,12 @@ def panels(plan: Plan) -> Iterator[Json]:
         "Stages in the order of the journey",
         f"Each stage over time, judged by its weakest experience. {STATES_MEAN}",
         *(query(state(plan, stage.name), stage.name) for stage in stages),
-        unit=COUNT, size=(WIDTH, 3 + len(stages)), steps=STATE_STEPS, mappings=words(STATES),
+        unit=COUNT,
+        size=(WIDTH, 3 + len(stages)),
+        steps=STATE_STEPS,
+        mappings=words(STATES),
         overrides=titles,
-    )  # fmt: skip
+    )
     yield _budget(plan)
     yield _gap(plan)
 
@@ -117,11 +123,12 @@ def _budget(plan: Plan) -> Json:
         "What share of the failures that the target allows is not used up yet, for the worst experience of "
         "each stage over 7 days. 100 %: nothing failed. 0 %: exactly on target. Below: overspent.",
         now(f"sort(1 - max by (stage) ({used}))", "{{stage}}"),
-        unit="percentunit", size=(9, 9),
+        unit="percentunit",
+        size=(9, 9),
         steps=thresholds((None, VERMILLION), (0, ORANGE), (0.25, BLUE)),
         overrides=titled(stage_titles(plan)),
         field={"min": 0, "max": 1, "decimals": 0},
-    )  # fmt: skip
+    )
 
 
 def _gap(plan: Plan) -> Json:
@@ -139,9 +146,12 @@ def _gap(plan: Plan) -> Json:
         "the last hour: its share of good encounters, its target, and how many points more it is below its "
         f"target than the best served segment. Each needs {MIN_SEGMENT_EVENTS} events. 0 % is best.",
         {**LABELS, "Value #B": "Good", "Value #C": "Target", "Value #A": "Behind the best"},
-        rows(f"sort_desc({worst})"), rows(f"{good} and {worst}"), rows(f"{target} and {worst}"),
-        unit="percentunit", size=(15, 9), nothing="none known",
+        rows(f"sort_desc({worst})"),
+        rows(f"{good} and {worst}"),
+        rows(f"{target} and {worst}"),
+        unit="percentunit",
+        size=(15, 9),
+        nothing="none known",
         steps=high_is_bad(GAP_ORANGE, float(FAST_POINTS)),
         overrides=[*cells(plan), override("Value #A", **COLORED)],
-        field={"decimals": 1},
-    )  # fmt: skip
+    )

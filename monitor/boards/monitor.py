@@ -41,13 +41,18 @@ RATE = "$__rate_interval"
 RECORDS = f"{metrics.RECORDS.name}_total"
 
 RESULTS = {
-    "counted": "counted", "late": "counted, more than a minute late",
-    "duplicate": "duplicates", "refused": "refused",
-}  # fmt: skip
+    "counted": "counted",
+    "late": "counted, more than a minute late",
+    "duplicate": "duplicates",
+    "refused": "refused",
+}
 
 STEPS = {
-    "counted": "counted", "late": "late, changed nothing", "duplicate": "duplicates", "refused": "refused",
-}  # fmt: skip
+    "counted": "counted",
+    "late": "late, changed nothing",
+    "duplicate": "duplicates",
+    "refused": "refused",
+}
 
 STEPS_LINE = matching(
     f"/.+-{STEPS_TOPIC}$/", displayName="Steps of journeys", color=fixed(LINES[-1]), custom_lineStyle=DOTTED
@@ -55,10 +60,14 @@ STEPS_LINE = matching(
 """Their topic is named after the group of workers, which the journey file does not know."""
 
 SHORT_CAUSES = {
-    "no_worker": "no worker", "scrape_failed": "not scraped", "not_ready": "not ready",
-    "not_counted": "not counted", "lag": "behind", "open_transaction": "transaction open",
+    "no_worker": "no worker",
+    "scrape_failed": "not scraped",
+    "not_ready": "not ready",
+    "not_counted": "not counted",
+    "lag": "behind",
+    "open_transaction": "transaction open",
     "held_up": "journeys behind",
-}  # fmt: skip
+}
 """`CAUSES` as long as a telephone has room for before a strip."""
 
 SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S = 1.0, 5.0
@@ -89,35 +98,48 @@ def _trust() -> Iterator[Json]:
         "that is not is starting, recovering, or stuck.",
         query(f"sum({metrics.READY.name}) or on () vector(0)", "ready"),
         query(f'count(up{{job="{JOB}"}})', "wanted"),
-        unit=COUNT, size=(6, 5), steps=thresholds((None, VERMILLION), (1, BLUE)), textMode="value_and_name",
-        field={"decimals": 0}, nothing="no worker",
-    )  # fmt: skip
+        unit=COUNT,
+        size=(6, 5),
+        steps=thresholds((None, VERMILLION), (1, BLUE)),
+        textMode="value_and_name",
+        nothing="no worker",
+    )
     yield stat(
         "Partitions counted",
         "Share of all partitions that a worker counts. 100 % is good; less means that some events are not "
         "counted now, which passes within a minute when workers come or go.",
         query(f"sum({metrics.OWNED.name}) / max({metrics.PARTITIONS.name})", "counted"),
-        unit="percentunit", size=(6, 5), steps=thresholds((None, VERMILLION), (1, BLUE)),
-        field={"decimals": 0}, nothing="no worker",
-    )  # fmt: skip
+        unit="percentunit",
+        size=(6, 5),
+        steps=thresholds((None, VERMILLION), (1, BLUE)),
+        field={"decimals": 0},
+        nothing="no worker",
+    )
     yield stat(
         "Behind by",
         f"Age of the oldest event being read while more wait, over all topics. 0 is best; beyond {LAG_S} s "
         "stages are not judged any more.",
         query(f"max({metrics.EVENT_LAG.name})", "behind"),
-        unit="s", size=(6, 5), steps=high_is_bad(LAG_S / 2, LAG_S), graphMode="area", field={"decimals": 0},
+        unit="s",
+        size=(6, 5),
+        steps=high_is_bad(LAG_S / 2, LAG_S),
+        graphMode="area",
+        field={"decimals": 0},
         nothing="no worker",
-    )  # fmt: skip
+    )
     meant = " ".join(f"{short.capitalize()}: {CAUSES[cause]}." for cause, short in SHORT_CAUSES.items())
     yield timeline(
         "What makes the monitor blind",
         f"Each cause over time. {meant} Good is fine everywhere; while one is blind, alerts of stages stay "
         "silent and this is alerted on instead.",
         *(query(blind(cause=cause), cause) for cause in CAUSES),
-        unit=COUNT, size=(WIDTH, 8), steps=high_is_bad(1, 1), nothing="nothing known",
+        unit=COUNT,
+        size=(WIDTH, 8),
+        steps=high_is_bad(1, 1),
+        nothing="nothing known",
         mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}),
         overrides=titled(SHORT_CAUSES),
-    )  # fmt: skip
+    )
 
 
 def _lag(plan: Plan) -> Iterator[Json]:
@@ -127,15 +149,22 @@ def _lag(plan: Plan) -> Iterator[Json]:
         f"Age of the oldest event being read while more wait. 0 is best; above the line at {LAG_S} s a "
         "stage is not judged.",
         query(f"max by (topic) ({metrics.EVENT_LAG.name})", "{{topic}}"),
-        unit="suffix:s", size=(12, 9), steps=thresholds((None, BLUE), (LAG_S, VERMILLION)),
-        custom={"thresholdsStyle": {"mode": "line"}}, overrides=topics, field={"min": 0},
-    )  # fmt: skip
+        unit="suffix:s",
+        size=(12, 9),
+        steps=thresholds((None, BLUE), (LAG_S, VERMILLION)),
+        custom={"thresholdsStyle": {"mode": "line"}},
+        overrides=topics,
+        field={"min": 0},
+    )
     yield chart(
         "Events waiting, each stage",
         "Records in Kafka that no worker has read yet. Good is near 0, or falling.",
         query(f"sum by (topic) ({metrics.CONSUMER_LAG.name})", "{{topic}}"),
-        unit=COUNT, size=(12, 9), overrides=topics, field={"min": 0},
-    )  # fmt: skip
+        unit=COUNT,
+        size=(12, 9),
+        overrides=topics,
+        field={"min": 0},
+    )
     if plan.journey.journeys is not None:
         yield _judged()
     yield bars(
@@ -143,8 +172,11 @@ def _lag(plan: Plan) -> Iterator[Json]:
         "How long ago the newest event of each stage happened, longest first. What is good depends on its "
         "rhythm and opening hours: the alert of a silent stage knows them.",
         now(f"sort_desc(time() - max by (stage) ({metrics.LAST_EVENT.name}))", "{{stage}}"),
-        unit="s", size=(WIDTH, 8), overrides=titled(stage_titles(plan)), field={"min": 0, "decimals": 0},
-    )  # fmt: skip
+        unit="s",
+        size=(WIDTH, 8),
+        overrides=titled(stage_titles(plan)),
+        field={"min": 0, "decimals": 0},
+    )
 
 
 def _judged() -> Json:
@@ -154,11 +186,13 @@ def _judged() -> Json:
         f"beyond {JOURNEYS_LAG_S // 60} min they are not held to their targets, and `/api/stages` of a "
         "worker names the partition that holds them up. Nothing is drawn while one was never heard of.",
         query(f"(time() - (min({metrics.JOURNEYS_JUDGED.name}) > 0)) / 60", "furthest behind"),
-        unit="suffix:min", size=(WIDTH, 8),
+        unit="suffix:min",
+        size=(WIDTH, 8),
         steps=thresholds((None, BLUE), (JOURNEYS_LAG_S / 60, VERMILLION)),
-        custom={"thresholdsStyle": {"mode": "line"}}, field={"min": 0},
+        custom={"thresholdsStyle": {"mode": "line"}},
+        field={"min": 0},
         overrides=[override("furthest behind", color=fixed(LINES[0]))],
-    )  # fmt: skip
+    )
 
 
 def _flow(plan: Plan) -> Iterator[Json]:
@@ -169,16 +203,22 @@ def _flow(plan: Plan) -> Iterator[Json]:
         "What was read from the topics of the stages, by what became of it; late ones are among the counted. "
         "Good is nearly all counted, next to none refused.",
         query(f"sum by (result) (rate({select(RECORDS, topic=topics)}[{RATE}]))", "{{result}}"),
-        unit="suffix:/s", size=(12, 9), overrides=lines(RESULTS), field={"min": 0},
-    )  # fmt: skip
+        unit="suffix:/s",
+        size=(12, 9),
+        overrides=lines(RESULTS),
+        field={"min": 0},
+    )
     yield chart(
         "Refused, by reason",
         "Events per second that could not be read or counted and went to the dead letters; `touchpoint "
         "dead-letters list` shows them. None is good.",
         query(f"sum by (reason) (rate({letters}[{RATE}])) > 0", "{{reason}}"),
-        unit="suffix:/s", size=(12, 9), nothing="none refused",
-        overrides=lines({one.value: one.value.replace("_", " ") for one in Reason}), field={"min": 0},
-    )  # fmt: skip
+        unit="suffix:/s",
+        size=(12, 9),
+        nothing="none refused",
+        overrides=lines({one.value: one.value.replace("_", " ") for one in Reason}),
+        field={"min": 0},
+    )
     counted, late, refused, read = (
         f"sum(rate({select(RECORDS, topic=topics, result=results)}[{RATE}]))"
         for results in ("counted", "late", "refused", READ)
@@ -190,10 +230,13 @@ def _flow(plan: Plan) -> Iterator[Json]:
         "opens a ticket.",
         query(f"{late} / ({counted} > 0)", "late"),
         query(f"{refused} / ({read} > 0)", "refused"),
-        unit="percentunit", size=(WIDTH, 8), steps=thresholds((None, BLUE), (float(LETTERS_SHARE), ORANGE)),
-        custom={"thresholdsStyle": {"mode": "line"}}, overrides=lines({"late": "late", "refused": "refused"}),
+        unit="percentunit",
+        size=(WIDTH, 8),
+        steps=thresholds((None, BLUE), (float(LETTERS_SHARE), ORANGE)),
+        custom={"thresholdsStyle": {"mode": "line"}},
+        overrides=lines({"late": "late", "refused": "refused"}),
         field={"min": 0},
-    )  # fmt: skip
+    )
 
 
 def _steps() -> Json:
@@ -205,8 +248,11 @@ def _steps() -> Json:
         f"Refused: its journey has {MAX_STEPS} steps already, as when a service gives all its events one id, "
         "or its record cannot be read.",
         query(f"sum by (result) (rate({steps}[{RATE}]))", "{{result}}"),
-        unit="suffix:/s", size=(WIDTH, 8), overrides=lines(STEPS), field={"min": 0},
-    )  # fmt: skip
+        unit="suffix:/s",
+        size=(WIDTH, 8),
+        overrides=lines(STEPS),
+        field={"min": 0},
+    )
 
 
 def _cost(plan: Plan) -> Iterator[Json]:
@@ -216,22 +262,30 @@ def _cost(plan: Plan) -> Iterator[Json]:
         "The slowest worker's answer to a scrape. Good is well under a second; beyond "
         f"{SCRAPE_TIMEOUT_S:g} s Prometheus gives up and the monitor is blind.",
         query(f"max(scrape_duration_seconds{job})", "slowest worker"),
-        unit="s", size=(8, 8), steps=high_is_bad(SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S), field={"min": 0},
+        unit="s",
+        size=(8, 8),
+        steps=high_is_bad(SLOW_SCRAPE_S, SCRAPE_TIMEOUT_S),
+        field={"min": 0},
         overrides=[override("slowest worker", color=fixed(LINES[0]))],
-    )  # fmt: skip
+    )
     yield chart(
         "Numbers per worker",
         f"Samples in the largest answer. Good is steady, and below {MANY_SAMPLES:,}.",
         query(f"max(scrape_samples_scraped{job})", "largest worker"),
-        unit=COUNT, size=(8, 8), steps=thresholds((None, BLUE), (MANY_SAMPLES, ORANGE)), field={"min": 0},
+        unit=COUNT,
+        size=(8, 8),
+        steps=thresholds((None, BLUE), (MANY_SAMPLES, ORANGE)),
+        field={"min": 0},
         overrides=[override("largest worker", color=fixed(LINES[0]))],
-    )  # fmt: skip
+    )
     yield table(
         "Versions running",
         "Version and journey of each worker. Good is one version and one journey everywhere, except while "
         "deploying.",
         {"instance": "Worker", "version": "Version", "journey": "Journey"},
         rows(f"max by (instance, version, journey) ({metrics.BUILD.name}_info)"),
-        unit=COUNT, size=(8, 8), nothing="no worker",
-    )  # fmt: skip
+        unit=COUNT,
+        size=(8, 8),
+        nothing="no worker",
+    )
     yield alerts_table(plan, (WIDTH, 6), alertname="MonitorBlind")

@@ -45,6 +45,9 @@ COUNT = "locale"
 
 SHARE = "percentunit"
 
+DECIMALS = {COUNT: {"decimals": 0}, SHARE: {"decimals": 1}}
+"""Of figures, unless a panel says otherwise; lines are drawn exactly."""
+
 
 def plain(text: str) -> str:
     """A title of the journey file with nothing in it that Grafana would fill in."""
@@ -236,7 +239,7 @@ def panel(kind: str, title: str, description: str, queries: Iterable[Json], **mo
                 "noValue": look.nothing,
                 "links": list(look.links),
                 "custom": look.custom or {},
-                **({"decimals": 0} if look.unit == COUNT and kind != "timeseries" else {}),
+                **(DECIMALS.get(look.unit, {}) if kind != "timeseries" else {}),
                 **(look.field or {}),
             },
             "overrides": [*in_numbers, *look.overrides],
@@ -256,10 +259,35 @@ NAME_SIZE = 14
 BAR_NAME_SIZE = 12
 """Of the name before a bar, which Grafana gives a fifth of the width."""
 
+# Options as Grafana has them, by kind of panel.
+# fmt: off
 STAT: Json = {
     "colorMode": "background", "graphMode": "none", "justifyMode": "center", "orientation": "auto",
     "reduceOptions": REDUCE, "textMode": "auto",
-}  # fmt: skip
+}
+BARS: Json = {
+    "displayMode": "basic", "orientation": "horizontal", "reduceOptions": REDUCE,
+    "showUnfilled": True, "minVizWidth": 0, "minVizHeight": 16, "text": {"titleSize": BAR_NAME_SIZE},
+}
+LINE: Json = {
+    "drawStyle": "line", "lineWidth": 2, "fillOpacity": 0, "showPoints": "auto", "pointSize": 4,
+    "spanNulls": False, "thresholdsStyle": {"mode": "off"},
+}
+TIMELINE: Json = {
+    "mergeValues": True, "showValue": "never", "alignValue": "left", "rowHeight": 0.85,
+    "legend": LEGEND, "tooltip": {"mode": "single", "sort": "none"},
+}
+HEATMAP: Json = {
+    "calculate": False, "cellGap": 1, "showValue": "never", "filterValues": {"le": 1e-9},
+    "color": {
+        "mode": "scheme", "scheme": "Cividis", "scale": "exponential", "exponent": 0.5,
+        "steps": 64, "reverse": False, "fill": BLUE,
+    },
+    "rowsFrame": {"layout": "auto"}, "yAxis": {"axisPlacement": "left", "unit": "s"},
+    "cellValues": {"unit": COUNT}, "legend": {"show": True}, "exemplars": {"color": PURPLE},
+    "tooltip": {"show": True, "mode": "single", "yHistogram": False},
+}
+# fmt: on
 
 
 def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
@@ -269,24 +297,12 @@ def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
     """
     named = len(queries) > 1 or more.get("textMode") == "value_and_name"
     apart = {"justifyMode": "auto", "wideLayout": False, "text": {"titleSize": NAME_SIZE}} if named else {}
-    return panel(
-        "stat", title, description, queries,
-        **STAT | apart | more,
-    )  # fmt: skip
-
-
-BARS: Json = {
-    "displayMode": "basic", "orientation": "horizontal", "reduceOptions": REDUCE,
-    "showUnfilled": True, "minVizWidth": 0, "minVizHeight": 16, "text": {"titleSize": BAR_NAME_SIZE},
-}  # fmt: skip
+    return panel("stat", title, description, queries, **STAT | apart | more)
 
 
 def bars(title: str, description: str, *queries: Json, **more: Any) -> Json:
     """A bar for each series."""
-    return panel(
-        "bargauge", title, description, queries,
-        **BARS | more,
-    )  # fmt: skip
+    return panel("bargauge", title, description, queries, **BARS | more)
 
 
 def _room(field: Json) -> Json:
@@ -296,20 +312,9 @@ def _room(field: Json) -> Json:
 
 def chart(title: str, description: str, *queries: Json, custom: Json | None = None, **more: Any) -> Json:
     """Lines over time; a line stops where nothing is known."""
-    drawn = {
-        "drawStyle": "line", "lineWidth": 2, "fillOpacity": 0, "showPoints": "auto", "pointSize": 4,
-        "spanNulls": False, "thresholdsStyle": {"mode": "off"},
-    } | (_room(more.get("field") or {}) if more["unit"] == SHARE else {}) | (custom or {})  # fmt: skip
-    return panel(
-        "timeseries", title, description, queries, custom=drawn,
-        **CHART | more,
-    )  # fmt: skip
-
-
-TIMELINE: Json = {
-    "mergeValues": True, "showValue": "never", "alignValue": "left", "rowHeight": 0.85,
-    "legend": LEGEND, "tooltip": {"mode": "single", "sort": "none"},
-}  # fmt: skip
+    room = _room(more.get("field") or {}) if more["unit"] == SHARE else {}
+    drawn = LINE | room | (custom or {})
+    return panel("timeseries", title, description, queries, custom=drawn, **CHART | more)
 
 
 def timeline(title: str, description: str, *queries: Json, **more: Any) -> Json:
@@ -317,39 +322,21 @@ def timeline(title: str, description: str, *queries: Json, **more: Any) -> Json:
 
     Colours come from the words, not from thresholds: coloured by those, Grafana writes their numbers instead.
     """
-    return panel(
-        "state-timeline", title, description, queries,
-        custom={"lineWidth": 0, "fillOpacity": 85, "spanNulls": False},
-        field={"color": fixed(GREY)}, **TIMELINE | more,
-    )  # fmt: skip
-
-
-HEATMAP: Json = {
-    "calculate": False, "cellGap": 1, "showValue": "never", "filterValues": {"le": 1e-9},
-    "color": {
-    "mode": "scheme", "scheme": "Cividis", "scale": "exponential", "exponent": 0.5,
-    "steps": 64, "reverse": False, "fill": BLUE,
-    },
-    "rowsFrame": {"layout": "auto"}, "yAxis": {"axisPlacement": "left", "unit": "s"},
-    "cellValues": {"unit": COUNT}, "legend": {"show": True}, "exemplars": {"color": PURPLE},
-    "tooltip": {"show": True, "mode": "single", "yHistogram": False},
-}  # fmt: skip
+    drawn = {"lineWidth": 0, "fillOpacity": 85, "spanNulls": False}
+    field = {"color": fixed(GREY)}
+    return panel("state-timeline", title, description, queries, custom=drawn, field=field, **TIMELINE | more)
 
 
 def heatmap(title: str, description: str, buckets: str, **more: Any) -> Json:
     """A histogram over time, from cumulative buckets by `le`."""
-    return panel(
-        "heatmap", title, description, [query(buckets, "{{le}}", format="heatmap")],
-        **HEATMAP | more,
-    )  # fmt: skip
+    queries = [query(buckets, "{{le}}", format="heatmap")]
+    return panel("heatmap", title, description, queries, **HEATMAP | more)
 
 
 def heading(title: str) -> Json:
     """A line between panels."""
-    return {
-        "type": "row", "title": plain(title), "collapsed": False, "panels": [],
-        "gridPos": {"w": WIDTH, "h": 1},
-    }  # fmt: skip
+    place = {"w": WIDTH, "h": 1}
+    return {"type": "row", "title": plain(title), "collapsed": False, "panels": [], "gridPos": place}
 
 
 def arranged(panels: Iterable[Json]) -> list[Json]:

@@ -17,13 +17,12 @@ from monitor.boards.panels import (
     override,
     plain,
     query,
-    ref_ids,
     rows,
     stat,
     thresholds,
     words,
 )
-from monitor.boards.tables import ABSENT, COLORED, table, wide_enough
+from monitor.boards.tables import ABSENT, COLORED, table, values, wide_enough
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, GREY, ORANGE, PURPLE, VERMILLION
 from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
@@ -103,10 +102,15 @@ STATES = {
     str(SEVERITY[State.DEGRADED]): ("degraded", VERMILLION),
 }
 STATE_STEPS = thresholds(
-    (None, PURPLE), (SEVERITY[State.QUIET], GREY), (SEVERITY[State.TOO_FEW], SKY),
-    (SEVERITY[State.GOOD], BLUE), (SEVERITY[State.WITHIN_CHANCE], GREEN), (SEVERITY[State.BELOW], ORANGE),
-    (SEVERITY[State.SILENT], YELLOW), (SEVERITY[State.DEGRADED], VERMILLION),
-)  # fmt: skip
+    (None, PURPLE),
+    (SEVERITY[State.QUIET], GREY),
+    (SEVERITY[State.TOO_FEW], SKY),
+    (SEVERITY[State.GOOD], BLUE),
+    (SEVERITY[State.WITHIN_CHANCE], GREEN),
+    (SEVERITY[State.BELOW], ORANGE),
+    (SEVERITY[State.SILENT], YELLOW),
+    (SEVERITY[State.DEGRADED], VERMILLION),
+)
 STATES_MEAN = (
     "Good: every experience keeps its target. Within chance: one misses it by so little that it may be "
     f"chance. Below target: by more. Too few to tell: fewer than {MIN_N} came, be they good or bad. "
@@ -238,26 +242,33 @@ def alerts_table(plan: Plan, size: tuple[int, int], **about: Values) -> Json:
         {"severity": "Severity", "alertname": "Alert", "stage": LABELS["stage"], "Value": "Began"}
         | {**LABELS, "hits": "Hits most", "owner": "Owner"},
         rows(_began(**about)),
-        unit=COUNT, size=size, nothing="none", sortBy=[{"displayName": "Severity", "desc": False}],
+        unit=COUNT,
+        size=size,
+        nothing="none",
+        sortBy=[{"displayName": "Severity", "desc": False}],
         overrides=[
             *cells(plan)[:2],
             override("segment", mappings=names(group_titles(plan))),
             override("hits", mappings=names(group_titles(plan) | {NONE: ABSENT})),
             override(
-                "severity", **COLORED,
+                "severity",
+                **COLORED,
                 mappings=words({"page": ("page", VERMILLION), "ticket": ("ticket", ORANGE)}),
             ),
             override(
-                "alertname", links=[link("What to do", links.runbook(plan.journey, "${__value.raw}"))],
+                "alertname",
+                links=[link("What to do", links.runbook(plan.journey, "${__value.raw}"))],
                 custom_minWidth=wide_enough(ALERT_NAMES),
             ),
             override("owner", custom_minWidth=wide_enough(owners)),
             override(
-                "Value", unit="dateTimeFromNow", custom_align="left",
+                "Value",
+                unit="dateTimeFromNow",
+                custom_align="left",
                 custom_minWidth=wide_enough(["12 minutes ago"]),
             ),
         ],
-    )  # fmt: skip
+    )
 
 
 def _began(**about: Values) -> str:
@@ -284,14 +295,16 @@ def state_and_weakest(plan: Plan, stage: str, title: str, size: tuple[int, int],
         f"State of the stage and its weakest experience. {STATES_MEAN} {WEAKEST_MEANS}",
         now(state(plan, stage), "state"),
         now(f"{weakest(stage)} or on () vector(NaN)", ONE),
-        unit="percentunit", size=size, textMode="value_and_name",
+        unit="percentunit",
+        size=size,
+        textMode="value_and_name",
         overrides=[
             override("state", mappings=words(STATES), thresholds=STATE_STEPS, unit=COUNT),
             *with_targets(stages, stage_too=False),
             override(NO_ONE, displayName="weakest experience"),
         ],
-        field={"decimals": 1}, **more,
-    )  # fmt: skip
+        **more,
+    )
 
 
 def alerts_firing(description: str, size: tuple[int, int], **about: Values) -> Json:
@@ -299,13 +312,17 @@ def alerts_firing(description: str, size: tuple[int, int], **about: Values) -> J
     return stat(
         "Alerts firing",
         description,
-        query(firing("page", **about), "pages"), query(firing("ticket", **about), "tickets"),
-        unit=COUNT, size=size, mappings=words({"0": ("none", BLUE)}), nothing=UNKNOWN,
+        query(firing("page", **about), "pages"),
+        query(firing("ticket", **about), "tickets"),
+        unit=COUNT,
+        size=size,
+        mappings=words({"0": ("none", BLUE)}),
+        nothing=UNKNOWN,
         overrides=[
             override("pages", thresholds=high_is_bad(1, 1)),
             override("tickets", thresholds=thresholds((None, BLUE), (1, ORANGE))),
         ],
-    )  # fmt: skip
+    )
 
 
 def bad_encounters(title: str, description: str, series: str, stages: Values) -> Json:
@@ -314,8 +331,11 @@ def bad_encounters(title: str, description: str, series: str, stages: Values) ->
         title,
         description,
         query(hit(stage=stages), series),
-        unit=COUNT, size=(6, 6), graphMode="area", colorMode="value", field={"decimals": 0},
-    )  # fmt: skip
+        unit=COUNT,
+        size=(6, 6),
+        graphMode="area",
+        colorMode="value",
+    )
 
 
 def blind(**about: str) -> str:
@@ -332,11 +352,13 @@ def trusted(size: tuple[int, int]) -> Json:
         "cannot be reached or is behind; the board Monitor says which. Until then no other figure is to be "
         "trusted.",
         query(blind(), "monitor"),
-        unit=COUNT, size=size, steps=high_is_bad(1, 1),
+        unit=COUNT,
+        size=size,
+        steps=high_is_bad(1, 1),
         mappings=words({"0": ("sees everything", BLUE), "1": ("blind", VERMILLION)}),
         links=[link("Open the monitor's board", f"{links.board(links.MONITOR_BOARD)}?${{__url_time_range}}")],
         nothing=UNKNOWN,
-    )  # fmt: skip
+    )
 
 
 def hit(**about: Values) -> str:
@@ -361,8 +383,7 @@ def windows_table(plan: Plan, title: str, description: str, size: tuple[int, int
     qualities = [f"1 - {known(metrics.BAD_RATIO, window)}" for window in WINDOW_LABELS]
     distance = f"1 - {known(metrics.BAD_RATIO, LAST_HOUR)} - {target}"
     found = [f"{target} and {every}", *(f"({one}) or {every} * NaN" for one in (distance, *qualities))]
-    headings = ("Target", "From target, 1h", *WINDOW_LABELS)
-    columns = dict(zip((f"Value #{ref}" for ref in ref_ids()), headings, strict=False))
+    columns = values("Target", "From target, 1h", *WINDOW_LABELS)
     labels = {name: LABELS[name] for name in ("experience", "segment") if name not in about}
     return table(
         title,
@@ -371,8 +392,8 @@ def windows_table(plan: Plan, title: str, description: str, size: tuple[int, int
         f"{MIN_SEGMENT_EVENTS} events, too few to say.",
         labels | columns,
         *map(rows, found),
-        unit="percentunit", size=size,
+        unit="percentunit",
+        size=size,
         overrides=[*cells(plan), override("Value #B", thresholds=POINTS, **COLORED)],
-        field={"decimals": 1},
         hide=[] if "experience" not in about else ["experience"],
-    )  # fmt: skip
+    )

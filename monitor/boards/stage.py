@@ -41,7 +41,7 @@ from monitor.boards.parts import (
     windows_table,
     with_targets,
 )
-from monitor.boards.tables import COLORED, table
+from monitor.boards.tables import COLORED, table, values
 from monitor.counting import metrics
 from monitor.counting.figures import GREY
 from monitor.counting.judging import reason_labels
@@ -67,8 +67,9 @@ def panels(plan: Plan) -> Iterator[Json]:
         "Bad encounters, last 5 minutes",
         "How many encounters of the last 5 minutes were bad, by the experience with most. 0 is best; what "
         "the target allows is never quite 0.",
-        "bad", CHOSEN,
-    )  # fmt: skip
+        "bad",
+        CHOSEN,
+    )
     yield alerts_firing(
         "How many pages and tickets fire about this stage, or about all. None is good.",
         (7, 6),
@@ -80,10 +81,12 @@ def panels(plan: Plan) -> Iterator[Json]:
         "Good of all judged, for each experience of the stage, coloured by its own target: blue meets it. "
         "Over the last minute, or the last 5 minutes or hour when few came.",
         query(f"1 - {headline(metrics.BAD_RATIO, stage=CHOSEN, segment=ALL)}", ONE),
-        unit="percentunit", size=(WIDTH, 5), textMode="value_and_name", graphMode="area",
+        unit="percentunit",
+        size=(WIDTH, 5),
+        textMode="value_and_name",
+        graphMode="area",
         overrides=with_targets(plan.journey.stages, stage_too=False),
-        field={"decimals": 1},
-    )  # fmt: skip
+    )
     yield _against_target(plan)
     yield windows_table(
         plan,
@@ -109,8 +112,9 @@ def panels(plan: Plan) -> Iterator[Json]:
             "looks back 5 minutes. Good is a band that stays low and narrow. "
             "No data: no event of the stage says.",
             f"sum by (le) ({buckets}) and on () sum({buckets}) > 0",
-            unit="s", size=(12, 9),
-        )  # fmt: skip
+            unit="s",
+            size=(12, 9),
+        )
 
 
 def _against_target(plan: Plan) -> Json:
@@ -120,14 +124,21 @@ def _against_target(plan: Plan) -> Json:
             color, title = fixed(LINES[index % len(LINES)]), plain(experience.title)
             overrides += [
                 override(
-                    one_name(stage, experience), displayName=title, color=color, custom_lineStyle=SOLID,
+                    one_name(stage, experience),
+                    displayName=title,
+                    color=color,
+                    custom_lineStyle=SOLID,
                     thresholds=against(experience.target),
                 ),
                 override(
-                    f"{one_name(stage, experience)} target", displayName=f"{title}: target", color=color,
-                    custom_lineStyle=DASHED, custom_lineWidth=1, thresholds=against(experience.target),
+                    f"{one_name(stage, experience)} target",
+                    displayName=f"{title}: target",
+                    color=color,
+                    custom_lineStyle=DASHED,
+                    custom_lineWidth=1,
+                    thresholds=against(experience.target),
                 ),
-            ]  # fmt: skip
+            ]
     target = select(metrics.TARGET.name, stage=CHOSEN, segment=ALL)
     return chart(
         "Share of good encounters, and targets",
@@ -135,8 +146,11 @@ def _against_target(plan: Plan) -> Json:
         "target (dashed, same colour). Good is solid above dashed.",
         query(f"1 - {select(metrics.BAD_RATIO, stage=CHOSEN, segment=ALL, window='5m')}", ONE),
         query(f"max by (stage, experience) ({target})", f"{ONE} target"),
-        unit="percentunit", size=(WIDTH, 9), overrides=overrides, field={"max": 1},
-    )  # fmt: skip
+        unit="percentunit",
+        size=(WIDTH, 9),
+        overrides=overrides,
+        field={"max": 1},
+    )
 
 
 def _reasons(plan: Plan) -> Json:
@@ -149,8 +163,11 @@ def _reasons(plan: Plan) -> Json:
         "What bad encounters of the last hour gave as their reason. Short bars are good; one far ahead of "
         "the others is where to begin.",
         now(f"sort_desc(sum by (reason) ({counted}) > 0)", "{{reason}}"),
-        unit=COUNT, size=(12, 9), overrides=titled(reasons), field={"decimals": 0, "min": 0},
-    )  # fmt: skip
+        unit=COUNT,
+        size=(12, 9),
+        overrides=titled(reasons),
+        field={"min": 0},
+    )
 
 
 def _partners(plan: Plan) -> Json:
@@ -167,20 +184,19 @@ def _partners(plan: Plan) -> Json:
         "Each partner's weakest experience over the last hour, when there were "
         f"{MIN_SEGMENT_EVENTS} encounters: the share that was good, its target, and how far it is above or "
         "below, in points: blue meets the target.",
-        {
-            "partner": "Partner", "experience": "Experience", "Value #A": "From target", "Value #B": "Good",
-            "Value #C": "Target",
-        },
-        rows(f"sort({weakest})"), rows(f"{quality} and {weakest}"),
+        {"partner": "Partner", "experience": "Experience", **values("From target", "Good", "Target")},
+        rows(f"sort({weakest})"),
+        rows(f"{quality} and {weakest}"),
         rows(f"{quality} * 0 + on (stage, experience) group_left () {target} and {weakest}"),
-        unit="percentunit", size=(12, 9), hide=["stage"],
+        unit="percentunit",
+        size=(12, 9),
+        hide=["stage"],
         overrides=[
             *cells(plan),
             override("partner", mappings=names(partner_titles(plan))),
             override("Value #A", thresholds=POINTS, **COLORED),
         ],
-        field={"decimals": 1},
-    )  # fmt: skip
+    )
 
 
 def _flow() -> Json:
@@ -193,12 +209,14 @@ def _flow() -> Json:
         "lead to expect (dashed, none without a rhythm). Good is solid near dashed; none at all is silence.",
         query(f"{came} / {MINUTES}", "came"),
         query(f"max by (stage) ({expected}) / {MINUTES}", "expected"),
-        unit="suffix:/min", size=(12, 9), field={"min": 0},
+        unit="suffix:/min",
+        size=(12, 9),
+        field={"min": 0},
         overrides=[
             override("came", color=fixed(LINES[0])),
             override("expected", color=fixed(GREY), custom_lineStyle=DASHED),
         ],
-    )  # fmt: skip
+    )
 
 
 def _failures(plan: Plan) -> Json:
@@ -213,11 +231,12 @@ def _failures(plan: Plan) -> Json:
         "number lists the latest failing encounters one by one. No row is best.",
         {**labels, "partner": "Partner", "Value": "Bad"},
         rows(f"sort_desc(topk({MOST_ROWS}, {bad} > 0))"),
-        unit=COUNT, size=(12, 9), nothing="none counted",
+        unit=COUNT,
+        size=(12, 9),
+        nothing="none counted",
         overrides=[
             *cells(plan),
             override("partner", mappings=names(partner_titles(plan))),
             override("Value", links=[one_by_one], custom_align="left"),
         ],
-        field={"decimals": 0},
-    )  # fmt: skip
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from monitor.boards.panels import WIDTH, Json, override, panel, plain
+from monitor.boards.panels import WIDTH, Json, override, panel, plain, ref_ids
 
 BOARD_PX = 1_568
 """All columns of a board together on a screen of 1,600 pixels."""
@@ -49,12 +49,20 @@ def table(
     merge: list[Json] = [{"id": "merge", "options": {}}] if len(queries) > 1 else []
     given = list(more.pop("overrides", ()))
     return panel(
-        "table", title, description, queries,
+        "table",
+        title,
+        description,
+        queries,
         custom={"align": "auto", "inspect": False, "minWidth": LEAST_PX},
         transformations=[*merge, {"id": "organize", "options": organize}],
         overrides=[*given, *_widths(columns, given, more["size"][0])],
         **TABLE | more,
-    )  # fmt: skip
+    )
+
+
+def values(*headings: str) -> dict[str, str]:
+    """The columns of what several queries answer, in their order."""
+    return {f"Value #{ref}": heading for ref, heading in zip(ref_ids(), headings, strict=False)}
 
 
 def wide_enough(texts: Iterable[str]) -> int:

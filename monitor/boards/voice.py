@@ -7,6 +7,7 @@ much of their time tools take, and how often they meet more than they were promi
 from collections.abc import Iterator
 from typing import Any
 
+from monitor.boards import unasked
 from monitor.boards.panels import (
     COUNT,
     LINES,
@@ -14,33 +15,22 @@ from monitor.boards.panels import (
     WIDTH,
     Json,
     against,
-    bars,
     chart,
     fixed,
     heading,
-    high_is_bad,
     names,
-    now,
     override,
     query,
     rows,
     stat,
     thresholds,
-    titled,
     words,
 )
-from monitor.boards.parts import LABELS, cells, segment_titles, windows_table
-from monitor.boards.tables import COLORED, table
+from monitor.boards.parts import segment_titles, windows_table
+from monitor.boards.tables import COLORED, table, values
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, GREY, ORANGE
-from monitor.counting.judging import (
-    ANSWER_CLASSES,
-    ASKED,
-    BY_CHANNEL,
-    BY_LOCATION,
-    counts_answers,
-    spread_cells,
-)
+from monitor.counting.judging import ANSWER_CLASSES, ASKED, counts_answers
 from monitor.counting.measures import KINDS, Z
 from monitor.journey_file.model import ALL, FOLLOW_UP, NONE, OTHER, Experience, Journey, Stage
 from monitor.rules.plan import Plan
@@ -55,6 +45,9 @@ SURE_N = 100
 
 
 MORE_PROMOTERS = thresholds((None, ORANGE), (0, BLUE))
+Ends = tuple[str, str, str]
+"""A figure, and the lower and the upper end of what it lies in."""
+
 TOO_FEW, TOO_FEW_STAFF = "too few answers", "too few to show"
 
 
@@ -67,8 +60,10 @@ def panels(plan: Plan) -> Iterator[Json]:
             "No stage of the journey file is of kind `feedback` or `staff` or judges by a score, so there is "
             "nothing to show. A stage that does appears here, and asking is good.",
             query(f"count({metrics.TARGET.name}) * 0", "scores"),
-            unit=COUNT, size=(WIDTH, 5), mappings=words({"0": ("nobody is asked", GREY)}),
-        )  # fmt: skip
+            unit=COUNT,
+            size=(WIDTH, 5),
+            mappings=words({"0": ("nobody is asked", GREY)}),
+        )
     for stage in asking:
         yield heading(stage.title)
         if stage.kind == "staff":
@@ -82,12 +77,7 @@ def panels(plan: Plan) -> Iterator[Json]:
         for experience in stage.experiences:
             if _is_scored(experience):
                 yield from _against_target(plan, stage, experience)
-    yield from _spread(plan)
-    yield heading("Time lost to tools, everyday and wow")
-    yield _tools(plan)
-    met = tuple(stage.name for stage in plan.journey.stages if stage.kind not in ("feedback", "staff"))
-    if met:
-        yield _everyday(plan, met)
+    yield from unasked.panels(plan)
 
 
 def _is_scored(experience: Experience) -> bool:
@@ -125,14 +115,14 @@ def nps(by: str, stage: str, least: int = MIN_SEGMENT_EVENTS) -> tuple[str, str]
     return f"100 * {mean}", f"{number(100 * Z)} * sqrt({variance} / {n})"
 
 
-def share(by: str, stage: str, kind: str, least: int = MIN_SEGMENT_EVENTS) -> tuple[str, str, str]:
+def share(by: str, stage: str, kind: str, least: int = MIN_SEGMENT_EVENTS) -> Ends:
     """The share of good answers by some labels, and the ends of its 95 % interval (Wilson)."""
     n = f"({answers(by, stage, kind)} >= {least})"
     good = f"({answers(by, stage, kind, ANSWER_CLASSES[kind][0][0])} / {n})"
     return good, wilson_lower(good, n, Z), f"1 - {wilson_lower(f'(1 - {good})', n, Z)}"
 
 
-def _ends(by: str, stage: str, kind: str, least: int = MIN_SEGMENT_EVENTS) -> tuple[str, str, str]:
+def _ends(by: str, stage: str, kind: str, least: int = MIN_SEGMENT_EVENTS) -> Ends:
     """Figure, lower and upper end of any kind."""
     if kind != "nps":
         return share(by, stage, kind, least)
@@ -142,39 +132,46 @@ def _ends(by: str, stage: str, kind: str, least: int = MIN_SEGMENT_EVENTS) -> tu
 
 def _looks(kind: str) -> dict[str, Any]:
     """Unit and decimals of a kind's figure."""
-    return {"unit": COUNT, "field": {"decimals": 0}} if kind == "nps" else {
-        "unit": "percentunit", "field": {"decimals": 1, "max": 1}
-    }  # fmt: skip
+    return (
+        {"unit": COUNT, "field": {"decimals": 0}}
+        if kind == "nps"
+        else {"unit": "percentunit", "field": {"decimals": 1, "max": 1}}
+    )
 
 
 def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
     title, means = KINDS[kind]
     small = f"Hidden below {MIN_SEGMENT_EVENTS} answers."
     steps = MORE_PROMOTERS if kind == "nps" else NEUTRAL
-    figure, lower, upper = _ends("stage", stage.name, kind)
-    look = _looks(kind)
-    yield stat(
-        f"{title}, last day",
+    ends, look = _ends("stage", stage.name, kind), _looks(kind)
+    yield _today(
+        title,
         f"{means} With so many people asked, the true figure lies between the two ends (95 % sure). {small}",
-        query(figure, title), query(lower, "at least"), query(upper, "at most"),
-        size=(12, 5), steps=steps, textMode="value_and_name", nothing=TOO_FEW,
+        ends,
+        size=(12, 5),
+        steps=steps,
+        nothing=TOO_FEW,
         **look,
-    )  # fmt: skip
+    )
     yield stat(
         f"{title}: answers, last day",
         f"How many answers the figures beside rest on; {SURE_N} or more are good enough to tell ten points "
         "apart.",
         query(answers("stage", stage.name, kind), "answers"),
-        unit=COUNT, size=(12, 5), nothing="nobody answered", field={"decimals": 0},
+        unit=COUNT,
+        size=(12, 5),
+        nothing="nobody answered",
         steps=thresholds((None, GREY), (MIN_SEGMENT_EVENTS, ORANGE), (SURE_N, BLUE)),
-    )  # fmt: skip
-    yield chart(
-        f"{title} over time",
+    )
+    yield _over_time(
+        title,
         f"{means} Each moment looks back a day; the band is what it lies in (95 % sure). {small}",
-        query(upper, "at most"), query(figure, title), query(lower, "at least"),
-        size=(8, 9), steps=steps, overrides=_band(title), nothing=TOO_FEW,
+        ends,
+        size=(8, 9),
+        steps=steps,
+        nothing=TOO_FEW,
         **look,
-    )  # fmt: skip
+    )
     for by, heads in (
         ("segment", segment_titles(plan)),
         ("channel", {**{one: one for one in plan.journey.channels}, NONE: "not told", OTHER: "other"}),
@@ -183,18 +180,33 @@ def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
         yield table(
             f"{title} by {by}",
             f"{means} Where the ends of two rows overlap, chance may be all that is between them. {small}",
-            {by: by.capitalize(), "Value #A": title, "Value #B": "At least", "Value #C": "At most",
-             "Value #D": "Answers"},
-            rows(figure), rows(lower), rows(upper),
+            {by: by.capitalize(), **values(title, "At least", "At most", "Answers")},
+            rows(figure),
+            rows(lower),
+            rows(upper),
             rows(f"{answers(by, stage.name, kind)} >= {MIN_SEGMENT_EVENTS}"),
-            size=(8, 9), steps=steps, nothing=TOO_FEW,
+            size=(8, 9),
+            steps=steps,
+            nothing=TOO_FEW,
             overrides=[
                 override(by, mappings=names(heads)),
                 override("Value #A", **COLORED),
                 override("Value #D", unit=COUNT, decimals=0),
             ],
             **look,
-        )  # fmt: skip
+        )
+
+
+def _today(title: str, about: str, ends: Ends, **more: Any) -> Json:
+    figure, lower, upper = ends
+    queries = query(figure, title), query(lower, "at least"), query(upper, "at most")
+    return stat(f"{title}, last day", about, *queries, textMode="value_and_name", **more)
+
+
+def _over_time(title: str, about: str, ends: Ends, **more: Any) -> Json:
+    figure, lower, upper = ends
+    queries = query(upper, "at most"), query(figure, title), query(lower, "at least")
+    return chart(f"{title} over time", about, *queries, overrides=_band(title), **more)
 
 
 def _band(title: str) -> list[Json]:
@@ -227,15 +239,19 @@ def _asked(journey: Journey, stage: Stage) -> Json:
         "Asked, answered, followed up, last day",
         f"How many customers were asked, how many of them answered{told}. Asking at all is good. Answers "
         "follow days later, so their share of a day may pass 100 %.",
-        query(asked, "asked"), *shares,
-        unit="percentunit", size=(WIDTH, 5), textMode="value_and_name", field={"decimals": 0},
+        query(asked, "asked"),
+        *shares,
+        unit="percentunit",
+        size=(WIDTH, 5),
+        textMode="value_and_name",
+        field={"decimals": 0},
         overrides=[
             override("asked", unit=COUNT, thresholds=thresholds((None, ORANGE), (1, BLUE))),
             override("answered", thresholds=NEUTRAL),
             override("unhappy contacted", thresholds=thresholds((None, ORANGE), (0.8, BLUE))),
         ],
         nothing="nobody was asked",
-    )  # fmt: skip
+    )
 
 
 def _against_target(plan: Plan, stage: Stage, experience: Experience) -> Iterator[Json]:
@@ -248,11 +264,15 @@ def _against_target(plan: Plan, stage: Stage, experience: Experience) -> Iterato
         "Answers that keep the target, last day",
         f"{experience.title}: the share that is good, and the two ends it lies between (95 % sure). The "
         f"target is {target}; all three in blue meet it surely. Hidden below {MIN_SEGMENT_EVENTS} answers.",
-        query(f"{good} and {n}", "share"), query(wilson_lower(good, n, Z), "at least"),
+        query(f"{good} and {n}", "share"),
+        query(wilson_lower(good, n, Z), "at least"),
         query(f"1 - {select(metrics.BAD_WILSON, **everybody)} and {n}", "at most"),
-        unit="percentunit", size=(8, 9), steps=against(experience.target), textMode="value_and_name",
-        field={"decimals": 1}, nothing=TOO_FEW,
-    )  # fmt: skip
+        unit="percentunit",
+        size=(8, 9),
+        steps=against(experience.target),
+        textMode="value_and_name",
+        nothing=TOO_FEW,
+    )
     yield windows_table(
         plan,
         "Answers against target, by segment and time span",
@@ -265,103 +285,11 @@ def _against_target(plan: Plan, stage: Stage, experience: Experience) -> Iterato
 def _pulse(stage: Stage, kind: str) -> Iterator[Json]:
     """Staff: the future of customers. Of a small group nothing is shown, of a larger one sums only."""
     title, _ = KINDS[kind]
-    figure, lower, upper = _ends("stage", stage.name, kind, MIN_GROUP)
-    look = _looks(kind)
+    ends = _ends("stage", stage.name, kind, MIN_GROUP)
+    look = _looks(kind) | {"size": (12, 7), "nothing": TOO_FEW_STAFF}
     hidden = f"Hidden below {MIN_GROUP} answers, so that nobody is known by theirs."
     leads = "What staff say today, customers say tomorrow; higher is good."
-    yield stat(
-        f"{title}, last day",
-        f"{leads} The figure, and the two ends it lies between (95 % sure). {hidden}",
-        query(figure, title), query(lower, "at least"), query(upper, "at most"),
-        size=(12, 7), textMode="value_and_name", nothing=TOO_FEW_STAFF,
-        **look,
-    )  # fmt: skip
-    yield chart(
-        f"{title} over time",
-        f"{leads} Each moment looks back a day; the band is what it lies in (95 % sure). {hidden}",
-        query(upper, "at most"), query(figure, title), query(lower, "at least"),
-        size=(12, 7), overrides=_band(title), nothing=TOO_FEW_STAFF,
-        **look,
-    )  # fmt: skip
-
-
-# -- what shows without asking ---------------------------------------------------------------------------
-
-
-def _spread(plan: Plan) -> Iterator[Json]:
-    """Even encounters, whatever the channel and the place."""
-    if not any(True for stage in plan.journey.stages for _ in spread_cells(plan.journey, stage)):
-        return
-    yield heading("Evenness: channels and locations")
-    named = "stage, experience, by, name"
-    events, good = (
-        f'sum by ({named}) ({metric.name}{{name!="{OTHER}", window="{WINDOW}"}})'
-        for metric in (metrics.WINDOW_SPREAD_EVENTS, metrics.WINDOW_SPREAD_GOOD)
-    )
-    shares = f"{good} / ({events} >= {MIN_SEGMENT_EVENTS})"
-    by = "by (stage, experience, by)"
-    several = f"count {by} ({shares}) > 1"
-    labels = {"stage": LABELS["stage"], "experience": LABELS["experience"], "by": "Between"}
-    kinds = {BY_CHANNEL: "channels", BY_LOCATION: "locations"}
-    gap = f"max {by} ({shares}) - min {by} ({shares}) and {several}"
-    yield table(
-        "Best to worst, last day",
-        "How far the best and the worst channel or location of each experience lie apart, in shares of good "
-        f"encounters. 0 % is best: the same wherever one goes. {MIN_SEGMENT_EVENTS} encounters each, at "
-        "least.",
-        labels | {"Value #A": "Gap", "Value #B": "Best", "Value #C": "Worst"},
-        rows(f"sort_desc({gap})"),
-        rows(f"max {by} ({shares}) and {several}"), rows(f"min {by} ({shares}) and {several}"),
-        unit="percentunit", size=(WIDTH, 7), nothing="nothing to compare",
-        overrides=[
-            *cells(plan),
-            override("by", mappings=names(kinds)),
-            override("Value #A", **COLORED, thresholds=high_is_bad(0.05, 0.1)),
-        ],
-        field={"decimals": 1},
-    )  # fmt: skip
-    yield table(
-        "The weakest channel or location, last day",
-        "Which channel or location has the lowest share of good encounters of each experience. A gap of 0 % "
-        "beside it is good: then being last means little.",
-        labels | {"name": "Weakest", "Value": "Good"},
-        rows(f"bottomk {by} (1, {shares}) and on (stage, experience, by) {several}"),
-        unit="percentunit", size=(WIDTH, 7), nothing="nothing to compare",
-        overrides=[*cells(plan), override("by", mappings=names(kinds))],
-        field={"decimals": 1},
-    )  # fmt: skip
-
-
-def _tools(plan: Plan) -> Json:
-    tool, of = (
-        f"sum by (stage) ({select(metric.name, window=WINDOW)})"
-        for metric in (metrics.WINDOW_TOOL, metrics.WINDOW_TOOL_OF)
-    )
-    return bars(
-        "Time lost to tools, last day",
-        "The share of an encounter in which customer and employee wait for the system, of encounters that "
-        "tell both times. 0 % is best: nobody likes to watch the person serving them struggle with a screen.",
-        now(f"sort_desc({tool} / ({of} > 0))", "{{stage}}"),
-        unit="percentunit", size=(12, 9), steps=high_is_bad(0.2, 0.4), nothing="not measured",
-        overrides=titled({stage.name: stage.title for stage in plan.journey.stages}),
-        field={"decimals": 1, "min": 0, "max": 1},
-    )  # fmt: skip
-
-
-def _everyday(plan: Plan, met: tuple[str, ...]) -> Json:
-    """Doing what was agreed is called everyday; good is something unexpected."""
-
-    def outcomes(*chosen: str) -> str:
-        series = select(metrics.WINDOW_OUTCOMES.name, stage=met, outcome=chosen, window=WINDOW)
-        return f"sum by (stage) ({series})"
-
-    bad, everyday, wow = ("failed", "abandoned"), ("ok",), ("wow",)
-    n = f"({outcomes(*bad, *everyday, *wow)} >= {MIN_SEGMENT_EVENTS})"
-    return table(
-        "Bad, everyday and wow, last day",
-        "Of all encounters, how many failed or were given up, how many went as agreed, which is everyday, "
-        "and how many surprised the customer for the better. Much wow and little bad is good.",
-        {"stage": LABELS["stage"], "Value #A": "Bad", "Value #B": "Everyday", "Value #C": "Wow"},
-        *(rows(f"{outcomes(*one)} / {n}") for one in (bad, everyday, wow)),
-        unit="percentunit", size=(12, 9), overrides=cells(plan)[:1], field={"decimals": 1},
-    )  # fmt: skip
+    lies = f"{leads} The figure, and the two ends it lies between (95 % sure). {hidden}"
+    yield _today(title, lies, ends, **look)
+    band = f"{leads} Each moment looks back a day; the band is what it lies in (95 % sure). {hidden}"
+    yield _over_time(title, band, ends, **look)

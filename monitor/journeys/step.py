@@ -90,11 +90,25 @@ def step_of(event: Event, partition: int, offset: int, verdict: Verdict) -> Step
     if handoff is not None and max(len(handoff.from_), len(handoff.to)) > MAX_WORD:
         handoff = structs.replace(handoff, from_=handoff.from_[:MAX_WORD], to=handoff.to[:MAX_WORD])
     return Step(
-        event.journey_id, event.stage, partition, offset, event.at_ms, event.outcome, verdict.judged,
-        verdict.bad_for, _cut(event.segment), _cut(event.channel), _cut(event.touchpoint),
-        _cut(event.partner), _cut(event.reason), event.initiator, event.internal_ok, event.score, promise,
+        event.journey_id,
+        event.stage,
+        partition,
+        offset,
+        event.at_ms,
+        event.outcome,
+        verdict.judged,
+        verdict.bad_for,
+        _cut(event.segment),
+        _cut(event.channel),
+        _cut(event.touchpoint),
+        _cut(event.partner),
+        _cut(event.reason),
+        event.initiator,
+        event.internal_ok,
+        event.score,
+        promise,
         handoff,
-    )  # fmt: skip
+    )
 
 
 def contact_of(event: Event) -> Contact | None:

@@ -26,6 +26,7 @@ from monitor.rules.facts import (
     Own,
     fill,
     literal,
+    named,
     of_its_stage,
     stage_labels,
     stage_links,
@@ -34,13 +35,7 @@ from monitor.rules.journeys import Watched, WholeName
 from monitor.rules.machinery import dead_letters, journeys_full, monitor_blind, watchdog
 from monitor.rules.plan import Plan
 from monitor.rules.promql import UNJUDGED, held, number, of_each, select, with_stage
-from monitor.rules.qualities import (
-    HOLD_S,
-    Severity,
-    pages_for,
-    severities,
-    silence_severity,
-)
+from monitor.rules.qualities import HOLD_S, Severity, pages_for, severities, silence_severity
 
 
 def alerts(plan: Plan) -> Iterator[Alert]:
@@ -115,8 +110,7 @@ def _degraded(
                 "Most frequent reason at this stage: {reason}. Most bad events: segment {hits}. "
                 "{journeys}{critical}{changed}"
             ),
-            "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
-            "target": "{target}", "reason": "{reason}", "hits": "{hits}", "change": "{change}",
+            **named("n", "bad", "window", "share", "allowed", "target", "reason", "hits", "change"),
             **stage_links(journey, stage, "StageDegraded"),
         },
         of_its_stage(
@@ -124,7 +118,7 @@ def _degraded(
             | {"hits": Asked(select(metrics.WORST_SEGMENT, **about), label="hits", text="{label}")}
             | _journey_facts(journey, stage)
         ),
-    )  # fmt: skip
+    )
 
 
 def _about(stage: Stage, severity: Severity, experiences: tuple[Experience, ...]) -> dict[str, str]:
@@ -198,15 +192,15 @@ def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Wat
         {
             "summary": fill(summary, noun=one.noun),
             "description": description,
-            "n": "{n}", "bad": "{bad}", "window": "{window}", "share": "{share}", "allowed": "{allowed}",
-            "target": "{target}", "change": "{change}", "_".join(one.by): "{segment}",
+            **named("n", "bad", "window", "share", "allowed", "target", "change"),
+            "_".join(one.by): "{segment}",
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.CUSTOMERS_BOARD)}"),
             "runbook_url": literal(stage.runbook or links.runbook(journey, one.alert)),
             "alert_runbook_url": literal(links.runbook(journey, one.alert)),
         },
         of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _partner_facts(stage, about, one)),
         board=links.CUSTOMERS_BOARD,
-    )  # fmt: skip
+    )
 
 
 def _critical(journey: Journey, rules: Journeys) -> Alert:
@@ -220,7 +214,7 @@ def _critical(journey: Journey, rules: Journeys) -> Alert:
                 "Stage {stage} weighs on what customers say: {share} of those who speak ill of us would not, "
                 "were it never bad. It goes together, which does not prove a cause."
             ),
-            "share": "{share}",
+            **named("share"),
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.CUSTOMERS_BOARD)}"),
             "runbook_url": literal(links.runbook(journey, "CriticalTouchpoint")),
         },
@@ -309,13 +303,16 @@ def _silent(journey: Journey, stage: Stage) -> Alert:
         {
             "summary": fill(SILENT_SUMMARY, title=stage.title),
             "description": "{changed}",
-            "n": "0", "last": "{last}", "expected": "{expected}", "window": "{window}", "change": "{change}",
+            "n": "0",
+            **named("last", "expected", "window", "change"),
             **stage_links(journey, stage, "StageSilent"),
         },
-        of_its_stage({
-            "expected": Asked(f"-{shortest}"),
-            "window": Asked(shortest, label="window", text="{label}"),
-            "last": Asked(longest, "age", otherwise=UNHEARD),
-            **_change_facts(select(metrics.CHANGED, **about)),
-        }),
-    )  # fmt: skip
+        of_its_stage(
+            {
+                "expected": Asked(f"-{shortest}"),
+                "window": Asked(shortest, label="window", text="{label}"),
+                "last": Asked(longest, "age", otherwise=UNHEARD),
+                **_change_facts(select(metrics.CHANGED, **about)),
+            }
+        ),
+    )

@@ -100,6 +100,11 @@ def literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
+def named(*facts: str) -> dict[str, str]:
+    """Annotations that say one fact each, and are named after it."""
+    return {fact: f"{{{fact}}}" for fact in facts}
+
+
 def fill(text: str, **words: str) -> str:
     """Put in what is known now, leave the facts."""
     for name, word in words.items():

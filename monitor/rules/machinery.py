@@ -11,6 +11,7 @@ from monitor.rules.facts import (
     Own,
     fill,
     literal,
+    named,
     of_its_stage,
     stage_labels,
     stage_links,
@@ -54,15 +55,17 @@ def dead_letters(journey: Journey, stage: Stage) -> Alert:
                 f"Most frequent reason: {{reason}}. `touchpoint dead-letters list --stage {stage.name}` "
                 "shows them; mended ones can be sent back, each once."
             ),
-            "n": "{n}", "reason": "{reason}",
+            **named("n", "reason"),
             **stage_links(journey, stage, "DeadLettersRising"),
         },
-        of_its_stage({
-            "n": Asked(with_stage(letters, stage)),
-            "read": Asked(with_stage(records, stage)),
-            "reason": Asked(with_stage(f"topk(1, {reasons} > 0)", stage), label="reason", text="{label}"),
-        }),
-    )  # fmt: skip
+        of_its_stage(
+            {
+                "n": Asked(with_stage(letters, stage)),
+                "read": Asked(with_stage(records, stage)),
+                "reason": Asked(with_stage(f"topk(1, {reasons} > 0)", stage), label="reason", text="{label}"),
+            }
+        ),
+    )
 
 
 READ = ("counted", "duplicate", "refused")
@@ -134,7 +137,7 @@ def journeys_full(journey: Journey) -> Alert:
                 "Open journeys take {share} of the memory that a worker may give them. From 90% on no "
                 "journey is begun, at 100% no step is taken."
             ),
-            "share": "{share}",
+            **named("share"),
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.MONITOR_BOARD)}"),
             "runbook_url": literal(links.runbook(journey, "JourneysFull")),
         },

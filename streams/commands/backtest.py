@@ -169,13 +169,17 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
     rows = [
         Row(
             (
-                local(one.noticed_ms), local(one.resolved_ms), one.key.severity, one.summary,
-                one.reason or "", one.hits or "",
+                local(one.noticed_ms),
+                local(one.resolved_ms),
+                one.key.severity,
+                one.summary,
+                one.reason or "",
+                one.hits or "",
             ),
             is_loud=one.key.severity == "page",
         )
         for one in _worst(found)
-    ]  # fmt: skip
+    ]
     headings = (
         f"Noticed ({journey.timezone})",
         "Resolved",
@@ -191,13 +195,17 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
     totals = [
         Row(
             (
-                name, f"{one.events:,}", str(one.pages), f"{one.page_minutes:,.0f}", str(one.tickets),
+                name,
+                f"{one.events:,}",
+                str(one.pages),
+                f"{one.page_minutes:,.0f}",
+                str(one.tickets),
                 f"{one.ticket_minutes:,.0f}",
             ),
             is_loud=one.pages > 0,
         )
         for name, one in found.totals.items()
-    ]  # fmt: skip
+    ]
     show_table(("Stage", "Events", "Pages", "Minutes paged", "Tickets", "Minutes ticketed"), totals)
     say(f"{local(found.from_ms)} to {local(found.to_ms)}: {counted(history.counted, 'event')} counted")
     if history.refused:
