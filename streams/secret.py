@@ -1,6 +1,10 @@
 """Text that nobody sees by accident: it is neither printed nor compared in time that tells of it."""
 
 import hmac
+from pathlib import Path
+
+MAX_SECRET_BYTES = 64 * 1024
+"""A secret is a line; reading on in a large or endless file would hang the start."""
 
 
 class Secret:
@@ -25,3 +29,18 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+def first_line(path: Path) -> str:
+    """What a file of one line holds; ValueError without the path, which could be a misplaced secret."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SECRET_BYTES + 1)
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    if len(content) > MAX_SECRET_BYTES:
+        raise ValueError("is too large for a secret")
+    try:
+        return content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None

@@ -16,6 +16,7 @@ from typing import Any
 
 from monitor.errors import UserError
 from streams.secret import Secret as Secret  # settings hold it, so who reads them finds it here
+from streams.secret import first_line
 
 SHIPPED_JOURNEY = Path(__file__).parent.parent / "monitor" / "journey.yaml"
 
@@ -60,9 +61,6 @@ worker that hangs wait longer than Kafka's client waits for any answer, which Fa
 PLAINTEXT, SSL, SASL_SSL, SASL_PLAINTEXT = "plaintext", "ssl", "sasl_ssl", "sasl_plaintext"
 KAFKA_SECURITY = (PLAINTEXT, SSL, SASL_SSL, SASL_PLAINTEXT)
 SASL_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
-
-MAX_SECRET_BYTES = 64 * 1024
-"""A secret is a line; reading on in a large or endless file would hang the start."""
 
 
 class SettingsError(UserError):
@@ -185,21 +183,6 @@ def _token(text: str) -> Secret:
     if not TOKEN.fullmatch(text):
         raise ValueError("must be visible ASCII characters without spaces")
     return Secret(text)
-
-
-def _first_line(path: Path) -> str:
-    """What a file of one line holds; ValueError without the path, which could be a misplaced secret."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SECRET_BYTES + 1)
-    except OSError as error:
-        raise ValueError(error.strerror) from None
-    if len(content) > MAX_SECRET_BYTES:
-        raise ValueError("is too large for a secret")
-    try:
-        return content.decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError:
-        raise ValueError("is not UTF-8 text") from None
 
 
 def _setting(default: Any, read: Callable[[str], Any], help_: str) -> Any:
@@ -347,7 +330,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         file = values.get(f"{secret}_file")
         if file is not None:
             try:
-                values[secret] = known[_variable(secret)].metadata["read"](_first_line(file))
+                values[secret] = known[_variable(secret)].metadata["read"](first_line(file))
             except ValueError as error:
                 errors.append(f"{_variable(secret)}_FILE: {error}")
     errors += _combination_errors({known[name].name for name in environment if name in known}, values)
