@@ -7,7 +7,7 @@ history tells nothing; CriticalTouchpoint asks nothing of anybody.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from monitor.journey_file.model import ALL, WHOLE
 from monitor.journeys.counters import lived_stages
 from monitor.rules.alerts import UNHEARD, alerts
 from monitor.rules.facts import Chosen, Name
-from monitor.rules.journeys import GOAL
+from monitor.rules.journeys import BETWEEN, GOAL, OWN_LABELS
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     Quality,
@@ -31,19 +31,22 @@ from monitor.rules.qualities import (
 
 NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "JourneysFull", "DeadLettersRising", "CriticalTouchpoint")
 
+SEGMENT = ("segment",)
+
 CHUNK = 31 * 86_400_000 // SHORT.ms
 """Moments judged at once: a month, in which a stage with 24 counters takes 60 MB."""
 
 
 class Key(NamedTuple):
-    """What an alert is about. The silence of a stage has no experience and no segment; the page of a degraded
-    one has them once it has begun, and a ticket its segment: those that were worst then."""
+    """What an alert is about. The silence of a stage has no experience and no group; the page of a degraded
+    one has them once it has begun, and a ticket its group: those that were worst then. The group is the
+    segment, or of some alerts on whole journeys the partner, the change of channel, the stage."""
 
     name: Name
     severity: Severity
     stage: str
     experience: str = ""
-    segment: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +63,20 @@ class Fired:
     reason: str | None
     hits: str | None
     summary: str
+    whose: Mapping[str, str] = field(default_factory=dict)
+    """The group by its labels, as the alert has them."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data; None where there is nothing to say, or an alert that was not over at the end."""
-        alert, *about = self.key
         facts = ("window", "n", "bad", "expected", "reason", "hits", "summary")
         return {
             "noticed": rfc3339(self.noticed_ms),
             "resolved": None if self.resolved_ms is None else rfc3339(self.resolved_ms),
-            "alert": alert,
-            **{name: label or None for name, label in zip(Key._fields[1:], about, strict=True)},
+            "alert": self.key.name,
+            "severity": self.key.severity,
+            "stage": self.key.stage,
+            "experience": self.key.experience or None,
+            **{label: self.whose.get(label) for label in ("segment", *OWN_LABELS)},
             **{name: getattr(self, name) for name in facts},
         }
 
@@ -228,7 +235,7 @@ def worst(rules: Sequence[Quality], key: Key, span: StageSpan, at: int) -> tuple
     named = [one for one in ratios if one[1] == ALL]
     named += [one for one in ratios if (one[0], ALL) not in ratios]
     experience, segment = max(named, key=lambda one: ratios[one][0])
-    return key._replace(experience=experience, segment=segment), ratios[experience, segment][1]
+    return key._replace(experience=experience, group=segment), ratios[experience, segment][1]
 
 
 def _minutes(alerting: Mapping[Key, Mask], stage: str, severity: Severity) -> float:
@@ -241,6 +248,7 @@ class Teller:
 
     def __init__(self, plan: Plan) -> None:
         self._rules = plan.qualities
+        self._labels = {one.experience.name: one.labels for one in plan.watched}
         self._alerts = {
             (alert.name, *(alert.labels.get(name, "") for name in ("severity", "stage", "experience"))): alert
             for alert in alerts(plan)
@@ -257,19 +265,19 @@ class Teller:
             text = summary.format(window=window, expected=f"{missed:.0f}", last=last)
             return Fired(key, noticed_ms, None, window, 0, 0, round(missed, 1), None, None, text)
         key, window = worst(self._rules, key, span, at)
-        share = span.share(key.experience, key.segment, window, at)
+        share = span.share(key.experience, key.group, window, at)
         n, bad = share.n, share.bad
-        labels = {"experience": key.experience, "segment": key.segment}
+        names = self._labels.get(key.experience, SEGMENT) if key.stage == WHOLE else SEGMENT
+        whose = dict(zip(names, key.group.split(BETWEEN), strict=True))
+        labels = {"experience": key.experience, **whose}
         chosen = {
             name: fact.of(labels) for name, fact in alert.facts(key.stage).items() if isinstance(fact, Chosen)
         }
-        text = summary.format(
-            segment=key.segment, window=window, n=n, bad=bad, share=_percent(bad / n), **chosen
-        )
+        text = summary.format(window=window, n=n, bad=bad, share=_percent(bad / n), **whose, **chosen)
         names_a_reason = any("{reason}" in text for text in alert.annotations.values())
         reason = span.top_reason(window, at) if names_a_reason else None
-        hits = span.hit_most(key.experience, window, at) if key.segment == ALL else key.segment
-        return Fired(key, noticed_ms, None, window, n, bad, None, reason, hits, text)
+        hits = span.hit_most(key.experience, window, at) if key.group == ALL else whose.get("segment")
+        return Fired(key, noticed_ms, None, window, n, bad, None, reason, hits, text, whose)
 
 
 def _duration(seconds: int) -> str:

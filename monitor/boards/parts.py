@@ -31,7 +31,7 @@ from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE, Experience, Stage
 from monitor.rules.facts import Name
-from monitor.rules.journeys import BETWEEN
+from monitor.rules.journeys import AT_STAGE, BETWEEN
 from monitor.rules.limits import MIN_N, fast_limits
 from monitor.rules.plan import Plan
 from monitor.rules.promql import Values, number, select
@@ -240,16 +240,17 @@ def alerts_table(plan: Plan, size: tuple[int, int], **about: Values) -> Json:
         "what to do about it. Hits most: the segment with most of what is bad. These are the alerts of "
         "Prometheus.",
         {"severity": "Severity", "alertname": "Alert", "stage": LABELS["stage"], "Value": "Began"}
-        | {**LABELS, "hits": "Hits most", "owner": "Owner"},
+        | {"experience": LABELS["experience"], "whom": "Whom", "hits": "Hits most", "owner": "Owner"},
         rows(_began(**about)),
         unit=COUNT,
         size=size,
         nothing="none",
         sortBy=[{"displayName": "Severity", "desc": False}],
+        hide=("segment",),
         overrides=[
             *cells(plan)[:2],
-            override("segment", mappings=names(group_titles(plan))),
-            override("hits", mappings=names(group_titles(plan) | {NONE: ABSENT})),
+            override("whom", mappings=names(group_titles(plan))),
+            override("hits", mappings=names(segment_titles(plan) | {NONE: ABSENT})),
             override(
                 "severity",
                 **COLORED,
@@ -278,11 +279,15 @@ def _began(**about: Values) -> str:
     since = (
         f"{select(f'{ALERTS}_FOR_STATE', severity=severities, **about)} and ignoring (alertstate) {firing}"
     )
-    began = f"1000 * max by (severity, alertname, stage, experience, segment, owner) ({since})"
+    known = ", ".join(f'"{label}"' for label in ("segment", "partner", AT_STAGE, "move"))
+    moved = f'label_join({since}, "move", "{BETWEEN}", "from_channel", "to_channel")'
+    moved = f'label_replace({moved}, "move", "", "move", "{BETWEEN}")'  # of what has no channels
+    whom = f'label_join({moved}, "whom", "", {known})'
+    began = f"1000 * max by (severity, alertname, stage, experience, segment, whom, owner) ({whom})"
     same = "on (severity, stage, experience, segment)"
     worst = f"topk by (severity, stage, experience, segment) (1, {metrics.WORST_SEGMENT})"
     found = f"({began} + {same} group_left (hits) 0 * {worst}) or ({began} unless {same} {worst})"
-    for label in ("experience", "segment", "hits"):
+    for label in ("experience", "whom", "hits"):
         found = f'label_replace({found}, "{label}", "{ABSENT}", "{label}", "")'
     return found
 

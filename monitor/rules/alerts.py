@@ -115,6 +115,7 @@ def _degraded(
         },
         of_its_stage(
             _degraded_facts(journey, about, experiences)
+            | {"segment": Own("segment")}
             | {"hits": Asked(select(metrics.WORST_SEGMENT, **about), label="hits", text="{label}")}
             | _journey_facts(journey, stage)
         ),
@@ -127,8 +128,8 @@ def _about(stage: Stage, severity: Severity, experiences: tuple[Experience, ...]
     return about if severity == "page" else about | {"experience": experiences[0].name}
 
 
-def _worst(about: Mapping[str, str]) -> str:
-    return f"max by (stage, experience, segment) ({select(metrics.WORST, **about)})"
+def _worst(about: Mapping[str, str], labels: Iterable[str] = ("segment",)) -> str:
+    return f"max by ({', '.join(('stage', 'experience', *labels))}) ({select(metrics.WORST, **about)})"
 
 
 def _journey_facts(journey: Journey, stage: Stage) -> dict[str, Fact]:
@@ -158,13 +159,13 @@ OF_WHOLE: dict[WholeName, tuple[str, str]] = {
         "{overdue}{changed}",
     ),
     "CustomersLost": (
-        "Customers who changed channel ({segment}): {bad} of {n} whose journey ended in {window} found no "
-        "solution ({share}), at most {allowed} may.",
+        "Customers who changed channel ({from_channel} to {to_channel}): {bad} of {n} whose journey ended in "
+        "{window} found no solution ({share}), at most {allowed} may.",
         "{changed}",
     ),
     "UnderstandingGap": (
-        "Stage {segment}: {bad} of {n} answered journeys that ended in {window} went well by our own records "
-        "and badly for the customer ({share}), at most {allowed} may.",
+        "Stage {at_stage}: {bad} of {n} answered journeys that ended in {window} went well by our own "
+        "records and badly for the customer ({share}), at most {allowed} may.",
         "{changed}",
     ),
 }
@@ -187,18 +188,22 @@ def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Wat
         summary = FOLLOW_UP_SUMMARY
     return Alert(
         one.alert,
-        _worst(about),
-        stage_labels(stage, severity) | about | {"owner": one.owner},
+        _worst(about, one.labels),
+        stage_labels(stage, severity) | about | one.about | {"owner": one.owner},
         {
             "summary": fill(summary, noun=one.noun),
             "description": description,
             **named("n", "bad", "window", "share", "allowed", "target", "change"),
-            "_".join(one.by): "{segment}",
+            **named(*one.labels),
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.CUSTOMERS_BOARD)}"),
             "runbook_url": literal(stage.runbook or links.runbook(journey, one.alert)),
             "alert_runbook_url": literal(links.runbook(journey, one.alert)),
         },
-        of_its_stage(_degraded_facts(journey, about, (one.experience,)) | _partner_facts(stage, about, one)),
+        of_its_stage(
+            _degraded_facts(journey, about, (one.experience,))
+            | {label: Own(label) for label in one.labels}
+            | _partner_facts(stage, about, one)
+        ),
         board=links.CUSTOMERS_BOARD,
     )
 
@@ -232,15 +237,16 @@ def _partner_facts(stage: Stage, about: Mapping[str, str], one: Watched) -> dict
         return {}
     by_partner = f"sum by (partner) ({select(metrics.OVERDUE.name, what=one.overdue)}) > 0"
     most = f"(topk(1, {by_partner}) * 0 + 1) * on () group_left () sum({by_partner})"
+    most = f'label_replace({most}, "with", "$1", "partner", "(.*)")'  # the alert has a partner of its own
     for partner, words in NO_PARTNER.items():
-        most = f'label_replace({most}, "partner", "{words}", "partner", "{partner}")'
+        most = f'label_replace({most}, "with", "{words}", "partner", "{partner}")'
     told = "Overdue now: {value}, most of them with {label}. "
-    asked = of_each(select(metrics.WORST, **about), with_stage(most, stage), by="stage", brings="partner")
+    asked = of_each(select(metrics.WORST, **about), with_stage(most, stage), by="stage", brings="with")
     return {
         "whom": Chosen(
-            tuple(({"segment": name}, NO_PARTNER.get(name, f"partner {name}")) for name in one.groups)
+            tuple(({"partner": name}, NO_PARTNER.get(name, f"partner {name}")) for name in one.groups)
         ),
-        "overdue": Asked(asked, label="partner", text=told, otherwise=""),
+        "overdue": Asked(asked, label="with", text=told, otherwise=""),
     }
 
 
@@ -252,7 +258,6 @@ def _degraded_facts(
 
     targets = tuple(_by_target(journey, experiences))
     return {
-        "segment": Own("segment"),
         "share": Asked(worst(metrics.WORST), "share"),
         "window": Asked(worst(metrics.WORST), label="window", text="{label}"),
         "n": Asked(worst(metrics.WORST_EVENTS)),

@@ -10,12 +10,13 @@ from typing import Any
 from msgspec import Struct, json
 
 from monitor.counting.times import rfc3339
+from monitor.rules.journeys import ABOUT_LABELS, OWN_LABELS
 
 NEVER = "0001-01-01T00:00:00"
 """Go's zero time, as both write one they do not know: Alertmanager the end of an alert that was resolved
 without one."""
 
-LABELS = ("stage", "experience", "segment", "owner", "severity")
+LABELS = ("stage", "experience", "segment", *OWN_LABELS, *ABOUT_LABELS, "owner", "severity")
 
 
 class Finding(Struct, omit_defaults=True):

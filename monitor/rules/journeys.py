@@ -1,11 +1,11 @@
 """Whole journeys are held to targets as stages are: they are a stage, what journeys count its experiences.
 
-So the limits, texts and suppressions of stages hold for journeys too. What takes the place of the segment is
-what tells one journey's trouble from another's: its segment, the partner, the change of channel.
+So the limits, texts and suppressions of stages hold for journeys too. What tells one journey's trouble from
+another's is its segment, the partner, the change of channel or the stage, each in a label of its own.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Literal
 
@@ -47,6 +47,16 @@ BETWEEN = ">"
 """Between two values that together take the place of the segment."""
 
 
+AT_STAGE = "at_stage"
+"""Label of what journeys count at a stage, for their `stage` says that they are whole journeys."""
+
+OWN_LABELS = ("partner", "from_channel", "to_channel", AT_STAGE)
+"""Labels that tell series of whole journeys apart where it is not the segment that does."""
+
+ABOUT_LABELS = ("promise", "sender", "receiver")
+"""Labels that say of which promise or hand-over an alert is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """What is added, or taken away, of a metric: the series whose labels have these values."""
@@ -66,7 +76,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """An experience of whole journeys: of `events`, `bad` were bad, by the values of the labels `by`."""
+    """An experience of whole journeys: of `events`, `bad` were bad, by the labels `by` of metrics."""
 
     alert: WholeName
     experience: Experience
@@ -75,11 +85,18 @@ class Watched:
     bad: tuple[Term, ...]
     by: tuple[str, ...]
     groups: tuple[str, ...]
-    """Every value that takes the place of the segment; none where it is the segment itself."""
+    """Every value of these labels, joined; none where it is the segment."""
+    about: dict[str, str] = field(default_factory=dict)
+    """Labels of its alert, the same for all of them."""
     overdue: str = ""
     """What the metric of what is overdue calls it, if it can be."""
     noun: str = ""
     """What its alert calls the events, where that depends on the journey file."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that its recorded series and its alerts have for those of `by`."""
+        return tuple(AT_STAGE if label == "stage" else label for label in self.by)
 
 
 def watched(journey: Journey) -> tuple[Watched, ...]:
@@ -168,6 +185,7 @@ def _promises(journey: Journey, kind: PromiseKind) -> Watched:
         bad=(due, kept.taken_away()),
         by=("partner",),
         groups=promise_partners(journey)[kind.name],
+        about={"promise": kind.name},
         overdue=f"promise/{kind.name}",
         noun=noun,
     )
@@ -192,6 +210,7 @@ def _hand_overs(journey: Journey, edge: Edge) -> Watched:
         bad=(known["lost"],),
         by=("partner",),
         groups=edge_partners(journey, edge),
+        about=about,
         overdue=f"handoff/{edge.sender}/{edge.receiver}",
         noun=f"Hand-overs from {journey.stage(edge.sender).title} to {journey.stage(edge.receiver).title}",
     )

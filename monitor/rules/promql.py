@@ -1,6 +1,7 @@
 """The rules as PromQL: recorded series step by step, each from the one before; alerts ask the last of them.
 
-Recorded series have the labels stage, experience, segment (`all` is everybody), window. Numbers are written
+Recorded series have the labels stage, experience, segment (`all` is everybody), window; of whole journeys
+some have partner, channels or at_stage in place of the segment. Numbers are written
 as exact decimals. Formulas are those of `measures` and `limits`, operation by operation.
 """
 
@@ -14,7 +15,7 @@ from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.journeys.counters import CRITICAL
 from monitor.rules import critical
-from monitor.rules.journeys import BETWEEN, GOAL, Term, Watched
+from monitor.rules.journeys import AT_STAGE, GOAL, OWN_LABELS, Term, Watched
 from monitor.rules.limits import FAST_Z, PAGE_WINDOWS, Limit
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
@@ -119,15 +120,14 @@ def _sums_of_whole_journeys(held_to: tuple[Watched, ...]) -> Iterator[Recording]
 
 
 def _sum_of(terms: tuple[Term, ...], by: tuple[str, ...]) -> str:
-    """The terms by window, and by the values of these labels, which become the segment."""
-    found = ""
+    """The terms by window, and by the values of these labels."""
+    found, labels = "", [AT_STAGE if label == "stage" else label for label in by]
     for term in terms:
         series = select(term.metric.name, **term.labels) if term.labels else term.metric.name
-        if by not in ((), ("segment",)):
-            labels = ", ".join(f'"{label}"' for label in by)
-            series = f'label_join({series}, "segment", "{BETWEEN}", {labels})'
+        if by == ("stage",):
+            series = f'label_replace({series}, "{AT_STAGE}", "$1", "stage", "(.*)")'
         sign = {1: " + ", -1: " - "}[term.sign] if found else ""
-        found += f"{sign}sum by ({'segment, ' if by else ''}window) ({series})"
+        found += f"{sign}sum by ({', '.join((*labels, 'window'))}) ({series})"
     return found
 
 
@@ -245,19 +245,22 @@ def _worst(stage: Stage, severity: Severity) -> str:
     )
     of_all = select(metrics.REASON, **about, segment=ALL)
     return (
-        f"topk by ({by}) (1, {some} and on (experience, segment) {before})\n"
+        f"topk by ({by}) (1, {some} and on ({WHOSE}) {before})\n"
         f"or on ({by}) ({before} and on ({by}) {held(some, severity)})\n"
         f"or on ({by}) topk by ({by}) (1, {everybody}\n  or ({some} unless on (experience) {of_all}))"
     )
 
 
-ONE = "stage, experience, segment, severity"
+WHOSE = ", ".join(("experience", "segment", *OWN_LABELS))
+"""Labels by which an experience tells whom it hits; those that are of others are empty."""
+
+ONE = f"stage, {WHOSE}, severity"
 
 
 def _told(plan: Plan) -> Iterator[Recording]:
     """What is to be said of the worst, as it was when its limit was last crossed."""
     for record, counts in ((metrics.WORST_EVENTS, metrics.EVENTS_SUM), (metrics.WORST_BAD, metrics.BAD_SUM)):
-        yield Recording(record, _when_crossed(record, counts, by="stage, experience, segment, window"))
+        yield Recording(record, _when_crossed(record, counts, by=f"stage, {WHOSE}, window"))
     reasons = f"sum by (stage, reason, window) ({metrics.WINDOW_REASONS.name}) > 0"
     if plan.journey.journeys is not None:
         failed = (
@@ -270,9 +273,10 @@ def _told(plan: Plan) -> Iterator[Recording]:
         metrics.WORST_REASON,
         _when_crossed(metrics.WORST_REASON, most, by="stage, window", brings="reason"),
     )
-    segments = f'label_replace({metrics.BAD_SUM}{{segment!="{ALL}"}} > 0, "hits", "$1", "segment", "(.*)")'
+    one = f'{{segment!~"{ALL}|"}}'
+    segments = f'label_replace({metrics.BAD_SUM}{one} > 0, "hits", "$1", "segment", "(.*)")'
     most = f"topk by (stage, experience, window) (1, {segments})"
-    itself = f'label_replace({metrics.WORST_BAD}{{segment!="{ALL}"}}, "hits", "$1", "segment", "(.*)")'
+    itself = f'label_replace({metrics.WORST_BAD}{one}, "hits", "$1", "segment", "(.*)")'
     others = _when_crossed(metrics.WORST_SEGMENT, most, by="stage, experience, window", brings="hits")
     yield Recording(metrics.WORST_SEGMENT, f"{itself}\nor on ({ONE}) {others}")
     for stage in plan.stages:

@@ -11,13 +11,14 @@ from typing import Any
 from monitor.generate.files import as_yaml
 from monitor.generate.prometheus import rule_file
 from monitor.journey_file.model import Journey
+from monitor.rules.journeys import OWN_LABELS
 from monitor.rules.plan import plan
 
 STEP_S = 10
 
 LABELS = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
-NAMES = ("alertname", "severity", "stage", "experience", "segment", "cause")
+NAMES = ("alertname", "severity", "stage", "experience", "segment", "cause", *OWN_LABELS)
 
 Verdict = frozenset[tuple[str, ...]]
 """Alerts that fire: each by its name, severity, stage, experience, segment, cause, as far as it has them."""

@@ -144,7 +144,7 @@ def troubled() -> list[bytes]:
 def test_each_trouble_is_told_once() -> None:
     """A segment is silent under everybody, a ticket under its page, all of a stage under its silence."""
     fired = judged(troubled()).fired
-    kinds = {(one.key.name, one.key.severity, one.key.segment) for one in fired}
+    kinds = {(one.key.name, one.key.severity, one.key.group) for one in fired}
     assert kinds >= {
         ("StageDegraded", "page", "gold"), ("StageDegraded", "page", "all"), ("StageSilent", "page", ""),
         ("StageDegraded", "ticket", "all"),

@@ -571,7 +571,7 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
             f"ALERTS_FOR_STATE{{{DEGRADED_ALERT}}}": 60,
             f'{metrics.WORST_SEGMENT}{{{CHECKOUT},severity="page",hits="new"}}': 42,
         },
-        {f'{{{DEGRADED_ALERT},hits="new"}}': 60_000},
+        {f'{{{DEGRADED_ALERT},whom="all",hits="new"}}': 60_000},
     ),
     "alerts: what is about a whole stage has no experience; what only waits is not shown": (
         panel_query("journey.json", "Alerts firing now"),
@@ -581,7 +581,7 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
             f'ALERTS{{{DEGRADED_ALERT},alertstate="pending"}}': 1,
             f"ALERTS_FOR_STATE{{{DEGRADED_ALERT}}}": 60,
         },
-        {f'{{{SILENT_ALERT},experience="{ABSENT}",segment="{ABSENT}",hits="{ABSENT}"}}': 60_000},
+        {f'{{{SILENT_ALERT},experience="{ABSENT}",whom="{ABSENT}",hits="{ABSENT}"}}': 60_000},
     ),
     "customers hit": (
         panel_query("journey.json", "Customers hit, last 5 minutes"),

@@ -11,14 +11,14 @@ from monitor.counting.windows import WINDOW_LABELS
 from monitor.generate.prometheus import rule_file
 from monitor.generate.templates import escaped_for_template
 from monitor.journey_file.grammar import parse
-from monitor.journey_file.model import ALL, STEPS_TOPIC
+from monitor.journey_file.model import ALL, STEPS_TOPIC, WHOLE
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
 from monitor.rules.alerts import alerts
 from monitor.rules.plan import plan
 from monitor.rules.promql import number
 from monitor.rules.qualities import HOLD_S, JOURNEYS_LAG_S
 from streams.settings import SHIPPED_JOURNEY
-from tests.kit.promtool import Series, Verdict, firing, told_by
+from tests.kit.promtool import STEP_S, Series, Verdict, evaluated, firing, told_by
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 STEPS = 40
@@ -414,7 +414,7 @@ MISUNDERSTOOD: Counted = {
 }
 UNKEPT_TICKET = ("PromisesOverdue", "ticket", "journeys", "promise_delivery_window", "postnord")
 LOST_TICKET = ("HandoversLost", "ticket", "journeys", "handoff_warehouse_delivery", "postnord")
-STRAYED_TICKET = ("CustomersLost", "ticket", "journeys", "moves", "phone>chat")
+STRAYED_TICKET = ("CustomersLost", "ticket", "journeys", "moves", "phone", "chat")
 MISUNDERSTOOD_TICKET = ("UnderstandingGap", "ticket", "journeys", "understood", "store")
 
 
@@ -579,7 +579,7 @@ def test_a_silent_stage_says_for_how_long(tmp_path: Path) -> None:
             "time (13.64%), at most 3% may.",
         )),
         (STRAYED, "CustomersLost", (
-            "Customers who changed channel (phone>chat): 80 of 200 whose journey ended in 1d found no "
+            "Customers who changed channel (phone to chat): 80 of 200 whose journey ended in 1d found no "
             "solution (40%), at most 20% may.",
         )),
         (MISUNDERSTOOD, "UnderstandingGap", (
@@ -595,6 +595,41 @@ def test_whole_journeys_tell_their_numbers(
     told = told_by(tmp_path, JOURNEY, count(World(), counted), AT_S, name)
     for part in text:
         assert part in told
+
+
+@pytest.mark.full
+def test_labels_hold_what_they_say(tmp_path: Path) -> None:
+    """Of every recorded series and every alert: a partner is no segment, nor is a stage or a channel;
+    what an alert is about stands in labels of its own."""
+    bad = {**MISSED, **UNKEPT, **NOT_HANDED, **STRAYED, **MISUNDERSTOOD}
+    recorded = "{__name__=~'.+:touchpoint_.+'}"
+    held_to = {
+        "segment": {ALL, *JOURNEY.segment_labels},
+        "partner": {"none", "unassigned", "other", *JOURNEY.partners},
+        "from_channel": {"other", *JOURNEY.channels},
+        "to_channel": {"other", *JOURNEY.channels},
+        "at_stage": {stage.name for stage in JOURNEY.stages},
+        "stage": {ALL, WHOLE, *(stage.name for stage in JOURNEY.stages)},
+    }
+    asked = {label: f"count by ({label}) ({recorded})" for label in held_to}
+    world = count(World(), bad)
+    rules = rule_file(plan(JOURNEY))
+    found = evaluated(tmp_path, rules, world.as_input(), STEP_S, {AT_S: asked.values()})
+    for label, known in held_to.items():
+        values = {labels.get(label) for labels, _ in found.answer(asked[label], AT_S)}
+        assert len(values) > 1
+        assert values - {None} <= known
+    told = {one.labels["alertname"]: one.labels for one in found.alerts[AT_S] if "experience" in one.labels}
+    own = ("segment", "promise", "sender", "receiver", "partner", "from_channel", "to_channel", "at_stage")
+    assert {
+        name: {label: labels[label] for label in own if label in labels} for name, labels in told.items()
+    } == {
+        "JourneyDegraded": {"segment": "all"},
+        "PromisesOverdue": {"promise": "delivery_window", "partner": "postnord"},
+        "HandoversLost": {"sender": "warehouse", "receiver": "delivery", "partner": "postnord"},
+        "CustomersLost": {"from_channel": "phone", "to_channel": "chat"},
+        "UnderstandingGap": {"at_stage": "store"},
+    }
 
 
 WEIGHS: Counted = {

@@ -21,6 +21,7 @@ from monitor.generate.prometheus import rule_file
 from monitor.journey_file.model import ALL
 from monitor.rules.alerts import INHIBITOR
 from monitor.rules.facts import Alert, Asked, of_its_stage
+from monitor.rules.journeys import OWN_LABELS
 from monitor.rules.plan import plan
 from tests.kit.grafana import Ask, Notified, Rule, rules_of
 from tests.kit.promtool import Evaluation, QueryError, Sample, evaluated, filled
@@ -44,7 +45,7 @@ class Said(NamedTuple):
     def name(self) -> str:
         """What it is, and about what, as `Key` tells it."""
         labels = dict(self.labels)
-        about = ("alertname", "severity", "stage", "experience", "segment")
+        about = ("alertname", "severity", "stage", "experience", "segment", *OWN_LABELS)
         return " ".join(labels[one] for one in about if one in labels)
 
 
@@ -91,7 +92,7 @@ def by_backtest(
 
 
 def _hit_most(fired: Fired, span: StageSpan, found: Told, at: int) -> tuple[str, ...]:
-    if fired.hits is None or fired.key.segment != ALL:
+    if fired.hits is None or fired.key.group != ALL:
         return (fired.hits or "unknown",)
     bad = {
         segment: span.count(row, fired.window, at)
