@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.alerting import Alerting
-from deploy.kafka.cluster import NODES, KafkaCluster
 from deploy.kafka.kafka import KafkaNode
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.brokers import TansuNode, running
@@ -20,6 +19,7 @@ from tests.kit.programs import touchpoint
 from tests.soak import account, events, poison, watch
 from tests.soak.faults import APACHE, CLUSTER, EMBEDDED, Faults
 from tests.soak.fleet import Fleet, LoadProcess, SoakError
+from tests.soak.kafka_cluster import NODES, KafkaCluster
 from tests.soak.machine import Network
 from tests.soak.rounds import KILL, WORKERS, Brokers
 
