@@ -20,8 +20,9 @@ from monitor.boards.panels import (
     rows,
     stat,
 )
-from monitor.boards.parts import UNKNOWN, cells, partner_titles, segment_titles, stage_titles
+from monitor.boards.parts import UNKNOWN, cells
 from monitor.boards.tables import COLORED, table, values
+from monitor.boards.titles import partner_titles, segment_titles, stage_titles
 from monitor.counting import metrics
 from monitor.counting.figures import GREY
 from monitor.journeys.closing import ASTRAY_MOVES

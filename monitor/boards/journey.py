@@ -34,7 +34,6 @@ from monitor.boards.parts import (
     alerts_table,
     bad_encounters,
     cells,
-    stage_titles,
     state,
     state_and_weakest,
     to_stage,
@@ -43,6 +42,7 @@ from monitor.boards.parts import (
     with_targets,
 )
 from monitor.boards.tables import COLORED, table
+from monitor.boards.titles import stage_titles
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, ORANGE, VERMILLION
 from monitor.journey_file.model import ALL, OTHER

@@ -25,8 +25,9 @@ from monitor.boards.panels import (
     titled,
     words,
 )
-from monitor.boards.parts import alerts_table, blind, stage_titles, trusted
+from monitor.boards.parts import alerts_table, blind, trusted
 from monitor.boards.tables import table
+from monitor.boards.titles import stage_titles
 from monitor.counting import metrics
 from monitor.counting.event import Reason
 from monitor.counting.figures import BLUE, ORANGE, VERMILLION

@@ -23,13 +23,19 @@ from monitor.boards.panels import (
     words,
 )
 from monitor.boards.tables import ABSENT, COLORED, table, values, wide_enough
+from monitor.boards.titles import (
+    experience_titles,
+    group_titles,
+    segment_titles,
+    stage_titles,
+)
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, GREY, ORANGE, PURPLE, VERMILLION
 from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.counting.metrics import ALERTS
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE, Experience, Stage
+from monitor.journey_file.model import ALL, NONE, Experience, Stage
 from monitor.rules.facts import Name
 from monitor.rules.journeys import AT_STAGE, BETWEEN
 from monitor.rules.limits import MIN_N, fast_limits
@@ -178,38 +184,6 @@ def firing(severity: str, **about: Values) -> str:
 def to_stage(stage: str = "${__value.raw}") -> Json:
     """The way down to a stage; unless named, to the one in the table cell."""
     return link("Open the stage", f"{links.stage_board(stage)}&${{__url_time_range}}")
-
-
-def stage_titles(plan: Plan) -> dict[str, str]:
-    """Titles by name, of whole journeys too."""
-    return {stage.name: stage.title for stage in plan.stages} | {ALL: "all stages"}
-
-
-def segment_titles(plan: Plan) -> dict[str, str]:
-    """What segments are called, by label."""
-    return {ALL: "everybody", **{one: one for one in plan.journey.segments}, OTHER: "other"}
-
-
-def group_titles(plan: Plan) -> dict[str, str]:
-    """What takes the place of segments in alerts on whole journeys, too: a partner, a change of channel, a
-    stage."""
-    moves = {name: name.replace(BETWEEN, " to ") for one in plan.watched for name in one.groups}
-    return moves | stage_titles(plan) | segment_titles(plan) | partner_titles(plan)
-
-
-def partner_titles(plan: Plan) -> dict[str, str]:
-    """What partners are called, by label."""
-    return {NONE: "no partner", **{one: one for one in plan.journey.partners}, OTHER: "other"}
-
-
-def experience_titles(plan: Plan) -> dict[str, str]:
-    """Titles by name, of names that mean one thing only."""
-    found: dict[str, str] = {}
-    for stage in plan.stages:
-        for experience in stage.experiences:
-            title = experience.title if stage.name != WHOLE else experience.title.replace("_", " ")
-            found[experience.name] = title if found.get(experience.name, title) == title else experience.name
-    return found
 
 
 def cells(plan: Plan) -> list[Json]:

@@ -36,12 +36,12 @@ from monitor.boards.parts import (
     cells,
     headline,
     one_name,
-    partner_titles,
     state_and_weakest,
     windows_table,
     with_targets,
 )
 from monitor.boards.tables import COLORED, table, values
+from monitor.boards.titles import partner_titles
 from monitor.counting import metrics
 from monitor.counting.figures import GREY
 from monitor.counting.judging import reason_labels

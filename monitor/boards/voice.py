@@ -26,8 +26,9 @@ from monitor.boards.panels import (
     thresholds,
     words,
 )
-from monitor.boards.parts import segment_titles, windows_table
+from monitor.boards.parts import windows_table
 from monitor.boards.tables import COLORED, table, values
+from monitor.boards.titles import segment_titles
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, GREY, ORANGE
 from monitor.counting.judging import ANSWER_CLASSES, ASKED, counts_answers
