@@ -50,7 +50,7 @@ RESULTS = {
 
 STEPS = {
     "counted": "counted",
-    "late": "late, changed nothing",
+    "late": "counted, after the end of their journey",
     "duplicate": "duplicates",
     "refused": "refused",
 }

@@ -162,7 +162,7 @@ LAST_EVENT = Metric(
 RECORDS = Metric(
     "touchpoint_records", "counter", ("topic", "result"),
     "Records read by result: counted; late (counted too, more than a minute behind); duplicate; refused. "
-    "On the topic of steps, of each step: counted; late (its journey was over: changes nothing); duplicate; "
+    "On the topic of steps, of each step: counted; late (counted too, its journey was over); duplicate; "
     "refused (its journey or the memory for journeys is full, or it is unreadable).",
 )
 DEAD_LETTERS = Metric(

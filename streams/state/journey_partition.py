@@ -56,7 +56,11 @@ StepResult = Literal["counted", "duplicate", "late", "refused"]
 
 
 class Taken(NamedTuple):
-    """What taking in one record did; contacts are steps of their cases."""
+    """What taking in one record did; contacts are steps of their cases.
+
+    Steps after the end of their journey are `late`. Those read before the end was known were counted as steps
+    of it, and are late with the record that brings the end.
+    """
 
     made: list[Positioned]
     steps: int
@@ -221,7 +225,9 @@ class JourneyPartition:
             self._marks[source] = max(record.mark_ms, self._marks.get(source, 0))
             if self._sources <= self._marks.keys():
                 self.clock_ms = max(self.clock_ms, min(self._marks[one] for one in self._sources))
-        made += self._pass_time(offset)
+        passed, late_before = self._pass_time(offset)
+        made += passed
+        late += late_before
         made += [Made(offset, *effect) for effect in self._contacts.pass_time(self.clock_ms)]
         self.position = offset
         if self._ahead and offset >= self._furthest:
@@ -259,12 +265,14 @@ class JourneyPartition:
             self._wake(step.journey_id, next_ms)
         return "counted"
 
-    def _pass_time(self, offset: int) -> list[Made]:
-        """Look at journeys whose slices have ended, as of that end: one that is looked at before its turn
+    def _pass_time(self, offset: int) -> tuple[list[Made], int]:
+        """What that adds to, and how many steps it shows to have come after the end of their journey.
+
+        Journeys whose slices have ended are looked at as of that end: one that is looked at before its turn
         must not add anything at an earlier offset than it does elsewhere.
         """
         made: list[Made] = []
-        again = []
+        again, late = [], 0
         passed_ms = SHORT.start_of(self.clock_ms) - 1
         while self._due and self._due[0] <= self.clock_ms:
             for journey_id in set(self._timers.pop(heappop(self._due))):
@@ -275,12 +283,7 @@ class JourneyPartition:
                 if kept is None:
                     continue
                 if kept.journey.closed_ms is None:
-                    effects = self._passed(kept.journey, passed_ms)
-                    if effects or kept.journey.closed_ms is not None:
-                        self._hot[journey_id] = kept
-                        made += self._add(kept, offset, effects)
-                        self._note_overdue(journey_id, kept.journey)
-                        self.open -= kept.journey.closed_ms is not None
+                    late += self._pass_one(journey_id, kept, offset, made)
                 next_ms = self._next_ms(kept)
                 if next_ms > passed_ms:
                     kept.wake_ms = next_ms
@@ -291,7 +294,22 @@ class JourneyPartition:
                     self._forget(journey_id)
         for journey_id in again:
             self._wake(journey_id, self.clock_ms)
-        return made
+        return made, late
+
+    def _pass_one(self, journey_id: str, kept: Kept, offset: int, made: list[Made]) -> int:
+        """Pass the time of a journey under way; what that adds to is added to `made`. Returns how many of its
+        steps came after its end."""
+        steps = kept.journey.steps
+        effects = self._passed(kept.journey, SHORT.start_of(self.clock_ms) - 1)
+        closed_ms = kept.journey.closed_ms
+        if effects or closed_ms is not None:
+            self._hot[journey_id] = kept
+            made += self._add(kept, offset, effects)
+            self._note_overdue(journey_id, kept.journey)
+        if closed_ms is None:
+            return 0
+        self.open -= 1
+        return sum(step.at_ms > closed_ms for step in steps)
 
     def _passed(self, journey: OpenJourney, passed_ms: int) -> list[Effect]:
         """What the passing of time adds to; a journey that our rules fail on is over without a count."""

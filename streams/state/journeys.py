@@ -88,7 +88,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
                     continue
                 taken = held.take(base + record.offset, steps)
                 made += taken.made
-                self.results["counted"] += taken.steps - taken.duplicate - taken.late - taken.refused
+                self.results["counted"] += taken.steps - taken.duplicate - taken.refused
                 self.results["duplicate"] += taken.duplicate
                 self.results["late"] += taken.late
                 self.results["refused"] += taken.refused

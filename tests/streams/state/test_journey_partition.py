@@ -291,6 +291,23 @@ def test_what_is_over_is_forgotten_an_hour_later() -> None:
     assert list(partition.journeys()) == []
 
 
+@pytest.mark.parametrize("backlog", [False, True])
+def test_a_step_after_the_end_is_late_in_any_order(backlog: bool) -> None:
+    """Read when the journey is known to be over, or before that: from a backlog one source is read first."""
+    partition = owner(Changelog(), 1)
+    first, after = (
+        Step("j", "feedback", 0, offset, at_ms, "ok", 1, ())
+        for offset, at_ms in enumerate((START, START + GRACE_MS))  # the first answer ends it
+    )
+    over = [Steps(stage, 0, START + GRACE_MS, ()) for stage, _ in sorted(SOURCES)]
+    read = [Steps("feedback", 0, 0, (one,)) for one in (first, after)]
+    order = [*read, *over] if backlog else [read[0], *over, read[1]]
+    taken = [partition.take(offset, record) for offset, record in enumerate(order)]
+    assert [journey.result for _, journey in partition.journeys()] == ["visit"]
+    assert sum(one.late for one in taken) == 1
+    assert sum(one.duplicate + one.refused for one in taken) == 0
+
+
 def test_another_owner_meanwhile_ends_the_worker() -> None:
     """What is held may lack steps: it must not be written over the other's."""
     changelog = Changelog()
