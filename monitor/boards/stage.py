@@ -44,11 +44,11 @@ from monitor.boards.tables import COLORED, table, values
 from monitor.boards.titles import partner_titles
 from monitor.counting import metrics
 from monitor.counting.figures import GREY
-from monitor.counting.judging import reason_labels
+from monitor.counting.judging import ABANDONED, reason_labels, touchpoint_labels
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL
+from monitor.journey_file.model import ALL, NONE, OTHER
 from monitor.rules.plan import Plan
-from monitor.rules.promql import select
+from monitor.rules.promql import Values, select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 MINUTES = 5
@@ -115,6 +115,45 @@ def panels(plan: Plan) -> Iterator[Json]:
             unit="s",
             size=(12, 9),
         )
+    yield _waits(plan)
+    if any(stage.touchpoints for stage in plan.journey.stages):
+        yield _left(plan)
+
+
+def _left(plan: Plan) -> Json:
+    """A stage of several steps loses people at one of them."""
+    known = {one for stage in plan.journey.stages for one in touchpoint_labels(stage)}
+    titles = {one: one.replace("_", " ").capitalize() for one in sorted(known)}
+    left = select(metrics.WINDOW_TOUCHPOINTS.name, stage=CHOSEN, window="1h", outcome=("failed", ABANDONED))
+    return bars(
+        "Where people leave, last hour",
+        "At which step of the stage customers gave up or failed, most first. Short bars are good; one far "
+        "ahead of the others is where to begin. No data: none left, or the stage names no steps.",
+        now(f"sort_desc(sum by (touchpoint) ({left}) > 0)", "{{touchpoint}}"),
+        unit=COUNT, size=(12, 9), overrides=titled(titles | {NONE: "not told", OTHER: "elsewhere"}),
+        field={"decimals": 0, "min": 0},
+    )  # fmt: skip
+
+
+def _waits(plan: Plan) -> Json:
+    """A call that is given up early must not make those that are answered look quick."""
+    answered = sorted({one for stage in plan.journey.stages for one in stage.outcomes} - {ABANDONED})
+
+    def mean(outcome: Values) -> str:
+        about = {"stage": CHOSEN, "window": "1h", "outcome": outcome}
+        waited, n = (
+            f"sum({select(one.name, **about)})" for one in (metrics.WINDOW_WAITED, metrics.WINDOW_WAITS)
+        )
+        return f"{waited} / ({n} > 0)"
+
+    return stat(
+        "Average wait, last hour",
+        "How long customers waited until they were answered (the average speed of answer; no wait counts as "
+        "0), and how long those waited who gave up. Good is short, and giving up rare. "
+        "No data: no event of the stage says.",
+        query(mean(tuple(answered)), "until answered"), query(mean(ABANDONED), "until they gave up"),
+        unit="s", size=(12, 9), textMode="value_and_name", field={"decimals": 1},
+    )  # fmt: skip
 
 
 def _against_target(plan: Plan) -> Json:

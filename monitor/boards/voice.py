@@ -31,7 +31,7 @@ from monitor.boards.tables import COLORED, table, values
 from monitor.boards.titles import segment_titles
 from monitor.counting import metrics
 from monitor.counting.figures import BLUE, GREY, ORANGE
-from monitor.counting.judging import ANSWER_CLASSES, ASKED, counts_answers
+from monitor.counting.judging import ANSWER_CLASSES, ASKED, asked_channels, counts_answers
 from monitor.counting.measures import KINDS, Z
 from monitor.journey_file.model import ALL, FOLLOW_UP, NONE, OTHER, Experience, Journey, Stage
 from monitor.rules.plan import Plan
@@ -73,6 +73,7 @@ def panels(plan: Plan) -> Iterator[Json]:
             continue
         if ASKED in stage.outcomes:
             yield _asked(plan.journey, stage)
+            yield from _asked_by_channel(plan, stage)
         for kind in _kinds(stage):
             yield from _figure(plan, stage, kind)
         for experience in stage.experiences:
@@ -175,7 +176,7 @@ def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
     )
     for by, heads in (
         ("segment", segment_titles(plan)),
-        ("channel", {**{one: one for one in plan.journey.channels}, NONE: "not told", OTHER: "other"}),
+        ("channel", channel_titles(plan)),
     ):
         figure, lower, upper = _ends(by, stage.name, kind)
         yield table(
@@ -208,6 +209,11 @@ def _over_time(title: str, about: str, ends: Ends, **more: Any) -> Json:
     figure, lower, upper = ends
     queries = query(upper, "at most"), query(figure, title), query(lower, "at least")
     return chart(f"{title} over time", about, *queries, overrides=_band(title), **more)
+
+
+def channel_titles(plan: Plan) -> dict[str, str]:
+    """Names of channels for people."""
+    return {**{one: one for one in plan.journey.channels}, NONE: "not told", OTHER: "other"}
 
 
 def _band(title: str) -> list[Json]:
@@ -253,6 +259,30 @@ def _asked(journey: Journey, stage: Stage) -> Json:
         ],
         nothing="nobody was asked",
     )
+
+
+def _asked_by_channel(plan: Plan, stage: Stage) -> Iterator[Json]:
+    """A channel in which nobody is asked is one in which nobody is heard."""
+    if not asked_channels(plan.journey, stage):
+        return
+    everywhere = f"sum by (channel) ({select(metrics.WINDOW_ASKED.name, stage=stage.name, window=WINDOW)})"
+    named = select(metrics.WINDOW_ASKED.name, stage=stage.name, window=WINDOW, channel=plan.journey.channels)
+    asked = f"sum by (channel) ({named}) or ({everywhere} > 0)"
+    answered = answers("channel", stage.name)
+    yield table(
+        "Asked and answered by channel, last day",
+        "How many customers were asked in each channel, and how many answered there. Asking at all is good; "
+        "0 is a channel in which nobody is heard. Answers follow days later, so their share may pass 100 %.",
+        {"channel": "Channel", **values("Asked", "Answered", "Share")},
+        rows(asked), rows(f"{answered} and on (channel) ({asked})"), rows(f"{answered} / ({everywhere} > 0)"),
+        unit=COUNT, size=(WIDTH, 7), nothing="nobody was asked",
+        overrides=[
+            override("channel", mappings=names(channel_titles(plan))),
+            override("Value #A", thresholds=thresholds((None, ORANGE), (1, BLUE)), **COLORED),
+            override("Value #C", unit="percentunit", decimals=0),
+        ],
+        field={"decimals": 0},
+    )  # fmt: skip
 
 
 def _against_target(plan: Plan, stage: Stage, experience: Experience) -> Iterator[Json]:

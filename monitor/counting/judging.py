@@ -10,6 +10,9 @@ A pane is a sum of named counters; this is the only place that says what those n
     reason/<reason>                          every event that is bad for some experience
     duration/<bucket>, duration_ms           histogram of `duration_s` and its sum
     wait/<bucket>, wait_ms                   histogram of `wait_s` and its sum
+    touchpoint/<touchpoint>/<outcome>        every event of a stage that names its touchpoints
+    asked/<channel>                          who was asked for an answer
+    waits/<outcome>, waits_ms/<outcome>      how many events tell `wait_s`, and its sum, by how they ended
     tool_ms, tool_of_ms                      sums of `system_wait_s` and `duration_s` where both are given
     answer/<kind>/<class>/<channel>/<segment>      what was answered, where answers are asked for
     spread_good/<experience>/<by>/<name>     judged and good, by `channel` and by `location`
@@ -18,14 +21,14 @@ A pane is a sum of named counters; this is the only place that says what those n
 Names, not positions, so that records written under another journey file can still be read.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
 
+from monitor.counting.conditions import Rule, rule_of, test_of
 from monitor.counting.event import Event
 from monitor.journey_file.hours import MINUTE_MS, is_open
-from monitor.journey_file.model import ALL, NONE, OTHER, Condition, Experience, Journey, Stage
+from monitor.journey_file.model import ALL, NONE, OTHER, Condition, Journey, Stage
 
 BOUNDS_S = (
     *(0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 90, 120, 180, 300, 600),
@@ -35,6 +38,9 @@ BOUNDS_S = (
 times people speak of."""
 
 BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "+Inf")
+
+ABANDONED = "abandoned"
+"""The outcome of whoever gave up. All others were answered, be it without a wait."""
 
 ASKED, FOLLOWED_UP = "asked", "followed_up"
 """Outcomes a feedback stage may declare further: somebody was asked, somebody who was unhappy was contacted.
@@ -47,6 +53,9 @@ ANSWER_CLASSES: dict[str, tuple[tuple[str, float, float], ...]] = {
 }
 """Kind of score -> class, from which value on, up to which; a value off the scale is no answer. Where two
 classes meet, the higher one has the value (`MEASURES.md`: NPS, CSAT on 1-5, CES on 1-7)."""
+
+TOUCHPOINT = "touchpoint"
+"""Where in its stage an event happened."""
 
 BY_CHANNEL, BY_LOCATION = "channel", "location"
 """What experiences are compared by: evenness whatever the channel, whatever the place."""
@@ -78,6 +87,32 @@ def reason_name(reason: str) -> str:
 def bucket_names(kind: str) -> tuple[str, ...]:
     """Counters of the buckets of `duration` or `wait`, in the order of `BUCKETS`, not cumulative."""
     return tuple(f"{kind}/{bucket}" for bucket in BUCKETS)
+
+
+def waits_names(outcome: str) -> tuple[str, str]:
+    """Counters of events of an outcome that tell their wait: how many, and the sum of their waits in ms."""
+    return f"waits/{outcome}", f"waits_ms/{outcome}"
+
+
+def touchpoint_name(touchpoint: str, outcome: str) -> str:
+    """Counter of events by where in the stage they happened, and how they ended."""
+    return f"touchpoint/{touchpoint}/{outcome}"
+
+
+def touchpoint_labels(stage: Stage) -> tuple[str, ...]:
+    """Every touchpoint that events of the stage are counted by, in the order customers meet them."""
+    return (*stage.touchpoints, OTHER, NONE) if stage.touchpoints else ()
+
+
+def asked_name(channel: str) -> str:
+    """Counter of customers asked in a channel."""
+    return f"asked/{channel}"
+
+
+def asked_channels(journey: Journey, stage: Stage) -> tuple[str, ...]:
+    """The channels that asking is counted by, where customers are asked."""
+    asks = ASKED in stage.outcomes and stage.kind != "staff" and bool(journey.channels)
+    return (NONE, *journey.channels, OTHER) if asks else ()
 
 
 def answer_name(kind: str, answer: str, channel: str, segment: str) -> str:
@@ -164,6 +199,9 @@ def counter_names(journey: Journey, stage: Stage) -> tuple[str, ...]:
         "duration_ms",
         *bucket_names("wait"),
         "wait_ms",
+        *(name for outcome in stage.outcomes for name in waits_names(outcome)),
+        *(touchpoint_name(one, outcome) for one in touchpoint_labels(stage) for outcome in stage.outcomes),
+        *(asked_name(channel) for channel in asked_channels(journey, stage)),
         "tool_ms",
         "tool_of_ms",
         *(answer_name(*cell) for cell in answer_cells(journey, stage)),
@@ -197,21 +235,26 @@ class Judge:
         self._partners = _labels(stage.partners, absent=NONE)
         self._reasons = _labels(stage.reasons, absent=NO_REASON)
         self._channels = _labels(journey.channels, absent=NONE)
-        self._rules = {experience.name: _rule(experience) for experience in stage.experiences}
+        self._rules = {experience.name: rule_of(experience) for experience in stage.experiences}
         self._is_open = _opening(journey, stage)
-        self._tests = tuple(_test(condition) for condition in _beyond_the_key(stage))
+        self._tests = tuple(test_of(condition) for condition in _beyond_the_key(stage))
         if stage.hours:
             self._tests = (self._is_open, *self._tests)
         self._answers = {cell: answer_name(*cell) for cell in answer_cells(journey, stage)}
         self._classes = {
             (kind, n): answer_class(kind, n) for kind in ANSWER_CLASSES for n in map(float, range(11))
         }
+        self.waits = {outcome: waits_names(outcome) for outcome in stage.outcomes}
+        """Outcome -> its `waits_names`."""
         self._is_staff = stage.kind == "staff"
-        compared = {by: None for _, by, _ in spread_cells(journey, stage)}
+        self._compared = {by: None for _, by, _ in spread_cells(journey, stage)}
         self._places = {
             by: _labels(journey.channels if by == BY_CHANNEL else stage.locations, absent=NONE)
-            for by in compared
+            for by in self._compared
         }
+        if stage.touchpoints:
+            self._places[TOUCHPOINT] = _labels(stage.touchpoints, absent=NONE)
+        self._asks = bool(asked_channels(journey, stage))
         self._read = attrgetter("outcome", "segment", "partner", "reason", *self._places)
         self._memo: dict[tuple[object, ...], Verdict] = {}
 
@@ -252,7 +295,7 @@ class Judge:
         segment = self._segments.get(event.segment, OTHER)
         partner = self.partner_label(event.partner)
         reason = self._reasons.get(event.reason, OTHER)
-        counters = [outcome_name(event.outcome)]
+        counters = self._whatever(event)
         spread = []
         judged = 0
         bad_for = []
@@ -265,8 +308,8 @@ class Judge:
             counters.append(name(experience, segment, partner))
             spread += [
                 spread_name(experience, by, self._places[by].get(place, OTHER))
-                for by, place in places.items()
-                if place is not None
+                for by in self._compared
+                if (place := places[by]) is not None
             ]
             if not good:
                 bad_for.append(experience)
@@ -280,6 +323,16 @@ class Judge:
         ):
             self._memo[key] = verdict
         return verdict
+
+    def _whatever(self, event: Event) -> list[str]:
+        """What is counted of an event, judged or not."""
+        counters = [outcome_name(event.outcome)]
+        if TOUCHPOINT in self._places:
+            touchpoint = self._places[TOUCHPOINT].get(event.touchpoint, OTHER)
+            counters.append(touchpoint_name(touchpoint, event.outcome))
+        if self._asks and event.outcome == ASKED:
+            counters.append(asked_name(self._channels.get(event.channel, OTHER)))
+        return counters
 
 
 def _beyond_the_key(stage: Stage) -> tuple[Condition, ...]:
@@ -297,9 +350,6 @@ def _labels(names: tuple[str, ...], absent: str) -> dict[str | None, str]:
     return {None: absent, **{name: name for name in names}}
 
 
-Rule = Callable[[Event], bool | None]
-
-
 def _opening(journey: Journey, stage: Stage) -> Rule:
     if not stage.hours:
         return lambda event: True  # noqa: ARG005 - a rule is asked with the event
@@ -314,75 +364,3 @@ def _opening(journey: Journey, stage: Stage) -> Rule:
         return known
 
     return is_in_hours
-
-
-def _rule(experience: Experience) -> Rule:
-    judges = tuple(_test(condition) for condition in experience.judges)
-    ignores = tuple(_test(condition) for condition in experience.ignores)
-    good = tuple(_test(condition) for condition in experience.good)
-
-    def rule(event: Event) -> bool | None:
-        """True is good, False is bad, None is not judged."""
-        for test in judges:
-            if not test(event):
-                return None
-        if ignores and all(test(event) for test in ignores):
-            return None
-        undecided = False
-        for test in good:
-            holds = test(event)
-            if holds is None:
-                undecided = True
-            elif not holds:
-                return False
-        return None if undecided else True
-
-    return rule
-
-
-def _test(condition: Condition) -> Rule:
-    read = _reader(condition.field)
-    if condition.one_of is not None:
-        known = condition.one_of
-
-        def is_one_of(event: Event) -> bool | None:
-            value = read(event)
-            return None if value is None else value in known
-
-        return is_one_of
-    if condition.is_true is not None:
-        wanted = condition.is_true
-
-        def is_wanted(event: Event) -> bool | None:
-            value = read(event)
-            return None if value is None else value is wanted
-
-        return is_wanted
-    if condition.at_least is None and (most := condition.at_most) is not None:
-
-        def is_at_most(event: Event) -> bool | None:
-            """The most usual condition, asked of every event."""
-            value = read(event)
-            return None if value is None else value <= most
-
-        return is_at_most
-    low = float("-inf") if condition.at_least is None else condition.at_least
-    high = float("inf") if condition.at_most is None else condition.at_most
-
-    def is_between(event: Event) -> bool | None:
-        value = read(event)
-        return None if value is None else low <= value <= high
-
-    return is_between
-
-
-def _reader(field: str) -> Callable[[Event], Any]:
-    outer, _, inner = field.partition(".")
-    if not inner:
-        return attrgetter(outer)
-
-    def read(event: Event) -> Any:
-        value = getattr(event, outer)
-        return None if value is None else getattr(value, inner)
-
-    return read

@@ -50,6 +50,22 @@ WINDOW_WAIT = Metric(
     "touchpoint_window_wait_seconds", "gaugehistogram", ("stage", "window"),
     "How long customers of the window waited.",
 )
+WINDOW_WAITS = Metric(
+    "touchpoint_window_waits", "gauge", ("stage", "outcome", "window"),
+    "Events of the window that tell how long the customer waited, by how they ended.",
+)
+WINDOW_WAITED = Metric(
+    "touchpoint_window_waited_seconds", "gauge", ("stage", "outcome", "window"),
+    "How long those customers waited in all. Divided by their number, all but the abandoned: the ASA.",
+)
+WINDOW_TOUCHPOINTS = Metric(
+    "touchpoint_window_touchpoints", "gauge", ("stage", "touchpoint", "outcome", "window"),
+    "Events of the window by the step within the stage (`touchpoints`) and how they ended.",
+)
+WINDOW_ASKED = Metric(
+    "touchpoint_window_asked", "gauge", ("stage", "channel", "window"),
+    "Customers who were asked for an answer in the window, by channel.",
+)
 WINDOW_ANSWERS = Metric(
     "touchpoint_window_answers", "gauge", ("stage", "kind", "class", "channel", "segment", "window"),
     "Answers of the window: NPS promoter 9-10, passive 7-8, detractor 0-6; CSAT good 4-5 of 5, other; CES "

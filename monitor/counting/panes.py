@@ -115,7 +115,10 @@ class Tally:
                 counts["tool_ms"] += round(event.system_wait_s * 1000)
         if wait_s is not None:
             counts[_WAIT[bisect_left(BOUNDS_S, wait_s)]] += 1
-            counts["wait_ms"] += round(wait_s * 1000)
+            counts["wait_ms"] += (ms := round(wait_s * 1000))
+            waits, waits_ms = self._judge.waits[event.outcome]
+            counts[waits] += 1
+            counts[waits_ms] += ms
         if event.score is not None and (answer := self._judge.answer(event)) is not None:
             counts[answer] += 1
         return verdict.bad_for

@@ -152,7 +152,7 @@ def _stage(name: str, at: At, names: Sequence[str], journey: Journey) -> Stage:
         ("kind", "owner", "experiences"),
         (
             *("title", "topic", "partitions", "runbook", "depends_on", "outcomes", "partners"),
-            *("locations", "reasons", "expects", "hours", "dedupe_s"),
+            *("locations", "reasons", "touchpoints", "expects", "hours", "dedupe_s"),
         ),
     )
     topic = fields.take("topic", At.text, f"touchpoint.{name.replace('_', '-')}.v1")
@@ -166,6 +166,9 @@ def _stage(name: str, at: At, names: Sequence[str], journey: Journey) -> Stage:
         "location": fields.take("locations", At.names, ()),
         "reason": fields.take("reasons", At.names, ()),
     }
+    touchpoints = fields.take("touchpoints", At.names, ())
+    if touchpoints:
+        known["touchpoint"] = touchpoints
     return Stage(
         name=name,
         title=fields.take("title", At.text, _titled(name)),
@@ -179,6 +182,7 @@ def _stage(name: str, at: At, names: Sequence[str], journey: Journey) -> Stage:
         partners=known["partner"],
         locations=known["location"],
         reasons=known["reason"],
+        touchpoints=touchpoints,
         per_hour=per_hour,
         by_hour=by_hour,
         hours=fields.take("hours", _hours, ()),

@@ -105,6 +105,8 @@ class Stage:
     hours: Hours
     dedupe_ms: int
     experiences: tuple[Experience, ...]
+    touchpoints: tuple[str, ...] = ()
+    """The steps within the stage, in the order customers meet them; none if they are not told apart."""
 
     @property
     def dead_letter_topic(self) -> str:

@@ -21,6 +21,8 @@ from monitor.counting.judging import (
     BUCKETS,
     answer_cells,
     answer_name,
+    asked_channels,
+    asked_name,
     bad_name,
     bucket_names,
     good_name,
@@ -30,6 +32,9 @@ from monitor.counting.judging import (
     spread_bad_name,
     spread_cells,
     spread_good_name,
+    touchpoint_labels,
+    touchpoint_name,
+    waits_names,
 )
 from monitor.counting.metrics import Metric
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS
@@ -110,6 +115,9 @@ def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Fa
     yield _by_name(metrics.WINDOW_REASONS, stages, reason_labels, reason_name)
     yield _histogram(metrics.WINDOW_DURATION, "duration", stages)
     yield _histogram(metrics.WINDOW_WAIT, "wait", stages)
+    yield from _waits(stages)
+    yield _touchpoints(stages)
+    yield _asked(journey, stages)
     yield _answers(journey, stages)
     yield from _spread(journey, stages)
     for metric, counter in ((metrics.WINDOW_TOOL, "tool_ms"), (metrics.WINDOW_TOOL_OF, "tool_of_ms")):
@@ -118,6 +126,39 @@ def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Fa
             for window in WINDOW_LABELS:
                 family.add_metric((held.stage.name, window), held.count(counter, window) / 1000)
         yield family
+
+
+def _waits(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
+    waits, waited = _family(metrics.WINDOW_WAITS), _family(metrics.WINDOW_WAITED)
+    for held in stages:
+        for outcome in held.stage.outcomes:
+            n, ms = waits_names(outcome)
+            for window in NEAR_WINDOWS:
+                labels = (held.stage.name, outcome, window)
+                waits.add_metric(labels, held.count(n, window))
+                waited.add_metric(labels, held.count(ms, window) / 1000)
+    yield from (waits, waited)
+
+
+def _touchpoints(stages: tuple[StageSnapshot, ...]) -> Any:
+    family = _family(metrics.WINDOW_TOUCHPOINTS)
+    for held in stages:
+        for cell in itertools.product(touchpoint_labels(held.stage), held.stage.outcomes):
+            for window in NEAR_WINDOWS:
+                family.add_metric(
+                    (held.stage.name, *cell, window), held.count(touchpoint_name(*cell), window)
+                )
+    return family
+
+
+def _asked(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
+    family = _family(metrics.WINDOW_ASKED)
+    for held in stages:
+        for channel in asked_channels(journey, held.stage):
+            for window in SLOW_WINDOWS:
+                n = held.count(asked_name(channel), window)
+                family.add_metric((held.stage.name, channel, window), n)
+    return family
 
 
 def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
@@ -228,6 +269,8 @@ WATCHED_WINDOWS = ("1h", "2h", "6h", "1d", "3d", "7d")
 SLOW_WINDOWS = ("1h", "1d", "7d")
 """What becomes of journeys, opinions and evenness show in hours; only what alerts look at is shown in every
 window that they look at."""
+NEAR_WINDOWS = ("5m", *SLOW_WINDOWS)
+"""Waits, and where people leave, are looked at now, too."""
 
 
 def _journeys(journeys: JourneysSnapshot) -> Iterator[Family]:

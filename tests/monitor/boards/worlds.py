@@ -106,7 +106,7 @@ def _checkouts(failed: int) -> list[Many]:
         (95, paid | {"segment": "returning"}),
         (5, paid | {"segment": "returning", "duration_s": 100}),
         (failed, {"outcome": "failed", "partner": "klarna", "segment": "new", "channel": "web",
-                  "reason": "payment_error"}),
+                  "touchpoint": "payment", "reason": "payment_error"}),
     ]  # fmt: skip
 
 
@@ -136,7 +136,7 @@ GOOD: dict[str, list[Many]] = {
         (10, {"outcome": "wow", "segment": "new", "partner": "matkahuolto"}),
     ],
     "feedback": [
-        (300, {"outcome": "asked"}),
+        (300, {"outcome": "asked", "channel": "email"}),
         (6, {"outcome": "followed_up"}),
         *_answers("nps", promoter=40, passive=12, detractor=4),
     ],

@@ -46,32 +46,34 @@ def judged(stage: str, fields: dict[str, Any]) -> set[str]:
         (
             "web_checkout",
             {"outcome": "ok", "segment": "business", "partner": "klarna", "duration_s": 90},
-            "outcome/ok good/checkout_completed/business/klarna good/checkout_fast/business/klarna",
+            "outcome/ok touchpoint/none/ok "
+            "good/checkout_completed/business/klarna good/checkout_fast/business/klarna",
         ),
         (
             "web_checkout",
             {"outcome": "wow", "segment": "new", "partner": "adyen", "duration_s": 90.001},
-            "outcome/wow good/checkout_completed/new/adyen bad/checkout_fast/new/adyen reason/unspecified",
+            "outcome/wow touchpoint/none/wow "
+            "good/checkout_completed/new/adyen bad/checkout_fast/new/adyen reason/unspecified",
         ),
         (  # no duration: whether it was fast cannot be said
             "web_checkout",
             {"outcome": "ok", "segment": "new"},
-            "outcome/ok good/checkout_completed/new/none",
+            "outcome/ok touchpoint/none/ok good/checkout_completed/new/none",
         ),
         (  # a failed checkout is not judged for speed
             "web_checkout",
             {"outcome": "failed", "segment": "new", "reason": "payment_error", "duration_s": 900},
-            "outcome/failed bad/checkout_completed/new/none reason/payment_error",
+            "outcome/failed touchpoint/none/failed bad/checkout_completed/new/none reason/payment_error",
         ),
         (  # names the file does not know; klarna of another spelling, a courier, `other` itself
             "web_checkout",
             {"outcome": "failed", "segment": "vip", "partner": "postnord", "reason": "meteor"},
-            "outcome/failed bad/checkout_completed/other/other reason/other",
+            "outcome/failed touchpoint/none/failed bad/checkout_completed/other/other reason/other",
         ),
         (  # the reason of a good event is not counted
             "web_checkout",
             {"outcome": "ok", "segment": "new", "partner": "none", "reason": "slow_page"},
-            "outcome/ok good/checkout_completed/new/other",
+            "outcome/ok touchpoint/none/ok good/checkout_completed/new/other",
         ),
         (
             "call_queue",
@@ -142,7 +144,7 @@ def judged(stage: str, fields: dict[str, Any]) -> set[str]:
         ),
         ("feedback", {"outcome": "ok", "score": Score(kind="csat", value=1)}, "outcome/ok"),
         ("feedback", {"outcome": "ok"}, "outcome/ok"),
-        ("feedback", {"outcome": "asked"}, "outcome/asked"),
+        ("feedback", {"outcome": "asked"}, "outcome/asked asked/none"),
         ("feedback", {"outcome": "followed_up"}, "outcome/followed_up"),
     ],
 )

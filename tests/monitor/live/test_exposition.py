@@ -357,6 +357,68 @@ def test_tools() -> None:
             assert value(found, name, stage="warehouse", window=window) == 0
 
 
+def test_the_average_speed_of_answer_is_that_of_answered_calls() -> None:
+    """Two were answered after 10 s, one at once, one gave up after 90 s, one tells no wait: 20 s by 3."""
+    calls = [
+        (2, Event(stage="store", outcome="ok", wait_s=10)),
+        (1, Event(stage="store", outcome="failed", wait_s=0)),
+        (1, Event(stage="store", outcome="abandoned", wait_s=90)),
+        (1, Event(stage="store", outcome="ok")),
+    ]
+    found = text_samples(snapshot(store=calls))
+    before = text_samples(snapshot())
+
+    def added(name: str, *outcomes: str) -> float:
+        labels = [{"stage": "store", "outcome": outcome, "window": "5m"} for outcome in outcomes]
+        return sum(value(found, name, **one) - value(before, name, **one) for one in labels)
+
+    answered = ("ok", "failed", "wow")
+    assert added(metrics.WINDOW_WAITED.name, *answered) == 20
+    assert added(metrics.WINDOW_WAITS.name, *answered) == 3
+    assert added(metrics.WINDOW_WAITED.name, "abandoned") == 90
+    assert added(metrics.WINDOW_WAITS.name, "abandoned") == 1
+
+
+def test_a_stage_says_at_which_step_people_leave() -> None:
+    """By the touchpoints of the file; another is `other`, a missing one `none`. Others tell no steps."""
+    steps = [
+        (3, Event(stage="web_checkout", outcome="abandoned", touchpoint="payment")),
+        (2, Event(stage="web_checkout", outcome="failed", touchpoint="payment")),
+        (1, Event(stage="web_checkout", outcome="abandoned", touchpoint="cart")),
+        (4, Event(stage="web_checkout", outcome="abandoned", touchpoint="gift_wrap")),
+        (5, Event(stage="web_checkout", outcome="abandoned")),
+        (6, Event(stage="store", outcome="abandoned", touchpoint="till")),
+    ]
+    found, before = (
+        text_samples(snapshot(web_checkout=steps[:-1], store=steps[-1:])),
+        text_samples(snapshot()),
+    )
+    for touchpoint, outcome, n in (
+        ("payment", "abandoned", 3), ("payment", "failed", 2), ("cart", "abandoned", 1),
+        ("address", "abandoned", 0), ("other", "abandoned", 4), ("none", "abandoned", 5),
+    ):  # fmt: skip
+        labels = {"stage": "web_checkout", "touchpoint": touchpoint, "outcome": outcome, "window": "5m"}
+        name = metrics.WINDOW_TOUCHPOINTS.name
+        assert value(found, name, **labels) - value(before, name, **labels) == n
+    named = {dict(labels)["stage"] for name, labels in found if name == metrics.WINDOW_TOUCHPOINTS.name}
+    assert named == {"web_checkout"}
+
+
+def test_asked_by_channel() -> None:
+    """A channel in which nobody is asked is there with 0; an answer is no asking."""
+    asked = [
+        (7, Event(stage="feedback", outcome="asked", channel="email")),
+        (2, Event(stage="feedback", outcome="asked", channel="pigeon")),
+        (1, Event(stage="feedback", outcome="asked")),
+        (4, Event(stage="feedback", outcome="ok", channel="web", score=Score("nps", 9))),
+    ]
+    found, before = text_samples(snapshot(feedback=asked)), text_samples(snapshot())
+    for channel, n in (("email", 7), ("web", 0), ("other", 2), ("none", 1)):
+        labels = {"stage": "feedback", "channel": channel, "window": "1d"}
+        name = metrics.WINDOW_ASKED.name
+        assert value(found, name, **labels) - value(before, name, **labels) == n
+
+
 @pytest.mark.parametrize("kind", ["duration", "wait"])
 def test_buckets_are_cumulative(kind: str) -> None:
     """Buckets never fall, the last one equals the count, and the sum is in seconds."""
