@@ -16,7 +16,6 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
-from typing import Literal, NamedTuple
 
 from monitor.counting.panes import SHORT
 from monitor.journeys.counters import Effect
@@ -30,6 +29,9 @@ from streams.state.journey_records import (
     OVERDUE,
     Kept,
     Made,
+    Room,
+    StepResult,
+    Taken,
     clock_key,
     header,
     journey_key,
@@ -47,26 +49,6 @@ REBUILD_SLICE = 500
 
 EACH_BYTES = 250
 """What Python keeps beside the record of each journey: its id, places in dicts, a timer."""
-
-Room = Literal["all", "known", "none"]
-"""Whose steps are taken in: everybody's, those of journeys under way, nobody's."""
-
-StepResult = Literal["counted", "duplicate", "late", "refused"]
-"""What became of a step: late came after its journey was over, for refused there was no room."""
-
-
-class Taken(NamedTuple):
-    """What taking in one record did; contacts are steps of their cases.
-
-    Steps after the end of their journey are `late`. Those read before the end was known were counted as steps
-    of it, and are late with the record that brings the end.
-    """
-
-    made: list[Positioned]
-    steps: int
-    duplicate: int
-    late: int
-    refused: int
 
 
 class JourneyPartition:

@@ -7,7 +7,7 @@ header, so that a million of them need not be unpacked.
 """
 
 import struct
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from cramjam import lz4
@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from monitor.journeys.open import OpenJourney
 from monitor.live.journeys import Source
+from streams.state.partition import Positioned
 
 _HEADER = struct.Struct(">qqqB")
 
@@ -106,3 +107,24 @@ def unpack_clock(value: bytes) -> tuple[int, int, dict[Source, int]]:
 def _source(text: str) -> Source:
     stage, _, partition = text.rpartition(":")
     return stage, int(partition)
+
+
+Room = Literal["all", "known", "none"]
+"""Whose steps are taken in: everybody's, those of journeys under way, nobody's."""
+
+StepResult = Literal["counted", "duplicate", "late", "refused"]
+"""What became of a step: late came after its journey was over, for refused there was no room."""
+
+
+class Taken(NamedTuple):
+    """What taking in one record did; contacts are steps of their cases.
+
+    Steps after the end of their journey are `late`. Those read before the end was known were counted as steps
+    of it, and are late with the record that brings the end.
+    """
+
+    made: list[Positioned]
+    steps: int
+    duplicate: int
+    late: int
+    refused: int

@@ -14,7 +14,8 @@ from monitor.journeys.step import decode
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, ages
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
-from streams.state.journey_partition import JourneyPartition, Room
+from streams.state.journey_partition import JourneyPartition
+from streams.state.journey_records import Room
 from streams.state.partition import PaneRecord, Partition, Positioned
 from streams.state.processor import Processor
 from streams.state.steps import partition_of
