@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -78,25 +79,33 @@ class WorkerProcess:
     def __init__(self, arguments: Sequence[str] = ("worker",), **settings: str) -> None:
         self._arguments = arguments
         self._settings = {"HTTP": "127.0.0.1:0", "SESSION_TIMEOUT_S": "6", **settings}
-        self._lines: list[str] = []
         self.url = ""
 
     def __enter__(self) -> Self:
+        self._errors = tempfile.TemporaryFile()  # a pipe that nobody reads would stop who says much
         self.process = subprocess.Popen(
             [TOUCHPOINT, *self._arguments],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             env=environment(**self._settings),
-            text=True,
         )
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._lines.append(line)
-            if found := re.search(r"https?://[^/\s]+", line):
-                self.url = found[0]
-                break
-        assert self.url, f"the worker did not start: {self._lines}"
+        try:
+            until(lambda: self._listens() or self.process.poll() is not None, "it listens")
+            assert self.url, "it did not start"
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
         return self
+
+    def _listens(self) -> bool:
+        found = re.search(r"https?://[^/\s]+", self.said())
+        self.url = found[0] if found else ""
+        return bool(found)
+
+    def said(self) -> str:
+        """What it has written to standard error so far."""
+        descriptor = self._errors.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -108,9 +117,11 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for pipe in (self.process.stdout, self.process.stderr):
-            assert pipe is not None
-            pipe.close()
+        if kind is not None:
+            print(f"touchpoint {' '.join(self._arguments)} said:\n{self.said()}", file=sys.stderr)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._errors.close()
 
     def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 40) -> tuple[int, str]:
         """Send a signal, wait; exit code and what was said on standard error since the start."""
@@ -118,10 +129,8 @@ class WorkerProcess:
         return self.ended(timeout_s)
 
     def ended(self, timeout_s: float = 40) -> tuple[int, str]:
-        """Wait until it ends by itself."""
-        assert self.process.stderr is not None
-        code = self.process.wait(timeout_s)
-        return code, "".join(self._lines) + self.process.stderr.read()
+        """Wait until it ends by itself; exit code and what was said on standard error since the start."""
+        return self.process.wait(timeout_s), self.said()
 
     def get(self, path: str) -> bytes:
         """The body of a GET."""

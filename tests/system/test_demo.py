@@ -75,12 +75,11 @@ def test_ends_when_nobody_reads_it_any_more() -> None:
 def test_says_when_it_counts_a_part_only() -> None:
     """Once a second worker has joined, a line and the summary say how much is counted here."""
     with WorkerProcess(("demo", "--for", "3600")) as running:
-        assert running.process.stderr is not None
         assert running.process.stdout is not None
-        asked = re.findall(r"TOUCHPOINT_(KAFKA|JOURNEY)=(\S+)", running.process.stderr.readline())
+        asked = re.findall(r"TOUCHPOINT_(KAFKA|JOURNEY)=(\S+)", running.said())
         with WorkerProcess(**dict(asked)):
             until(lambda: running.json("/api/stages")["only_part"], "the second worker has joined")
-            assert any(line.startswith("this worker counts") for line in running.process.stderr)
+            until(lambda: "\nthis worker counts" in running.said(), "it is told")
             code, _ = running.end(signal.SIGINT, ENDS_S)
         summary = orjson.loads(running.process.stdout.read())
     assert code == 0

@@ -9,7 +9,6 @@ import logging
 import shutil
 import ssl
 import subprocess
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -244,8 +243,9 @@ def test_no_program_shows_a_secret() -> None:
     settings = {name: text for name, text in SECRET_SETTINGS.items() if not name.startswith("HTTP_")}
     with WorkerProcess(KAFKA="127.0.0.1:9", LOG_LEVEL="debug", **settings) as worker:
         said += [worker.get(path).decode() for path in ("/api/stages", "/metrics", *PAGE)]
-        threading.Thread(target=worker.process.terminate).start()
-        said += list(worker.process.communicate(timeout=40))
+        worker.process.terminate()
+        assert worker.process.stdout is not None
+        said += [worker.process.stdout.read().decode(), worker.ended()[1]]
     for text in said:
         assert PASSWORD not in text
         assert TOKEN not in text
