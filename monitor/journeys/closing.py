@@ -1,12 +1,12 @@
 """What a journey that is over adds up to: a pure function of its steps in the order of their time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import floor
 from typing import NamedTuple
 
 from monitor.counting.event import Score
 from monitor.counting.judging import ASKED, FOLLOWED_UP
-from monitor.journey_file.model import NONE, Journey, Journeys, Match
+from monitor.journey_file.model import NONE, Journey, Match
 from monitor.journeys.counters import (
     HANDOFF,
     PROMISE,
@@ -44,10 +44,10 @@ def score(step: Step) -> float:
     return 1 - len(step.bad_for) / step.judged if step.judged else 1.0
 
 
-def is_unhappy(rules: Journeys, score: Score | None) -> bool:
+def is_unhappy(limits: Mapping[str, float], score: Score | None) -> bool:
     """Whether it is an answer of a customer who speaks ill of us. Of a mean of answers the whole part
     counts."""
-    return score is not None and floor(score.value) <= rules.unhappy[score.kind]
+    return score is not None and floor(score.value) <= limits[score.kind]
 
 
 def closing_counters(
@@ -70,7 +70,7 @@ def closing_counters(
     counters += _noticed(rules.contacts, steps, failures)
     answers = [step for step in steps if step.score is not None]
     if answers:
-        counters += _touchpoints(journey, steps, is_detractor=is_unhappy(rules, answers[-1].score))
+        counters += _touchpoints(journey, steps, is_detractor=is_unhappy(rules.unhappy, answers[-1].score))
     return counters
 
 

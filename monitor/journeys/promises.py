@@ -134,7 +134,7 @@ class Promises:
         rule = self._rules.follow_up
         if rule is None:
             return
-        if is_unhappy(self._rules, step.score):
+        if is_unhappy(self._rules.unhappy, step.score):
             due_ms, partner = step.at_ms + rule.within_ms, nobody_yet(self._owing.get(FOLLOW_UP))
             name = f"{FOLLOW_UP}/{len(pledges)}"
             pledges.append(Pledge(name, FOLLOW_UP, step.at_ms, due_ms=due_ms, partner=partner))

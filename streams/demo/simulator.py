@@ -20,7 +20,7 @@ from monitor.counting.event import Score
 from monitor.counting.judging import ASKED, FOLLOWED_UP
 from monitor.counting.times import rfc3339
 from monitor.journey_file.grammar import zone
-from monitor.journey_file.model import Journey, Stage
+from monitor.journey_file.model import UNHAPPY, Journey, Stage
 from monitor.journeys.closing import is_unhappy
 from streams.demo import story
 from streams.demo.encounter import ANSWERED, Customer, Shape, pick
@@ -314,8 +314,9 @@ class Simulator:
         """About one journey in nine meets trouble, so detractors stay as frequent as is healthy."""
         mood = 0.1 if who.wow else 5.0 if who.trouble else 0.5
         event = self._encounter(shape, who, at, mood)
-        rules, score = self.journey.journeys, event.get("score")
-        unhappy = rules is not None and score is not None and is_unhappy(rules, Score(**score))
+        score, journeys = event.get("score"), self.journey.journeys
+        limits = journeys.unhappy if journeys else UNHAPPY
+        unhappy = score is not None and is_unhappy(limits, Score(**score))
         if shape.follows_up and unhappy and self._rng.random() < CONTACTED:
             self._push(self._later(at, 2, 44), partial(self._follow_up, shape, who))
         return self._send(shape, event, at, who.ref)

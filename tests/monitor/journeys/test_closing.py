@@ -141,7 +141,9 @@ def test_who_is_unhappy_unless_the_file_says_another(
     assert CHAIR.journeys is not None
     least, greatest = SCALES[kind]
     values = range(least, greatest + 1)
-    assert [value for value in values if is_unhappy(CHAIR.journeys, Score(kind, value))] == list(unhappy)
+    assert [value for value in values if is_unhappy(CHAIR.journeys.unhappy, Score(kind, value))] == list(
+        unhappy
+    )
 
 
 def test_the_file_may_say_who_is_unhappy() -> None:
@@ -153,4 +155,4 @@ def test_the_file_may_say_who_is_unhappy() -> None:
     assert "critical/call_queue/ok_detractor" in closing_counters(strict, steps, "new", ())
     assert "critical/call_queue/ok_other" in closing_counters(CHAIR, steps, "new", ())
     assert strict.journeys is not None
-    assert [is_unhappy(strict.journeys, Score("nps", value)) for value in (6.9, 7)] == [True, False]
+    assert [is_unhappy(strict.journeys.unhappy, Score("nps", value)) for value in (6.9, 7)] == [True, False]
