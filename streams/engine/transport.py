@@ -162,13 +162,33 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         _, since_s = self._fetched.blocked.get(driver.ensure_aiokafka_TP(tp), (0, None))
         return 0.0 if since_s is None else max(time.monotonic() - since_s, 0.0)
 
-    async def _fetch_records(self, consumer: Any, active_partitions: Any, **options: Any) -> Any:
+    async def getmany(self, active_partitions: set[TP], timeout: float) -> Any:
+        """Fetch for the group as it is now. The set is Faust's own: a rebalance empties it, and to Kafka's
+        client no partition means any."""
+        return await self.call_thread(
+            self._fetch_records,
+            internals.kafka_consumer(self),
+            set(active_partitions),
+            self.app.rebalancing_count,
+            timeout=timeout,
+            max_records=self.app.conf.broker_max_poll_records,
+        )
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: Any, rebalances: int, **options: Any
+    ) -> Any:
         """Fetch, and note in the same breath what is handed over and whether that was all.
 
         What Kafka's client holds may have come while the fetch before was under way: it is true as of then.
+        Nobody takes what is fetched across a rebalance; a recovery that has sought meanwhile would wait for
+        it for ever, so it is put back.
         """
         as_of_ms, self._fetch_began_ms = self._fetch_began_ms, now_ms()
         fetched = await super()._fetch_records(consumer, active_partitions, **options)
+        if self.app.rebalancing_count != rebalances:
+            for tp in fetched.keys() & consumer.assignment():
+                consumer.seek(tp, fetched[tp][0].offset)
+            return {}
         handed = {tp: records[-1].offset for tp, records in fetched.items() if records}
         before, at_end, blocked = self._fetched, set(), {}
         for tp in consumer.assignment():

@@ -239,6 +239,24 @@ async def test_recovery_is_told_in_the_log(
     assert told[-1].startswith("counts recovered: 30 records read in ")
 
 
+async def test_a_fetch_across_a_rebalance_takes_nothing_from_the_recovery(
+    broker: Node, tmp_path: Path
+) -> None:
+    """What it finds where a recovery has sought meanwhile is left for the recovery to read."""
+    async with worker_app(broker, tmp_path) as app:
+        thread = app.consumer._thread
+        await publish(broker, CHANGELOG)
+        assert CHANGELOG in await thread.getmany({CHANGELOG}, DEADLINE_S)
+        lingering = asyncio.ensure_future(thread.getmany({CHANGELOG}, DEADLINE_S))  # at the end: it waits
+        await thread.call_thread(asyncio.sleep, IDLE_S)
+        assert not lingering.done()
+        app.rebalancing_count += 1
+        await thread.seek_wait({CHANGELOG: 0})
+        assert await lingering == {}
+        assert await thread.position(CHANGELOG) == 0
+        assert CHANGELOG in await thread.getmany({CHANGELOG}, DEADLINE_S)
+
+
 async def test_a_recovery_that_the_group_has_left_behind_owns_nothing(broker: Node, tmp_path: Path) -> None:
     """Faust takes an interrupted recovery for a finished one; what it says of an earlier one is void."""
     async with worker_app(broker, tmp_path) as app:
@@ -435,13 +453,14 @@ async def test_what_was_read_up_is_true_as_of_the_fetch_before(monkeypatch: pyte
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
     thread = ConsumerThread.__new__(ConsumerThread)
+    thread.app = SimpleNamespace(rebalancing_count=1)
     monkeypatch.setattr(thread, "_state", lambda _: SimpleNamespace(position=8, lso=8, highwater=8))
     consumer = SimpleNamespace(assignment=lambda: {tp})
     for sleeps_ms in (1000, 10, 3_600_000):
-        await thread._fetch_records(consumer, None, sleeps_ms=sleeps_ms)
+        await thread._fetch_records(consumer, None, 1, sleeps_ms=sleeps_ms)
     assert thread.read_up_ms_ago(TP("topic", 0), 7) == at.ms - 2000
     assert thread.read_up_ms_ago(TP("topic", 0), 6) is None
-    await thread._fetch_records(consumer, None, sleeps_ms=10)
+    await thread._fetch_records(consumer, None, 1, sleeps_ms=10)
     assert thread.read_up_ms_ago(TP("topic", 0), 7) == at.ms - 2010
     at.ms += 600_000
     assert thread.read_up_ms_ago(TP("topic", 0), 7) == at.ms - 2010
