@@ -1,5 +1,6 @@
 """In CI a skipped test fails: what did not run did not pass. What starts a process is marked `process`."""
 
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """`make quick` leaves out what is marked here."""
     if isinstance(item, pytest.Function):
         mark(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """What a test with real parts leaves open fails that test, and not a later one that is collected in."""
+    try:
+        return (yield)
+    finally:
+        if item.get_closest_marker("full"):
+            gc.collect()
 
 
 @pytest.hookimpl(wrapper=True)
