@@ -299,6 +299,13 @@ class Consumer(driver.Consumer):
         """Ask the group for another assignment; called in the consumer's thread."""
         self._kafka.join_anew()
 
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Nothing: where a rebalance has left a partition without a position, Faust's own watch, which only
+        logs, ends the worker. The worker has a watchdog of its own."""
+
+    def verify_recovery_event_path(self, now: float, tp: TP) -> None:
+        """Nothing, as above."""
+
     @property
     def is_joining(self) -> bool:
         """Whether the group has yet to say which partitions are this worker's."""

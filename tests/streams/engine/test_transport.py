@@ -19,6 +19,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.protocol.offset import OffsetResetStrategy
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
@@ -255,6 +256,15 @@ async def test_a_fetch_across_a_rebalance_takes_nothing_from_the_recovery(
         assert await lingering == {}
         assert await thread.position(CHANGELOG) == 0
         assert CHANGELOG in await thread.getmany({CHANGELOG}, DEADLINE_S)
+
+
+async def test_a_partition_without_a_position_ends_no_worker(broker: Node, tmp_path: Path) -> None:
+    """Faust's watch over partitions may look while a rebalance has left one without."""
+    async with worker_app(broker, tmp_path) as app:
+        assignment = app.consumer._thread._ensure_consumer()._subscription.subscription.assignment
+        assignment.state_value(TopicPartition(*SOURCE)).await_reset(OffsetResetStrategy.EARLIEST)
+        await app.consumer.verify_all_partitions_active()
+        app.consumer.verify_recovery_event_path(0.0, TP("of nobody", 0))
 
 
 async def test_a_recovery_that_the_group_has_left_behind_owns_nothing(broker: Node, tmp_path: Path) -> None:
