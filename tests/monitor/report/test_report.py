@@ -561,9 +561,11 @@ def answering(status: int, body: bytes, **headers: str) -> Iterator[tuple[str, l
 
 EMPTY = b'{"status": "success", "data": {"resultType": "vector", "result": []}}'
 
+PACKED = gzip.compress(EMPTY, mtime=0)  # a time in it would be one in the test's name
+
 REFUSED = [
     (200, b" " * (MAX_BYTES + 1) + EMPTY, {}, "answers with more than 67,108,864 bytes"),
-    (200, gzip.compress(EMPTY), {"Content-Encoding": "gzip"}, "is not a Prometheus server (HTTP 200 from "),
+    (200, PACKED, {"Content-Encoding": "gzip"}, "is not a Prometheus server (HTTP 200 from "),
     (200, b"<html>hello</html>", {}, "is not a Prometheus server (HTTP 200 from "),
     (404, b"not found", {}, "is not a Prometheus server (HTTP 404 from "),
     (401, b"no", {}, "refuses access (HTTP 401): --prometheus-token-file gives a token"),

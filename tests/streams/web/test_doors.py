@@ -236,7 +236,7 @@ def altered(**changed: Any) -> bytes:
         b'{"alerts": ' + b"[" * 100_000,
         b'{"alerts": [], "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"alerts": [], "x": "\\ud800',
-        gzip.compress(POSTED),
+        gzip.compress(POSTED, mtime=0),
         altered(labels={}),
         altered(labels=None),
         altered(labels=["alertname"]),
