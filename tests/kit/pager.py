@@ -100,10 +100,16 @@ class Traffic:
         if stage == "call_queue" and not number % 50:
             event["journey_id"] = f"waiting-{number}"
             event["promise"] = {"id": f"b-{number}", "kind": "call_back", "due": now}
-        if (every and number % every == 0) or number % RARELY == 0:
-            reasons = self.journey.stage(stage).reasons
-            event |= {"outcome": "failed", "reason": reasons[0] if reasons else None}
+        if every and number % every == 0:
+            event |= {"outcome": "failed", "reason": self._reason(stage)}
+        elif number % RARELY == 0:
+            outcome = "abandoned" if stage == "web_checkout" else "failed"
+            event |= {"outcome": outcome, "reason": self._reason(stage)}
         return event
+
+    def _reason(self, stage: str) -> str | None:
+        reasons = self.journey.stage(stage).reasons
+        return reasons[0] if reasons else None
 
 
 @dataclass(frozen=True, slots=True)
