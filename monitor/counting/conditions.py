@@ -38,22 +38,14 @@ def rule_of(experience: Experience) -> Rule:
 def test_of(condition: Condition) -> Rule:
     """Whether a condition holds of an event; None when its field is missing."""
     read = _reader(condition.field)
-    if condition.one_of is not None:
-        known = condition.one_of
+    known = condition.one_of if condition.is_true is None else {condition.is_true}
+    if known is not None:
 
         def is_one_of(event: Event) -> bool | None:
             value = read(event)
             return None if value is None else value in known
 
         return is_one_of
-    if condition.is_true is not None:
-        wanted = condition.is_true
-
-        def is_wanted(event: Event) -> bool | None:
-            value = read(event)
-            return None if value is None else value is wanted
-
-        return is_wanted
     if condition.at_least is None and (most := condition.at_most) is not None:
 
         def is_at_most(event: Event) -> bool | None:
