@@ -26,7 +26,7 @@ from deploy.kafka.kafka import KafkaNode
 from monitor.counting.event import MAX_BYTES
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
-from tests.bench.load import STAGE, publish
+from tests.bench.load import STAGE, checkouts, publish
 from tests.kit.brokers import running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
@@ -125,9 +125,7 @@ def growth_mb(seen: list[tuple[float, int, float]]) -> float:
 def backlog(node: KafkaNode, events: int) -> None:
     """Events that waited for a worker: counted exactly, without its memory growing."""
     began = time.monotonic()
-    size = asyncio.run(
-        publish(JOURNEY, node.bootstrap, GOOD_TOPIC, events, idempotent=True, spread_ms=SPREAD_MS)
-    )
+    size = asyncio.run(publish(node.bootstrap, checkouts(JOURNEY, events, SPREAD_MS)))
     print(f"backlog: {events:,} events of {size} bytes published in {time.monotonic() - began:.0f} s")
     with WorkerProcess(KAFKA=node.bootstrap) as worker:
         watch = Watch(worker)

@@ -37,7 +37,7 @@ from streams.settings import SHIPPED_JOURNEY, Settings
 from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
 from streams.worker import Worker, rest_collector
-from tests.bench.load import STAGE, publish
+from tests.bench.load import DENSE_MS, STAGE, checkouts, publish
 from tests.bench.report import peak_mb, tell
 from tests.kit.brokers import running
 from tests.kit.programs import environment
@@ -216,7 +216,7 @@ async def _prepare(kafka: str, journey: Journey) -> None:
     async with topics.connected(settings) as admin:
         await topics.ensure(admin, journey, settings)
     topic = journey.stage(STAGE).topic
-    await publish(journey, kafka, topic, RECORDS, idempotent=True, spread_ms=600_000)
+    await publish(kafka, checkouts(journey, RECORDS, DENSE_MS))
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=GROUP, enable_auto_commit=False)
     await consumer.start()
     ends = await consumer.end_offsets([TopicPartition(topic, partition) for partition in range(PARTITIONS)])

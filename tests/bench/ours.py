@@ -9,15 +9,15 @@ import uvloop
 
 from monitor.journey_file.grammar import parse
 from streams import settings as settings_reader
+from streams.commands.shared import SWITCH_S
 from streams.worker import Worker
-from tests.bench.load import STAGE
 from tests.bench.report import tell
 
 TICK_S = 0.005
 
 
-async def main(events: int) -> None:
-    """Run until `events` are counted and acknowledged."""
+async def main(events: int, steps: int) -> None:
+    """Run until so many events are counted and acknowledged, and steps of journeys taken."""
     settings = settings_reader.read(os.environ)
     worker = Worker(parse(settings.journey.read_text()), settings)
     stop = asyncio.Event()
@@ -25,20 +25,29 @@ async def main(events: int) -> None:
     while worker.app is None and not running.done():
         await asyncio.sleep(TICK_S)
     assert worker.app is not None
-    stage = next(one for one in worker.app.stages if one.stage.name == STAGE)
-    while not stage.results["counted"] and not running.done():
+    stages, journeys, processors = worker.app.stages, worker.app.journeys, worker.app.processors
+
+    def counted() -> int:
+        return sum(one.results["counted"] for one in stages)
+
+    def taken() -> int:
+        return 0 if journeys is None else journeys.results["counted"]
+
+    while not counted() and not running.done():
         await asyncio.sleep(TICK_S)
-    began = time.perf_counter()
-    first = stage.results["counted"]
-    while (stage.results["counted"] < events or stage.unwritten) and not running.done():
+    began, began_cpu_s, first = time.perf_counter(), time.process_time(), counted()
+    while counted() < events or taken() < steps or any(one.unwritten for one in processors):
+        assert not running.done()
         await asyncio.sleep(TICK_S)
-    seconds = time.perf_counter() - began
-    assert stage.results["counted"] == events
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu_s
+    assert (counted(), taken()) == (events, steps)
+    assert sum(one.counted_ever() for one in stages) == events, "the panes do not hold every event"
     await worker.snapshot()
-    tell(events - first, seconds)
+    tell(events - first, seconds, cpu_us=1e6 * cpu_s / (events - first))
     stop.set()
     await running
 
 
 if __name__ == "__main__":
-    uvloop.run(main(int(sys.argv[1])))
+    sys.setswitchinterval(SWITCH_S)
+    uvloop.run(main(int(sys.argv[1]), int(sys.argv[2])))
