@@ -1,0 +1,1 @@
+"""What bad encounters have in common, and where it is not."""
