@@ -103,17 +103,17 @@ class Worker:
         self.app = app
         stop_flushing = asyncio.Event()
         flushing: list[asyncio.Task[None]] = []
-        keep = app.supervisor.keep
+        keep = app.health.supervisor.keep
         beside = [
             asyncio.create_task(keep("the reader of changes", self._changes.run)),
             asyncio.create_task(keep("the pulse", app.pulse.feel)),
         ]
-        failing = asyncio.create_task(app.wait_for_failure())
+        failing = asyncio.create_task(app.health.wait_for_failure())
         starting = asyncio.create_task(self._start(app, flushing, stop_flushing))
         try:
             if not await _first(failing, stop):
                 return False
-            if app.failure is not None or app.pulse.change is None:
+            if app.health.failure is not None or app.pulse.change is None:
                 raise WorkerFailedError(failing.result())
             log.warning("%s: beginning anew", app.pulse.change)
             return True
@@ -130,7 +130,7 @@ class Worker:
         try:
             await app.start()
         except Exception as error:
-            app.fail("the worker cannot start", error)
+            app.health.fail("the worker cannot start", error)
             return
         rest_collector()
         flushing += [asyncio.create_task(app.flush_until(one, stop)) for one in app.processors]
@@ -139,7 +139,7 @@ class Worker:
         """Write and commit what is folded, then leave the group. If Kafka is gone, leave without."""
         try:
             async with asyncio.timeout(STOP_S):
-                if app.failure is None and flushing:
+                if app.health.failure is None and flushing:
                     await asyncio.gather(*flushing)
                     await app.consumer.commit()
                 await app.stop()
@@ -172,7 +172,7 @@ class Worker:
         journeys = None
         if app is not None and app.journeys is not None:
             journeys = app.journeys.snapshot(at_ms, app.lags(app.journeys, at_ms / 1000))
-        ready = app is not None and app.is_ready and all(stage.sums for stage in stages)
+        ready = app is not None and app.health.is_ready and all(stage.sums for stage in stages)
         ready = ready and (journeys is None or bool(journeys.sums))
         return Snapshot(
             journey=self._journey,
@@ -191,10 +191,7 @@ class Worker:
     def _problem(self, app: App | None) -> str:
         if app is None:
             return f"waiting for Kafka at {self._settings.kafka}"
-        if not app.pulse.is_heard:
-            return f"Kafka at {self._settings.kafka} does not answer"
-        ended = next(iter(app.supervisor.problems.values()), None)
-        return app.failure or ended or "waiting for partitions, or recovering their counts"
+        return app.health.problem
 
     def failures(self, stage: str) -> list[Failure] | None:
         """The latest failing encounters of a stage, newest first; None when there is no such stage."""

@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 import faust
-from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from monitor.counting.event import AHEAD_MS, Codec
@@ -16,14 +15,12 @@ from monitor.journey_file.model import Journey, Stage
 from monitor.live.journeys import PartitionLag
 from streams.clock import SteadyClock
 from streams.engine.assignor import Assignor
-from streams.engine.health import CHECK_S, Supervisor, Watchdog
-from streams.engine.pulse import STALLED_S, Pulse, TopicsChangedError
+from streams.engine.health import REBALANCE_S, Health
+from streams.engine.pulse import Pulse, TopicsChangedError
 from streams.engine.recovery import Progress
 from streams.engine.tables import PaneTable, TableManager
 from streams.engine.transport import FAUST_LOG, BatchSchema, Transport
 from streams.kafka import internals
-from streams.kafka.errors import in_words
-from streams.kafka.groups import NewProtocolError, is_of_new_protocol
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.read_back import ReadBack
 from streams.kafka.security import broker_credentials
@@ -48,22 +45,12 @@ log = logging.getLogger(__name__)
 POLL_RECORDS = 4000
 """Records of one fetch. Larger batches fold cheaper, but each holds the event loop for some 20 ms already."""
 
-REBALANCE_S = 60.0
-"""How long the group waits for its slowest member, which first writes what it has folded."""
-
-JOIN_S = 2 * REBALANCE_S
-"""How long joining the group may take: until its slowest member is there, and again until its leader has
-assigned the partitions. Only after that does the watchdog's patience begin."""
-
 BUFFERED_BATCHES = 8
 """Batches waiting for an agent; together with POLL_RECORDS this bounds the memory of a backlog."""
 
 
 class App(faust.App):
-    """The worker's Faust app. `failure` is set once, by whatever makes the worker unable to go on.
-
-    `url` is where this worker answers others of its group.
-    """
+    """The worker's Faust app. `url` is where this worker answers others of its group."""
 
     logger = FAUST_LOG
 
@@ -110,13 +97,9 @@ class App(faust.App):
         self._settings = settings
         self._clock = SteadyClock()
         self.pulse = Pulse(settings, lambda: internals.producer_client(self.producer))
-        self.supervisor = Supervisor(self.fail)
-        self._watchdog = Watchdog(self._work_state, settings.watchdog_s)
-        self._join_watchdog = Watchdog(self._join_state, JOIN_S + settings.watchdog_s)
+        self.health = Health(self, settings)
         self.recovery_progress = Progress()
         self.partition_total = sum(counts.values())
-        self.failure: str | None = None
-        self._failed = asyncio.Event()
         self._terms: dict[int, int] = {}
         self.stages = [self._stage(journey, stage, counts) for stage in journey.stages]
         self.journeys = self._journeys(journey, counts) if journey.journeys is not None else None
@@ -162,7 +145,7 @@ class App(faust.App):
                     if is_owned and self.is_current(event.message):
                         processor.fold(event.message, self._clock.now_ms())
             except Exception as error:
-                self.fail(f"{processor.topic} cannot be folded", error)
+                self.health.fail(f"{processor.topic} cannot be folded", error)
                 raise
 
         self.agent(topic, name=f"fold-{processor.name}")(fold)
@@ -192,13 +175,6 @@ class App(faust.App):
         ids = sum(map(len, found.values()))
         log.info("stage %s: %s ids read back in %.1f s", processor.name, f"{ids:,}", took_s)
         return found
-
-    def fail(self, what: str, error: BaseException) -> None:
-        """Report that the worker cannot go on; the first report is the one that counts."""
-        level = logging.INFO if isinstance(error, KafkaError) else logging.ERROR
-        log.log(level, "%s: %r", what, error, exc_info=error)
-        self.failure = self.failure or f"{what}: {in_words(error, self._settings)}"
-        self._failed.set()
 
     def know_topics(self, states: Mapping[str, TopicState]) -> None:
         """Take these for the topics that there are; before the start."""
@@ -260,7 +236,7 @@ class App(faust.App):
         except TopicsChangedError as error:
             log.info("%s is not written: %s", processor.name, error)
         except Exception as error:
-            self.fail(f"{processor.name} cannot write", error)
+            self.health.fail(f"{processor.name} cannot write", error)
 
     def lags(self, processor: Processor[Any], now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""
@@ -271,11 +247,6 @@ class App(faust.App):
             behind_s = blocked_s or max(now_s - processor.last_read_s.get(partition, now_s), 0)
             found.append(PartitionLag(partition, waiting, behind_s if waiting else 0, blocked_s))
         return tuple(found)
-
-    def _is_at_work(self, processor: Processor[Any]) -> bool:
-        """Whether anything is to be read or written."""
-        tps = (TP(processor.topic, partition) for partition in processor.owned or ())
-        return bool(processor.unwritten) or any(self.consumer.readable(tp) for tp in tps)
 
     @property
     def url(self) -> str:
@@ -290,68 +261,6 @@ class App(faust.App):
         topic = self.journeys.topic if self.journeys else ""
         assigned = self.router.external_topics_metadata()
         return next((url for url, topics in assigned.items() if partition in topics.get(topic, ())), None)
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether every stage's partitions are assigned and recovered, and what is read gets committed."""
-        if self.failure is not None or any(processor.owned is None for processor in self.processors):
-            return False
-        if self.supervisor.problems or not self.pulse.is_heard:
-            return False
-        return self._watchdog.stalled_s(asyncio.get_running_loop().time()) < STALLED_S
-
-    def _work_state(self) -> Hashable | None:
-        """What changes as long as the worker gets anywhere; None while nothing is to be done."""
-        if not self.pulse.is_heard:
-            return ("no answer since", self.pulse.answered_s)
-        if any(processor.owned is None for processor in self.processors):
-            recovery = self.tables.recovery
-            if not recovery.in_recovery:
-                return None  # joining the group has a patience of its own
-            return (self.consumer_generation_id, frozenset(recovery.active_offsets.items()))
-        if not any(self._is_at_work(processor) for processor in self.processors):
-            return None
-        return (self.consumer_generation_id, self.consumer.committed())
-
-    def _join_state(self) -> Hashable | None:
-        """The generation that this worker was last in; None unless it waits for a new one."""
-        return self.consumer_generation_id if self.pulse.is_heard and self.consumer.is_joining else None
-
-    async def wait_for_failure(self) -> str:
-        """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
-        barking = asyncio.ensure_future(self._watchdog.bark())
-        joining = asyncio.ensure_future(self._join_watchdog.bark())
-        events = (self._failed, internals.crashed(self), self.pulse.changed)
-        waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(event.wait()) for event in events}
-        waiting |= {barking, joining, asyncio.ensure_future(self._hear_refusal())}
-        try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
-        for error in filter(None, (task.exception() for task in done)):
-            self.fail("the watch over the worker has ended", error)
-            return str(self.failure)
-        if barking.done() and not self.pulse.is_heard:
-            return f"Kafka has not answered for {self.pulse.silent_s:.0f} s"
-        if barking.done():
-            return f"no progress for {barking.result():.0f} s: nothing more is recovered, read or committed"
-        if joining.done():
-            return f"the group {self._settings.group} has assigned no partitions for {joining.result():.0f} s"
-        return (
-            self.failure
-            or self.pulse.change
-            or f"Faust stopped: {in_words(self.crash_reason, self._settings)}"
-        )
-
-    async def _hear_refusal(self) -> None:
-        """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""
-        while True:
-            if error := self.consumer.refusal:
-                if await is_of_new_protocol(internals.producer_client(self.producer), self._settings.group):
-                    error = NewProtocolError()
-                self.fail("the worker cannot join its group", error)
-            await asyncio.sleep(CHECK_S)
 
     def on_rebalance_start(self) -> None:
         """Answer for no partition any more, at the first word of a rebalance."""

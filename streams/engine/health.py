@@ -1,4 +1,4 @@
-"""Ends a worker that no longer gets anywhere, so that its supervisor starts a fresh one.
+"""Whether a worker is whole and gets anywhere; one that does not is ended, so that a fresh one is started.
 
 Faust only logs such states: an error inside recovery, for one, leaves a worker that consumes nothing.
 Progress is any change of what has been committed, recovered or is waiting; a broker that is away for a while
@@ -8,10 +8,31 @@ shows as no progress too, and is given the same time to come back.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from streams.engine.pulse import STALLED_S
+from streams.kafka import internals
+from streams.kafka.errors import in_words
+from streams.kafka.groups import NewProtocolError, is_of_new_protocol
+from streams.settings import Settings
+from streams.state.processor import Processor
+
+if TYPE_CHECKING:
+    from streams.engine.app import App
 
 log = logging.getLogger(__name__)
 
 CHECK_S = 1.0
+
+REBALANCE_S = 60.0
+"""How long the group waits for its slowest member, which first writes what it has folded."""
+
+JOIN_S = 2 * REBALANCE_S
+"""How long joining the group may take: until its slowest member is there, and again until its leader has
+assigned the partitions. Only after that does the watchdog's patience begin."""
 
 RESTARTS = 3
 """What ends once more is not mended by beginning again."""
@@ -77,3 +98,103 @@ class Supervisor:
             self.problems[name] = f"{name} has ended ({type(error).__name__})"
             await asyncio.sleep(RESTART_S)
         self._fail(f"{name} has ended {ends} times", error)
+
+
+class Health:
+    """One worker's. `failure` is set once, by whatever makes the worker unable to go on."""
+
+    def __init__(self, app: "App", settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self.supervisor = Supervisor(self.fail)
+        self._working = Watchdog(self._work_state, settings.watchdog_s)
+        self._joining = Watchdog(self._join_state, JOIN_S + settings.watchdog_s)
+        self.failure: str | None = None
+        self._failed = asyncio.Event()
+
+    def fail(self, what: str, error: BaseException) -> None:
+        """Report that the worker cannot go on; the first report is the one that counts."""
+        level = logging.INFO if isinstance(error, KafkaError) else logging.ERROR
+        log.log(level, "%s: %r", what, error, exc_info=error)
+        self.failure = self.failure or f"{what}: {in_words(error, self._settings)}"
+        self._failed.set()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every stage's partitions are assigned and recovered, and what is read gets committed."""
+        if self.failure is not None or self._waits_for_partitions:
+            return False
+        if self.supervisor.problems or not self._app.pulse.is_heard:
+            return False
+        return self._working.stalled_s(asyncio.get_running_loop().time()) < STALLED_S
+
+    @property
+    def problem(self) -> str:
+        """Why it is not ready, in words."""
+        if not self._app.pulse.is_heard:
+            return f"Kafka at {self._settings.kafka} does not answer"
+        ended = next(iter(self.supervisor.problems.values()), None)
+        return self.failure or ended or "waiting for partitions, or recovering their counts"
+
+    async def wait_for_failure(self) -> str:
+        """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
+        app = self._app
+        working = asyncio.ensure_future(self._working.bark())
+        joining = asyncio.ensure_future(self._joining.bark())
+        events = (self._failed, internals.crashed(app), app.pulse.changed)
+        waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(event.wait()) for event in events}
+        waiting |= {working, joining, asyncio.ensure_future(self._hear_refusal())}
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        for error in filter(None, (task.exception() for task in done)):
+            self.fail("the watch over the worker has ended", error)
+            return str(self.failure)
+        if working.done() and not app.pulse.is_heard:
+            return f"Kafka has not answered for {app.pulse.silent_s:.0f} s"
+        if working.done():
+            return f"no progress for {working.result():.0f} s: nothing more is recovered, read or committed"
+        if joining.done():
+            return f"the group {self._settings.group} has assigned no partitions for {joining.result():.0f} s"
+        crash = in_words(app.crash_reason, self._settings)
+        return self.failure or app.pulse.change or f"Faust stopped: {crash}"
+
+    async def _hear_refusal(self) -> None:
+        """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""
+        app = self._app
+        while True:
+            if error := app.consumer.refusal:
+                if await is_of_new_protocol(internals.producer_client(app.producer), self._settings.group):
+                    error = NewProtocolError()
+                self.fail("the worker cannot join its group", error)
+            await asyncio.sleep(CHECK_S)
+
+    @property
+    def _waits_for_partitions(self) -> bool:
+        return any(processor.owned is None for processor in self._app.processors)
+
+    def _work_state(self) -> Hashable | None:
+        """What changes as long as the worker gets anywhere; None while nothing is to be done."""
+        app = self._app
+        if not app.pulse.is_heard:
+            return ("no answer since", app.pulse.answered_s)
+        if self._waits_for_partitions:
+            recovery = app.tables.recovery
+            if not recovery.in_recovery:
+                return None  # joining the group has a patience of its own
+            return (app.consumer_generation_id, frozenset(recovery.active_offsets.items()))
+        if not any(self._is_at_work(processor) for processor in app.processors):
+            return None
+        return (app.consumer_generation_id, app.consumer.committed())
+
+    def _is_at_work(self, processor: Processor[Any]) -> bool:
+        """Whether anything is to be read or written."""
+        tps = (TP(processor.topic, partition) for partition in processor.owned or ())
+        return bool(processor.unwritten) or any(self._app.consumer.readable(tp) for tp in tps)
+
+    def _join_state(self) -> Hashable | None:
+        """The generation that this worker was last in; None unless it waits for a new one."""
+        app = self._app
+        return app.consumer_generation_id if app.pulse.is_heard and app.consumer.is_joining else None

@@ -57,7 +57,7 @@ class PaneTable(Table):
                 self._processor.restore(message.partition, compacted(records), writers(records))
                 self.app.tell_recovering(len(records))
         except Exception as error:
-            self.app.fail(f"changelog of stage {self._processor.name} cannot be read", error)
+            self.app.health.fail(f"changelog of stage {self._processor.name} cannot be read", error)
             raise
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
@@ -76,7 +76,7 @@ class PaneTable(Table):
             await self._processor.own(partitions, self.app.term(generation), is_current, sightings)
             self.app.tell_recovered()
         except Exception as error:
-            self.app.fail(f"stage {self._processor.name} cannot take over its partitions", error)
+            self.app.health.fail(f"stage {self._processor.name} cannot take over its partitions", error)
             raise
 
 

@@ -12,7 +12,7 @@ that are read again and then either counted for the first time or recognised by 
 5. The batches are acknowledged to Faust, in order, if the partition is still this worker's.
 6. Faust commits the highest acknowledged offset.
 
-A failure in any step stops the worker (`App.fail`); its successor starts again from 1.
+A failure in any step stops the worker (`Health.fail`); its successor starts again from 1.
 """
 
 import asyncio

@@ -51,23 +51,20 @@ async def test_what_ends_is_begun_again_and_said(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("streams.engine.health.SETTLED_S", 0.05)
     failures: list[str] = []
     supervisor = Supervisor(lambda what, _: failures.append(what))
-    begun = 0
+    seen: list[dict[str, str]] = []
 
     async def work() -> None:
-        nonlocal begun
-        begun += 1
-        if begun == 1:
+        seen.append(dict(supervisor.problems))
+        if len(seen) == 1:
             raise UnicodeDecodeError("utf-8", b"h\xe4", 1, 2, "invalid")
         await asyncio.Event().wait()
 
     keeping = asyncio.create_task(supervisor.keep("the reader", work))
     async with asyncio.timeout(10):
-        while begun < 2:
-            await asyncio.wait([keeping], timeout=0.001)
-        assert supervisor.problems == {"the reader": "the reader has ended (UnicodeDecodeError)"}
-        while supervisor.problems:
+        while len(seen) < 2 or supervisor.problems:
             await asyncio.wait([keeping], timeout=0.001)
     keeping.cancel()
+    assert seen == [{}, {"the reader": "the reader has ended (UnicodeDecodeError)"}]
     assert failures == []
 
 

@@ -86,7 +86,7 @@ async def worker_app(broker: Node, state: Path) -> AsyncIterator[App]:
 async def owns(app: App) -> bool:
     """Whether every stage has its partitions, after a turn of the loop."""
     await asyncio.sleep(IDLE_S)
-    assert app.failure is None
+    assert app.health.failure is None
     return not app.rebalancing and all(stage.owned is not None for stage in app.processors)
 
 
@@ -125,7 +125,7 @@ async def test_what_waits_behind_an_open_transaction_is_lag(tmp_path: Path) -> N
 
             await eventually(is_behind)
             await eventually(is_not_read_up)  # the fetch under way has to return first
-            assert app._work_state() is None
+            assert app.health._work_state() is None
             before = await lag()
 
             async def is_older() -> bool:
@@ -286,9 +286,9 @@ async def test_a_changelog_read_in_part_is_never_owned(broker: Node, tmp_path: P
         app.tables.recovery.active_highwaters[CHANGELOG] += 1
         await app.tables.recovery.on_recovery_completed(app.consumer_generation_id)
         assert stage.owned is None
-        assert app.failure is not None
-        assert "is read to" in app.failure
-        app.failure = None  # the worker ends here; the test goes on to stop it
+        assert app.health.failure is not None
+        assert "is read to" in app.health.failure
+        app.health.failure = None  # the worker ends here; the test goes on to stop it
 
 
 async def test_batches_of_an_earlier_generation_are_dropped(broker: Node, tmp_path: Path) -> None:
@@ -321,7 +321,7 @@ async def joining(broker: Node, state: Path, **options: Any) -> AsyncIterator[Ap
 async def failure(app: App) -> str:
     """Why the app cannot go on."""
     async with asyncio.timeout(DEADLINE_S):
-        return await app.wait_for_failure()
+        return await app.health.wait_for_failure()
 
 
 async def test_a_restarted_static_member_has_epochs_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,7 +348,7 @@ async def test_a_broker_that_dies_before_the_start_is_one_line(
     app = App(JOURNEY, settings, {"source": 1})
     monkeypatch.setattr(app, "start", start)
     await Worker(JOURNEY, settings)._start(app, [], asyncio.Event())
-    assert app.failure == "the worker cannot start: Kafka at 127.0.0.1:9 does not answer"
+    assert app.health.failure == "the worker cannot start: Kafka at 127.0.0.1:9 does not answer"
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -401,7 +401,7 @@ async def test_a_worker_that_the_group_keeps_waiting_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kafka answers, but another member holds the group up for longer than any rebalance may take."""
-    monkeypatch.setattr("streams.engine.app.JOIN_S", 3.0)
+    monkeypatch.setattr("streams.engine.health.JOIN_S", 3.0)
     with running(KafkaNode(tmp_path / "kafka")) as node:
         async with worker_app(node, tmp_path / "1") as held:
             coordinator = held.consumer._thread._ensure_consumer()._coordinator
