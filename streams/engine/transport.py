@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -26,6 +27,7 @@ from faust.types import TP, ConsumerMessage
 from streams.clock import now_ms
 from streams.engine.embedded import fetched_ends
 from streams.kafka import internals
+from streams.kafka.groups import StaticName
 
 FAUST_LOG = logging.getLogger("faust.touchpoint")
 """For all that derives from Faust's services, which would log under our modules' names otherwise."""
@@ -71,6 +73,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _leaving: asyncio.Future[None] | None = None
     _fetch_began_ms = 0
     _fetched = Fetched()
+    _name: StaticName | None = None
+
+    async def on_start(self) -> None:
+        """Start Kafka's consumer, which has nothing to ask its group before it is told what to read."""
+        await super().on_start()
+        conf = self.app.conf
+        if conf.consumer_group_instance_id is not None:
+            made = partial(StaticName, conf.consumer_group_instance_id, conf.id)
+            self._name = internals.send_through(internals.kafka_consumer(self), made)
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -136,6 +147,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """What the client would raise at the next fetch, and waits for until then."""
         if not internals.is_started(self):
             return None
+        if self._name is not None and self._name.error is not None:
+            return self._name.error
         consumer = internals.kafka_consumer(self)
         error = internals.pending_error(consumer)
         if isinstance(error, KafkaConnectionError) and self.is_joining():  # Kafka is away, and may come back

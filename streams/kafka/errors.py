@@ -9,7 +9,7 @@ from aiokafka.errors import (
     NoBrokersAvailable,
 )
 
-from streams.kafka.groups import NewProtocolError
+from streams.kafka.groups import NameTakenError, NewProtocolError
 from streams.settings import Settings
 
 
@@ -35,6 +35,11 @@ def in_words(error: BaseException | None, settings: Settings) -> str:
             return (
                 f"the group {settings.group} has members of Kafka's new consumer protocol, which no worker"
                 " can join; TOUCHPOINT_GROUP names the group"
+            )
+        case NameTakenError():
+            return (
+                f"another worker of the group {settings.group} has the same TOUCHPOINT_INSTANCE_ID,"
+                f" {settings.instance_id}; each needs one of its own"
             )
         case KafkaError():
             said = str(error)  # which begins with its name

@@ -1,12 +1,16 @@
-"""Whether a consumer group is one of Kafka's new protocol (KIP-848), which no Faust worker can join.
+"""Why a consumer group does not take a worker, where aiokafka cannot tell.
 
-A broker answers such an attempt with an unknown error: it cannot read what Faust's members say of themselves.
+A group of Kafka's new protocol (KIP-848) answers with an unknown error: it cannot read what Faust's members
+say of themselves. A static member whose name somebody else has taken (KIP-345) is unknown to Kafka, for
+aiokafka tells its name only when it joins: it would join anew, and take the name back, for ever.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
 from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.group import HeartbeatResponse_v1, JoinGroupRequest, SyncGroupRequest
 from aiokafka.protocol.types import (
     Boolean,
     CompactArray,
@@ -14,6 +18,7 @@ from aiokafka.protocol.types import (
     Int16,
     Int32,
     Schema,
+    String,
     TaggedFields,
     UnsignedVarInt32,
 )
@@ -63,3 +68,74 @@ async def is_of_new_protocol(client: Any, group: str) -> bool:
     except (NotImplementedError, IncompatibleBrokerVersion, KafkaError, OSError):
         return False
     return bool(answer.error_code == 0)
+
+
+class NameTakenError(KafkaError):
+    """Another member has joined the group under the name of this one."""
+
+
+FENCED_INSTANCE_ID = 82
+"""https://kafka.apache.org/protocol.html#protocol_error_codes; aiokafka does not know it."""
+
+
+class _HeartbeatResponse(Response):
+    API_KEY = 12
+    API_VERSION = 3
+    SCHEMA = HeartbeatResponse_v1.SCHEMA
+
+
+class _HeartbeatStruct(RequestStruct):
+    API_KEY = 12
+    API_VERSION = 3
+    RESPONSE_TYPE = _HeartbeatResponse
+    SCHEMA = Schema(
+        ("group", String("utf-8")),
+        ("generation_id", Int32),
+        ("member_id", String("utf-8")),
+        ("group_instance_id", String("utf-8")),
+    )
+
+
+class _Heartbeat(Request[_HeartbeatStruct]):
+    """https://kafka.apache.org/protocol.html#The_Messages_Heartbeat, with the member's name."""
+
+    API_KEY = 12
+
+    def __init__(self, *fields: str | int) -> None:
+        self._fields = fields
+
+    def build(self, request_struct_class: type[_HeartbeatStruct]) -> _HeartbeatStruct:
+        return request_struct_class(*self._fields)
+
+
+class StaticName:
+    """Between a static member and its group: a member whose name has been taken does not join again.
+
+    `send` is how aiokafka asks the group's coordinator. Kafka gives a name to whoever came last. `error` is
+    set from then on.
+    """
+
+    def __init__(self, name: str, group: str, send: Callable[[Any], Awaitable[Any]]) -> None:
+        self._name = name
+        self._group = group
+        self._send = send
+        self._member: tuple[int, str] | None = None
+        self.error: NameTakenError | None = None
+
+    async def send(self, request: Any, member_id: str) -> Any:
+        """Send the request of a member that has that id, which is empty after Kafka has called it unknown."""
+        if not isinstance(request, JoinGroupRequest | SyncGroupRequest):
+            return await self._send(request)
+        if isinstance(request, JoinGroupRequest) and self._member is not None and not member_id:
+            self._require(await self._send(_Heartbeat(self._group, *self._member, self._name)))
+            self._member = None  # its session has ended; should the answer below be lost, Kafka has a new one
+        answer = await self._send(request)
+        self._require(answer)
+        if isinstance(request, JoinGroupRequest) and not answer.error_code:
+            self._member = (answer.generation_id, answer.member_id)
+        return answer
+
+    def _require(self, answer: Any) -> None:
+        if answer.error_code == FENCED_INSTANCE_ID:
+            self.error = NameTakenError()
+            raise self.error

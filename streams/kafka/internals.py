@@ -49,6 +49,17 @@ def coordination_error(consumer: Any) -> BaseException | None:
     return error
 
 
+def send_through(consumer: Any, name: Callable[[Callable[[Any], Any]], Any]) -> Any:
+    """Have what a started `AIOKafkaConsumer` asks its group go through the `send` of what `name` makes.
+
+    It is made of aiokafka's own way to send, and given the request and the member's id at that time.
+    """
+    coordinator = consumer._coordinator
+    made = name(coordinator._send_req)
+    coordinator._send_req = lambda request: made.send(request, coordinator.member_id)
+    return made
+
+
 def take_error(consumer: Any) -> None:
     """Raise the pending error and forget it, so that the client tries again."""
     consumer._coordinator.check_errors()

@@ -35,14 +35,18 @@ class Fleet:
             }
             for number in range(count)
         ]
-        self.workers = [stack.enter_context(WorkerProcess(**one)) for one in self._settings]
+        self.workers = [self.begin(number) for number in range(count)]
         for worker in self.workers:
             worker.ready()
+
+    def begin(self, number: int, **changed: str) -> WorkerProcess:
+        """Start a worker with the settings of that number, whether or not one runs with them."""
+        return self._stack.enter_context(WorkerProcess(**self._settings[number] | changed))
 
     def restart(self, number: int, how: signal.Signals, **changed: str) -> None:
         """End a worker and start it again at once."""
         self.workers[number].end(how)
-        self.workers[number] = self._stack.enter_context(WorkerProcess(**self._settings[number] | changed))
+        self.workers[number] = self.begin(number, **changed)
 
 
 @pytest.fixture
@@ -89,3 +93,35 @@ def test_partitions_added_are_counted_by_static_members(fleet: tuple[str, Fleet]
     publish(kafka, range(800), 8)
     until(lambda: owned(*workers.workers) == 36, "all 36 partitions owned", SESSION_S)
     until(lambda: judged(*workers.workers) == 800, "counted")
+
+
+def test_a_name_taken_by_another_worker_ends_the_first(fleet: tuple[str, Fleet], tmp_path: Path) -> None:
+    """It says in one line which setting to change; the other has the partitions, and nothing counts twice."""
+    kafka, workers = fleet
+    publish(kafka, range(400), 4)
+    until(lambda: judged(*workers.workers) == 400, "counted")
+    first, neighbour = workers.workers
+    place = {"HTTP": f"127.0.0.1:{free_port()}", "STATE_DIR": str(tmp_path / "other")}
+    second = workers.begin(0, **place)
+    code, said = first.ended(SESSION_S)
+    assert code == 1
+    assert said.splitlines()[1:] == [
+        "touchpoint: the worker cannot join its group: another worker of the group touchpoint-monitor has the"
+        " same TOUCHPOINT_INSTANCE_ID, worker-0; each needs one of its own"
+    ]
+    publish(kafka, range(400, 800), 4)
+    until(lambda: owned(second, neighbour) == 32, "all partitions owned", SESSION_S)
+    until(lambda: judged(second, neighbour) == 800, "counted", SESSION_S)
+    assert second.process.poll() is None
+
+
+def test_a_worker_that_outslept_its_session_joins_again(fleet: tuple[str, Fleet]) -> None:
+    """Kafka does not know it any more, but nobody has taken its name."""
+    _, workers = fleet
+    workers.restart(0, signal.SIGTERM, SESSION_TIMEOUT_S="6")
+    sleeper, other = workers.workers
+    sleeper.ready()
+    sleeper.process.send_signal(signal.SIGSTOP)
+    until(lambda: owned(other) == 32, "the other has all partitions", SESSION_S)
+    sleeper.process.send_signal(signal.SIGCONT)
+    until(lambda: 0 < owned(sleeper) == 32 - owned(other), "shared again", SESSION_S)

@@ -6,7 +6,7 @@ A failure here says that an upgrade took a name away, before a worker finds out.
 import ast
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,6 +86,27 @@ async def test_a_group_member_tells_of_its_assignment_commits_and_fetches(broker
         before = consumer._coordinator.generation
         await internals.leave_group(consumer, LeaveGroupRequest)
         assert consumer._coordinator.generation < before
+
+
+async def test_what_a_member_asks_its_group_goes_through(broker: TansuNode) -> None:
+    """From the first join on, with the member's id at that time: empty until the group has given one."""
+    asked: list[tuple[str, str]] = []
+
+    class Name:
+        def __init__(self, send: Callable[[Any], Any]) -> None:
+            self._send = send
+
+        async def send(self, request: Any, member_id: str) -> Any:
+            asked.append((type(request).__name__, member_id))
+            return await self._send(request)
+
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, group_id="through")
+    async with consumer:
+        internals.send_through(consumer, Name)
+        consumer.subscribe([KAFKA.topic])
+        await consumer._subscription.wait_for_assignment()
+        assert asked[0] == ("JoinGroupRequest", "")
+        assert ("SyncGroupRequest", consumer._coordinator.member_id) in asked
 
 
 async def test_an_error_waits_until_it_is_taken() -> None:
