@@ -97,6 +97,7 @@ class JourneyRules:
         self._journey = journey
         self.rules = journey.journeys
         self._stages = {stage.name: stage for stage in journey.stages}
+        self._edges = _edges(journey)
         self._promises = Promises(journey)
 
     def take(self, held: OpenJourney, step: Step) -> list[Effect] | None:
@@ -110,27 +111,20 @@ class JourneyRules:
         is_first_hit = bool(step.bad_for) and not any(
             one.bad_for and one.stage == step.stage for one in steps
         )
-        if steps and steps[-1].at_ms >= step.at_ms:
-            insort(steps, step, key=_order)
-        else:
+        is_newest = not steps or steps[-1].at_ms < step.at_ms
+        if is_newest:
             steps.append(step)
+        else:
+            insort(steps, step, key=_order)
         effects = []
         if is_first_hit:
             effects.append(Effect(step.at_ms, (name("hit", step.stage, self._segment(steps)),)))
         if step.handoff is not None:
             effects += self._handed(held, step)
-        self._promises.take(held.pledges, steps, step)
-        self._look_ahead(held)
+        reaches_back = self._promises.take(held.pledges, steps, step, is_newest=is_newest)
+        held.end_ms = self._end_ms(held) if reaches_back else self._later_end_ms(held, step)
+        _look_ahead(held)
         return effects
-
-    def _look_ahead(self, held: OpenJourney) -> None:
-        held.end_ms = held.next_ms = self._end_ms(held)
-        for pledge in held.pledges:
-            if (next_ms := pledge.next_ms) is not None and next_ms < held.next_ms:
-                held.next_ms = next_ms
-        for one in held.hand_overs:
-            if one.due_ms is not None and one.due_ms < held.next_ms and one.is_pending:
-                held.next_ms = one.due_ms
 
     def pass_time(self, held: OpenJourney, clock_ms: int) -> list[Effect]:
         """Count what has fallen due by then, in the order of its time; close the journey if it is over."""
@@ -143,7 +137,7 @@ class JourneyRules:
             for one in held.hand_overs:
                 if one.is_pending and one.due_ms == now_ms:
                     effects += self._arrived(one)
-            self._look_ahead(held)
+            _look_ahead(held)
             if now_ms >= held.end_ms:
                 effects += self._close(held, now_ms)
         return effects
@@ -153,7 +147,7 @@ class JourneyRules:
     def _handed(self, held: OpenJourney, step: Step) -> list[Effect]:
         told = step.handoff
         assert told is not None  # noqa: S101 - the caller has looked
-        edge = next((edge for edge in self.rules.edges if self._is_on(edge, told.from_, told.to)), None)
+        edge = self._edges.get((told.from_, told.to))
         if edge is None or step.stage not in (edge.sender, edge.receiver):
             return []
         partners = self._stages[edge.receiver].partners
@@ -178,11 +172,6 @@ class JourneyRules:
             return [Effect(step.at_ms, tuple(self._handed_counter(one, each) for each in what))]
         return []
 
-    def _is_on(self, edge: Edge, sender: str, receiver: str) -> bool:
-        """Whether it runs there: the receiver may be named by its stage or as one of its partners."""
-        known = (edge.receiver, *self._stages[edge.receiver].partners)
-        return sender == edge.sender and receiver in known
-
     def _arrived(self, one: HandOver) -> list[Effect]:
         """It should have arrived by now."""
         assert one.due_ms is not None  # noqa: S101 - it is pending
@@ -200,7 +189,7 @@ class JourneyRules:
     # -- the end -------------------------------------------------------------------------------------
 
     def _end_ms(self, held: OpenJourney) -> int:
-        """When the journey is over, as far as is known."""
+        """When the journey is over, as far as is known, from all its steps."""
         steps = held.steps
         limit_ms = steps[0].at_ms + self.rules.limit_ms
         end_ms = limit_ms
@@ -220,6 +209,23 @@ class JourneyRules:
                 return min(known_ms, limit_ms)
             end_ms = min(known_ms + self.rules.quiet_ms, limit_ms)
         return end_ms
+
+    def _later_end_ms(self, held: OpenJourney, newest: Step) -> int:
+        """As `_end_ms`, from what that was before the newest step came, which reaches not back."""
+        at_ms, ends, *before = newest.at_ms, self.rules.ends, *held.steps[:-1]
+        if before and (
+            at_ms > held.end_ms or (ends is not None and any(matches(ends, step) for step in before))
+        ):
+            return held.end_ms
+        known_ms = at_ms
+        for pledge in held.pledges:
+            if pledge.word_ms is None and (until_ms := pledge.waits_until_ms) is not None:
+                known_ms = max(known_ms, until_ms)
+        for one in held.hand_overs:
+            if one.received_ms is None and one.due_ms is not None:
+                known_ms = max(known_ms, one.due_ms)
+        quiet_ms = 0 if ends is not None and matches(ends, newest) else self.rules.quiet_ms
+        return min(known_ms + quiet_ms, held.steps[0].at_ms + self.rules.limit_ms)
 
     def _close(self, held: OpenJourney, at_ms: int) -> list[Effect]:
         steps = [step for step in held.steps if step.at_ms <= at_ms]
@@ -243,6 +249,28 @@ class JourneyRules:
 
 
 _order = attrgetter("order")
+
+
+def _edges(journey: Journey) -> dict[tuple[str, str], Edge]:
+    """Hand-overs by sender and receiver; the receiver may be named by its stage or as one of its partners."""
+    assert journey.journeys is not None  # noqa: S101 - the caller has looked
+    found: dict[tuple[str, str], Edge] = {}
+    for edge in journey.journeys.edges:
+        for receiver in (edge.receiver, *journey.stage(edge.receiver).partners):
+            found.setdefault((edge.sender, receiver), edge)
+    return found
+
+
+def _look_ahead(held: OpenJourney) -> None:
+    """When time changes it next."""
+    next_ms = held.end_ms
+    for pledge in held.pledges:
+        if (due_ms := pledge.next_ms) is not None and due_ms < next_ms:
+            next_ms = due_ms
+    for one in held.hand_overs:
+        if one.due_ms is not None and one.due_ms < next_ms and not one.is_counted:
+            next_ms = one.due_ms
+    held.next_ms = next_ms
 
 
 def _failures(pledges: Iterable[Pledge], hand_overs: Iterable[HandOver], at_ms: int) -> Iterator[Failure]:

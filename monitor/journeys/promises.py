@@ -1,7 +1,8 @@
 """What was promised to a customer, whose it is to keep, and what has become of it.
 
-All is read off the journey's steps in the order of their time, anew when one comes that may change it; what
-falls due is counted when every step from before then has been read. So no order of arrival matters.
+All is what the journey's steps say in the order of their time. What the newest step says is added; when an
+older one comes they are read anew. What falls due is counted when every step from before then has been read.
+So no order of arrival matters.
 """
 
 from collections import defaultdict
@@ -55,7 +56,9 @@ class Pledge(Struct, array_like=True):
     @property
     def next_ms(self) -> int | None:
         """When it is to be counted next: at its deadline, then with the word that had not come by then."""
-        return self.due_ms if self.is_pending else self.word_ms if self.is_awaited else None
+        if not self.is_counted:
+            return self.due_ms
+        return None if self.is_settled else self.word_ms
 
     @property
     def waits_until_ms(self) -> int | None:
@@ -88,22 +91,52 @@ class Promises:
         self._owing = {kind.name: journey.stage(kind.stage) for kind in rules.promises}
         self._rules = rules
 
-    def take(self, pledges: list[Pledge], steps: Sequence[Step], step: Step) -> None:
-        """Read anew what this step, already one of `steps`, may change."""
+    def take(self, pledges: list[Pledge], steps: Sequence[Step], step: Step, *, is_newest: bool) -> bool:
+        """Note what this step, already one of `steps`, says or changes.
+
+        Returns whether that changes what was waited for before the step's time.
+        """
         told = step.promise
         if told is not None and all(one.id != told.id for one in pledges):
             kind = told.kind if told.kind in self._owing else OTHER
             pledges.append(Pledge(told.id, kind, step.at_ms, partner=nobody_yet(self._owing.get(kind))))
-        concerned = [pledge for pledge in pledges if self._concerns(pledge, step)]
-        if concerned:
-            self._read(concerned, steps)
+        anew = [
+            pledge
+            for pledge in pledges
+            if self._concerns(pledge, step) and not (is_newest and self._hear(pledge, step))
+        ]
+        reaches_back = not is_newest
+        if anew:
+            waited = [_waited(pledge, step.at_ms) for pledge in anew]
+            self._read(anew, steps)
+            reaches_back = reaches_back or waited != [_waited(pledge, step.at_ms) for pledge in anew]
         self._follow(pledges, steps, step)
+        return reaches_back
 
     def _concerns(self, pledge: Pledge, step: Step) -> bool:
         if step.promise is not None and step.promise.id == pledge.id:
             return True
         owing = self._owing.get(pledge.kind)
         return owing is not None and (step.handoff is not None or step.stage == owing.name)
+
+    def _hear(self, pledge: Pledge, step: Step) -> bool:
+        """Add what the newest step says of a promise; False when all steps have to be read for it.
+
+        They need not be for one that this step makes to a partner who is known, nor for the first word of it.
+        """
+        told, at_ms = step.promise, step.at_ms
+        if pledge.is_settled:
+            return True
+        if told is not None and told.id == pledge.id:
+            if pledge.made_ms == at_ms:
+                _set_deadline(pledge, (step,))
+                _set_word(pledge, (step,))
+            elif told.due is not None or pledge.word_ms is not None or pledge.kind == FOLLOW_UP:
+                return False
+            elif told.kept is not None:
+                pledge.word_ms, pledge.kept = at_ms, told.kept
+        owing = self._owing.get(pledge.kind)
+        return owing is None or pledge.is_counted or _hear_partner(pledge, owing, step)
 
     def _read(self, pledges: Sequence[Pledge], steps: Sequence[Step]) -> None:
         """What has been counted stays: the deadline, whose it was, and the word if there was one.
@@ -175,6 +208,14 @@ class Promises:
         return effects
 
 
+def _waited(pledge: Pledge, before_ms: int) -> tuple[int, int, int | None] | None:
+    """Since when, until when and until which word it was waited for, as far as that lies before a moment."""
+    until_ms, word_ms = pledge.waits_until_ms, pledge.word_ms
+    if until_ms is None or pledge.made_ms >= before_ms:
+        return None
+    return pledge.made_ms, until_ms, word_ms if word_ms is not None and word_ms < before_ms else None
+
+
 def _set_deadline(pledge: Pledge, told: Sequence[Step]) -> None:
     """The first deadline told judges; a later one takes its place only as the customer's own wish.
 
@@ -235,6 +276,19 @@ def _partner(pledge: Pledge, owing: Stage, steps: Sequence[Step]) -> str:
     named = [_named(one, owing) for one in known]
     found = next((one for one in (*handed, *named) if one in owing.partners), None)
     return found or (OTHER if any(one is not None for one in named) else nobody_yet(owing))
+
+
+def _hear_partner(pledge: Pledge, owing: Stage, step: Step) -> bool:
+    """As `_partner`, of the newest step; False when what others say may matter, too."""
+    is_in_time = pledge.due_ms is None or step.at_ms <= pledge.due_ms
+    handed, named = _handed_to(step, owing), _named(step, owing)
+    if pledge.made_ms == step.at_ms:
+        is_known = is_in_time and handed in owing.partners
+        if is_known:
+            pledge.partner = handed
+        return is_known
+    said = {handed, named} - {None}
+    return not is_in_time or not said or (said == {pledge.partner} and pledge.partner in owing.partners)
 
 
 def _named(step: Step, owing: Stage) -> str | None:

@@ -1,0 +1,101 @@
+"""What the newest step changes is added to what is known. That comes to what reading all steps comes to."""
+
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+
+from monitor.counting.event import Handoff, Promise, Score
+from monitor.journey_file.grammar import parse
+from monitor.journeys.open import JourneyRules, OpenJourney
+from monitor.journeys.promises import Pledge, Promises
+from monitor.journeys.step import Step
+from streams.settings import SHIPPED_JOURNEY
+
+CHAIR = parse(SHIPPED_JOURNEY.read_text())
+RULES = JourneyRules(CHAIR)
+HOUR, DAY = 3_600_000, 86_400_000
+BEGIN = 1_800_000_000_000
+
+JOURNEYS = 3_000
+
+
+class PlainPromises(Promises):
+    """Every step has all steps read anew."""
+
+    def _hear(self, pledge: Pledge, step: Step) -> bool:  # noqa: ARG002 - nothing is added
+        return False
+
+
+class PlainRules(JourneyRules):
+    """Every step has the end of the journey worked out from all steps."""
+
+    def __init__(self) -> None:
+        super().__init__(CHAIR)
+        self._promises = PlainPromises(CHAIR)
+
+    def _later_end_ms(self, held: OpenJourney, newest: Step) -> int:  # noqa: ARG002 - nothing is added
+        return self._end_ms(held)
+
+
+PLAIN = PlainRules()
+
+
+def moment(random: Random, at_ms: int) -> datetime:
+    """Some hours or days from then, or before."""
+    return datetime.fromtimestamp((at_ms + random.choice((-1, 0, 1, 3, 30)) * 8 * HOUR) / 1000, UTC)
+
+
+def promised(random: Random, at_ms: int) -> Promise | None:
+    """Mostly something: made, moved, kept or broken, of few promises, so that they meet."""
+    if random.random() < 0.4:
+        return None
+    due = moment(random, at_ms) if random.random() < 0.5 else None
+    since = moment(random, at_ms) if due is not None and random.random() < 0.3 else None
+    kind = random.choice(("delivery_window", "call_back", "unheard_of"))
+    return Promise(
+        random.choice(("p", "q", "follow_up/0")), kind, since, due, random.choice((None, True, False))
+    )
+
+
+def any_step(random: Random, number: int) -> Step:
+    """A step as some service may send it; several happen in one ms, or days apart."""
+    at_ms = BEGIN + random.choice((0, 1, 5, 9, 20, 40, 80)) * random.choice((1, 4 * HOUR))
+    stage = random.choice(("web_checkout", "warehouse", "delivery", "delivery", "call_queue", "feedback"))
+    handed = Handoff(random.choice("hg"), "warehouse", random.choice(("delivery", "postnord", "dhl")))
+    outcome = random.choice(("ok", "failed", "followed_up", "asked"))
+    return Step(
+        "j", stage, 0, number, at_ms, outcome, 1, random.choice(((), ("x",))),
+        random.choice((None, "new", "business")),
+        partner=random.choice((None, "postnord", "matkahuolto", "dhl")),
+        initiator=random.choice((None, "customer", "company")),
+        score=Score("nps", random.choice((2, 9))) if stage == "feedback" and outcome == "ok" else None,
+        promise=promised(random, at_ms),
+        handoff=handed if random.random() < 0.5 else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["by time", "as it comes"])
+def test_what_is_added_comes_to_what_is_read_anew(order: str) -> None:
+    """After every step and every passing of time: the same effects, and the same journey is kept."""
+    seen = {"added": 0, "over": 0, "late": 0}
+    for seed in range(JOURNEYS):
+        random = Random(f"{order} {seed}")
+        steps = [any_step(random, number) for number in range(random.randint(2, 8))]
+        if order == "by time":
+            steps.sort(key=lambda step: step.order)
+        fast, plain = OpenJourney([], [], []), OpenJourney([], [], [])
+        for step in steps:
+            assert RULES.take(fast, step) == PLAIN.take(plain, step)
+            assert fast == plain, (seed, step)
+            if random.random() < 0.3:
+                clock_ms = step.at_ms + random.choice((-1, 0, 8 * HOUR))
+                assert RULES.pass_time(fast, clock_ms) == PLAIN.pass_time(plain, clock_ms)
+                assert fast == plain, (seed, step)
+        seen["late"] += fast.closed_ms is not None
+        assert RULES.pass_time(fast, BEGIN + 60 * DAY) == PLAIN.pass_time(plain, BEGIN + 60 * DAY)
+        assert fast == plain
+        seen["over"] += fast.closed_ms is not None
+        seen["added"] += len(steps)
+    assert seen["over"] == JOURNEYS
+    assert 0 < seen["late"] < JOURNEYS / 2
