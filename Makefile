@@ -10,7 +10,7 @@ TOGETHER ?= 2
 # Two halves side by side, the rest of the slower one shared out. `TOGETHER=0` runs one test after the other.
 SIDE_BY_SIDE := --numprocesses $(TOGETHER) --dist worksteal
 
-.PHONY: install demo pages render quick test test-all test-full test-grafana lint bench soak fuzz audit lock
+.PHONY: install demo pages render quick test test-all test-full test-grafana lint bench soak fuzz audit advisories lock
 
 install: $(VENV)/.installed
 
@@ -74,12 +74,15 @@ fuzz: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: 'atheris>=3,<4'
 	$(BIN)/python -m tests.fuzz --inputs $(INPUTS) $(ARGS)
 
-# Known holes of what is locked, asked of PyPI. It fails where PyPI's advisories cannot be reached, so `.ci/run`
-# leaves it out; it has an environment of its own, for what it needs is not locked.
-audit:
-	@$(PYTHON) -m venv .cache/audit
-	@.cache/audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
-	.cache/audit/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock
+# Known holes of what is locked, by the advisories that are committed; it prints their date and asks nobody.
+audit: install
+	$(BIN)/python -m deploy.audit
+
+# Those advisories anew, from PyPA's database; after `make lock` and from time to time.
+advisories: install
+	@rm -rf .cache/advisories
+	git clone --quiet --depth 1 https://github.com/pypa/advisory-database .cache/advisories
+	$(BIN)/python -m deploy.audit --renew .cache/advisories
 
 # No package host is named in the lock file: hashes are enough.
 lock:
