@@ -33,15 +33,27 @@ class AlertingError(RuntimeError):
 
 
 class Alerting:
-    """Both programs, for a with block; `directory` holds their configuration, data and logs."""
+    """Both programs, for a with block; `directory` holds their configuration, data and logs.
 
-    def __init__(self, directory: Path, journey: Path, workers: Sequence[str], webhook: str) -> None:
+    `token_file` holds what Alertmanager shows to the webhook.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        journey: Path,
+        workers: Sequence[str],
+        webhook: str,
+        token_file: Path | None = None,
+    ) -> None:
         self.directory = directory
         self.prometheus = f"http://{HOST}:{free_port()}"
         self.alertmanager = f"http://{HOST}:{free_port()}"
         self._journey = journey
         self._workers = list(workers)
-        self._webhook = webhook
+        self._webhook = ["--webhook", webhook]
+        if token_file is not None:
+            self._webhook += ["--webhook-token-file", str(token_file)]
         self._running: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Alerting":
@@ -93,8 +105,7 @@ class Alerting:
                 str(self._journey),
                 "--out",
                 str(self.directory),
-                "--webhook",
-                self._webhook,
+                *self._webhook,
             ],
             capture_output=True,
             text=True,

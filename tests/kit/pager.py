@@ -120,8 +120,11 @@ class Posting:
 
     def post(self, severity: str, *alerts: dict[str, Any]) -> None:
         """Alerts as Alertmanager posts them; HTTPError when they are not taken."""
-        body = json.dumps({"alerts": alerts}).encode()
-        request = urllib.request.Request(f"{self.url}/{severity}", body, JSON)  # noqa: S310 - loopback
+        self.send(f"/{severity}", {"alerts": alerts})
+
+    def send(self, path: str, said: Any) -> None:
+        """JSON; HTTPError when it is not taken."""
+        request = urllib.request.Request(self.url + path, json.dumps(said).encode(), JSON)  # noqa: S310 - loopback
         urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - loopback
 
 

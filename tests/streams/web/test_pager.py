@@ -10,11 +10,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy.alerting import scraped
+from deploy.alerting import Alerting, scraped
+from deploy.kafka.kafka import HOST, free_port
 from monitor.boards.all import boards
 from monitor.journey_file.grammar import parse
 from monitor.rules.alerts import alerts
@@ -23,7 +25,7 @@ from monitor.rules.plan import plan
 from monitor.rules.promql import ANY
 from streams.settings import SHIPPED_JOURNEY
 from streams.web.pager import Pages, said
-from tests.kit.pager import JSON, Pager, Rig, rig, serving
+from tests.kit.pager import JSON, Pager, Posting, Rig, rig, serving
 from tests.kit.polling import until
 from tests.kit.programs import ROOT
 
@@ -105,6 +107,30 @@ def test_the_end_of_the_heartbeat_is_told_at_once() -> None:
         pager.stop()
     said = [line for _, line in pager.lines if line.startswith("HEARTBEAT")]
     assert [line.split(":")[0] for line in said] == ["HEARTBEAT ended"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("is_right", [True, False])
+def test_alertmanager_shows_the_token(tmp_path: Path, is_right: bool) -> None:
+    """The real one, with the rendered configuration: it pages by the token's file, and not with another."""
+    (tmp_path / "wanted").write_text("0123456789abcdef0123")
+    (tmp_path / "shown").write_text("0123456789abcdef0123" if is_right else "of-another-service-00")
+    pager = Pager(PAGES_TOKEN_FILE=str(tmp_path / "wanted"))
+    try:
+        parts = Alerting(
+            tmp_path / "run", SHIPPED_JOURNEY, [f"{HOST}:{free_port()}"], pager.url, tmp_path / "shown"
+        )
+        with parts as alerting:
+            alert = {"labels": ALERT["labels"] | {"severity": "page"}, "annotations": ALERT["annotations"]}
+            Posting(alerting.alertmanager).send("/api/v2/alerts", [alert])
+            refused = alerting.directory / "prometheus-alertmanager.log"
+            if is_right:
+                until(lambda: pager.said("PAGE firing StageDegraded"), "paged")
+            else:
+                until(lambda: "unexpected status code 401" in refused.read_text(), "refused")
+                assert pager.said("PAGE") is None
+    finally:
+        pager.stop()
 
 
 def unasked(rule: str, status: str, name: str = "DatasourceError") -> dict[str, Any]:
