@@ -1,5 +1,6 @@
 """Kafka's client: topics, security, publishing, reading back, errors in words."""
 
-from streams.kafka.records import guard
+from streams.kafka import bootstrap, records
 
-guard()  # before anything here makes a consumer
+bootstrap.guard()  # before anything here makes a client
+records.guard()
