@@ -22,7 +22,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 from monitor.counting import metrics
-from monitor.counting.panes import LONG, SHORT, Counts, PaneKey
+from monitor.counting.panes import LONG, SHORT, Counts, PaneKey, merge_into
 from monitor.journey_file.model import FOLLOW_UP, NONE, OTHER, UNASSIGNED, Edge, Journey, Stage
 
 RESULTS = ("met", "missed", "visit")
@@ -168,16 +168,23 @@ class CounterTally:
     """Counts of a run of counters by pane, as `panes.Tally` does for events."""
 
     def __init__(self) -> None:
-        self._panes: dict[PaneKey, Counts] = {}
+        self._slices: dict[int, Counts] = {}
 
     def add(self, counters: Sequence[str], at_ms: int) -> tuple[str, ...]:
         """Add 1 to each; none of them is bad for an experience."""
-        for grain in (SHORT, LONG):
-            counts = self._panes.setdefault(PaneKey(grain.ms, grain.start_of(at_ms)), {})
-            for counter in counters:
-                counts[counter] = counts.get(counter, 0) + 1
+        start = SHORT.start_of(at_ms)
+        counts = self._slices.get(start)
+        if counts is None:
+            counts = self._slices[start] = {}
+        for counter in counters:
+            counts[counter] = counts.get(counter, 0) + 1
         return ()
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """The counts by pane of either grain."""
-        yield from self._panes.items()
+        long: dict[int, Counts] = {}
+        for start, counts in self._slices.items():
+            yield PaneKey(SHORT.ms, start), counts
+            merge_into(long.setdefault(LONG.start_of(start), {}), counts)
+        for start, counts in long.items():
+            yield PaneKey(LONG.ms, start), counts

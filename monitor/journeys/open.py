@@ -26,7 +26,7 @@ KEEP_MS = 3_600_000
 far behind the clock, is late: it opens none."""
 
 
-class HandOver(Struct, array_like=True):
+class HandOver(Struct, array_like=True, gc=False):
     """Something handed over between two stages of this journey."""
 
     id: str
@@ -59,7 +59,7 @@ Overdue = tuple[str, str, int]
 """What is overdue (`promise/<kind>` or `handoff/<from>/<to>`), its partner, and since when (ms)."""
 
 
-class OpenJourney(Struct, array_like=True):
+class OpenJourney(Struct, array_like=True, gc=False):
     """What is kept of a journey: its steps in the order of their time, and what waits in it.
 
     As far as is known it is over at `end_ms`, and time changes it next at `next_ms`. Of one that is over

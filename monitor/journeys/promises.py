@@ -18,7 +18,7 @@ from monitor.journeys.counters import Effect, name, nobody_yet
 from monitor.journeys.step import Step
 
 
-class Pledge(Struct, array_like=True):
+class Pledge(Struct, array_like=True, gc=False):
     """A promise of this journey, made at `made_ms`, and the word that decides how it went.
 
     It is to be kept from `due_from_ms`, if that was said, until `due_ms`; without a `due_ms` nothing was ever

@@ -67,7 +67,7 @@ class Contact(Struct, frozen=True, array_like=True, order=True, gc=False):
     case: str
 
 
-class Steps(Struct, frozen=True, array_like=True):
+class Steps(Struct, frozen=True, array_like=True, gc=False):
     """A record of the steps topic: steps and contacts of one source partition, oldest first, and its mark."""
 
     stage: str

@@ -8,14 +8,13 @@ whoever wrote it, and says up to which offset. What differs is how far each was 
 - A journey's record may be ahead of that: its steps up to its own offset are passed over, and what they added
   to stands in it, to be offered to the panes again at the same offset. Panes know what they hold.
 - Keys carry the owner's epoch, so no former owner overwrites its successor. Of two records of one journey the
-  one that is further wins. Journeys are held in memory as they are written, and nothing beside them.
+  one that is further wins (`streams.state.journey_store`).
 """
 
 import asyncio
 import logging
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from heapq import heappop, heappush
 
 from monitor.counting.panes import SHORT
 from monitor.journeys.counters import Effect
@@ -25,7 +24,6 @@ from monitor.live.journeys import Source
 from streams.state.contacts import Contacts
 from streams.state.journey_records import (
     CLOSED,
-    FULL,
     OVERDUE,
     Kept,
     Made,
@@ -34,21 +32,17 @@ from streams.state.journey_records import (
     Taken,
     clock_key,
     header,
-    journey_key,
-    pack,
     pack_clock,
     unpack,
     unpack_clock,
 )
+from streams.state.journey_store import EACH_BYTES, JourneyStore, Timers
 from streams.state.partition import PaneRecord, Partition, Positioned, TakenOverError
 
 log = logging.getLogger(__name__)
 
 REBUILD_SLICE = 500
 """Journeys looked at before the event loop gets a turn."""
-
-EACH_BYTES = 250
-"""What Python keeps beside the record of each journey: its id, places in dicts, a timer."""
 
 
 class JourneyPartition:
@@ -60,22 +54,13 @@ class JourneyPartition:
         self.clock_ms = 0
         self.position = -1
         self.open = 0
-        self.record_bytes = 0
-        """Of all that is kept, as written last."""
         self.room: Room = "all"
         self.overdue: dict[str, tuple[Overdue, ...]] = {}
         self._rules = rules
         self._sources = sources
         self._marks: dict[Source, int] = {}
-        self._records: dict[str, bytes] = {}
-        """Journeys as they were written last, of each the record that is furthest."""
-        self._others: dict[str, dict[int, bytes]] = defaultdict(dict)
-        """While the changelog is read: what other owners wrote of the same journeys, by epoch."""
-        self._hot: dict[str, Kept] = {}
-        """Journeys changed since they were written."""
-        self._timers: dict[int, list[str]] = defaultdict(list)
-        self._due: list[int] = []
-        """The slices of `_timers`, a heap."""
+        self._store = JourneyStore()
+        self._timers = Timers()
         self._ahead: dict[str, int] = {}
         self._furthest = -1
         """Journeys recovered from beyond the clock record, up to which offset, and the furthest of these."""
@@ -84,8 +69,6 @@ class JourneyPartition:
         self._clock_epoch = -1
         self._written = deque([-1, -1], maxlen=2)
         """Positions of the last two clock records: whether the later one has arrived is not known yet."""
-        self._stale: set[bytes] = set()
-        """Keys to be deleted."""
         self._is_owned = False
 
     # -- recovery ------------------------------------------------------------------------------------
@@ -110,69 +93,39 @@ class JourneyPartition:
         if kind == b"c":
             self._restore_clock(epoch, record)
         else:
-            self._restore_journey(id_bytes.decode(), epoch, record)
+            self._store.restore(id_bytes.decode(), epoch, record)
 
     def _restore_clock(self, epoch: int, record: PaneRecord) -> None:
         if record.value is None:
-            self._stale.discard(record.key)
+            self._store.stale.discard(record.key)
         elif epoch >= self._clock_epoch:
             told = unpack_clock(record.value)
             if 0 <= self._clock_epoch < epoch:
-                self._stale.add(clock_key(self._clock_epoch))
+                self._store.stale.add(clock_key(self._clock_epoch))
             self._clock_epoch = epoch
             self.position, self.clock_ms, self._marks = told
         else:
-            self._stale.add(record.key)
-
-    def _restore_journey(self, journey_id: str, epoch: int, record: PaneRecord) -> None:
-        """Keep the record that is furthest, and the others until all is read.
-
-        A record is deleted by whoever has written a later one, or has forgotten the journey: either way what
-        is left of earlier owners counts for nothing.
-        """
-        if record.value is not None:
-            unpack(record.value)
-        others = self._others[journey_id]
-        known = self._records.pop(journey_id, None)
-        if known is not None:
-            others[header(known).epoch] = known
-        if record.value is None:
-            for earlier in [one for one in others if one <= epoch]:
-                del others[earlier]
-                self._stale.add(journey_key(earlier, journey_id))
-            self._stale.discard(record.key)
-        else:
-            others[epoch] = record.value
-        if others:
-            furthest = max(others, key=lambda one: (header(others[one]).position, one))
-            self._records[journey_id] = others.pop(furthest)
-        if not others:
-            del self._others[journey_id]
+            self._store.stale.add(record.key)
 
     async def own(self, generation: int, is_current: Callable[[], bool]) -> None:
         """Become the owner, once the changelog has been read; gives up when the group has moved on."""
         self.panes.own(generation)
         if self._is_owned:
             return
-        for journey_id, others in self._others.items():
-            self._stale.update(journey_key(epoch, journey_id) for epoch in others)
-        self._others.clear()
+        self._store.settle()
         self.open = 0
         self.overdue.clear()
-        self._timers.clear()
-        self._due.clear()
+        self._timers = Timers()
         self._ahead.clear()
         self._furthest = -1
         self._again.clear()
-        self.record_bytes = 0
-        for number, (journey_id, value) in enumerate(list(self._records.items())):
+        for number, (journey_id, value) in enumerate(self._store.records()):
             if number % REBUILD_SLICE == 0:
                 await asyncio.sleep(0)
                 if not is_current():
                     return
-            self.record_bytes += len(value)
-            position, _, wake_ms, flags = header(value)
-            self._wake(journey_id, wake_ms)
+            position, _, next_ms, flags = header(value)
+            self._timers.set(journey_id, next_ms)
             if position > self.position or flags & OVERDUE:
                 kept = unpack(value)
                 self._note_overdue(journey_id, kept.journey)
@@ -218,10 +171,12 @@ class JourneyPartition:
         return Taken(positioned, total, duplicate + contacts.duplicate, late, refused + contacts.refused)
 
     def _take_step(self, step: Step, offset: int, made: list[Made]) -> StepResult:
-        """Take in one step; what it adds to is added to `made`."""
-        if self.room == "none" or self._is_full(step.journey_id):
+        """Take in one step; what it adds to is added to `made`. One that a full journey holds already is
+        refused, too."""
+        journey_id = step.journey_id
+        if self.room == "none" or self._store.is_full(journey_id):
             return "refused"
-        kept = self._find(step.journey_id)
+        kept = self._store.find(journey_id)
         if kept is None or self._is_forgettable(kept):
             if step.at_ms < self.clock_ms - KEEP_MS:
                 return "late"
@@ -229,22 +184,23 @@ class JourneyPartition:
                 return "refused"
             kept = Kept(OpenJourney([], [], []), [] if kept is None else kept.made)
             self.open += 1
+        looked_at_ms = kept.journey.next_ms
         try:
             effects = self._rules.take(kept.journey, step)
         except Exception:
             log.exception("a step from %s cannot be processed and is skipped", step.source)
             kept.journey.steps = [one for one in kept.journey.steps if one.source != step.source]
+            self._store.drop(journey_id)
             return "refused"
         if effects is None:
             return "duplicate" if kept.journey.closed_ms is None else "late"
-        self._hot[step.journey_id] = kept
+        self._store.change(journey_id, kept)
         made += self._add(kept, offset, effects)
-        if step.journey_id in self.overdue:  # only the passing of time makes anything overdue
-            self._note_overdue(step.journey_id, kept.journey)
+        if journey_id in self.overdue:  # only the passing of time makes anything overdue
+            self._note_overdue(journey_id, kept.journey)
         next_ms = kept.journey.next_ms
-        if not self.clock_ms < kept.wake_ms <= next_ms:
-            kept.wake_ms = next_ms
-            self._wake(step.journey_id, next_ms)
+        if not self.clock_ms < looked_at_ms <= next_ms:
+            self._timers.set(journey_id, next_ms)
         return "counted"
 
     def _pass_time(self, offset: int) -> tuple[list[Made], int]:
@@ -254,28 +210,27 @@ class JourneyPartition:
         must not add anything at an earlier offset than it does elsewhere.
         """
         made: list[Made] = []
-        again, late = [], 0
+        late = 0
         passed_ms = SHORT.start_of(self.clock_ms) - 1
-        while self._due and self._due[0] <= self.clock_ms:
-            for journey_id in set(self._timers.pop(heappop(self._due))):
-                if self._ahead.get(journey_id, -1) >= offset:
-                    again.append(journey_id)
-                    continue
-                kept = self._find(journey_id)
-                if kept is None:
-                    continue
+        for journey_id in self._timers.due(self.clock_ms):
+            if self._ahead.get(journey_id, -1) >= offset:
+                self._timers.set(journey_id, self.clock_ms)
+                continue
+            next_ms = self._store.next_ms(journey_id)
+            if next_ms is not None and next_ms <= passed_ms:
+                kept = self._store.find(journey_id)
+                assert kept is not None  # noqa: S101 - it has a next moment
                 if kept.journey.closed_ms is None:
                     late += self._pass_one(journey_id, kept, offset, made)
-                next_ms = self._next_ms(kept)
-                if next_ms > passed_ms:
-                    kept.wake_ms = next_ms
-                    self._wake(journey_id, next_ms)
-                elif journey_id in self._hot:  # that it is over has to be written before it is forgotten
-                    again.append(journey_id)
-                else:
-                    self._forget(journey_id)
-        for journey_id in again:
-            self._wake(journey_id, self.clock_ms)
+                next_ms = kept.next_ms
+            if next_ms is None:
+                continue
+            if next_ms > passed_ms:
+                self._timers.set(journey_id, next_ms)
+            elif self._store.is_changed(journey_id):  # that it is over is written before it is forgotten
+                self._timers.set(journey_id, self.clock_ms)
+            else:
+                self._store.forget(journey_id)
         return made, late
 
     def _pass_one(self, journey_id: str, kept: Kept, offset: int, made: list[Made]) -> int:
@@ -285,7 +240,7 @@ class JourneyPartition:
         effects = self._passed(kept.journey, SHORT.start_of(self.clock_ms) - 1)
         closed_ms = kept.journey.closed_ms
         if effects or closed_ms is not None:
-            self._hot[journey_id] = kept
+            self._store.change(journey_id, kept)
             made += self._add(kept, offset, effects)
             self._note_overdue(journey_id, kept.journey)
         if closed_ms is None:
@@ -303,44 +258,10 @@ class JourneyPartition:
             journey.steps, journey.pledges, journey.hand_overs = [], [], []
             return []
 
-    def _is_full(self, journey_id: str) -> bool:
-        """Whether the journey takes no more steps, told without unpacking them all: a service that gives its
-        events one id sends as many as it has events. So one that it holds already is refused, too."""
-        kept = self._hot.get(journey_id)
-        if kept is not None:
-            return kept.journey.is_full
-        value = self._records.get(journey_id)
-        return value is not None and bool(header(value).flags & FULL)
-
     def _is_forgettable(self, kept: Kept) -> bool:
         """Whether a journey counts as unknown, still kept or not: when it is written changes no count."""
         closed_ms = kept.journey.closed_ms
         return closed_ms is not None and closed_ms + KEEP_MS < SHORT.start_of(self.clock_ms)
-
-    def _next_ms(self, kept: Kept) -> int:
-        """When time changes it next; what is over is forgotten one day."""
-        if kept.journey.closed_ms is not None:
-            return kept.journey.closed_ms + KEEP_MS
-        return kept.journey.next_ms
-
-    def _wake(self, journey_id: str, at_ms: int) -> None:
-        """Look at the journey when the clock has passed that moment: at the end of its slice."""
-        slice_ms = SHORT.start_of(at_ms) + SHORT.ms
-        if slice_ms not in self._timers:
-            heappush(self._due, slice_ms)
-        self._timers[slice_ms].append(journey_id)
-
-    def _forget(self, journey_id: str) -> None:
-        value = self._records.pop(journey_id)
-        self.record_bytes -= len(value)
-        self._stale.add(journey_key(header(value).epoch, journey_id))
-
-    def _find(self, journey_id: str) -> Kept | None:
-        kept = self._hot.get(journey_id)
-        if kept is not None:
-            return kept
-        known = self._records.get(journey_id)
-        return None if known is None else unpack(known)
 
     def _add(self, kept: Kept, offset: int, effects: list[Effect]) -> list[Made]:
         made = [Made(offset, at_ms, counters) for at_ms, counters in effects]
@@ -356,7 +277,7 @@ class JourneyPartition:
     @property
     def kept_bytes(self) -> int:
         """The memory that journeys take, but for what has not been written yet."""
-        return self.record_bytes + EACH_BYTES * len(self._records) + self._contacts.kept_bytes
+        return self._store.record_bytes + EACH_BYTES * len(self._store) + self._contacts.kept_bytes
 
     @property
     def slowest(self) -> Source | None:
@@ -367,7 +288,7 @@ class JourneyPartition:
 
     def look_up(self, journey_id: str) -> OpenJourney | None:
         """The journey as it is now."""
-        kept = self._find(journey_id)
+        kept = self._store.find(journey_id)
         return None if kept is None else kept.journey
 
     # -- writing -------------------------------------------------------------------------------------
@@ -383,33 +304,24 @@ class JourneyPartition:
         contacts, stale = self._contacts.take_changes()
         records = self.panes.take_changes() + contacts
         epoch = self.panes.epoch
-        for journey_id, kept in self._hot.items():
-            kept.made = [one for one in kept.made if one.offset > self._written[0]]
-            value = pack(kept, self.position, epoch, is_overdue=journey_id in self.overdue)
-            known = self._records.get(journey_id)
-            self.record_bytes += len(value) - len(known or b"")
-            if known is not None and (before := header(known).epoch) != epoch:
-                self._stale.add(journey_key(before, journey_id))
-            self._records[journey_id] = value
-            records.append(PaneRecord(journey_key(epoch, journey_id), value))
-        self._hot.clear()
+        records += self._store.take_changes(self.position, epoch, self._written[0], self.overdue)
         if not records and self.position == self._written[-1]:
             return [], [], self._take_stale(stale)
         self._written.append(self.position)
         if self._clock_epoch not in (-1, epoch):
-            self._stale.add(clock_key(self._clock_epoch))
+            self._store.stale.add(clock_key(self._clock_epoch))
         self._clock_epoch = epoch
         clock = PaneRecord(clock_key(epoch), pack_clock(self.position, self.clock_ms, self._marks))
         return records, [clock], self._take_stale(stale)
 
     def _take_stale(self, stale: list[PaneRecord]) -> list[PaneRecord]:
-        stale += [PaneRecord(key, None) for key in self._stale]
-        self._stale.clear()
+        stale += [PaneRecord(key, None) for key in self._store.stale]
+        self._store.stale.clear()
         return [*self.panes.take_stale(), *stale]
 
     def journeys(self) -> Iterator[tuple[str, OpenJourney]]:
         """Every journey that is kept."""
-        for journey_id in self._records.keys() | self._hot.keys():
+        for journey_id in self._store:
             found = self.look_up(journey_id)
             if found is not None:
                 yield journey_id, found

@@ -1,9 +1,10 @@
 """Journeys and their clock as they stand in the changelog.
 
 Keys: `j:<epoch>:<journey id>`, `c:<epoch>`, that of a contact (`streams.state.contacts`) or of a pane. A
-journey's value is a header (position, epoch, when to look at it next: 8 bytes each, big endian; flags: a
+journey's value is a header (position, epoch, when time changes it next: 8 bytes each, big endian; flags: a
 byte), then the journey as MessagePack in an LZ4 block. What a worker must know of every journey stands in the
-header, so that a million of them need not be unpacked.
+header, so that a million of them need not be unpacked. Earlier versions wrote when they would look at it: a
+moment that may come before, and once more behind the journey.
 """
 
 import struct
@@ -13,17 +14,19 @@ import msgspec
 from cramjam import lz4
 from msgspec import Struct
 
-from monitor.journeys.open import OpenJourney
+from monitor.journeys.open import KEEP_MS, OpenJourney
 from monitor.live.journeys import Source
 from streams.state.partition import Positioned
 
 _HEADER = struct.Struct(">qqqB")
+_NUMBER = struct.Struct(">q")
+_EPOCH_AT, _NEXT_AT, _FLAGS_AT = 8, 16, 24
 
 OVERDUE, CLOSED, FULL = 1, 2, 4
 """Flags: something of it is overdue; it is over; it takes no more steps."""
 
 
-class Made(Struct, array_like=True, frozen=True):
+class Made(Struct, array_like=True, frozen=True, gc=False):
     """What a journey added to, and at which offset of the steps topic."""
 
     offset: int
@@ -31,23 +34,25 @@ class Made(Struct, array_like=True, frozen=True):
     counters: tuple[str, ...]
 
 
-class Kept(Struct, array_like=True):
-    """A journey as it is written; `made` holds what a successor may have to offer to the panes again.
-
-    It will be looked at when the clock has reached `wake_ms`, and then again if that was too early.
-    """
+class Kept(Struct, array_like=True, gc=False):
+    """A journey as it is written; `made` holds what a successor may have to offer to the panes again."""
 
     journey: OpenJourney
     made: list[Made] = []
-    wake_ms: int = 0
+
+    @property
+    def next_ms(self) -> int:
+        """When time changes it next; what is over is forgotten one day."""
+        closed_ms = self.journey.closed_ms
+        return self.journey.next_ms if closed_ms is None else closed_ms + KEEP_MS
 
 
 class Header(NamedTuple):
-    """What is told without unpacking a journey: written up to which offset, by whom, when it is looked at."""
+    """What is told without unpacking a journey: written up to which offset, by whom, when to look at it."""
 
     position: int
     epoch: int
-    wake_ms: int
+    next_ms: int
     flags: int
 
 
@@ -78,12 +83,29 @@ def pack(kept: Kept, position: int, epoch: int, *, is_overdue: bool) -> bytes:
     """A journey's value."""
     is_closed, is_full = kept.journey.closed_ms is not None, kept.journey.is_full
     flags = OVERDUE * is_overdue | CLOSED * is_closed | FULL * is_full
-    return _HEADER.pack(position, epoch, kept.wake_ms, flags) + bytes(lz4.compress_block(_encode(kept)))
+    return _HEADER.pack(position, epoch, kept.next_ms, flags) + bytes(lz4.compress_block(_encode(kept)))
 
 
 def header(value: bytes) -> Header:
     """The beginning of a journey's value."""
     return Header(*_HEADER.unpack_from(value))
+
+
+def epoch_of(value: bytes) -> int:
+    """Who wrote it."""
+    epoch: int = _NUMBER.unpack_from(value, _EPOCH_AT)[0]
+    return epoch
+
+
+def next_ms_of(value: bytes) -> int:
+    """When to look at it."""
+    next_ms: int = _NUMBER.unpack_from(value, _NEXT_AT)[0]
+    return next_ms
+
+
+def is_full(value: bytes) -> bool:
+    """Whether it takes no more steps."""
+    return bool(value[_FLAGS_AT] & FULL)
 
 
 def unpack(value: bytes) -> Kept:

@@ -1,0 +1,71 @@
+"""Journeys as they are written: also by an earlier version, and whether they are at hand unpacked or not."""
+
+import asyncio
+
+from monitor.journey_file.grammar import parse
+from monitor.journeys.open import JourneyRules, OpenJourney
+from monitor.journeys.step import Step, Steps
+from streams.settings import SHIPPED_JOURNEY
+from streams.state.journey_partition import JourneyPartition
+from streams.state.journey_records import Kept, Made, header, pack_clock, unpack
+from streams.state.journey_store import RECENT, JourneyStore
+from streams.state.partition import PaneRecord
+
+RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
+BEGIN = 1_800_000_000_000
+HOUR, DAY = 3_600_000, 86_400_000
+SOURCE = ("store", 0)
+
+EARLIER = bytes.fromhex(
+    "00000000000000070000000000000001000001a318933e800053010000f41b939792dc0012a16aac7765625f63686563"
+    "6b6f75740001cf000001a3185c5000a26f6b0190a36e6577c00100012f00c2a977617265686f75736500022c0031933e"
+    "802c00042700f02785a26964a170a46b696e64af64656c69766572795f77696e646f77a86475655f66726f6dc0a36475"
+    "65d6ff6b4b2380a46b657074c08335002068a41c00066200fc01a2746fa8706f73746e6f7264919ba1704f0005800005"
+    "2600011200e61d82ac00c2c0c2c2c0c09198a1684f0014a88e000a2f004118933e8038006132530a80c0c20b00323c9f"
+    "c21400004c0051c0c091930717000018016491b06869742f4b00d02f6e6577cf000001a318933e80"
+)
+"""A chair bought, handed over and promised within a day, as an earlier version wrote it: to be looked at an
+hour after it began."""
+
+
+def test_a_record_of_an_earlier_version_is_read() -> None:
+    """It has its journey looked at too early, without harm. What falls due does so in its time."""
+    partition = JourneyPartition(RULES, frozenset([SOURCE]), 60 * DAY)
+    partition.restore(PaneRecord(b"j:1:j", EARLIER))
+    partition.restore(PaneRecord(b"c:1", pack_clock(7, BEGIN, {SOURCE: BEGIN})))
+    asyncio.run(partition.own(2, lambda: True))
+    assert header(EARLIER).next_ms == BEGIN + HOUR
+    assert unpack(EARLIER).made == [Made(7, BEGIN, ("hit/delivery/new",))]
+    assert partition.take(8, Steps(*SOURCE, BEGIN + 2 * HOUR, ())).made == []
+    (due,) = partition.take(9, Steps(*SOURCE, BEGIN + DAY + HOUR, ())).made
+    assert (due.at_ms, due.event) == (BEGIN + DAY, ("promise/delivery_window/postnord/due",))
+    (written,) = [one for one in partition.take_changes()[0] if one.key == b"j:2:j"]
+    journey = partition.look_up("j")
+    assert journey is not None
+    assert written.value is not None
+    assert header(written.value).next_ms == journey.next_ms > BEGIN + DAY
+    assert unpack(written.value).journey == journey
+
+
+def test_what_is_at_hand_is_as_it_is_written() -> None:
+    """Of more journeys than are kept unpacked, each is what its record holds; one dropped is read again."""
+    store = JourneyStore()
+    ids = [f"j-{number}" for number in range(RECENT + 100)]
+    for number, journey_id in enumerate(ids):
+        kept = Kept(OpenJourney([], [], []), [Made(1, BEGIN, ("closed/met/new",))] if number % 2 else [])
+        assert RULES.take(kept.journey, Step(journey_id, "store", 0, number, BEGIN, "ok", 1, ())) == []
+        store.change(journey_id, kept)
+    written = {
+        journey_id: record.value
+        for journey_id, record in zip(ids, store.take_changes(2, 1, 0, ()), strict=True)
+    }
+    assert [store.find(journey_id) for journey_id in ids] == [
+        unpack(value or b"") for value in written.values()
+    ]
+    assert store.record_bytes == sum(len(value or b"") for value in written.values())
+    spoilt = store.find(ids[-1])
+    assert spoilt is not None
+    spoilt.journey.steps.clear()
+    store.drop(ids[-1])
+    assert store.find(ids[-1]) == unpack(written[ids[-1]] or b"")
+    assert store.take_changes(3, 1, 0, ()) == []
