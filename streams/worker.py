@@ -92,10 +92,9 @@ class Worker:
         async with topics.connected(self._settings) as admin:
             counts = await topics.ensure(admin, self._journey, self._settings)
             can = await topics.abilities(admin)
-            states = await topics.states(admin, counts)
-        url = advertised_url(self._settings, self.address)
-        app = App(self._journey, self._settings, counts, can, url)
-        app.know_topics(states)
+            url = advertised_url(self._settings, self.address)
+            app = App(self._journey, self._settings, counts, can, url)
+            app.know_topics(await topics.states(admin, app.pulse.topics))
         return app
 
     async def _work(self, app: App, stop: asyncio.Event) -> bool:

@@ -169,6 +169,17 @@ def _lag(plan: Plan) -> Iterator[Json]:
     if plan.journey.journeys is not None:
         yield _judged()
     yield bars(
+        "Windows whole for, each stage",
+        "How long windows have held every event again after a changelog was deleted, and the counts before "
+        "with it. A wider window shows less than there was. None is good: no counts were lost.",
+        now(f"time() - max by (topic) ({metrics.WHOLE_SINCE.name})", "{{topic}}"),
+        unit="s",
+        size=(WIDTH, 6),
+        overrides=topics,
+        field={"min": 0, "decimals": 0},
+        nothing="no loss known",
+    )
+    yield bars(
         "Since the last event, each stage",
         "How long ago the newest event of each stage happened, longest first. What is good depends on its "
         "rhythm and opening hours: the alert of a silent stage knows them.",

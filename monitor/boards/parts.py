@@ -325,16 +325,24 @@ def blind(**about: str) -> str:
 
 def trusted(size: tuple[int, int]) -> Json:
     """Good only while recorded series prove that Prometheus evaluates the rules."""
+    lost = f"0 * count({metrics.WHOLE_SINCE.name}) + 2 and count({metrics.EVENTS_SUM})"
     return stat(
         "Can these boards be trusted?",
         "Whether every event is counted in time, which is good. Blind: a worker is missing, not ready, "
         "cannot be reached or is behind; the board Monitor says which. Until then no other figure is to be "
-        "trusted.",
-        query(blind(), "monitor"),
+        "trusted. Windows not whole: counts were lost with a changelog; the board Monitor says since when "
+        "windows are whole.",
+        query(f"0 * count({metrics.BLIND}) + 1 or {lost} or {blind()}", "monitor"),
         unit=COUNT,
         size=size,
         steps=high_is_bad(1, 1),
-        mappings=words({"0": ("sees everything", BLUE), "1": ("blind", VERMILLION)}),
+        mappings=words(
+            {
+                "0": ("sees everything", BLUE),
+                "1": ("blind", VERMILLION),
+                "2": ("windows not whole", ORANGE),
+            }
+        ),
         links=[link("Open the monitor's board", f"{links.board(links.MONITOR_BOARD)}?${{__url_time_range}}")],
         nothing=UNKNOWN,
     )

@@ -198,6 +198,11 @@ OPEN_TRANSACTION = Metric(
     "touchpoint_open_transaction_seconds", "gauge", ("topic", "partition"),
     "For how long records of the partition have waited behind an open transaction, unread; 0 when none do.",
 )
+WHOLE_SINCE = Metric(
+    "touchpoint_windows_whole_since_timestamp_seconds", "gauge", ("topic", "partition"),
+    "Event time since when windows hold all of the partition's events, for 7 days after its changelog was "
+    "deleted and its counts were lost. None where windows are whole.",
+)
 PARTITIONS = Metric(
     "touchpoint_partitions", "gauge", (),
     "Partitions of all stages' topics; the same on every worker.",

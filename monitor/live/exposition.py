@@ -304,7 +304,7 @@ def _flow(snapshot: Snapshot) -> Iterator[Family]:
     last, records = _family(metrics.LAST_EVENT), _family(metrics.RECORDS)
     dead_letters = _family(metrics.DEAD_LETTERS)
     event_lag, consumer_lag = _family(metrics.EVENT_LAG), _family(metrics.CONSUMER_LAG)
-    blocked = _family(metrics.OPEN_TRANSACTION)
+    blocked, whole_since = _family(metrics.OPEN_TRANSACTION), _family(metrics.WHOLE_SINCE)
     for held in snapshot.stages:
         stage = held.stage
         for partner, at_ms in held.last_event_ms.items():
@@ -318,7 +318,9 @@ def _flow(snapshot: Snapshot) -> Iterator[Family]:
             event_lag.add_metric((topic, str(lag.partition)), lag.seconds)
             consumer_lag.add_metric((topic, str(lag.partition)), lag.records)
             blocked.add_metric((topic, str(lag.partition)), lag.blocked_s)
-    yield from (last, records, dead_letters, event_lag, consumer_lag, blocked)
+            if lag.whole_since_ms:
+                whole_since.add_metric((topic, str(lag.partition)), lag.whole_since_ms / 1000)
+    yield from (last, records, dead_letters, event_lag, consumer_lag, blocked, whole_since)
 
 
 def _topics(snapshot: Snapshot) -> Iterator[tuple[str, Mapping[str, int], tuple[PartitionLag, ...]]]:

@@ -20,12 +20,16 @@ Source = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class PartitionLag:
-    """How far one partition is behind; for `blocked_s` its records have waited for a transaction to end."""
+    """How far one partition is behind; for `blocked_s` its records have waited for a transaction to end.
+
+    Windows hold all of it since `whole_since_ms` (event time); 0 unless one of them lacks something.
+    """
 
     partition: int
     records: int
     seconds: float
     blocked_s: float = 0
+    whole_since_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

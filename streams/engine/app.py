@@ -11,6 +11,7 @@ import faust
 from faust.types import TP
 
 from monitor.counting.event import AHEAD_MS, Codec
+from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import Journey, Stage
 from monitor.live.journeys import PartitionLag
 from streams.clock import SteadyClock
@@ -100,6 +101,7 @@ class App(faust.App):
         self.health = Health(self, settings)
         self.recovery_progress = Progress()
         self.partition_total = sum(counts.values())
+        self.changelog_ids: Mapping[str, str] = {}
         self._terms: dict[int, int] = {}
         self.stages = [self._stage(journey, stage, counts) for stage in journey.stages]
         self.journeys = self._journeys(journey, counts) if journey.journeys is not None else None
@@ -178,9 +180,15 @@ class App(faust.App):
 
     def know_topics(self, states: Mapping[str, TopicState]) -> None:
         """Take these for the topics that there are; before the start."""
-        self.pulse.know(states)
+        changelogs = {one.topic: changelog_topic(self._settings.group, one.name) for one in self.processors}
+        self.pulse.know({topic: states[topic] for topic in changelogs.keys() & states.keys()})
         for processor in self.processors:
             processor.topic_id = self.pulse.ids.get(processor.topic, "")
+        self.changelog_ids = {
+            topic: states[changelog].topic_id
+            for topic, changelog in changelogs.items()
+            if changelog in states
+        }
 
     def tell_recovering(self, records: int) -> None:
         """Say in the log how far the recovery is, now that so many more records have been read."""
@@ -245,7 +253,10 @@ class App(faust.App):
             tp = TP(processor.topic, partition)
             waiting, blocked_s = self.consumer.unread(tp), self.consumer.blocked_s(tp)
             behind_s = blocked_s or max(now_s - processor.last_read_s.get(partition, now_s), 0)
-            found.append(PartitionLag(partition, waiting, behind_s if waiting else 0, blocked_s))
+            since_ms = self.consumer.whole_since_ms(tp)
+            is_told = now_s * 1000 - since_ms < WINDOWS[-1].ms
+            lag = PartitionLag(partition, waiting, behind_s if waiting else 0, blocked_s, since_ms * is_told)
+            found.append(lag)
         return tuple(found)
 
     @property

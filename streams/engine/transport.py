@@ -25,9 +25,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from streams.clock import now_ms
+from streams.engine.commitment import Commitment
 from streams.engine.embedded import fetched_ends
 from streams.kafka import internals
 from streams.kafka.groups import StaticName
+
+log = logging.getLogger(__name__)
 
 FAUST_LOG = logging.getLogger("faust.touchpoint")
 """For all that derives from Faust's services, which would log under our modules' names otherwise."""
@@ -75,6 +78,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _fetched = Fetched()
     _name: StaticName | None = None
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._commitments: dict[TopicPartition, Commitment] = {}
+        super().__init__(*arguments, **options)
+
     async def on_start(self) -> None:
         """Start Kafka's consumer, which has nothing to ask its group before it is told what to read."""
         await super().on_start()
@@ -88,21 +95,36 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         internals.read_committed_only(consumer)
         commit = consumer.commit
 
-        async def commit_with_topic(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-            ids = self.app.pulse.ids
-            await commit({tp: at._replace(metadata=ids.get(tp.topic, "")) for tp, at in offsets.items()})
+        async def commit_with_topics(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+            said = {tp: self._commitments.get(tp, Commitment()).write() for tp in offsets}
+            await commit({tp: at._replace(metadata=said[tp]) for tp, at in offsets.items()})
 
-        consumer.commit = commit_with_topic
+        consumer.commit = commit_with_topics
         return consumer
 
     async def committed(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int | None]:
         """What is committed, where something is; None for an offset of a topic that was deleted since."""
-        ids = self.app.pulse.ids
-        found = await internals.fetch_committed(internals.kafka_consumer(self), tps)
-        return {
-            tp: None if at.metadata and at.metadata != ids.get(tp.topic, at.metadata) else at.offset
-            for tp, at in found.items()
-        }
+        wanted = list(tps)
+        found = await internals.fetch_committed(internals.kafka_consumer(self), wanted)
+        offsets: dict[TopicPartition, int | None] = {}
+        for tp in wanted:
+            before = Commitment.read(found[tp].metadata if tp in found else "")
+            held = self._commitments.get(tp, Commitment())
+            noticed_ms = held.whole_since_ms or now_ms()  # before the next commit it is noticed again
+            now = before.of(
+                self.app.pulse.ids.get(tp.topic), self.app.changelog_ids.get(tp.topic), noticed_ms
+            )
+            self._commitments[tp] = now
+            if now.whole_since_ms > held.whole_since_ms and now.whole_since_ms > before.whole_since_ms:
+                log.warning("%s:%d: its changelog was deleted, and counts with it", *tp)
+            if tp in found:
+                is_other = before.topic_id not in ("", now.topic_id)
+                offsets[tp] = None if is_other else found[tp].offset
+        return offsets
+
+    def whole_since_ms(self, tp: TP) -> int:
+        """Since when (event time) windows hold all of an assigned partition; 0 where nothing was lost."""
+        return self._commitments.get(driver.ensure_aiokafka_TP(tp), Commitment()).whole_since_ms
 
     async def seek_to_committed(self) -> Mapping[TP, int | None]:
         """Seek each source to what is committed, or to the beginning where nothing is, or of another topic.
@@ -340,6 +362,10 @@ class Consumer(driver.Consumer):
     def blocked_s(self, tp: TP) -> float:
         """For how long the partition's records have waited behind an open transaction; 0 when none do."""
         return self._kafka.blocked_s(tp)
+
+    def whole_since_ms(self, tp: TP) -> int:
+        """Since when (event time) windows hold all of an owned partition; 0 where nothing was lost."""
+        return self._kafka.whole_since_ms(tp)
 
     def forget_handed(self) -> None:
         """At a rebalance: nothing is known to be read up."""

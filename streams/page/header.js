@@ -2,7 +2,7 @@
 
 import { latest, now } from "./answer.js";
 import { at, make, put, putSymbol, symbol } from "./elements.js";
-import { age, amount, hasQuality, number, overshoot, partOf, percent, STATES, target, tenths, time, weakest, whole, words } from "./words.js";
+import { age, amount, hasQuality, lossOf, number, overshoot, partOf, percent, STATES, target, tenths, time, weakest, whole, words } from "./words.js";
 
 const HELD_UP_MS = 900000; // what MonitorBlind calls held up
 const NO_PARTNER = { none: "no partner", unassigned: "not yet with a partner", other: "other partners" };
@@ -85,6 +85,8 @@ export function paintStrip() {
     put(at("strip-worker"), `· ${answer.worker}${of ? `, ${owned} of ${of} partitions` : ""}`);
     put(at("part"), partOf(answer));
     at("part").hidden = !answer.only_part;
+    put(at("loss"), lossOf(answer));
+    at("loss").hidden = !lossOf(answer);
   }
   const count = (state) => answer ? answer.stages.filter((s) => s.state === state).length : 0;
   const paging = ["degraded", "silent"].filter(count).map((state) => `${count(state)} ${state}`).join(", ");

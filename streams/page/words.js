@@ -53,5 +53,13 @@ export function weakest(stages) {
   return judged[0] ?? null;
 }
 
+// What was counted before is lost, with the changelog that held it.
+export function lossOf({ stages, journeys }) {
+  const all = [...stages, { title: "Whole journeys", ...journeys }].filter((one) => one.whole_since);
+  if (!all.length) return "";
+  const since = all.map((one) => `${one.title} ${time(one.whole_since)}`).join(", ");
+  return `Windows are whole only since: ${since}. What was counted before is lost.`;
+}
+
 // A worker of several sees its share of the events: what looks quiet or good here may be neither.
 export const partOf = ({ only_part: part }) => part ? `A part only: ${part}.` : "";

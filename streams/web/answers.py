@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from monitor.counting.times import rfc3339
-from monitor.live.journeys import JourneyFacts, journey_facts
+from monitor.live.journeys import JourneyFacts, PartitionLag, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.state.stage import Failure
@@ -46,7 +46,7 @@ def _journeys(snapshot: Snapshot, known: JourneyFacts | None) -> dict[str, Any] 
         return None
     if known is None:
         names = ("judged_until", "held_up_by", "open", "over", "hit", "weakest", "overdue", "labyrinths")
-        return dict.fromkeys((*names, "handoffs_lost"))
+        return dict.fromkeys((*names, "handoffs_lost", "whole_since"))
     weakest = None
     if known.weakest is not None:
         stage, n = known.weakest
@@ -61,6 +61,7 @@ def _journeys(snapshot: Snapshot, known: JourneyFacts | None) -> dict[str, Any] 
         "overdue": known.overdue,
         "labyrinths": known.labyrinths,
         "handoffs_lost": known.handoffs_lost,
+        "whole_since": _whole_since(snapshot.journeys.lags) if snapshot.journeys else None,
     }
 
 
@@ -99,6 +100,7 @@ def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) 
         "silent": silence
         and {"window": silence.window, "expected": round(silence.expected), "text": silence.text},
         "last_event": held.last_ms and rfc3339(held.last_ms),
+        "whole_since": _whole_since(held.lags),
         "window": weakest.window,
         "quality": share.quality,
         "target": float(weakest.experience.target) if share.n else None,
@@ -116,6 +118,12 @@ def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) 
         "top_reason": held.top_reason(weakest.window) if share.bad else None,
         "trend": [[first_s + 60 * i, quality] for i, quality in enumerate(held.trend(weakest.experience))],
     }
+
+
+def _whole_since(lags: Iterable[PartitionLag]) -> str | None:
+    """Since when windows hold every event; None where they all do."""
+    since_ms = max((lag.whole_since_ms for lag in lags), default=0)
+    return rfc3339(since_ms) if since_ms else None
 
 
 def _failure(failure: Failure) -> dict[str, Any]:

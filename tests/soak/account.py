@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, Counts
 from monitor.journey_file.model import Journey
+from streams.engine.commitment import Commitment
 from streams.kafka.topic_ids import TopicState, topic_states
 from streams.kafka.topics import changelog_topic
 from streams.state.partition import PaneRecord, Partition
@@ -73,6 +74,7 @@ def committed(bootstrap: str, wanted: Offsets) -> bool:
     """Whether the group has committed at least these offsets; False as well when Kafka does not say.
 
     What it had committed in a topic that was deleted since does not count: the topic's id stands beside it.
+    Some brokers keep none.
     """
     wanted = {place: offset for place, offset in wanted.items() if offset}
 
@@ -93,7 +95,7 @@ def committed(bootstrap: str, wanted: Offsets) -> bool:
     offsets = {
         (tp.topic, tp.partition): said.offset
         for tp, said in found.items()
-        if tp.topic in ids and said.metadata in ("", ids[tp.topic].topic_id)  # some brokers keep none
+        if tp.topic in ids and Commitment.read(said.metadata).topic_id in ("", ids[tp.topic].topic_id)
     }
     return all(offsets.get(place, -1) >= offset for place, offset in wanted.items())
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions, NewTopic
 
 from deploy.kafka.kafka import KafkaNode
+from monitor.counting.metrics import WHOLE_SINCE
 from tests.kit.brokers import as_admin, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
@@ -118,6 +121,41 @@ def create_again(kafka: str, topic: str, partitions: int = 4) -> None:
                 code = (await admin.create_topics([NewTopic(topic, partitions, 1)])).topic_errors[0][1]
 
     as_admin(kafka, work)
+
+
+CHANGELOG = "touchpoint-monitor-web_checkout-changelog"
+
+
+def test_a_changelog_deleted_meanwhile_is_told(kafka: str, tmp_path: Path) -> None:
+    """Windows begin anew; since when they are whole is said until it is long ago, whoever counts on."""
+
+    def since(worker: WorkerProcess) -> float:
+        found = worker.scrape()
+        assert {one["topic"] for one in found.labels(WHOLE_SINCE.name)} <= {TOPIC}
+        return found.sum(WHOLE_SINCE.name, topic=TOPIC)
+
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path)) as worker:
+        worker.ready()
+        publish(kafka, range(400), 4)
+        until(lambda: committed(kafka) == 400, "committed")
+        assert since(worker) == 0
+        assert worker.json("/api/stages")["stages"][0]["whole_since"] is None
+        worker.end(signal.SIGKILL)
+    create_again(kafka, CHANGELOG)
+    lost_s = time.time()
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path)) as again:
+        again.ready()
+        noticed_s = since(again)
+        assert 4 * lost_s < noticed_s < 4 * time.time()
+        said = again.json("/api/stages")["stages"][0]["whole_since"]
+        assert datetime.fromisoformat(said).timestamp() > lost_s
+        assert f"{TOPIC}:3: its changelog was deleted, and counts with it" in again.said()
+        publish(kafka, range(400, 800), 4)
+        until(lambda: judged(again) == 400 and committed(kafka) == 800, "counted on")
+        again.end(signal.SIGKILL)
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path)) as last:
+        last.ready()
+        assert (judged(last), since(last)) == (400, noticed_s)
 
 
 @pytest.mark.parametrize("is_running", [True, False])

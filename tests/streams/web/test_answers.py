@@ -9,7 +9,7 @@ from monitor.counting.judging import reason_name
 from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import StageWindows
 from monitor.journeys.counters import counter_names
-from monitor.live.journeys import JourneysSnapshot, ages
+from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
 from monitor.live.snapshot import Snapshot, unknown_stage
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.rules.verdict import MIN_GROUP
@@ -41,6 +41,7 @@ def test_stages() -> None:
         "state": "degraded",
         "silent": None,
         "last_event": "2027-01-15T08:00:30.000Z",
+        "whole_since": None,
         "window": "1m",
         "quality": 0.6,
         "target": 0.95,
@@ -77,7 +78,7 @@ def with_journeys(ready: bool = True, *, clock_ms: int = NOW - 60_000) -> Snapsh
         overdue=ages(overdue, NOW),
         clocks_ms={0: clock_ms},
         slowest={0: ("store", 3)},
-        lags=(),
+        lags=(PartitionLag(0, 0, 0), PartitionLag(1, 0, 0, 0, NOW - 1_000)),
     )
     return replace(snapshot(ready=ready), journeys=journeys)
 
@@ -88,6 +89,7 @@ def test_whole_journeys() -> None:
     assert body["journeys"] == {
         "judged_until": "2027-01-15T07:59:30.000Z",
         "held_up_by": None,
+        "whole_since": "2027-01-15T08:00:29.000Z",
         "open": 9,
         "over": {window: {"met": 2, "missed": 1, "visit": 0} for window in ("1h", "1d")},
         "hit": {s.name: 2 if s.name == "store" else 0 for s in CHAIR.stages if s.kind != "staff"},

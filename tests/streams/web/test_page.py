@@ -437,13 +437,21 @@ async def test_who_sees_a_part_says_so(evening: Worker, tmp_path: Path) -> None:
     """How much of the whole is counted, and where the rest is; who sees all says nothing of it."""
     whole = (await chromium.dump_dom(evening.url, tmp_path)).dom
     assert "A part only" not in whole
+    assert words(whole, "loss") == ""
     assert isinstance(evening.stages, dict)
     evening.stages["only_part"] = "this worker counts 14 of 28 partitions; Grafana adds up"
+    evening.stages["stages"][0]["whole_since"] = evening.stages["at"]
+    evening.stages["journeys"]["whole_since"] = evening.stages["at"]
     evening.failures_part = "this worker lists failures of 14 of 28 partitions"
     (other := tmp_path / "other").mkdir()
     dom = (await chromium.dump_dom(evening.url, other)).dom
     assert ">A part only: this worker counts 14 of 28 partitions; Grafana adds up.</p>" in dom
     assert ">A part only: this worker lists failures of 14 of 28 partitions.</p>" in dom
+    assert re.fullmatch(
+        r"Windows are whole only since: Web checkout [\w: ]+, Whole journeys [\w: ]+\."
+        r" What was counted before is lost.",
+        words(dom, "loss"),
+    )
 
 
 @pytest.mark.full
