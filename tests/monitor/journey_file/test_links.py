@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from monitor.generate import alertmanager as routing
@@ -14,8 +15,8 @@ from monitor.journey_file.grammar import JourneyFileError, parse
 from monitor.journey_file.links import webhook
 from monitor.journey_file.model import Journey
 from monitor.rules.plan import plan
+from streams.commands.render import render
 from streams.settings import SHIPPED_JOURNEY
-from tests.kit.programs import touchpoint
 
 TEXT = SHIPPED_JOURNEY.read_text()
 JOURNEY = parse(TEXT)
@@ -38,16 +39,19 @@ def sent_to(address: str) -> Journey:
 
 
 @pytest.mark.parametrize("address", BAD)
-def test_a_bad_address_is_refused_wherever_it_is_given(address: str, tmp_path: Path) -> None:
+def test_a_bad_address_is_refused_wherever_it_is_given(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """In the journey file and as an option, in one line; nothing is written."""
     given = yaml.safe_load(TEXT)
     given["links"]["webhook"] = address
     with pytest.raises(JourneyFileError) as refused:
         parse(as_yaml(given))
     assert [error.path for error in refused.value.errors] == ["links.webhook"]
-    done = touchpoint("render", str(SHIPPED_JOURNEY), "--out", str(tmp_path / "out"), "--webhook", address)
+    with pytest.raises(typer.Exit) as ended:
+        render(SHIPPED_JOURNEY, tmp_path / "out", webhook=address)
     said = f"touchpoint: --webhook: `{address}` must be an http or https address\n"
-    assert (done.returncode, done.stderr) == (1, said)
+    assert (ended.value.exit_code, capsys.readouterr().err) == (1, said)
     assert not (tmp_path / "out").exists()
 
 
@@ -58,16 +62,13 @@ def test_a_good_address_is_taken_wherever_it_is_given(address: str, tmp_path: Pa
     given["links"]["webhook"] = address
     del given["links"]["webhook_token_file"]  # the token of the address that is replaced
     (file := tmp_path / "journey.yaml").write_text(as_yaml(given))
-    options = ("--out", str(tmp_path / "out"))
-    done = touchpoint("render", str(SHIPPED_JOURNEY), *options, "--webhook", address)
-    assert done.returncode == 0, done.stderr
-    routes, points = (
-        "deploy/alertmanager/alertmanager.yaml",
-        "grafana/provisioning/alerting/contact-points.yaml",
-    )
-    written = [(tmp_path / "out" / path).read_text() for path in (routes, points)]
-    assert touchpoint("render", str(file), *options).returncode == 0
-    assert [(tmp_path / "out" / path).read_text() for path in (routes, points)] == written
+    out = tmp_path / "out"
+    routes = out / "deploy/alertmanager/alertmanager.yaml"
+    points = out / "grafana/provisioning/alerting/contact-points.yaml"
+    render(SHIPPED_JOURNEY, out, webhook=address)
+    written = [routes.read_text(), points.read_text()]
+    render(file, out)
+    assert [routes.read_text(), points.read_text()] == written
 
 
 @pytest.mark.parametrize(

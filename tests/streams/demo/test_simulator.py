@@ -486,19 +486,17 @@ def test_a_fault_between_stages_leaves_every_stage_on_target(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(KINDS))
-def test_a_fault_that_ends_leaves_nothing_behind(name: str) -> None:
+def test_a_fault_that_ends_leaves_nothing_behind(name: str, healthy: list[SimulatedEvent]) -> None:
     """A minute after its end each stage's events are as many and as good as without it."""
     stage = "store" if name == "stage-silent" else None
-    lasting = Fault(name, 1.0, 60.0, stage, 60.0)
-    found = [
-        Counter(e.topic for e in simulate(minutes=9, faults=faults) if e.at_ms >= NOON_MS + 3 * MINUTE_MS)
-        for faults in ([], [lasting])
-    ]
-    for topic, n in found[0].items():
-        assert abs(found[1][topic] - n) <= 5 * (found[1][topic] + n) ** 0.5, topic  # two of Poisson's
-    events = simulate(minutes=9, faults=[lasting])
-    healthy = quality(e for e in events if e.at_ms >= NOON_MS + 3 * MINUTE_MS)
-    assert {key for key, (share, target, _) in healthy.items() if not key[2] and share < target} == set()
+    begins_ms, ends_ms = NOON_MS + 3 * MINUTE_MS, NOON_MS + 9 * MINUTE_MS
+    events = simulate(minutes=9, faults=[Fault(name, 1.0, 60.0, stage, 60.0)])
+    after = [e for e in events if e.at_ms >= begins_ms]
+    found = Counter(e.topic for e in after)
+    for topic, n in Counter(e.topic for e in healthy if begins_ms <= e.at_ms < ends_ms).items():
+        assert abs(found[topic] - n) <= 5 * (found[topic] + n) ** 0.5, topic  # two of Poisson's
+    below = {key for key, (share, target, _) in quality(after).items() if not key[2] and share < target}
+    assert below == set()
 
 
 def test_all_stages_silent_for_a_while_come_back() -> None:
