@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 MINUTES ?= 30
 INPUTS ?= 10000000
-TOGETHER ?= 2
+TOGETHER ?= 3
 
-# Two halves side by side, the rest of the slower one shared out. `TOGETHER=0` runs one test after the other.
+# Shares side by side, the rest of the slower ones shared out; three, for two cores: many a test waits for a broker.
+# `TOGETHER=0` runs one test after the other.
 SIDE_BY_SIDE := --numprocesses $(TOGETHER) --dist worksteal
 
 .PHONY: install demo pages render quick test test-all test-full test-grafana lint bench soak fuzz audit advisories lock
