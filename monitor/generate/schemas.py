@@ -7,6 +7,7 @@ import msgspec
 from monitor.counting.event import Event
 from monitor.journey_file.model import STEPS_TOPIC, Journey, Stage
 from monitor.live import change
+from monitor.live.closed import CLOSED_KEPT_MS, ClosedJourney
 from monitor.rules import finding
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
@@ -70,6 +71,14 @@ def finding_schema() -> dict[str, Any]:
     return {"title": "Touchpoint finding"} | {key: schema[key] for key in ("type", "required", "properties")}
 
 
+def closed_schema() -> dict[str, Any]:
+    """JSON Schema of a journey that is over."""
+    _, components = msgspec.json.schema_components([ClosedJourney], ref_template="#/$defs/{name}")
+    schema = components.pop("ClosedJourney")
+    shown = {key: schema[key] for key in ("description", "type", "required", "properties")}
+    return {"title": "Touchpoint closed journey", **shown, "$defs": components}
+
+
 def asyncapi(journey: Journey) -> dict[str, Any]:
     """AsyncAPI 3 of every topic a service may write to, and of the dead letters it may read."""
     channels: dict[str, Any] = {}
@@ -90,6 +99,9 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
     add(CHANGES, journey.changes_topic, title, "change", ("read_changes", "receive"))
     title = "Fired and resolved alerts"
     add(FINDINGS, journey.findings_topic, title, "finding", ("tell_findings", "send"))
+    if journey.journeys is not None:
+        title = "Journeys that are over, by id; after a crash one may come again, byte for byte"
+        add(CLOSED, journey.journeys_topic, title, "closed_journey", ("publish_closed_journeys", "send"))
     event = {key: value for key, value in event_schema(journey).items() if key not in ("$schema", "$id")}
     headers = {f"dlq.{name}": {"type": "string"} for name in DEAD_LETTER_HEADERS}
     return {
@@ -112,6 +124,10 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
                     "title": "An alert fired or was resolved",
                     "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": finding_schema()},
                 },
+                "closed_journey": {
+                    "title": "A journey is over",
+                    "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": closed_schema()},
+                },
                 "dead_letter": {
                     "title": "Refused record, byte for byte",
                     "headers": {"type": "object", "properties": headers},
@@ -122,7 +138,7 @@ def asyncapi(journey: Journey) -> dict[str, Any]:
     }
 
 
-CHANGES, FINDINGS = "journey-changes", "journey-findings"
+CHANGES, FINDINGS, CLOSED = "journey-changes", "journey-findings", "closed-journeys"
 """Channels of all stages: no stage's name has a hyphen."""
 
 SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
@@ -137,13 +153,13 @@ def topic_list(journey: Journey) -> dict[str, Any]:
     """
     found = [one for stage in journey.stages for one in _topics(stage)]
     if journey.journeys is not None:
-        found += _topics_of_journeys()
+        found += _topics_of_journeys(journey)
     found.append({"name": journey.changes_topic, "holds": "changes", "partitions": 1})
     found.append({"name": journey.findings_topic, "holds": "fired and resolved alerts", "partitions": 1})
     return {"topics": found}
 
 
-def _topics_of_journeys() -> list[dict[str, Any]]:
+def _topics_of_journeys(journey: Journey) -> list[dict[str, Any]]:
     steps = f"{GROUP}-{STEPS_TOPIC}"
     limit = {"max.message.bytes": str(DEAD_LETTER_BYTES)}
     return [
@@ -153,6 +169,12 @@ def _topics_of_journeys() -> list[dict[str, Any]]:
             "holds": "journeys, written by workers only",
             "partitions_as": steps,
             "config": {"cleanup.policy": "compact", **limit},
+        },
+        {
+            "name": journey.journeys_topic,
+            "holds": "journeys that are over, for whoever asks for them",
+            "partitions_as": steps,
+            "config": {"retention.ms": str(CLOSED_KEPT_MS), **limit},
         },
     ]
 

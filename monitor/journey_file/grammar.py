@@ -15,6 +15,7 @@ from monitor.journey_file.model import (
     ALL,
     CHANGES_TOPIC,
     FINDINGS_TOPIC,
+    JOURNEYS_TOPIC,
     OUTCOMES,
     WHOLE,
     Condition,
@@ -58,6 +59,10 @@ BOOLEAN_FIELDS = ("internal_ok", "promise.kept")
 CONDITION_FIELDS = (*TEXT_FIELDS, *NUMBER_FIELDS, *BOOLEAN_FIELDS)
 
 
+OWN_TOPICS = ("changes_topic", "findings_topic", "journeys_topic")
+"""Topics of the journey, none of which may be another's."""
+
+
 def parse(text: str) -> Journey:
     """Build the journey of a YAML text; JourneyFileError names everything wrong with it."""
     root = read(text)
@@ -72,7 +77,7 @@ def _journey(root: At) -> Journey:
         ("version", "journey", "segments", "stages"),
         (
             *("title", "timezone", "horizon", "links", "channels", "partners"),
-            *("changes_topic", "findings_topic", "journeys"),
+            *("changes_topic", "findings_topic", "journeys_topic", "journeys"),
         ),
     )
     if fields.take("version", At.text, "") not in ("1", ""):
@@ -89,6 +94,7 @@ def _journey(root: At) -> Journey:
         links=fields.take("links", _links, Links()),
         changes_topic=fields.take("changes_topic", _topic, CHANGES_TOPIC),
         findings_topic=fields.take("findings_topic", _topic, FINDINGS_TOPIC),
+        journeys_topic=fields.take("journeys_topic", _topic, JOURNEYS_TOPIC),
         stages=(),
     )
     if "stages" not in fields:
@@ -98,10 +104,11 @@ def _journey(root: At) -> Journey:
         fields["stages"].wrong(f"are {len(members)}; one journey may have {MAX_STAGES}")
     stages = tuple(_stage(name, at, tuple(members), journey) for name, at in members.items())
     journey = replace(journey, stages=stages)
-    if journey.changes_topic == journey.findings_topic:
-        message = f"topic `{journey.findings_topic}` already belongs to `changes_topic`"
-        fields.get("findings_topic", root).wrong(message)
-    others = {journey.changes_topic: "`changes_topic`", journey.findings_topic: "`findings_topic`"}
+    others: dict[str, str] = {}
+    for key in OWN_TOPICS:
+        if (topic := getattr(journey, key)) in others:
+            fields.get(key, root).wrong(f"topic `{topic}` already belongs to {others[topic]}")
+        others.setdefault(topic, f"`{key}`")
     _no_shared_topic(others, stages, members)
     _no_dependency_cycle(stages, members)
     return replace(journey, journeys=fields.take("journeys", read_journeys, None, journey))

@@ -44,6 +44,9 @@ CHANGES_TOPIC = "touchpoint.changes.v1"
 FINDINGS_TOPIC = "touchpoint.findings.v1"
 """Where fired and resolved alerts are published, unless the journey file says another."""
 
+JOURNEYS_TOPIC = "touchpoint.closed-journeys.v1"
+"""Where journeys that are over are published, unless the journey file says another."""
+
 STEPS_TOPIC = "journey-steps"
 """Behind the consumer group and a hyphen: the topic on which steps go to whoever keeps their journey."""
 
@@ -213,6 +216,7 @@ class Journey:
     links: Links
     changes_topic: str
     findings_topic: str
+    journeys_topic: str
     stages: tuple[Stage, ...]
     journeys: Journeys | None = None
 

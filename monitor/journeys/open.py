@@ -39,6 +39,11 @@ class HandOver(Struct, array_like=True, gc=False):
     is_counted: bool = False
 
     @property
+    def begun_ms(self) -> float:
+        """When it was first heard of."""
+        return min(inf if at_ms is None else at_ms for at_ms in (self.sent_ms, self.received_ms))
+
+    @property
     def is_pending(self) -> bool:
         """Whether it may still arrive in time."""
         return self.due_ms is not None and not self.is_counted
@@ -62,8 +67,9 @@ Overdue = tuple[str, str, int]
 class OpenJourney(Struct, array_like=True, gc=False):
     """What is kept of a journey: its steps in the order of their time, and what waits in it.
 
-    As far as is known it is over at `end_ms`, and time changes it next at `next_ms`. Of one that is over
-    only `closed_ms` and its result are left, so that late steps are told, and whoever asks.
+    As far as is known it is over at `end_ms`, and time changes it next at `next_ms`. One that is over holds
+    what belonged to it by then, and in `ending` the counters of its end, until it is published (`strip`).
+    Then only `closed_ms` and its result are left, so that late steps are told, and whoever asks.
     """
 
     steps: list[Step] = []
@@ -73,6 +79,11 @@ class OpenJourney(Struct, array_like=True, gc=False):
     next_ms: int = 0
     closed_ms: int | None = None
     result: str | None = None
+    ending: list[str] = []
+
+    def strip(self) -> None:
+        """Leave nothing but when it was over, and its result."""
+        self.steps, self.pledges, self.hand_overs, self.ending = [], [], [], []
 
     @property
     def is_full(self) -> bool:
@@ -238,8 +249,9 @@ class JourneyRules:
         ]
         failures = list(_failures(pledges, held.hand_overs, at_ms))
         counters = closing_counters(self._journey, steps, self._segment(steps), failures)
-        held.steps, held.pledges, held.hand_overs, held.closed_ms = [], [], [], at_ms
-        held.result = result_of(counters)
+        held.steps, held.pledges, held.closed_ms = steps, pledges, at_ms
+        held.hand_overs = [one for one in held.hand_overs if one.begun_ms <= at_ms]
+        held.result, held.ending = result_of(counters), counters
         return [*effects, *[Effect(at_ms, (one,)) for one in counters]]
 
     def _segment(self, steps: Iterable[Step]) -> str:

@@ -104,7 +104,7 @@ def _read(url: str, answer: "Answer") -> dict[str, Any]:
 STEP = ("stage", "outcome", "touchpoint", "channel", "partner", "reason")
 PROMISED = ("made", "due", "fulfilled")
 HANDED = ("sent", "due", "received")
-LOUD = ("overdue", "late", "broken")
+LOUD = ("overdue", "late", "broken", "missed", "lost")
 
 
 def _show(said: dict[str, Any]) -> None:
@@ -127,6 +127,13 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
     yield f"journey {said['journey_id']}: {said['state']}{closed}{goal}, kept by {said['worker']}"
     if said["weakest"]:
         yield f"weakest at {said['weakest']}: {said['score']:.0%} of its experiences were good"
+    if failed_by := said.get("failed"):  # like the next two only of one that is over, and was published
+        yield f"failed by {failed_by['cause']} {failed_by['about']}"
+    if said.get("labyrinth"):
+        last = f", last from {lost['from_channel']} to {lost['to_channel']}" if (lost := said["lost"]) else ""
+        yield f"went astray{last}, and was not helped"
+    if said.get("noticed"):
+        yield f"after it went wrong spoke first: {said['noticed']}"
     if stale["last_step_age_s"] is not None:
         yield f"last step {_span(stale['last_step_age_s'])} ago"
     behind_s = stale["clock_behind_s"]

@@ -1,4 +1,5 @@
-"""The records of a partition before an offset, as far back as ids must be known for `dedupe_s`."""
+"""Records of a partition by their offsets: those before one, as far back as ids must be known for `dedupe_s`,
+or a single one."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -43,8 +44,8 @@ class ReadBack:
             isolation_level="read_committed",
             max_poll_records=POLL_RECORDS,
         )
-        await consumer.start()
         try:
+            await consumer.start()
             yield cls(consumer, settings.kafka_timeout_s * 1000)
         finally:
             await consumer.stop()
@@ -62,6 +63,13 @@ class ReadBack:
             if begins[tp] < end:
                 async for records in self._partition(tp, begins[tp], end, span_ms, latest_ms):
                     yield records
+
+    async def at(self, tp: TopicPartition, offset: int) -> Any | None:
+        """The record at an offset; None if there is none, or none any more."""
+        self._consumer.assign([tp])
+        async for records in self._between(tp, offset, offset + 1):
+            return records[0]
+        return None
 
     async def _partition(
         self, tp: TopicPartition, begin: int, end: int, span_ms: int, latest_ms: int

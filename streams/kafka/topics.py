@@ -12,6 +12,7 @@ from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExis
 
 from monitor.errors import UserError
 from monitor.journey_file.model import STEPS_TOPIC, Journey
+from monitor.live.closed import CLOSED_KEPT_MS
 from streams.kafka import internals
 from streams.kafka.errors import in_words
 from streams.kafka.security import kafka_options, kafka_refusal
@@ -49,7 +50,7 @@ class Topic:
     """A topic as it should be; `partitions` is None where any count will do.
 
     A changelog `follows` the topic that it is about, partition by partition. That of journeys `is_keyed`:
-    their ids say where they are kept, so it cannot.
+    their ids say where they are kept, so it cannot. Where it `may_have_more`, the others stay empty.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Topic:
     follows: str | None = None
     is_keyed: bool = False
     is_source: bool = False
+    may_have_more: bool = False
 
     def wrong(self, found: int) -> str | None:
         """One line about a partition count that will not do, and what to do; None about one that does.
@@ -65,7 +67,7 @@ class Topic:
         A stage's topic may have more than the journey file says: partitions are added, and never taken away.
         """
         expected = self.partitions
-        if expected is None or found == expected:
+        if expected is None or found == expected or (self.may_have_more and found > expected):
             return None
         if self.is_source and found > expected:
             log.warning("topic %s has %d partitions, the journey file says %d", self.name, found, expected)
@@ -207,11 +209,18 @@ def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Top
         changelog, steps = changelog_topic(group, JOURNEYS), steps_topic(group)
         config = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_RECORD_BYTES)}
         topics.append(Topic(changelog, counts[steps], config, follows=steps, is_keyed=True))
+        topics.append(journeys_topic(journey, steps, counts[steps]))
     for stage in journey.stages:
         changelog, config = changelog_topic(group, stage.name), {"cleanup.policy": "compact"}
         topics.append(Topic(changelog, counts[stage.topic], config, follows=stage.topic))
         topics.append(Topic(stage.dead_letter_topic, None, {"max.message.bytes": str(MAX_RECORD_BYTES)}))
     return [*topics, changes_topic(journey), findings_topic(journey)]
+
+
+def journeys_topic(journey: Journey, steps: str, partitions: int) -> Topic:
+    """Where closed journeys are published, each to the partition that has its steps in the topic of steps."""
+    config = {"retention.ms": str(CLOSED_KEPT_MS), "max.message.bytes": str(MAX_RECORD_BYTES)}
+    return Topic(journey.journeys_topic, partitions, config, follows=steps, may_have_more=True)
 
 
 def changes_topic(journey: Journey) -> Topic:

@@ -21,6 +21,7 @@ from monitor.journeys.counters import Effect
 from monitor.journeys.open import KEEP_MS, JourneyRules, OpenJourney, Overdue
 from monitor.journeys.step import Step, Steps
 from monitor.live.journeys import Source
+from streams.state.closed import Closed
 from streams.state.contacts import Contacts
 from streams.state.journey_records import (
     CLOSED,
@@ -51,6 +52,7 @@ class JourneyPartition:
     def __init__(self, rules: JourneyRules, sources: frozenset[Source], horizon_ms: int) -> None:
         self.panes = Partition(horizon_ms)
         self._contacts = Contacts(horizon_ms)
+        self.closed = Closed()
         self.clock_ms = 0
         self.position = -1
         self.open = 0
@@ -76,9 +78,9 @@ class JourneyPartition:
     def restore(self, record: PaneRecord) -> None:
         """Apply one changelog record; TakenOverError if another owner has gone on with what is still held."""
         kind, _, rest = record.key.partition(b":")
-        if kind == b"k":
+        if kind in (b"k", b"x"):
             if not self._is_owned:
-                self._contacts.restore(record)
+                (self._contacts if kind == b"k" else self.closed).restore(record)
             return
         if kind not in (b"j", b"c"):
             self.panes.restore(record)
@@ -246,6 +248,7 @@ class JourneyPartition:
         if closed_ms is None:
             return 0
         self.open -= 1
+        self.closed.add(journey_id, kept.journey)
         return sum(step.at_ms > closed_ms for step in steps)
 
     def _passed(self, journey: OpenJourney, passed_ms: int) -> list[Effect]:
@@ -255,7 +258,6 @@ class JourneyPartition:
         except Exception:
             log.exception("a journey with a step from %s cannot be processed", journey.steps[0].source)
             journey.closed_ms = passed_ms
-            journey.steps, journey.pledges, journey.hand_overs = [], [], []
             return []
 
     def _is_forgettable(self, kept: Kept) -> bool:
@@ -277,7 +279,8 @@ class JourneyPartition:
     @property
     def kept_bytes(self) -> int:
         """The memory that journeys take, but for what has not been written yet."""
-        return self._store.record_bytes + EACH_BYTES * len(self._store) + self._contacts.kept_bytes
+        beside = self._contacts.kept_bytes + self.closed.kept_bytes
+        return self._store.record_bytes + EACH_BYTES * len(self._store) + beside
 
     @property
     def slowest(self) -> Source | None:
@@ -292,6 +295,12 @@ class JourneyPartition:
         return None if kept is None else kept.journey
 
     # -- writing -------------------------------------------------------------------------------------
+
+    def take_places(self) -> list[PaneRecord]:
+        """Records of where closed journeys have been published, to be written before `take_changes`' are."""
+        records, stale = self.closed.take_changes(self.panes.epoch, self.clock_ms)
+        self._store.stale |= stale
+        return records
 
     def take_changes(self) -> tuple[list[PaneRecord], list[PaneRecord], list[PaneRecord]]:
         """Records of all that has changed since the last call; the clock record; deletions of what newer

@@ -1,7 +1,7 @@
 """What a worker does for journeys: keep those of its partitions, count what they come to."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,9 +11,11 @@ from monitor.journey_file.model import Journey
 from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import decode
+from monitor.live.closed import closed_journey, encode
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, ages
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
+from streams.state.closed import Closing
 from streams.state.journey_partition import JourneyPartition
 from streams.state.journey_records import Room
 from streams.state.partition import PaneRecord, Partition, Positioned
@@ -26,11 +28,16 @@ UNDER_WAY = 0.9
 """Up to this share of the bound new journeys are begun; the rest is for those under way, to end."""
 
 
-class Found(NamedTuple):
-    """A journey, and how far the sources of its partition have been read (event time)."""
+CLOSED_SLICE = 500
+"""Closed journeys put into words at a time: some 100 ms of work and 2 MB."""
 
-    journey: OpenJourney
-    clock_ms: int
+
+class Places(NamedTuple):
+    """Offsets of the topic of closed journeys at which one may lie, the newest first."""
+
+    topic: str
+    partition: int
+    offsets: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +120,34 @@ class JourneyProcessor(Processor[JourneyPartition]):
         self.results["refused"] += 1
 
     def _writes(self) -> Iterator[list[Outgoing]]:
+        """What closed comes first: once a record says that a journey is over, nobody publishes it again."""
         taken = {p: held.take_changes() for p, held in self._partitions.items()}
+        closed = {p: held.closed.take() for p, held in self._partitions.items()}
+        for partition, waiting in closed.items():
+            for start in range(0, len(waiting), CLOSED_SLICE):
+                some = dict(self._closed(partition, waiting[start : start + CLOSED_SLICE]))
+                yield list(some.values())
+                for one, acknowledged in zip(some, self.acknowledged, strict=True):
+                    self._partitions[partition].closed.note(acknowledged.offset, one)
+        yield self._to_changelog({p: held.take_places() for p, held in self._partitions.items()})
         for number in range(3):
             yield self._to_changelog({p: lists[number] for p, lists in taken.items()})
+
+    def _closed(self, partition: int, waiting: Iterable[Closing]) -> Iterator[tuple[Closing, Outgoing]]:
+        """Records of journeys that have closed; one that our code fails on would stop every worker."""
+        for one in waiting:
+            try:
+                said = encode(closed_journey(one.journey_id, one.journey()))
+            except Exception:
+                log.exception("a closed journey of partition %s cannot be published", partition)
+                continue
+            yield one, Outgoing(self._journey.journeys_topic, partition, one.journey_id.encode(), said)
+
+    def places_of(self, journey_id: str) -> Places:
+        """Where the journey may lie, should it be over."""
+        partition = self.partition_of(journey_id)
+        offsets = self._partitions[partition].closed.offsets(journey_id)
+        return Places(self._journey.journeys_topic, partition, offsets)
 
     def partition_of(self, journey_id: str) -> int:
         """The partition that a journey is kept on."""
@@ -125,11 +157,13 @@ class JourneyProcessor(Processor[JourneyPartition]):
         """Whether the journey, if there is such, is kept here and recovered."""
         return self.partition_of(journey_id) in (self.owned or ())
 
-    def look_up(self, journey_id: str) -> Found | None:
+    def look_up(self, journey_id: str) -> OpenJourney | None:
         """A journey that would be kept here; None when there is none, or it was forgotten after its end."""
-        held = self._partitions[self.partition_of(journey_id)]
-        journey = held.look_up(journey_id)
-        return None if journey is None else Found(journey, held.clock_ms)
+        return self._partitions[self.partition_of(journey_id)].look_up(journey_id)
+
+    def clock_ms(self, journey_id: str) -> int:
+        """How far the sources of the journey's partition have been read (event time)."""
+        return self._partitions[self.partition_of(journey_id)].clock_ms
 
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> JourneysSnapshot:
         """All journeys as they are now; without windows while their partitions are not recovered."""

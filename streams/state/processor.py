@@ -6,7 +6,8 @@ that are read again and then either counted for the first time or recognised by 
 1. A batch is folded into panes in memory; refused records are set aside, and so are steps of journeys.
    Before anything is written Kafka confirms that the topic is still the one whose offsets are counted by.
 2. Refused records are sent to the dead-letter topic and acknowledged by the broker, then steps to theirs.
-   They come first because a watermark that covers a record says that it is dealt with.
+   They come first because a watermark that covers a record says that it is dealt with. So do journeys that
+   have closed, and then where they lie: a record that says that one is over has nobody publish it again.
 3. Changed panes are sent to the changelog and acknowledged by the broker.
 4. Pane records that these replace, and expired ones, are deleted from the changelog.
 5. The batches are acknowledged to Faust, in order, if the partition is still this worker's.
@@ -90,6 +91,8 @@ class Processor(ABC, Generic[Held]):
         self.windows = StageWindows(self._counter_names)
         self.results: Counter[str] = Counter(counted=0, late=0, duplicate=0, refused=0)
         self.last_read_s: dict[int, float] = {}
+        self.acknowledged: Sequence[Any] = ()
+        """What Kafka has said of each record of the list that was written last."""
 
     @abstractmethod
     def _new_partition(self) -> Held:
@@ -258,7 +261,7 @@ class Processor(ABC, Generic[Held]):
             for number, records in enumerate(self._writes()):
                 if number == 0 and batches and confirm is not None:
                     await confirm()
-                await self._send(records)
+                self.acknowledged = await self._send(records)
             for message, size in batches:
                 acknowledge(message)
                 self.unwritten -= size
@@ -283,15 +286,15 @@ class Processor(ABC, Generic[Held]):
             for key, value in some
         ]
 
-    async def _send(self, records: list[Outgoing]) -> None:
-        """All to one topic."""
+    async def _send(self, records: list[Outgoing]) -> Sequence[Any]:
+        """All to one topic; what Kafka says of each."""
         try:
             sent = []
             for number, record in enumerate(records):
                 if number % SEND_SLICE == 0:
                     await asyncio.sleep(0)
                 sent.append(await self._produce(record))
-            await asyncio.gather(*sent)
+            return await asyncio.gather(*sent)
         except KafkaError as error:
             raise WriteError(f"{records[0].topic}: {type(error).__name__}") from error
 

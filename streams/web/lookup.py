@@ -1,33 +1,44 @@
 """One journey by its id, from the worker that keeps it: this one, or another that is asked, one hop away.
 
+One that is over is read from the topic of closed journeys, where that worker knows it to lie.
+
 Which one keeps it is what Faust's assignor told every member with the group's last assignment: partitions by
 the URL their owner says it answers at. What was passed on is never passed on again, so no request can go
 round in circles, however wrong two workers' views of the group are.
 """
 
+import asyncio
+import contextlib
 import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from urllib.parse import quote
 
 import aiohttp
+import msgspec
 import orjson
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 from yarl import URL
 
 from monitor.counting.event import Id
 from monitor.errors import UserError
+from monitor.live.closed import ClosedJourney, closed_answer, decode
 from monitor.live.journey import journey_answer
 from streams.clock import now_ms
+from streams.kafka.read_back import ReadBack
 from streams.kafka.security import CertificateError
 from streams.settings import Settings
 from streams.web import bounded
 
 if TYPE_CHECKING:
     from streams.engine.app import App
-    from streams.state.journeys import JourneyProcessor
+    from streams.state.journeys import JourneyProcessor, Places
 
 FORWARDED = "Touchpoint-Forwarded"
 """Header of a request that one worker passes on to another; who sends it gets no other worker's answer."""
@@ -37,6 +48,10 @@ ASK_S = 5.0
 
 MAX_BYTES = 10_000_000
 """Of an answer. The longest journey there can be has 200 steps."""
+
+READ_S = 4.0
+"""How long reading a closed journey may take, waiting for other readers included: less than `ASK_S`, so that
+the worker that asked hears why. It takes some 50 ms."""
 
 PASSED_ON = (200, 404, 503)
 """What a worker answers about a journey. Anything else is not about the journey, but about the asking."""
@@ -70,13 +85,26 @@ def is_id(text: str) -> bool:
     return 0 < len(text) <= MAX_ID and text.isprintable()
 
 
-class JourneyLookup:
-    """Answers for one worker. `app` is what it has of Faust, None until Kafka is reached."""
+ReadClosed = Callable[["Places"], AsyncGenerator[bytes, None]]
+"""Gives the records at these places, one after the other."""
 
-    def __init__(self, settings: Settings, worker: str, app: Callable[[], "App | None"]) -> None:
+
+class JourneyLookup:
+    """Answers for one worker. `app` is what it has of Faust, None until Kafka is reached; `read` reads closed
+    journeys, from Kafka unless given."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        worker: str,
+        app: Callable[[], "App | None"],
+        read: ReadClosed | None = None,
+    ) -> None:
         self._worker = worker
         self._app = app
         self._context = client_ssl(settings)
+        self._read = read or partial(read_closed, settings)
+        self._reading = asyncio.Lock()
 
     async def look_up(self, journey_id: str, authorization: str | None, *, is_forwarded: bool) -> Answer:
         """What is known of a journey; 404 when nothing is, 503 with the reason when nobody can be asked.
@@ -92,7 +120,7 @@ class JourneyLookup:
         if journeys is None:
             return _answer(404, "the journey file has no `journeys`, so no journeys are kept")
         if journeys.keeps(journey_id):
-            return self._from_here(journeys, journey_id)
+            return await self._from_here(journeys, journey_id)
         if is_forwarded:
             return _answer(503, "the worker that was asked does not keep this journey now: try again")
         url = app.keeper_url(journeys.partition_of(journey_id))
@@ -104,12 +132,34 @@ class JourneyLookup:
             return _answer(503, f"{url} keeps this journey, but without TLS, as this worker asks nobody")
         return await self._from_there(url, journey_id, authorization)
 
-    def _from_here(self, journeys: "JourneyProcessor", journey_id: str) -> Answer:
+    async def _from_here(self, journeys: "JourneyProcessor", journey_id: str) -> Answer:
         found = journeys.look_up(journey_id)
+        clock_ms = journeys.clock_ms(journey_id)
+        if found is None or found.closed_ms is not None:
+            try:
+                closed = await self._closed(journeys.places_of(journey_id), journey_id)
+            except (TimeoutError, KafkaError, UserError):
+                return _answer(503, f"Kafka has not given this journey, which is over, within {READ_S:g} s")
+            if closed is not None:
+                return self._told(closed_answer(closed, clock_ms, now_ms()))
         if found is None:
-            return _answer(404, "no such journey: none of its events was read, or it is long over")
-        said = journey_answer(journey_id, found.journey, journeys.rules, found.clock_ms, now_ms())
-        return Answer(200, orjson.dumps({"worker": self._worker, **said}))
+            return _answer(404, "no such journey: none of its events was read, or it ended 7 days ago")
+        return self._told(journey_answer(journey_id, found, journeys.rules, clock_ms, now_ms()))
+
+    def _told(self, said: dict[str, Any]) -> Answer:
+        return Answer(200, msgspec.json.encode({"worker": self._worker, **said}))
+
+    async def _closed(self, places: "Places", journey_id: str) -> ClosedJourney | None:
+        """The journey as it was published; one reads at a time, whoever asks how often."""
+        if not places.offsets:
+            return None
+        async with asyncio.timeout(READ_S), self._reading, aclosing(self._read(places)) as records:
+            async for record in records:
+                with contextlib.suppress(msgspec.MsgspecError):
+                    said = decode(record)
+                    if said.journey_id == journey_id:
+                        return said
+        return None
 
     async def _from_there(self, url: str, journey_id: str, authorization: str | None) -> Answer:
         headers = {FORWARDED: "1"} | ({"Authorization": authorization} if authorization else {})
@@ -120,6 +170,16 @@ class JourneyLookup:
         if answer.status in PASSED_ON:
             return answer
         return _answer(503, f"the worker that keeps this journey, {url}, answered {answer.status}")
+
+
+async def read_closed(settings: Settings, places: "Places") -> AsyncGenerator[bytes, None]:
+    """Closed journeys from Kafka."""
+    tp = TopicPartition(places.topic, places.partition)
+    async with ReadBack.opened(settings) as read_back:
+        for offset in places.offsets:
+            record = await read_back.at(tp, offset)
+            if record is not None and record.value is not None:
+                yield record.value
 
 
 def _not_here(journeys: "JourneyProcessor") -> str:

@@ -8,9 +8,10 @@ faults, so every warning that the monitor logs breaks the round.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from monitor.journeys.step import decode
 from monitor.live.snapshot import Snapshot
 from streams.kafka.outgoing import Outgoing
 from streams.settings import Settings
-from streams.state.journeys import Extent, JourneyProcessor
+from streams.state.journeys import Extent, JourneyProcessor, Places
 from streams.state.partition import PaneRecord
 from streams.state.processor import Processor
 from streams.state.stage import StageProcessor
@@ -75,8 +76,6 @@ class Life:
         sources = frozenset((name, 0) for name in self.stages)
         extent = Extent(sources, STEP_PARTITIONS, max_bytes=2**40)
         self.journeys = JourneyProcessor(JOURNEY, STEPS, "journeys", self._produce, extent)
-        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._done.set_result(None)
         self._steps_read = 0
 
     def _stage(self, name: str) -> StageProcessor:
@@ -85,9 +84,16 @@ class Life:
         codec = Codec(JOURNEY, stage, refuse_personal_data=False)
         return StageProcessor(codec, name, self._produce, sender)
 
-    async def _produce(self, record: Outgoing) -> asyncio.Future[None]:
+    async def _produce(self, record: Outgoing) -> asyncio.Future[Any]:
+        offset = len(self.written[record.topic])
         self.written[record.topic].append(record)
-        return self._done
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(SimpleNamespace(offset=offset))
+        return done
+
+    async def _closed(self, places: Places) -> AsyncGenerator[bytes, None]:
+        for offset in places.offsets:
+            yield self.written[places.topic][offset].value or b""
 
     async def own(self, generation: int) -> None:
         """Take over everything."""
@@ -149,7 +155,7 @@ class Life:
         def failures(stage: str) -> list[Any]:
             return list(asked[0][0].stages[stage].failures)
 
-        lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0])  # type: ignore[arg-type, return-value]
+        lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0], asked[0][0]._closed)  # type: ignore[arg-type, return-value]
         server = HttpServer("127.0.0.1:0", Answers(snapshot, failures, lookup))
         address = await server.start()
         ids = [id_ for held in self.journeys._partitions.values() for id_, _ in held.journeys() if is_id(id_)]
@@ -176,7 +182,8 @@ class Life:
         }
 
     def inherit(self, other: "Life") -> None:
-        """Read the changelogs of the one before."""
+        """Read the changelogs of the one before, and have its closed journeys at hand."""
+        self.written[JOURNEY.journeys_topic] += other.written[JOURNEY.journeys_topic]
         processors: list[Processor[Any]] = [*self.stages.values(), self.journeys]
         for processor in processors:
             for record in other.written[processor._changelog]:

@@ -571,3 +571,11 @@ def test_any_slip_in_a_good_file(seed: int, text: str, slip: str) -> None:
         ([lines[where]], [], [lines[where]] * 2, ["  " + lines[where]], [lines[where].lstrip()])
     )
     holds("\n".join(lines))
+
+
+@pytest.mark.parametrize("other", ["touchpoint.changes.v1", "touchpoint.findings.v1"])
+def test_closed_journeys_have_a_topic_of_their_own(other: str) -> None:
+    """Whoever reads changes or findings would stumble over journeys."""
+    assert parse(SMALLEST).journeys_topic == "touchpoint.closed-journeys.v1"
+    with pytest.raises(JourneyFileError, match=f"topic `{other}` already belongs to"):
+        parse(f"journeys_topic: {other}\n{SMALLEST}")

@@ -17,8 +17,12 @@ from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import KEEP_MS, MAX_STEPS, JourneyRules
 from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, contact_of, decode, encode, step_of
+from monitor.live.closed import closed_journey
+from monitor.live.closed import encode as encode_closed
 from streams.demo.simulator import Simulator
 from streams.settings import SHIPPED_JOURNEY
+from streams.state import closed as closed_module
+from streams.state.closed import Closed, Closing
 from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord
 from tests.kit.journey_truth import Truth, sharing_cases
@@ -113,6 +117,8 @@ class Changelog:
 
     records: list[PaneRecord] = field(default_factory=list)
     committed: int = 0
+    published: list[tuple[str, bytes]] = field(default_factory=list)
+    """The topic of closed journeys: ids and values, by offset."""
 
     def compacted(self) -> list[PaneRecord]:
         last = {record.key: record for record in self.records}
@@ -120,6 +126,19 @@ class Changelog:
 
     def write(self, records: Sequence[PaneRecord]) -> None:
         self.records += records
+
+    def publish(self, closed: Closed, waiting: Sequence[Closing]) -> None:
+        for one in waiting:
+            closed.note(len(self.published), one)
+            self.published.append(
+                (one.journey_id, encode_closed(closed_journey(one.journey_id, one.journey())))
+            )
+
+    def once(self) -> dict[str, bytes]:
+        """Every closed journey; those published again are the same, byte for byte."""
+        found = dict(self.published)
+        assert {value == found[journey_id] for journey_id, value in self.published} <= {True}
+        return found
 
 
 def owner(
@@ -140,11 +159,17 @@ def flush(partition: JourneyPartition) -> Iterator[list[PaneRecord]]:
 
 def uninterrupted(records: Sequence[Steps]) -> Counter[str]:
     """The truth."""
-    partition = owner(Changelog(), 1)
+    return whole(records)[0]
+
+
+def whole(records: Sequence[Steps]) -> tuple[Counter[str], dict[str, bytes]]:
+    """The truth, and every journey that has closed."""
+    partition, changelog = owner(Changelog(), 1), Changelog()
     for offset, record in enumerate(records):
         fold(partition, offset, record)
     assert partition.open == 0
-    return totals(partition)
+    changelog.publish(partition.closed, partition.closed.take())
+    return totals(partition), changelog.once()
 
 
 @pytest.mark.long
@@ -161,8 +186,12 @@ def test_the_simulated_journeys_come_to_something() -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.long
-def test_crashes_anywhere_change_no_count(seed: int) -> None:
-    """Workers die between any two records, in the midst of a write, before or after the commit."""
+def test_crashes_anywhere_change_no_count(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers die between any two records, in the midst of a write, before or after the commit.
+
+    Every journey that closes is published, and found by its id.
+    """
+    monkeypatch.setattr(closed_module, "CLOSED_KEPT_MS", HORIZON)  # the last marks are a month ahead
     random = Random(seed)
     records = log(seed % 3)
     changelog = Changelog()
@@ -174,21 +203,32 @@ def test_crashes_anywhere_change_no_count(seed: int) -> None:
             if offset < len(records):
                 fold(partition, offset, records[offset])
                 offset += 1
-        dies_after = random.choice([0, 1, 2, 3, 9, 9, 9])
-        for number, lists in enumerate(flush(partition)):
+        dies_after = random.choice([-2, -1, 0, 1, 2, 3, 9, 9, 9])
+        lists_to_write = list(flush(partition))
+        waiting = partition.closed.take()
+        changelog.publish(partition.closed, waiting[: len(waiting) if dies_after > -2 else len(waiting) // 2])
+        if dies_after >= 0:
+            changelog.write(partition.take_places())
+        for number, lists in enumerate(lists_to_write if dies_after >= 0 else ()):
             if number == dies_after:  # some of it has been written, in any order
                 changelog.write(random.sample(lists, random.randint(0, len(lists))))
                 break
             changelog.write(lists)
         else:
-            if dies_after != 3:
+            if dies_after not in (-2, -1, 3):
                 changelog.committed = offset
         if dies_after != 9:
             generation += 1
             partition = owner(changelog, generation)
             offset = changelog.committed
-    assert totals(partition) == uninterrupted(records)
+    truth, closed = whole(records)
+    assert totals(partition) == truth
     assert partition.open == 0
+    assert changelog.once() == closed
+    assert len(closed) > 250
+    found = owner(changelog, generation + 1).closed
+    for journey_id in closed:
+        assert journey_id in [changelog.published[offset][0] for offset in found.offsets(journey_id)]
 
 
 @pytest.mark.parametrize("seed", range(12))

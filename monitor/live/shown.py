@@ -1,0 +1,149 @@
+"""What people and programs are shown of a journey's parts: step, promise, hand-over; times are RFC 3339.
+
+`closed_ms` is when the journey was over: what came later is not part of it.
+"""
+
+from msgspec import Struct
+
+from monitor.counting.event import Handoff, Promise, Score
+from monitor.counting.times import rfc3339
+from monitor.journey_file.model import NONE
+from monitor.journeys.open import HandOver
+from monitor.journeys.promises import Pledge
+from monitor.journeys.step import Step
+
+LAST_MS = 253_402_300_799_000
+"""The last second that can be written; a service may have promised something for later."""
+
+
+class ShownStep(Struct, frozen=True):
+    """One encounter. Partition and offset are where its event lies in the stage's topic."""
+
+    time: str
+    stage: str
+    outcome: str
+    touchpoint: str | None
+    channel: str | None
+    partner: str | None
+    reason: str | None
+    segment: str | None
+    initiator: str | None
+    internal_ok: bool | None
+    judged: int
+    bad_for: tuple[str, ...]
+    score: Score | None
+    promise: Promise | None
+    handoff: Handoff | None
+    partition: int
+    offset: int
+
+
+class ShownPromise(Struct, frozen=True):
+    """`state` is `kept`, `early`, `broken`, `late`, `unpromised`, `pending`; `overdue` while the journey is
+    under way, `missed` when it is over."""
+
+    id: str
+    kind: str
+    partner: str | None
+    made: str
+    due_from: str | None
+    due: str | None
+    rescheduled: str | None
+    fulfilled: str | None
+    kept: bool | None
+    state: str
+
+
+class ShownHandOver(Struct, frozen=True, rename={"sender": "from", "receiver": "to"}):
+    """`state` is `received`, `late`, `pending`; `overdue` while the journey is under way, `lost` when it is
+    over."""
+
+    id: str
+    sender: str
+    receiver: str
+    partner: str
+    sent: str | None
+    due: str | None
+    received: str | None
+    state: str
+
+
+def moment(at_ms: int | None) -> str | None:
+    """A moment as it is written, None for none."""
+    return None if at_ms is None else rfc3339(min(at_ms, LAST_MS))
+
+
+def shown_step(step: Step) -> ShownStep:
+    """A step, but for its journey's id."""
+    return ShownStep(
+        rfc3339(step.at_ms),
+        step.stage,
+        step.outcome,
+        step.touchpoint,
+        step.channel,
+        step.partner,
+        step.reason,
+        step.segment,
+        step.initiator,
+        step.internal_ok,
+        step.judged,
+        step.bad_for,
+        step.score,
+        step.promise,
+        step.handoff,
+        step.partition,
+        step.offset,
+    )
+
+
+def shown_promise(one: Pledge, closed_ms: int | None = None) -> ShownPromise:
+    """A promise, as of now or of the end of its journey."""
+    is_told = one.word_ms is not None and (closed_ms is None or one.word_ms <= closed_ms)
+    return ShownPromise(
+        one.id,
+        one.kind,
+        named(one.partner),
+        rfc3339(min(one.made_ms, LAST_MS)),
+        moment(one.due_from_ms),
+        moment(one.due_ms),
+        moment(one.moved_to_ms),
+        moment(one.word_ms) if is_told and one.kept else None,
+        one.kept if is_told else None,
+        _promise_state(one, is_told=is_told, is_over=closed_ms is not None),
+    )
+
+
+def named(partner: str | None) -> str | None:
+    """A partner, None for `none`."""
+    return None if partner == NONE else partner
+
+
+def _promise_state(one: Pledge, *, is_told: bool, is_over: bool) -> str:
+    if is_told and one.word_ms is not None:
+        return one.result(one.word_ms) or "unpromised"
+    if is_over and one.due_ms is not None:
+        return "missed"
+    return "overdue" if one.is_overdue else "pending"
+
+
+def shown_hand_over(one: HandOver, closed_ms: int | None = None) -> ShownHandOver:
+    """A hand-over, as of now or of the end of its journey."""
+    received_ms = one.received_ms
+    if received_ms is not None and closed_ms is not None and received_ms > closed_ms:
+        received_ms = None
+    if received_ms is not None:
+        state = "received" if one.due_ms is None or received_ms <= one.due_ms else "late"
+    elif not one.is_counted:
+        state = "pending"
+    else:
+        state = "overdue" if closed_ms is None else "lost"
+    return ShownHandOver(
+        one.id,
+        one.sender,
+        one.receiver,
+        one.partner,
+        moment(one.sent_ms),
+        moment(one.due_ms),
+        moment(received_ms),
+        state,
+    )
