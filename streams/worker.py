@@ -5,19 +5,20 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, unknown_stage
+from monitor.rules.journeys import meant_labels
 from streams.clock import now_ms
 from streams.engine.app import App
 from streams.kafka import topics
 from streams.kafka.security import Guard, exposure, http_ssl
 from streams.publish.changes import ChangesReader
 from streams.settings import Settings
-from streams.state.stage import Failure
+from streams.state.latest import Shown
 from streams.web.lookup import JourneyLookup, advertised_url
 from streams.web.server import Answers, HttpServer
 
@@ -44,7 +45,12 @@ class Worker:
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._http = HttpServer(
             settings.http,
-            Answers(self.snapshot, self.failures, JourneyLookup(settings, self._name, lambda: self.app)),
+            Answers(
+                self.snapshot,
+                self.failures,
+                JourneyLookup(settings, self._name, lambda: self.app),
+                self.meant,
+            ),
             Guard(settings),
             certificate,
         )
@@ -192,12 +198,20 @@ class Worker:
             return f"waiting for Kafka at {self._settings.kafka}"
         return app.health.problem
 
-    def failures(self, stage: str) -> list[Failure] | None:
+    def failures(self, stage: str) -> list[Shown] | None:
         """The latest failing encounters of a stage, newest first; None when there is no such stage."""
         if stage not in {known.name for known in self._journey.stages}:
             return None
         held = [one for one in (self.app.stages if self.app else ()) if one.stage.name == stage]
-        return sorted(held[0].failures, key=lambda one: one.event.at_ms, reverse=True) if held else []
+        return held[0].failures() if held else []
+
+    def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown] | None:
+        """The latest journeys that an alert on an experience of whole journeys means, newest first; None when
+        there is no such experience, or it has not these labels."""
+        if self.app is not None and self.app.journeys is not None:
+            return self.app.journeys.meant(experience, labels)
+        known = meant_labels(self._journey).get(experience)
+        return [] if known is not None and labels.keys() <= set(known) else None
 
 
 def rest_collector() -> None:

@@ -40,6 +40,11 @@ def failures(journey: Journey, stage: str) -> str:
     return f"{journey.links.monitor}/api/stages/{stage}/failures"
 
 
+def meant(journey: Journey, experience: str) -> str:
+    """Where the latest journeys that an alert on whole journeys means are listed one by one."""
+    return f"{journey.links.monitor}/api/journeys?experience={experience}"
+
+
 def runbook(journey: Journey, alert: str) -> str:
     """Where people read what to do about an alert."""
     return f"{journey.links.monitor}/runbooks/{alert}"

@@ -3,6 +3,7 @@
 So whoever publishes it again, after a crash, publishes the same bytes.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from monitor.counting.times import epoch_ms, rfc3339
-from monitor.journeys.closing import score
+from monitor.journeys.closing import is_unhappy, score
 from monitor.journeys.open import OpenJourney
 from monitor.live.shown import (
     LAST_MS,
@@ -74,8 +75,8 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(ClosedJourney).decode
 
 
-def closed_journey(journey_id: str, held: OpenJourney) -> ClosedJourney:
-    """What is published of a journey that has just closed."""
+def closed_journey(journey_id: str, held: OpenJourney, unhappy: Mapping[str, float]) -> ClosedJourney:
+    """What is published of a journey that has just closed; `unhappy` as in the journey file."""
     pledges = sorted(held.pledges, key=lambda one: (one.made_ms, one.id))
     hand_overs = sorted(held.hand_overs, key=lambda one: (one.begun_ms, one.id))
     ending = [counter.split("/") for counter in held.ending]
@@ -83,7 +84,7 @@ def closed_journey(journey_id: str, held: OpenJourney) -> ClosedJourney:
     result, segment = told["closed"]
     weakest = min(held.steps, key=score)
     moves = [Move(*parts) for kind, *parts in ending if kind == "lost"]
-    cells = [cell for kind, _, cell in (one for one in ending if one[0] == "critical")]
+    answers = [step.score for step in held.steps if step.score is not None]
     return ClosedJourney(
         journey_id,
         rfc3339(held.steps[0].at_ms),
@@ -96,7 +97,7 @@ def closed_journey(journey_id: str, held: OpenJourney) -> ClosedJourney:
         "labyrinth" in told,
         moves[0] if moves else None,
         told["noticed"][0] if "noticed" in told else None,
-        cells[0].endswith("detractor") if cells else None,
+        is_unhappy(unhappy, answers[-1]) if answers else None,
         {stage: cell for kind, stage, cell in (one for one in ending if one[0] == "gap")},
         [shown_step(step) for step in held.steps],
         [shown_promise(one, held.closed_ms) for one in pledges],

@@ -18,6 +18,7 @@ from monitor.journey_file.model import (
     Journeys,
     Stage,
 )
+from monitor.journeys.meant import CRITICAL
 from monitor.rules.facts import (
     Alert,
     Asked,
@@ -197,6 +198,7 @@ def _whole_degraded(journey: Journey, stage: Stage, severity: Severity, one: Wat
             **named("n", "bad", "window", "share", "allowed", "target", "change"),
             **named(*one.labels),
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.CUSTOMERS_BOARD)}"),
+            "failures_url": _meant(journey, one.experience.name, one.labels),
             "runbook_url": literal(stage.runbook or links.runbook(journey, one.alert)),
             "alert_runbook_url": literal(links.runbook(journey, one.alert)),
         },
@@ -222,6 +224,7 @@ def _critical(journey: Journey, rules: Journeys) -> Alert:
             ),
             **named("share"),
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.CUSTOMERS_BOARD)}"),
+            "failures_url": _meant(journey, CRITICAL, ("stage",)),
             "runbook_url": literal(links.runbook(journey, "CriticalTouchpoint")),
         },
         lambda stage: {
@@ -230,6 +233,11 @@ def _critical(journey: Journey, rules: Journeys) -> Alert:
         },
         board=links.CUSTOMERS_BOARD,
     )
+
+
+def _meant(journey: Journey, experience: str, labels: Iterable[str]) -> str:
+    """The address of the journeys meant; the alert's own labels say of which partner, stage or segment."""
+    return literal(links.meant(journey, experience)) + "".join(f"&{one}={{{one}}}" for one in labels)
 
 
 def _partner_facts(stage: Stage, about: Mapping[str, str], one: Watched) -> dict[str, Fact]:

@@ -30,6 +30,7 @@ from monitor.journeys.counters import (
     lived_stages,
     promise_partners,
 )
+from monitor.journeys.meant import CRITICAL
 
 WholeName = Literal[
     "JourneyDegraded", "PromisesOverdue", "HandoversLost", "CustomersLost", "UnderstandingGap"
@@ -103,6 +104,12 @@ def watched(journey: Journey) -> tuple[Watched, ...]:
     """All that whole journeys are held to, the goal first; nothing without journeys."""
     rules = journey.journeys
     return tuple(_watched(journey, rules)) if rules is not None else ()
+
+
+def meant_labels(journey: Journey) -> dict[str, tuple[str, ...]]:
+    """Experiences of which journeys are listed one by one, and the labels that tell their lists apart."""
+    found = {one.experience.name: one.labels for one in watched(journey)}
+    return {**found, CRITICAL: ("stage",)} if journey.journeys is not None else {}
 
 
 def whole(journey: Journey, held_to: tuple[Watched, ...]) -> Stage | None:

@@ -1,8 +1,10 @@
-"""The command `touchpoint journey`: one journey as the worker that keeps it knows it, for a person's eyes."""
+"""`touchpoint journey`: one journey as the worker that keeps it knows it, for a person's eyes; `touchpoint
+journeys`: those that an alert means."""
 
 import base64
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
 
 import orjson
 import typer
@@ -19,18 +21,66 @@ if TYPE_CHECKING:
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
 
+OfWorker = Annotated[
+    str | None,
+    typer.Option(
+        "--worker",
+        help="URL of any worker, e.g. http://10.0.0.7:8080; TOUCHPOINT_ADVERTISED_URL or TOUCHPOINT_HTTP"
+        " unless given.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the worker's JSON answer as it is.")]
+
+
+def journeys_command(
+    experience: Annotated[
+        str,
+        typer.Argument(
+            help="Label `experience` of the alert, e.g. goal, promise_KIND, handoff_FROM_TO, moves,"
+            " understood; critical for CriticalTouchpoint."
+        ),
+    ],
+    labels: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[LABEL=VALUE]...", help="Further labels of the alert, e.g. partner=postnord."
+        ),
+    ] = None,
+    worker: OfWorker = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the latest journeys that an alert on whole journeys means, newest first.
+
+    Example: touchpoint journeys promise_delivery_window partner=postnord
+    """
+    from streams.web import lookup as journey_lookup
+
+    pairs = [label.partition("=") for label in labels or ()]
+    if wrong := next((label for label, sign, _ in pairs if not sign), None):
+        raise failed(f"{wrong}: labels are given as LABEL=VALUE")
+    settings = read_settings()
+    url = _worker_url(settings, worker)
+    query = urlencode([("experience", experience), *((label, value) for label, _, value in pairs)])
+
+    async def work() -> "Answer":
+        context = journey_lookup.client_ssl(settings)
+        path = f"/api/journeys?{query}"
+        return await journey_lookup.ask_path(url, path, _credentials(settings), context)
+
+    answer = run_at_once(work)
+    said = _read(url, answer, "journeys")
+    if as_json:
+        typer.echo(answer.body)
+        return
+    _show_list(said)
+
+
 def journey_command(
     journey_id: Annotated[
         str, typer.Argument(metavar="ID", help="Journey id: the `journey_id` of its events.")
     ],
-    worker: Annotated[
-        str | None,
-        typer.Option(
-            help="URL of any worker, e.g. http://10.0.0.7:8080; TOUCHPOINT_ADVERTISED_URL or"
-            " TOUCHPOINT_HTTP unless given."
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the worker's JSON answer as it is.")] = False,
+    worker: OfWorker = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show one journey: steps, promises, hand-overs, what is due next, and how old this information is.
 
@@ -50,7 +100,7 @@ def journey_command(
         return await journey_lookup.ask(url, journey_id, _credentials(settings), context)
 
     answer = run_at_once(work)
-    said = _read(url, answer)
+    said = _read(url, answer, "journey_id")
     if as_json:
         typer.echo(answer.body)
         return
@@ -84,14 +134,14 @@ def _credentials(settings: Settings) -> dict[str, str]:
     return {}
 
 
-def _read(url: str, answer: "Answer") -> dict[str, Any]:
-    """The journey; any other answer ends the command."""
+def _read(url: str, answer: "Answer", field: str) -> dict[str, Any]:
+    """What was asked for, which has this field; any other answer ends the command."""
     if answer.status == 401:
         given = "TOUCHPOINT_HTTP_TOKEN_FILE, or TOUCHPOINT_HTTP_USER and TOUCHPOINT_HTTP_PASSWORD_FILE"
         raise failed(f"{url} refuses to answer (401): set {given} as the worker has them")
     try:
         said = orjson.loads(answer.body)
-        if answer.status == 200 and "journey_id" in said:
+        if answer.status == 200 and field in said:
             return said  # type: ignore[no-any-return] # as the worker writes it
         problem = str(said["error"])
     except (ValueError, TypeError, KeyError):
@@ -105,6 +155,22 @@ STEP = ("stage", "outcome", "touchpoint", "channel", "partner", "reason")
 PROMISED = ("made", "due", "fulfilled")
 HANDED = ("sent", "due", "received")
 LOUD = ("overdue", "late", "broken", "missed", "lost")
+
+
+def _show_list(said: dict[str, Any]) -> None:
+    from streams.terminal import say, show_table
+
+    if said["only_part"]:
+        say(f"A part only: {said['only_part']}.")
+    if not said["journeys"]:
+        say(f"no journeys of {said['experience']} seen lately")
+        return
+    labels = [name for name in said["journeys"][0] if name not in ("journey_id", "time", "what")]
+    rows = (
+        _row(_when(one["time"]), one["journey_id"], one["what"], *map(one.get, labels), is_loud=False)
+        for one in said["journeys"]
+    )
+    show_table(("time", "journey", "what", *labels), rows)
 
 
 def _show(said: dict[str, Any]) -> None:

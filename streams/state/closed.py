@@ -68,6 +68,7 @@ class Closed:
         self._waiting_bytes = 0
         self._chunks: dict[int, _Chunk] = {}
         self._changed: set[int] = set()
+        self._stale: set[bytes] = set()
 
     def add(self, journey_id: str, journey: OpenJourney) -> None:
         """Take a journey that is over, to be published; it is left with its end alone.
@@ -121,24 +122,29 @@ class Closed:
         chunk.until_ms = max(chunk.until_ms, until_ms)
         chunk.epochs.add(epoch)
 
-    def take_changes(self, epoch: int, clock_ms: int) -> tuple[list[PaneRecord], set[bytes]]:
-        """Records of what has been published since the last call; keys that are to be deleted after them."""
-        stale: set[bytes] = set()
+    def take_changes(self, epoch: int, clock_ms: int) -> list[PaneRecord]:
+        """Records of what has been published since the last call, to be written before any record that says
+        that these journeys are over."""
         if not self._changed:
-            return [], stale
+            return []
         over = [n for n, chunk in self._chunks.items() if chunk.until_ms < clock_ms - CLOSED_KEPT_MS]
         for number in [*over, *sorted(self._chunks)[: max(0, len(self._chunks) - MAX_CHUNKS)]]:
             chunk = self._chunks.pop(number, None)
-            stale |= {_key(one, number) for one in chunk.epochs} if chunk is not None else set()
+            self._stale |= {_key(one, number) for one in chunk.epochs} if chunk is not None else set()
         records = []
         for number in sorted(self._changed & self._chunks.keys()):
             chunk = self._chunks[number]
-            stale |= {_key(one, number) for one in chunk.epochs - {epoch}}
+            self._stale |= {_key(one, number) for one in chunk.epochs - {epoch}}
             chunk.epochs = {epoch}
             used = chunk.hashes[: int(chunk.hashes.nonzero()[0][-1]) + 1]
             records.append(PaneRecord(_key(epoch, number), _UNTIL.pack(chunk.until_ms) + used.tobytes()))
         self._changed.clear()
-        return records, stale
+        return records
+
+    def take_stale(self) -> set[bytes]:
+        """Keys to be deleted once what was taken last is written."""
+        stale, self._stale = self._stale, set()
+        return stale
 
     @property
     def kept_bytes(self) -> int:

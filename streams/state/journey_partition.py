@@ -38,6 +38,7 @@ from streams.state.journey_records import (
     unpack_clock,
 )
 from streams.state.journey_store import EACH_BYTES, JourneyStore, Timers
+from streams.state.latest import add_meant
 from streams.state.partition import PaneRecord, Partition, Positioned, TakenOverError
 
 log = logging.getLogger(__name__)
@@ -134,6 +135,8 @@ class JourneyPartition:
                 if position > self.position:
                     self._ahead[journey_id] = position
                     self._furthest = max(self._furthest, position)
+                    effects = [Effect(one.at_ms, one.counters) for one in kept.made]
+                    add_meant(self.panes.latest, journey_id, effects)
                     for made in kept.made:
                         if made.offset > self.position:
                             self._again[made.offset].append(made)
@@ -198,6 +201,7 @@ class JourneyPartition:
             return "duplicate" if kept.journey.closed_ms is None else "late"
         self._store.change(journey_id, kept)
         made += self._add(kept, offset, effects)
+        add_meant(self.panes.latest, journey_id, effects)
         if journey_id in self.overdue:  # only the passing of time makes anything overdue
             self._note_overdue(journey_id, kept.journey)
         next_ms = kept.journey.next_ms
@@ -244,6 +248,7 @@ class JourneyPartition:
         if effects or closed_ms is not None:
             self._store.change(journey_id, kept)
             made += self._add(kept, offset, effects)
+            add_meant(self.panes.latest, journey_id, effects)
             self._note_overdue(journey_id, kept.journey)
         if closed_ms is None:
             return 0
@@ -296,12 +301,6 @@ class JourneyPartition:
 
     # -- writing -------------------------------------------------------------------------------------
 
-    def take_places(self) -> list[PaneRecord]:
-        """Records of where closed journeys have been published, to be written before `take_changes`' are."""
-        records, stale = self.closed.take_changes(self.panes.epoch, self.clock_ms)
-        self._store.stale |= stale
-        return records
-
     def take_changes(self) -> tuple[list[PaneRecord], list[PaneRecord], list[PaneRecord]]:
         """Records of all that has changed since the last call; the clock record; deletions of what newer
         records have replaced, and of what is over for good. Each is to be written when the one before is:
@@ -324,7 +323,7 @@ class JourneyPartition:
         return records, [clock], self._take_stale(stale)
 
     def _take_stale(self, stale: list[PaneRecord]) -> list[PaneRecord]:
-        stale += [PaneRecord(key, None) for key in self._store.stale]
+        stale += [PaneRecord(key, None) for key in self._store.stale | self.closed.take_stale()]
         self._store.stale.clear()
         return [*self.panes.take_stale(), *stale]
 

@@ -1,23 +1,27 @@
 """What a worker does for journeys: keep those of its partitions, count what they come to."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 
+from monitor.counting.times import rfc3339
 from monitor.journey_file.model import Journey
 from monitor.journeys.counters import CounterTally, counter_names
+from monitor.journeys.meant import KEPT
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import decode
 from monitor.live.closed import closed_journey, encode
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, ages
+from monitor.rules.journeys import meant_labels
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
 from streams.state.closed import Closing
 from streams.state.journey_partition import JourneyPartition
 from streams.state.journey_records import Room
+from streams.state.latest import Entry, Shown, newest
 from streams.state.partition import PaneRecord, Partition, Positioned
 from streams.state.processor import Processor
 from streams.state.steps import partition_of
@@ -129,7 +133,9 @@ class JourneyProcessor(Processor[JourneyPartition]):
                 yield list(some.values())
                 for one, acknowledged in zip(some, self.acknowledged, strict=True):
                     self._partitions[partition].closed.note(acknowledged.offset, one)
-        yield self._to_changelog({p: held.take_places() for p, held in self._partitions.items()})
+        yield self._to_changelog(
+            {p: one.closed.take_changes(one.panes.epoch, one.clock_ms) for p, one in self._partitions.items()}
+        )
         for number in range(3):
             yield self._to_changelog({p: lists[number] for p, lists in taken.items()})
 
@@ -137,7 +143,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
         """Records of journeys that have closed; one that our code fails on would stop every worker."""
         for one in waiting:
             try:
-                said = encode(closed_journey(one.journey_id, one.journey()))
+                said = encode(closed_journey(one.journey_id, one.journey(), self.rules.rules.unhappy))
             except Exception:
                 log.exception("a closed journey of partition %s cannot be published", partition)
                 continue
@@ -148,6 +154,21 @@ class JourneyProcessor(Processor[JourneyPartition]):
         partition = self.partition_of(journey_id)
         offsets = self._partitions[partition].closed.offsets(journey_id)
         return Places(self._journey.journeys_topic, partition, offsets)
+
+    def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown] | None:
+        """Journeys that an alert on this experience of whole journeys means, the newest first, of any value
+        of labels that are not given; None if there is no such experience, or it has not these labels."""
+        known = meant_labels(self._journey).get(experience)
+        if known is None or not labels.keys() <= set(known):
+            return None
+        found: list[Shown] = []
+        for latest in (held.panes.latest for held in self._partitions.values()):
+            for name in latest.names:
+                listed, *values = name.split("/")
+                told = dict(zip(known, values, strict=False))
+                if listed == experience and labels.items() <= told.items():
+                    found += [_meant(one, told) for one in latest.newest(name) if one.said != KEPT.encode()]
+        return newest(found)
 
     def partition_of(self, journey_id: str) -> int:
         """The partition that a journey is kept on."""
@@ -183,3 +204,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
             kept_bytes=self._kept_bytes(),
             max_bytes=self._max_bytes,
         )
+
+
+def _meant(one: Entry, labels: Mapping[str, str]) -> Shown:
+    return {"journey_id": one.id, "time": rfc3339(one.at_ms), "what": one.said.decode(), **labels}

@@ -7,6 +7,8 @@ stands in the record's key, so a former owner that wakes up late can never overw
 still outrank or delete records older than its own, so whoever recognises a replayed event by another owner's
 record writes that pane again as its own before it acknowledges the event.
 
+Beside the panes stand lists of what people look at one by one (`streams.state.latest`).
+
 Record key: `<grain ms>:<start ms>:<epoch>`. Record value: watermark (8 bytes, big endian), then the named
 counts as MessagePack in an LZ4 block, which the many like names shrink to less than half. A record without
 value deletes that key.
@@ -21,6 +23,7 @@ import msgspec
 from cramjam import lz4
 
 from monitor.counting.panes import LONG, SHORT, Counts, Pane, PaneKey, is_expired
+from streams.state.latest import Latest
 
 EXPIRE_EVERY_MS = 60_000
 """Event time between two sweeps for expired panes; a sweep looks at every pane, some 3,000."""
@@ -106,6 +109,7 @@ class Partition:
         self._event_clock_ms = 0
         self._swept_ms = 0
         self.epoch = -1
+        self.latest = Latest()
 
     # -- recovery ------------------------------------------------------------------------------------
 
@@ -117,6 +121,10 @@ class Partition:
         left for a later owner to delete unless ours is in the changelog too: the one we hold may be the next
         that its writer deletes.
         """
+        if record.key.startswith(b"l:"):
+            if not self._is_owned:
+                self.latest.restore(*record)
+            return
         key, epoch = _read_key(record.key)
         if record.value is not None:
             _read_counts(record.value)
@@ -263,7 +271,7 @@ class Partition:
             records.append(PaneRecord(_write_key(key, self.epoch), value))
         self._hot = {key: self._hot[key] for key in self._dirty}
         self._dirty.clear()
-        return records
+        return records + [PaneRecord(*one) for one in self.latest.take_changes()]
 
     def take_stale(self) -> list[PaneRecord]:
         """Deletions of what newer records have replaced, and of expired panes."""

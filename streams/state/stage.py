@@ -1,19 +1,23 @@
 """What a worker does for one stage: judge its events, refuse what is none, pass on the steps of journeys."""
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import orjson
+
 from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge, counter_names
 from monitor.counting.panes import Tally
+from monitor.counting.times import rfc3339
 from monitor.journeys.step import Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
+from streams.state.latest import MOST, Entry, Shown, newest
 from streams.state.partition import PaneRecord, Partition, Positioned
 from streams.state.processor import Processor, described
 from streams.state.sightings import Sightings
@@ -24,14 +28,16 @@ log = logging.getLogger(__name__)
 MAX_REFUSED_BYTES = 32 * 1024 * 1024
 """Refused records not yet written before reading pauses: each is kept whole, and may have a megabyte."""
 
-FAILURES_KEPT = 50
+FAILURES = "failures"
+"""The list of failing encounters."""
+
+FAILURE_FIELDS = ("id", "outcome", "reason", "segment", "partner", "channel", "location", "journey_id")
 
 
-class Failure(NamedTuple):
+def shown_failure(event: Event, experiences: tuple[str, ...]) -> Shown:
     """A failing encounter, for whoever is on call."""
-
-    event: Event
-    experiences: tuple[str, ...]
+    shown = {name: getattr(event, name) for name in FAILURE_FIELDS}
+    return shown | {"time": rfc3339(event.at_ms), "experiences": experiences}
 
 
 class Read(NamedTuple):
@@ -74,9 +80,13 @@ class StageProcessor(Processor[Partition]):
         self._sightings: dict[int, Sightings] = {}
         self._dead_letters: list[Outgoing] = []
         self._refused_bytes = 0
-        self.failures: deque[Failure] = deque(maxlen=FAILURES_KEPT)
         self.refusals: Counter[str] = Counter()
         self.last_event_ms: dict[str, int] = {}
+
+    def failures(self) -> list[Shown]:
+        """The latest failing encounters, newest first."""
+        held = (one for panes in self._partitions.values() for one in panes.latest.newest(FAILURES))
+        return newest(orjson.loads(one.said) for one in held)
 
     def _new_partition(self) -> Partition:
         return Partition(self._journey.horizon_ms)
@@ -134,7 +144,7 @@ class StageProcessor(Processor[Partition]):
         for key, counts in folded.added:
             self.windows.add(key, counts)
         if self.stage.kind != "staff":  # one colleague's answer is nobody's business
-            self.failures.extend(Failure(event, experiences) for event, experiences in folded.bad)
+            _list_failures(panes, folded.bad[-MOST:])
         self.results["counted"] += folded.counted
         self.results["duplicate"] += folded.duplicate + sum(repeated)
         self.results["late"] += folded.late
@@ -225,6 +235,12 @@ class StageProcessor(Processor[Partition]):
         windows = self.windows if self.owned is not None else None
         seen = Seen(self.results, self.refusals, self.last_event_ms, lags)
         return stage_snapshot(self._journey, self.stage, windows, now_ms, seen)
+
+
+def _list_failures(panes: Partition, bad: Sequence[tuple[Event, tuple[str, ...]]]) -> None:
+    for event, experiences in bad:
+        said = orjson.dumps(shown_failure(event, experiences))
+        panes.latest.add(FAILURES, Entry(event.at_ms, event.id or "", said))
 
 
 def _see(sightings: Sightings, read: Read, now_ms: int) -> list[bool]:

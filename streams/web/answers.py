@@ -7,7 +7,7 @@ from monitor.counting.times import rfc3339
 from monitor.live.journeys import JourneyFacts, PartitionLag, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from streams.state.stage import Failure
+from streams.state.latest import Shown
 
 
 def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
@@ -26,10 +26,14 @@ def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def failures_answer(snapshot: Snapshot, stage: str, failures: Iterable[Failure]) -> dict[str, Any]:
+def failures_answer(snapshot: Snapshot, stage: str, failures: list[Shown]) -> dict[str, Any]:
     """The body of `/api/stages/<stage>/failures`."""
-    latest = [_failure(failure) for failure in failures]
-    return {"stage": stage, **_seen(snapshot, "lists failures of"), "failures": latest}
+    return {"stage": stage, **_seen(snapshot, "lists failures of"), "failures": failures}
+
+
+def meant_answer(snapshot: Snapshot, experience: str, journeys: list[Shown]) -> dict[str, Any]:
+    """The body of `/api/journeys?experience=<experience>`."""
+    return {"experience": experience, **_seen(snapshot, "lists journeys of"), "journeys": journeys}
 
 
 def _facts(snapshot: Snapshot) -> JourneyFacts | None:
@@ -124,10 +128,3 @@ def _whole_since(lags: Iterable[PartitionLag]) -> str | None:
     """Since when windows hold every event; None where they all do."""
     since_ms = max((lag.whole_since_ms for lag in lags), default=0)
     return rfc3339(since_ms) if since_ms else None
-
-
-def _failure(failure: Failure) -> dict[str, Any]:
-    event, experiences = failure
-    shown = ("id", "outcome", "reason", "segment", "partner", "channel", "location", "journey_id")
-    answer: dict[str, Any] = {name: getattr(event, name) for name in shown}
-    return answer | {"time": rfc3339(event.at_ms), "experiences": experiences}

@@ -193,13 +193,19 @@ def _not_here(journeys: "JourneyProcessor") -> str:
 
 async def ask(url: str, journey_id: str, headers: Mapping[str, str], context: ssl.SSLContext) -> Answer:
     """Ask the worker at a URL for a journey; NotAnsweredError when it gives no answer."""
-    path = URL(f"{url}/api/journeys/{quote(journey_id, safe='')}", encoded=True)
+    return await ask_path(url, f"/api/journeys/{quote(journey_id, safe='')}", headers, context)
+
+
+async def ask_path(url: str, path: str, headers: Mapping[str, str], context: ssl.SSLContext) -> Answer:
+    """Ask the worker at a URL for a path, encoded, of its API; NotAnsweredError when it gives no answer."""
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, headers=bounded.PLAIN, auto_decompress=False) as session,
             # A redirect would take the secret along.
-            session.get(path, headers=headers, ssl=context, allow_redirects=False) as response,
+            session.get(
+                URL(url + path, encoded=True), headers=headers, ssl=context, allow_redirects=False
+            ) as response,
         ):
             return Answer(response.status, await bounded.body(response, MAX_BYTES))
     except bounded.TooLongError:

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -12,12 +12,13 @@ import orjson
 from aiohttp import web, web_response
 
 from monitor.errors import UserError
+from monitor.journey_file.model import ALL
 from monitor.live.exposition import render
 from monitor.live.snapshot import Snapshot
 from streams.kafka.security import Guard
 from streams.settings import Settings
-from streams.state.stage import Failure
-from streams.web.answers import failures_answer, stages_answer
+from streams.state.latest import Shown
+from streams.web.answers import failures_answer, meant_answer, stages_answer
 from streams.web.lookup import FORWARDED, JourneyLookup
 
 CONTENT_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -45,11 +46,13 @@ web_response.SERVER_SOFTWARE = "touchpoint"  # type: ignore[attr-defined] # not 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Where answers come from: the numbers, a stage's last failures, a journey by its id."""
+    """Where answers come from: the numbers, a stage's last failures, a journey by its id, the last journeys
+    that an alert means."""
 
     snapshot: Callable[[], Awaitable[Snapshot]]
-    failures: Callable[[str], list[Failure] | None]
+    failures: Callable[[str], list[Shown] | None]
     journeys: JourneyLookup | None = None
+    meant: Callable[[str, Mapping[str, str]], list[Shown] | None] = lambda _experience, _labels: None
 
 
 class PortTakenError(UserError):
@@ -70,6 +73,7 @@ class HttpServer:
         self._host, self._port = host.strip("[]"), int(port)
         self._snapshot = answers.snapshot
         self._failures = answers.failures
+        self._meant = answers.meant
         self._journeys = answers.journeys
         self._guard = guard or Guard(Settings(http=address))
         self._ssl_context = ssl_context
@@ -92,6 +96,7 @@ class HttpServer:
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/api/stages", self._stages)
         app.router.add_get("/api/stages/{stage}/failures", self._stage_failures)
+        app.router.add_get("/api/journeys", self._journeys_meant)
         if self._journeys is not None:
             app.router.add_get(r"/api/journeys/{id:[\s\S]*}", partial(self._journey, self._journeys))
         app.router.add_get("/runbooks/{name}", self._runbook)
@@ -138,6 +143,14 @@ class HttpServer:
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
         return _json(failures_answer(await self._snapshot(), stage, failures))
+
+    async def _journeys_meant(self, request: web.Request) -> web.Response:
+        labels = {name: value for name, value in request.query.items() if value != ALL}
+        experience = labels.pop("experience", "")
+        journeys = self._meant(experience, labels)
+        if journeys is None:
+            return _json({"error": "no such experience of journeys, or not with these labels"}, status=404)
+        return _json(meant_answer(await self._snapshot(), experience, journeys))
 
     async def _journey(self, journeys: JourneyLookup, request: web.Request) -> web.Response:
         answer = await journeys.look_up(

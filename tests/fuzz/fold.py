@@ -153,7 +153,7 @@ class Life:
             return asked[0][1]
 
         def failures(stage: str) -> list[Any]:
-            return list(asked[0][0].stages[stage].failures)
+            return asked[0][0].stages[stage].failures()
 
         lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0], asked[0][0]._closed)  # type: ignore[arg-type, return-value]
         server = HttpServer("127.0.0.1:0", Answers(snapshot, failures, lookup))

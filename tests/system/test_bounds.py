@@ -23,8 +23,9 @@ from monitor.journey_file.model import Stage
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.topics import MAX_RECORD_BYTES
 from streams.settings import SHIPPED_JOURNEY
+from streams.state.latest import MOST
 from streams.state.partition import PaneRecord, Partition
-from streams.state.stage import FAILURES_KEPT, StageProcessor
+from streams.state.stage import StageProcessor
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, counted, touchpoint
@@ -178,7 +179,7 @@ async def test_unknown_names_are_not_kept() -> None:
     await fold(len(warm), some)
     assert processor.results["counted"] + processor.results["refused"] == len(warm) + len(some)
     assert names() == before
-    assert len(processor.failures) == FAILURES_KEPT
+    assert len(processor.failures()) == MOST
 
 
 # -- a flood of bad records ---------------------------------------------------------------------------

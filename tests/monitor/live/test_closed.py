@@ -2,15 +2,17 @@
 
 from itertools import permutations
 
+from msgspec import structs
+
 from monitor.counting.event import Handoff, Promise, Score
 from monitor.journeys.open import OpenJourney
 from monitor.live.closed import Cause, ClosedJourney, Move, closed_answer, closed_journey, decode, encode
-from tests.monitor.live.test_journey import DAY, HOUR, START, at, journey, step, told
+from tests.monitor.live.test_journey import DAY, HOUR, RULES, START, at, journey, step, told
 
 
 def published(held: OpenJourney) -> ClosedJourney:
     """What whoever reads the topic gets."""
-    return decode(encode(closed_journey("j-1", held)))
+    return decode(encode(closed_journey("j-1", held, RULES.rules.unhappy)))
 
 
 def test_a_parcel_that_was_lost() -> None:
@@ -73,6 +75,16 @@ def test_a_labyrinth_and_the_customers_own_word() -> None:
     assert said.understood == {"delivery": "ok_inside_bad_outside"}
 
 
+def test_an_answer_to_what_nobody_judged() -> None:
+    """A visit outside opening hours is not judged, and its customer's word is one all the same."""
+    asked = step(1, "feedback", score=Score("nps", 9))
+    assert (
+        published(journey(structs.replace(step(0, "store"), judged=0), asked, clock=20 * DAY)).unhappy
+        is False
+    )
+    assert published(journey(step(0, "store"), clock=20 * DAY)).unhappy is None
+
+
 def test_the_bytes_do_not_depend_on_the_order_of_arrival() -> None:
     """So what is published again after a crash is the same, byte for byte."""
     steps = [
@@ -82,7 +94,12 @@ def test_the_bytes_do_not_depend_on_the_order_of_arrival() -> None:
         step(3, "delivery", handoff=Handoff("h", "warehouse", "delivery")),
     ]
     assert (
-        len({encode(closed_journey("j-1", journey(*some, clock=20 * DAY))) for some in permutations(steps)})
+        len(
+            {
+                encode(closed_journey("j-1", journey(*some, clock=20 * DAY), RULES.rules.unhappy))
+                for some in permutations(steps)
+            }
+        )
         == 1
     )
 

@@ -40,9 +40,9 @@ def restored(*records: PaneRecord) -> Closed:
 def test_found_by_whoever_takes_over() -> None:
     """Over several chunks, and the newest first when it was published again."""
     closed = noted(noted(Closed(), 0, range(3000)), 3000, range(5, 7))
-    records, stale = closed.take_changes(1, START)
-    assert (len(records), stale) == (3, set())
-    assert closed.take_changes(1, START) == ([], set())
+    records = closed.take_changes(1, START)
+    assert (len(records), closed.take_stale()) == (3, set())
+    assert closed.take_changes(1, START) == []
     for held in (closed, restored(*records)):
         assert held.offsets("j-5")[:2] == [3000, 5]
         assert all(number in held.offsets(f"j-{number}") for number in range(3000))
@@ -53,15 +53,15 @@ def test_found_by_whoever_takes_over() -> None:
 def test_a_former_owner_that_writes_late_hides_nothing() -> None:
     """What two owners know of one chunk is laid over each other; one record takes the place of both."""
     first = noted(Closed(), 0, range(3))
-    (early,), _ = first.take_changes(1, START)
+    (early,) = first.take_changes(1, START)
     second = noted(restored(early), 3, range(3, 6))
-    (after,), stale = second.take_changes(2, START)
-    assert stale == {early.key}
-    (late,), _ = noted(first, 9, range(9, 10)).take_changes(1, START)
+    (after,) = second.take_changes(2, START)
+    assert (second.take_stale(), second.take_stale()) == ({early.key}, set())
+    (late,) = noted(first, 9, range(9, 10)).take_changes(1, START)
     third = restored(early, after, PaneRecord(early.key, None), late)
     assert [third.offsets(f"j-{number}") for number in (0, 5, 9)] == [[0], [5], [9]]
-    (_,), stale = noted(third, 10, range(10, 11)).take_changes(3, START)
-    assert stale == {early.key, after.key}
+    (_,) = noted(third, 10, range(10, 11)).take_changes(3, START)
+    assert third.take_stale() == {early.key, after.key}
     assert restored(early, PaneRecord(early.key, None)).offsets("j-1") == []
 
 
@@ -70,11 +70,13 @@ def test_forgotten_after_seven_days_and_bounded(monkeypatch: pytest.MonkeyPatch)
     closed = noted(Closed(), 0, range(1))
     closed.take_changes(1, START)
     noted(closed, CHUNK, range(1, 2))
-    assert closed.take_changes(1, START + CLOSED_KEPT_MS + 1)[1] == {b"x:1:0"}
+    closed.take_changes(1, START + CLOSED_KEPT_MS + 1)
+    assert closed.take_stale() == {b"x:1:0"}
     assert (closed.offsets("j-0"), closed.offsets("j-1")) == ([], [CHUNK])
     monkeypatch.setattr(closed_module, "MAX_CHUNKS", 1)
     noted(closed, 2 * CHUNK, range(2, 3))
-    assert closed.take_changes(1, START)[1] == {b"x:1:1"}
+    closed.take_changes(1, START)
+    assert closed.take_stale() == {b"x:1:1"}
     assert (closed.offsets("j-1"), closed.offsets("j-2")) == ([], [2 * CHUNK])
 
 

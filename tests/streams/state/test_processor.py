@@ -15,6 +15,7 @@ from monitor.journey_file.model import Stage
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
 from streams.state import processor as processor_module
+from streams.state.partition import PaneRecord
 from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
 
@@ -338,3 +339,24 @@ async def test_ids_stay_known_through_a_rebalance_that_leaves_the_partition() ->
     assert rig.results() == (1, 3, 2)
     await rig.stage.own(frozenset({1}), 3, lambda: True)
     assert not rig.stage.knows_ids_before(0, 4)
+
+
+async def test_failing_encounters_survive_a_restart() -> None:
+    """Who takes over lists the same ones, the newest first, and goes on from there."""
+    rig = await Rig().own()
+    failed = [event(f"e-{n}", NOW + n, outcome="failed", journey_id=f"j-{n}") for n in range(60)]
+    rig.fold(*(Record(offset, value) for offset, value in enumerate(failed)))
+    flushing = rig.flush()
+    written: list[Outgoing] = []
+    while not flushing.done():
+        written += rig.broker.acknowledge()
+        await settle()
+    known = rig.stage.failures()
+    assert [one["journey_id"] for one in known] == [f"j-{n}" for n in range(59, 9, -1)]
+    successor = Rig()
+    records = [PaneRecord(one.key or b"", one.value) for one in written if one.topic == "changelog"]
+    successor.stage.restore(0, records)
+    await successor.own(2)
+    assert successor.stage.failures() == known
+    successor.fold(Record(60, event("e-60", NOW + 60, outcome="failed")))
+    assert [one["id"] for one in successor.stage.failures()][:2] == ["e-60", "e-59"]

@@ -11,7 +11,8 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from monitor.live.snapshot import Snapshot, StageSnapshot, stage_snapshot, unknown_stage
 from streams.settings import SHIPPED_JOURNEY
-from streams.state.stage import Failure
+from streams.state.latest import Shown
+from streams.state.stage import shown_failure
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_030_000
@@ -25,7 +26,10 @@ FAILED = Event(
     reason="payment_error",
     journey_id="j1",
 )
-FAILURES = (Failure(FAILED, ("checkout_completed",)),)
+FAILURES = [shown_failure(FAILED, ("checkout_completed",))]
+MEANT: list[Shown] = [
+    {"journey_id": "j1", "time": "2026-07-01T12:30:00.250Z", "what": "overdue", "partner": "postnord"}
+]
 
 
 def held(

@@ -193,7 +193,7 @@ def test_failures() -> None:
             }
         ],
     }
-    assert failures_answer(READY, "store", ())["failures"] == []
+    assert failures_answer(READY, "store", [])["failures"] == []
 
 
 def test_who_sees_a_part_says_so() -> None:

@@ -3,7 +3,7 @@
 import re
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,20 @@ from monitor.counting.windows import StageWindows
 from monitor.live.exposition import render
 from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.alerts import alerts
+from monitor.rules.journeys import meant_labels
 from monitor.rules.plan import plan
-from streams.state.stage import Failure
-from streams.web.answers import failures_answer, stages_answer
+from streams.state.latest import Shown
+from streams.web.answers import failures_answer, meant_answer, stages_answer
 from streams.web.server import HEADERS, PAGE, Answers, HttpServer, PortTakenError
 from tests.kit.programs import ROOT
-from tests.streams.web.snapshots import CHAIR, FAILURES, NOW, READY, snapshot
+from tests.streams.web.snapshots import CHAIR, FAILURES, MEANT, NOW, READY, snapshot
 
 FILES = ROOT / "streams/page"
 
 Get = Callable[..., Awaitable[aiohttp.ClientResponse]]
+
+
+ALL_LATE = "experience=promise_delivery_window&partner=all"
 
 
 class Worker:
@@ -40,10 +44,16 @@ class Worker:
     async def snapshot(self) -> Snapshot:
         return self.now
 
-    def failures(self, stage: str) -> list[Failure] | None:
+    def failures(self, stage: str) -> list[Shown] | None:
         if stage not in {known.name for known in CHAIR.stages}:
             return None
-        return [*FAILURES] if stage == "web_checkout" else []
+        return FAILURES if stage == "web_checkout" else []
+
+    def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown] | None:
+        known = meant_labels(CHAIR).get(experience)
+        if known is None or not labels.keys() <= set(known):
+            return None
+        return [one for one in MEANT if labels.items() <= one.items()]
 
 
 @pytest.fixture
@@ -55,7 +65,7 @@ def worker() -> Worker:
 @pytest.fixture
 async def get(worker: Worker) -> AsyncIterator[Get]:
     """Asks a running server, and looks at the headers that every answer must have."""
-    server = HttpServer("127.0.0.1:0", Answers(worker.snapshot, worker.failures))
+    server = HttpServer("127.0.0.1:0", Answers(worker.snapshot, worker.failures, meant=worker.meant))
     address = await server.start()
     try:
         async with aiohttp.ClientSession(f"http://{address}") as session:
@@ -196,6 +206,8 @@ async def test_api(get: Get, worker: Worker) -> None:
         for path, body in (
             ("/api/stages", stages_answer(now)),
             ("/api/stages/web_checkout/failures", failures_answer(now, "web_checkout", FAILURES)),
+            (f"/api/journeys?{ALL_LATE}", meant_answer(now, "promise_delivery_window", MEANT)),
+            (f"/api/journeys?{ALL_LATE}&partner=other", meant_answer(now, "promise_delivery_window", [])),
         ):
             answer = await get(path)
             assert (answer.status, answer.content_type) == (200, "application/json")
@@ -208,6 +220,13 @@ async def test_unknown_stage(get: Get, stage: str) -> None:
     answer = await get(f"/api/stages/{stage}/failures")
     assert (answer.status, answer.content_type) == (404, "application/json")
     assert await answer.json() == {"error": "no such stage"}
+
+
+@pytest.mark.parametrize("query", ["", "experience=pays", "experience=goal&partner=postnord"])
+async def test_unknown_experience(get: Get, query: str) -> None:
+    """An experience that is none of whole journeys, or has no such label, is 404."""
+    answer = await get(f"/api/journeys?{query}")
+    assert (answer.status, answer.content_type) == (404, "application/json")
 
 
 @pytest.mark.parametrize(
@@ -225,7 +244,7 @@ async def test_port_taken(worker: Worker) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        server = HttpServer(address, Answers(worker.snapshot, worker.failures))
+        server = HttpServer(address, Answers(worker.snapshot, worker.failures, meant=worker.meant))
         with pytest.raises(PortTakenError, match=f"^cannot serve HTTP on {address}: ") as refused:
             await server.start()
         assert "\n" not in str(refused.value)
@@ -235,4 +254,4 @@ async def test_port_taken(worker: Worker) -> None:
 
 async def test_stops_unstarted(worker: Worker) -> None:
     """Stopping a server that never started is no error."""
-    await HttpServer("127.0.0.1:0", Answers(worker.snapshot, worker.failures)).stop()
+    await HttpServer("127.0.0.1:0", Answers(worker.snapshot, worker.failures, meant=worker.meant)).stop()

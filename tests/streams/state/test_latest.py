@@ -1,0 +1,41 @@
+"""The newest of each list is kept, in bounded memory, and comes back from the changelog."""
+
+from random import Random
+
+from streams.state.latest import MOST, Entry, Latest
+
+
+def entry(number: int, said: bytes = b"{}") -> Entry:
+    """One of many."""
+    return Entry(1_000 + number, f"id-{number}", said)
+
+
+def test_the_newest_are_kept_in_any_order() -> None:
+    """Whatever order they come in, and whoever reads what was written."""
+    numbers = list(range(3 * MOST))
+    Random(1).shuffle(numbers)
+    held, again = Latest(), Latest()
+    for number in numbers:
+        held.add("a", entry(number))
+        if number % 7 == 0:
+            for key, value in held.take_changes():
+                again.restore(key, value)
+    for key, value in held.take_changes():
+        again.restore(key, value)
+    assert held.take_changes() == []
+    for latest in (held, again):
+        assert latest.newest("a") == [entry(number) for number in reversed(range(2 * MOST, 3 * MOST))]
+        assert latest.newest("b") == []
+
+
+def test_one_stands_once_with_what_was_said_last() -> None:
+    """Also where two owners gave it two places."""
+    held = Latest()
+    held.add("a", entry(1))
+    held.add("a", entry(2, b"overdue"))
+    held.add("a", Entry(5_000, "id-2", b"late"))
+    assert [one.said for one in held.newest("a")] == [b"late", b"{}"]
+    late = held.take_changes()
+    assert {key for key, _ in late} == {b"l:0:a", b"l:1:a"}
+    held.restore(b"l:7:a", dict(late)[b"l:0:a"])
+    assert [one.id for one in held.newest("a")] == ["id-2", "id-1"]
