@@ -19,6 +19,7 @@ from streams.kafka.security import Guard, exposure, http_ssl
 from streams.publish.changes import ChangesReader
 from streams.settings import Settings
 from streams.state.latest import Shown
+from streams.web.group import Group
 from streams.web.lookup import JourneyLookup, advertised_url
 from streams.web.server import Answers, HttpServer
 
@@ -50,6 +51,7 @@ class Worker:
                 self.failures,
                 JourneyLookup(settings, self._name, lambda: self.app),
                 self.meant,
+                Group(settings, lambda: self.app),
             ),
             Guard(settings),
             certificate,

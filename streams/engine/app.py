@@ -273,6 +273,11 @@ class App(faust.App):
         assigned = self.router.external_topics_metadata()
         return next((url for url, topics in assigned.items() if partition in topics.get(topic, ())), None)
 
+    @property
+    def other_urls(self) -> list[str]:
+        """Where the other workers of the group's last assignment answer."""
+        return sorted(url for url in self.router.external_topics_metadata() if url != self.url)
+
     def on_rebalance_start(self) -> None:
         """Answer for no partition any more, at the first word of a rebalance."""
         super().on_rebalance_start()

@@ -56,6 +56,12 @@ function wellBut(stages) {
   return `${misses ? `No stage ${which} misses its target beyond chance` : `Every stage ${which} meets its target`}${rest}.`;
 }
 
+// Whose counts are added up here; a worker that did not answer is named below, with why.
+function answering({ worker, workers = [] }) {
+  const names = workers.filter((one) => !one.missing).map((one) => one.worker);
+  return names.length > 1 ? `${names.length} workers (${names.join(", ")})` : worker;
+}
+
 export function paintStrip() {
   const { answer, answeredAt, movedAt, trouble } = latest;
   const still = answer && now() - movedAt > STILL_MS;
@@ -82,7 +88,7 @@ export function paintStrip() {
     const old = trouble ? ` · ${age(now() - answeredAt)} old` : still ? ` · ${age(now() - movedAt)} old` : "";
     put(at("strip-age"), `As of ${time(answer.at)}${old}`);
     const { owned, of } = answer.partitions ?? {};
-    put(at("strip-worker"), `· ${answer.worker}${of ? `, ${owned} of ${of} partitions` : ""}`);
+    put(at("strip-worker"), `· ${answering(answer)}${of ? `, ${owned} of ${of} partitions` : ""}`);
     put(at("part"), partOf(answer));
     at("part").hidden = !answer.only_part;
     put(at("loss"), lossOf(answer));

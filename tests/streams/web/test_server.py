@@ -23,6 +23,7 @@ from monitor.rules.journeys import meant_labels
 from monitor.rules.plan import plan
 from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
+from streams.web.group import Member
 from streams.web.server import HEADERS, PAGE, Answers, HttpServer, PortTakenError
 from tests.kit.programs import ROOT
 from tests.streams.web.snapshots import CHAIR, FAILURES, MEANT, NOW, READY, snapshot
@@ -32,6 +33,7 @@ FILES = ROOT / "streams/page"
 Get = Callable[..., Awaitable[aiohttp.ClientResponse]]
 
 
+ALONE = [Member("w1")]
 ALL_LATE = "experience=promise_delivery_window&partner=all"
 
 
@@ -204,10 +206,13 @@ async def test_api(get: Get, worker: Worker) -> None:
     for now in (READY, snapshot(ready=False)):
         worker.now = now
         for path, body in (
-            ("/api/stages", stages_answer(now)),
-            ("/api/stages/web_checkout/failures", failures_answer(now, "web_checkout", FAILURES)),
-            (f"/api/journeys?{ALL_LATE}", meant_answer(now, "promise_delivery_window", MEANT)),
-            (f"/api/journeys?{ALL_LATE}&partner=other", meant_answer(now, "promise_delivery_window", [])),
+            ("/api/stages", stages_answer(now, ALONE)),
+            ("/api/stages/web_checkout/failures", failures_answer(now, ALONE, "web_checkout", FAILURES)),
+            (f"/api/journeys?{ALL_LATE}", meant_answer(now, ALONE, "promise_delivery_window", MEANT)),
+            (
+                f"/api/journeys?{ALL_LATE}&partner=other",
+                meant_answer(now, ALONE, "promise_delivery_window", []),
+            ),
         ):
             answer = await get(path)
             assert (answer.status, answer.content_type) == (200, "application/json")

@@ -1,0 +1,196 @@
+"""What one worker counts, as another adds it to its own: page and API then speak of the whole group.
+
+Everything is additive but moments, of which the latest counts. By names of counters, since two workers may
+have read different journey files for a while. A small group of staff is left out here already, as in metrics.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
+from monitor.counting.windows import WINDOW_LABELS, Numbers
+from monitor.live.journeys import JourneysSnapshot, PartitionLag
+from monitor.live.snapshot import Snapshot, StageSnapshot
+from monitor.rules.verdict import MIN_GROUP
+
+Row = tuple[int, ...]
+
+
+class StageShare(Struct, array_like=True, frozen=True):
+    """Of a stage: by counter its sums by window, and by minute; of each partition, how many records wait, and
+    since when windows are whole."""
+
+    sums: dict[str, Row]
+    trend: dict[str, Row]
+    last_ms: int | None
+    partitions: dict[int, tuple[int, int]]
+
+
+class JourneysShare(Struct, array_like=True, frozen=True):
+    """Of journeys, likewise."""
+
+    sums: dict[str, Row]
+    open_journeys: int
+    overdue: list[tuple[str, str, str, int]]
+    clocks_ms: dict[int, int]
+    slowest: dict[int, tuple[str, int] | None]
+    partitions: dict[int, tuple[int, int]]
+
+
+class Share(Struct, array_like=True, frozen=True):
+    """Of a worker; without stages while it is not ready."""
+
+    worker: str
+    ready: bool
+    owned: int
+    problems: tuple[str, ...]
+    stages: dict[str, StageShare]
+    journeys: JourneysShare | None
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode = msgspec.msgpack.Decoder(Share).decode
+
+
+def share(snapshot: Snapshot) -> Share:
+    """What a worker tells of itself."""
+    ready, journeys = snapshot.ready, snapshot.journeys
+    return Share(
+        snapshot.worker,
+        ready,
+        snapshot.owned,
+        snapshot.problems,
+        {held.stage.name: _stage(held) for held in snapshot.stages} if ready else {},
+        _journeys(journeys) if ready and journeys is not None else None,
+    )
+
+
+def _stage(held: StageSnapshot) -> StageShare:
+    stage = held.stage
+    judged = [
+        name(experience.name, segment, partner)
+        for experience in stage.experiences
+        for segment in held.segments
+        for partner in stage.partner_labels
+        for name in (good_name, bad_name)
+    ]
+    beside = [*map(outcome_name, stage.outcomes), *map(reason_name, reason_labels(stage))]
+    sums = _sparse(held.column, [*judged, *beside], [held.sums[window] for window in WINDOW_LABELS])
+    trend = _sparse(held.column, judged, [] if held.trend_sums is None else list(held.trend_sums))
+    if stage.kind == "staff":
+        sums, trend = _without_small_groups(sums, judged), {}
+    return StageShare(sums, trend, held.last_ms, _partitions(held.lags))
+
+
+def _without_small_groups(sums: dict[str, Row], judged: Iterable[str]) -> dict[str, Row]:
+    """Of staff: a window in which fewer have answered in all says nothing."""
+    known = [sums[name] for name in judged if name in sums]
+    answered = np.array([(0,) * len(WINDOW_LABELS), *known]).sum(axis=0)
+    return {
+        name: tuple(n if total >= MIN_GROUP else 0 for n, total in zip(row, answered, strict=True))
+        for name, row in sums.items()
+    }
+
+
+def _journeys(held: JourneysSnapshot) -> JourneysShare:
+    return JourneysShare(
+        _sparse(held.column, held.column, [held.sums[window] for window in WINDOW_LABELS]),
+        held.open_journeys,
+        [(*key, n) for key, n in held.overdue.items()],
+        dict(held.clocks_ms),
+        dict(held.slowest),
+        _partitions(held.lags),
+    )
+
+
+def _sparse(column: Mapping[str, int], names: Iterable[str], rows: list[Numbers]) -> dict[str, Row]:
+    """By counter its numbers, row by row; without those that are 0 everywhere."""
+    if not rows:
+        return {}
+    matrix = np.stack(rows).astype(np.int64)
+    some = set(np.flatnonzero(matrix.any(axis=0)).tolist())
+    return {name: tuple(matrix[:, column[name]].tolist()) for name in names if column[name] in some}
+
+
+def _partitions(lags: Iterable[PartitionLag]) -> dict[int, tuple[int, int]]:
+    return {lag.partition: (lag.records, lag.whole_since_ms) for lag in lags}
+
+
+def overlaps(snapshot: Snapshot, told: Share) -> bool:
+    """Whether both count a partition, as while the group moves it: one of them is about to stop."""
+    stages = ((held.lags, told.stages[held.stage.name].partitions) for held in _shared(snapshot, told))
+    journeys = (
+        [(snapshot.journeys.lags, told.journeys.partitions)]
+        if snapshot.journeys is not None and told.journeys is not None
+        else []
+    )
+    return any(lag.partition in theirs for lags, theirs in (*stages, *journeys) for lag in lags)
+
+
+def _shared(snapshot: Snapshot, told: Share) -> list[StageSnapshot]:
+    return [held for held in snapshot.stages if held.stage.name in told.stages]
+
+
+def added(snapshot: Snapshot, told: Share) -> Snapshot:
+    """Both workers as one."""
+    journeys = snapshot.journeys
+    if journeys is not None and told.journeys is not None:
+        journeys = _with_journeys(journeys, told.journeys)
+    stages = (
+        _with_stage(held, told.stages[held.stage.name]) if held.stage.name in told.stages else held
+        for held in snapshot.stages
+    )
+    return replace(snapshot, stages=tuple(stages), journeys=journeys, owned=snapshot.owned + told.owned)
+
+
+def _with_stage(held: StageSnapshot, told: StageShare) -> StageSnapshot:
+    trend = held.trend_sums
+    if trend is not None and told.trend:
+        trend = np.array(trend)
+        for name, row in told.trend.items():
+            if name in held.column:
+                trend[:, held.column[name]] += row
+    return replace(
+        held,
+        sums=_sums(held.column, held.sums, told.sums),
+        trend_sums=trend,
+        last_ms=max((ms for ms in (held.last_ms, told.last_ms) if ms is not None), default=None),
+        lags=(*held.lags, *_lags(told.partitions)),
+    )
+
+
+def _with_journeys(held: JourneysSnapshot, told: JourneysShare) -> JourneysSnapshot:
+    overdue = dict(held.overdue)
+    for what, partner, age, n in told.overdue:
+        overdue[what, partner, age] = overdue.get((what, partner, age), 0) + n
+    return replace(
+        held,
+        sums=_sums(held.column, held.sums, told.sums),
+        open_journeys=held.open_journeys + told.open_journeys,
+        overdue=overdue,
+        clocks_ms={**held.clocks_ms, **told.clocks_ms},
+        slowest={**held.slowest, **told.slowest},
+        lags=(*held.lags, *_lags(told.partitions)),
+    )
+
+
+def _sums(
+    column: Mapping[str, int], sums: Mapping[str, Numbers], told: Mapping[str, Row]
+) -> dict[str, Numbers]:
+    found = {window: np.array(sums[window]) for window in WINDOW_LABELS}
+    for name, row in told.items():
+        if name in column:
+            for window, n in zip(WINDOW_LABELS, row, strict=True):
+                found[window][column[name]] += n
+    return found
+
+
+def _lags(partitions: Mapping[int, tuple[int, int]]) -> tuple[PartitionLag, ...]:
+    return tuple(
+        PartitionLag(partition, records, 0, whole_since_ms=whole_since_ms)
+        for partition, (records, whole_since_ms) in partitions.items()
+    )

@@ -1,0 +1,109 @@
+"""What the workers of a group answer is added up; one that does not answer is named, with why."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from monitor.live.snapshot import Snapshot
+from streams.settings import Settings
+from streams.web import group as group_module
+from streams.web.group import Group
+from streams.web.server import Answers, HttpServer
+from tests.monitor.live.test_share import worker
+from tests.streams.web.snapshots import FAILED, FAILURES, GOOD
+from tests.streams.web.test_lookup import answering
+
+
+@asynccontextmanager
+async def serving(snapshot: Snapshot, others: tuple[str, ...] = (), failures: Any = ()) -> AsyncIterator[str]:
+    """A worker that knows where the others answer."""
+    app = SimpleNamespace(url="http://here", other_urls=list(others))
+
+    async def taken() -> Snapshot:
+        return snapshot
+
+    group = Group(Settings(), lambda: app)  # type: ignore[arg-type,return-value]
+    server = HttpServer("127.0.0.1:0", Answers(taken, lambda _: list(failures), group=group))
+    try:
+        yield f"http://{await server.start()}"
+    finally:
+        await server.stop()
+
+
+async def said(url: str, path: str = "/api/stages") -> Any:
+    """What it answers, in JSON."""
+    async with aiohttp.ClientSession() as session, session.get(url + path) as answer:
+        assert answer.status == 200
+        return await answer.json()
+
+
+async def test_both_speak_of_both() -> None:
+    """Checkouts, partitions and failing encounters of two workers; nobody asks in circles."""
+    earlier = {**FAILURES[0], "id": "e0", "time": "2026-07-01T12:00:00.000Z"}
+    async with AsyncExitStack() as stack:
+        there = await stack.enter_async_context(
+            serving(worker("b", [FAILED] * 10, 1), ("http://loop",), FAILURES)
+        )
+        mine = worker("a", [GOOD] * 30, 0)
+        here = await stack.enter_async_context(serving(mine, (there,), [earlier]))
+        answer = await said(here)
+        (checkout,) = [one for one in answer["stages"] if one["stage"] == "web_checkout"]
+        assert (checkout["n"], checkout["bad"], checkout["top_reason"]) == (40, 10, "payment_error")
+        assert answer["workers"] == [{"worker": "a", "missing": None}, {"worker": "b", "missing": None}]
+        assert (answer["partitions"]["owned"], answer["only_part"]) == (answer["partitions"]["of"], None)
+        listed = await said(here, "/api/stages/web_checkout/failures")
+        assert [one["id"] for one in listed["failures"]] == ["e1", "e0"]
+
+
+async def test_who_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs, is gone, refuses, talks nonsense, never stops, is not ready, or counts the same."""
+    monkeypatch.setattr(group_module, "ASK_S", 0.5)
+    monkeypatch.setattr(group_module, "MAX_BYTES", 100_000)
+    tired = asyncio.Event()
+
+    async def hang(_: web.Request) -> web.StreamResponse:
+        await tired.wait()
+        return web.Response()
+
+    async def refuse(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=401)
+
+    async def babble(_: web.Request) -> web.StreamResponse:
+        return web.Response(text="nonsense")
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await response.write(b" " * 10_000)
+        return response
+
+    unready = replace(worker("c", [], 1), ready=False, problems=("recovering",))
+    async with AsyncExitStack() as stack:
+        urls = [await stack.enter_async_context(answering(one)) for one in (hang, refuse, babble, endless)]
+        urls += [await stack.enter_async_context(serving(one)) for one in (unready, worker("d", [GOOD], 0))]
+        urls.append("http://127.0.0.1:9")
+        here = await stack.enter_async_context(serving(worker("a", [GOOD] * 30, 0), tuple(urls)))
+        answer = await said(here)
+        tired.set()
+    missing = {one["worker"]: one["missing"] for one in answer["workers"]}
+    assert missing.pop("a") is None
+    assert [missing[name] for name in (*urls[:4], "c", "d")] == [
+        "it has not answered within 0.5 s",
+        "it answered 401",
+        "it does not answer as a worker of this version does",
+        "answers with more than any journey holds",
+        "recovering",
+        "partitions are moving between the workers",
+    ]
+    assert missing[urls[-1]].startswith("cannot be reached")
+    assert all(f"{name}: {why}" in answer["only_part"] for name, why in missing.items())
