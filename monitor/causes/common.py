@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monitor.causes.counts import REASON, Codes, Counts, Numbers, Part, Table, Where, expected, grouped, rate
+from monitor.causes.counts import OF_BAD, Codes, Counts, Numbers, Part, Table, Where, expected, grouped, rate
 
 AT_ONCE = 3
 """Values a cause has at most. 8 of the 73 incidents have three: with two at most, one of the best three is
@@ -102,8 +102,8 @@ def _best_of(table: Table, chosen: tuple[int, ...]) -> Iterator[_Scored]:
     """The best values of these attributes."""
     codes = table.codes[:, chosen]
     first, group = grouped(codes)
-    _, of_all = grouped(table.codes[:, [i for i in chosen if table.names[i] != REASON]])
-    _, alike = grouped(table.codes[:, [i for i in chosen if table.names[i] == REASON]])
+    _, of_all = grouped(table.codes[:, [i for i in chosen if table.names[i] not in OF_BAD]])
+    _, alike = grouped(table.codes[:, [i for i in chosen if table.names[i] in OF_BAD]])
 
     def summed(what: Numbers, by: Codes) -> Any:
         return np.bincount(by, what)[by[first]]

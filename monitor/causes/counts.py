@@ -1,7 +1,8 @@
-"""Counts of encounters by what they have in common, before and during a trouble. Only bad ones have a reason.
+"""Counts of encounters by what they have in common, before and during a trouble.
 
-Of a part without a reason, `n` is how many encounters have its values. Of a part with one, it is how many
-have its other values: a reason is held against all encounters that it could have hit.
+`n` of a part is how many encounters have its values. A reason only bad encounters have, and many an encounter
+ends at a touchpoint because it is bad: who left at the cart did not pay. So these two narrow the bad ones of
+a part, and not its `n`: they are held against all encounters that they could have hit.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from monitor.counting.measures import wilson_lower
 
-REASON = "reason"
-"""The attribute that only bad encounters have."""
+OF_BAD = ("reason", "touchpoint")
+"""The attributes that say how an encounter was bad rather than what kind of encounter it was."""
 
 PRIOR_N = 100.0
 """Encounters that every part gets on top of its own of the time before, as bad as all were then: a part with
@@ -62,8 +63,8 @@ class Spell(NamedTuple):
     n: Numbers
 
 
-def _unreasoned(where: Where) -> Where:
-    return {name: value for name, value in where.items() if name != REASON}
+def _kind_of(where: Where) -> Where:
+    return {name: value for name, value in where.items() if name not in OF_BAD}
 
 
 def rate(bad: Any, n: Any) -> Any:
@@ -112,13 +113,13 @@ class Table:
         return mask
 
     def of_all(self, where: Where, without: Where) -> Mask:
-        """Which rows count for the `n` of a part: a reason asks nothing of them."""
-        return self.rows(_unreasoned(where), _unreasoned(without))
+        """Which rows count for the `n` of a part."""
+        return self.rows(_kind_of(where), _kind_of(without))
 
     def part(self, where: Where, without: Where) -> Part:
         """Count one part."""
         rows, of_all = self.rows(where, without), self.of_all(where, without)
-        alike = self._having({name: one for name, one in where.items() if name == REASON})
+        alike = self._having({name: one for name, one in where.items() if name in OF_BAD})
         usual = rate(self.before.bad[alike].sum(), self.before.n.sum())
         bad, n = self.during.bad[rows].sum(), self.during.n[of_all].sum()
         due = expected(self.before.bad[rows].sum(), self.before.n[of_all].sum(), usual, n)
@@ -129,7 +130,7 @@ def grouped(codes: Codes) -> tuple[Codes, Codes]:
     """Rows with equal codes are one group: the first row of each group, and the group of each row."""
     key = np.zeros(len(codes), dtype=np.int64)
     for column in codes.T:
-        _, key = np.unique(key * (column.max() + 2) + column + 1, return_inverse=True)
+        _, key = np.unique(key * (column.max(initial=0) + 2) + column + 1, return_inverse=True)
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
     return first, group
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from monitor.causes.common import Found, causes
-from monitor.causes.counts import REASON, Counts
+from monitor.causes.counts import Counts
 
 SHARES: dict[str, dict[str, float]] = {
     "segment": {"new": 0.3, "returning": 0.7},
@@ -38,12 +38,12 @@ def drawn(fault: Fault, seed: int) -> Counts:
     values = {name: rng.choice(list(of), len(at), p=list(of.values())) for name, of in SHARES.items()}
     hit = np.isin(at, fault.slices) & (rng.random(len(at)) < fault.share)
     for name, value in fault.where.items():
-        if name == REASON:
+        if name == "reason":
             values[name] = np.where(hit, value, values[name])
         else:
             hit &= values[name] == value
     bad = hit | (rng.random(len(at)) < USUALLY)
-    values[REASON] = np.where(bad, values[REASON], "")
+    values["reason"] = np.where(bad, values["reason"], "")
     return Counts(
         {name: column.tolist() for name, column in values.items()},
         at.tolist(),
@@ -142,6 +142,19 @@ def test_a_reason_is_held_against_all_that_it_could_have_hit() -> None:
     assert (rest.bad, rest.n, round(rest.expected)) == (8, 200, 6)
 
 
+def test_where_people_leave_is_no_cause_by_itself() -> None:
+    """All who left at the cart are bad, as ever; it is a cause when more of all leave there."""
+    usual = [(at, step, bad, n) for at in range(-9, 1) for step, bad, n in (("cart", 3, 3), ("paid", 0, 97))]
+    assert causes(_by_touchpoint(usual)).causes == ()
+    (cause,) = causes(_by_touchpoint([*usual[:-2], (0, "cart", 30, 30), (0, "paid", 0, 70)])).causes
+    assert (dict(cause.part.where), cause.part.bad, cause.part.n) == ({"touchpoint": "cart"}, 30, 100)
+
+
+def _by_touchpoint(rows: list[tuple[int, str, int, int]]) -> Counts:
+    at, steps, bad, n = zip(*rows, strict=True)
+    return Counts({"touchpoint": steps}, at, bad, n)
+
+
 def test_an_earlier_trouble_is_not_what_to_expect() -> None:
     """Two bad slices of nine before are no excuse."""
     earlier = [(at, "x", "slow", 60, 100) for at in (-5, -4)]
@@ -159,5 +172,9 @@ def test_what_is_not_known_is_no_value() -> None:
 @pytest.mark.parametrize("slices", [range(-9, 0), range(0, 3), range(0)])
 def test_without_a_before_or_a_now_there_is_no_answer(slices: range) -> None:
     """Nothing can be expected from nothing."""
-    with pytest.raises(ValueError, match="nothing happened before the trouble, or nothing during it"):
-        causes(counts((0, "x", "", 0, 0), *before(slices)))
+    for some in (
+        counts((0, "x", "", 0, 0), *before(slices)),
+        Counts({"partner": [], "reason": []}, [], [], []),
+    ):
+        with pytest.raises(ValueError, match="nothing happened before the trouble, or nothing during it"):
+            causes(some)
