@@ -12,8 +12,8 @@ from monitor.journeys.open import HandOver
 from monitor.journeys.promises import Pledge
 from monitor.journeys.step import Step
 
-LAST_MS = 253_402_300_799_000
-"""The last second that can be written; a service may have promised something for later."""
+FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_000
+"""The first and the last second that can be written; a service may have promised something for later."""
 
 
 class ShownStep(Struct, frozen=True):
@@ -70,7 +70,7 @@ class ShownHandOver(Struct, frozen=True, rename={"sender": "from", "receiver": "
 
 def moment(at_ms: int | None) -> str | None:
     """A moment as it is written, None for none."""
-    return None if at_ms is None else rfc3339(min(at_ms, LAST_MS))
+    return None if at_ms is None else rfc3339(min(max(at_ms, FIRST_MS), LAST_MS))
 
 
 def shown_step(step: Step) -> ShownStep:

@@ -8,6 +8,9 @@ record says in a header of which incarnation its writer was, and which topic tha
 OFFSETS = 2**44
 """Of one incarnation: at a million records a second a partition takes half a year to get there."""
 
+INCARNATIONS = range(2**18)
+"""With them a place takes 62 bits, and is written in 64."""
+
 WRITER = "source"
 """Name of that header; its value is `<incarnation>:<topic id>`."""
 
@@ -20,9 +23,14 @@ class Incarnation:
         self._topic_id = ""
 
     def hear(self, header: bytes) -> None:
-        """Note what a changelog record says of its writer; a former owner may write late."""
+        """Note what a changelog record says of its writer; a former owner may write late.
+
+        Raises for what no worker writes.
+        """
         number_text, _, topic_id = header.decode().partition(":")
         number = int(number_text)
+        if number not in INCARNATIONS:
+            raise ValueError("no topic was created so often")
         if number >= self._number:
             self._number, self._topic_id = number, topic_id
 

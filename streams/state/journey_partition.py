@@ -39,7 +39,7 @@ from streams.state.journey_records import (
 )
 from streams.state.journey_store import EACH_BYTES, JourneyStore, Timers
 from streams.state.latest import add_meant
-from streams.state.partition import PaneRecord, Partition, Positioned, TakenOverError
+from streams.state.partition import PaneRecord, Partition, Positioned, TakenOverError, read_epoch
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class JourneyPartition:
             self.panes.restore(record)
             return
         epoch_text, _, id_bytes = rest.partition(b":")
-        epoch = int(epoch_text)
+        epoch = read_epoch(epoch_text)
         self.panes.hear_of(epoch)
         if self._is_owned:
             if epoch > self.panes.epoch:

@@ -8,15 +8,16 @@ moment that may come before, and once more behind the journey.
 """
 
 import struct
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from cramjam import lz4
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from monitor.journeys.open import KEEP_MS, OpenJourney
+from monitor.journeys.step import Ms
 from monitor.live.journeys import Source
-from streams.state.partition import Positioned
+from streams.state.partition import STARTS_MS, Positioned
 
 _HEADER = struct.Struct(">qqqB")
 _NUMBER = struct.Struct(">q")
@@ -26,11 +27,18 @@ OVERDUE, CLOSED, FULL = 1, 2, 4
 """Flags: something of it is overdue; it is over; it takes no more steps."""
 
 
+Long = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a header of 8 bytes holds."""
+
+Moment = Annotated[int, Meta(ge=STARTS_MS[0], le=STARTS_MS[-1])]
+"""When a pane may begin."""
+
+
 class Made(Struct, array_like=True, frozen=True, gc=False):
     """What a journey added to, and at which offset of the steps topic."""
 
-    offset: int
-    at_ms: int
+    offset: Long
+    at_ms: Moment
     counters: tuple[str, ...]
 
 
@@ -59,9 +67,9 @@ class Header(NamedTuple):
 class Clock(Struct, array_like=True, frozen=True):
     """Up to which offset everything is written, what time it was then, and the marks that say so."""
 
-    position: int
-    clock_ms: int
-    marks: dict[str, int]
+    position: Long
+    clock_ms: Ms
+    marks: dict[str, Ms]
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -109,8 +117,10 @@ def is_full(value: bytes) -> bool:
 
 
 def unpack(value: bytes) -> Kept:
-    """All of a journey's value."""
-    return _decode_kept(lz4.decompress_block(memoryview(value)[_HEADER.size :]))
+    """All of a journey's value; raises for what cannot be written again."""
+    kept = _decode_kept(lz4.decompress_block(memoryview(value)[_HEADER.size :]))
+    _NUMBER.pack(kept.next_ms)
+    return kept
 
 
 def pack_clock(position: int, clock_ms: int, marks: dict[Source, int]) -> bytes:

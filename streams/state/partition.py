@@ -31,6 +31,12 @@ EXPIRE_EVERY_MS = 60_000
 GENERATIONS = 2**32
 """An epoch is incarnation * 2^32 + generation of the consumer group; the group counts in 32 bits."""
 
+EPOCHS = range(2**62)
+"""The next one is above, and is written in 64 bits."""
+
+STARTS_MS = range(-86_400_000, 253_402_300_800_000)
+"""From 1970 on, in all time zones, as far as calendars go."""
+
 LATE_MS = 60_000
 """An event this far behind the clock is reported as late; it is counted all the same."""
 
@@ -295,8 +301,20 @@ def _write_key(key: PaneKey, epoch: int) -> bytes:
 
 
 def _read_key(key: bytes) -> tuple[PaneKey, int]:
-    grain_ms, start_ms, epoch = map(int, key.split(b":"))
-    return PaneKey(grain_ms, start_ms), epoch
+    """ValueError for what no worker writes."""
+    grain_text, start_text, epoch_text = key.split(b":")
+    grain_ms, start_ms = int(grain_text), int(start_text)
+    if grain_ms not in (SHORT.ms, LONG.ms) or start_ms not in STARTS_MS or start_ms % grain_ms:
+        raise ValueError("no pane begins there")
+    return PaneKey(grain_ms, start_ms), read_epoch(epoch_text)
+
+
+def read_epoch(text: bytes) -> int:
+    """Of a record's key; ValueError for what no worker writes."""
+    epoch = int(text)
+    if epoch not in EPOCHS:
+        raise ValueError("no group has moved on so often")
+    return epoch
 
 
 def _write_value(pane: Pane) -> bytes:

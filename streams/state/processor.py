@@ -22,6 +22,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -131,16 +132,15 @@ class Processor(ABC, Generic[Held]):
         if partition not in self._partitions:
             self._partitions[partition] = self._new_partition()
         held, incarnation = self._partitions[partition], self._incarnations[partition]
-        for record in records:
+        told = [partial(self._restore, held, record) for record in records]
+        for tell in (*told, *(partial(incarnation.hear, writer) for writer in writers)):
             try:
-                self._restore(held, record)
+                tell()
             except (TakenOverError, MemoryError):
                 raise
             except Exception as error:  # somebody else wrote to our topic; it would stop every start
                 where = f"{self._changelog}:{partition}"
                 log.warning("a record of %s is not one of ours and is skipped: %s", where, described(error))
-        for writer in writers:
-            incarnation.hear(writer)
 
     def suspend(self) -> None:
         """Stop answering for any partition until `own` says which are ours."""
