@@ -14,7 +14,6 @@ from monitor.counting.times import epoch_ms, rfc3339
 from monitor.journeys.closing import is_unhappy, score
 from monitor.journeys.open import OpenJourney
 from monitor.live.shown import (
-    LAST_MS,
     ShownHandOver,
     ShownPromise,
     ShownStep,
@@ -22,6 +21,7 @@ from monitor.live.shown import (
     shown_hand_over,
     shown_promise,
     shown_step,
+    written,
 )
 
 CLOSED_KEPT_MS = 7 * 86_400_000
@@ -88,7 +88,7 @@ def closed_journey(journey_id: str, held: OpenJourney, unhappy: Mapping[str, flo
     return ClosedJourney(
         journey_id,
         rfc3339(held.steps[0].at_ms),
-        rfc3339(min(held.closed_ms or 0, LAST_MS)),
+        written(held.closed_ms or 0),
         result,
         segment,
         score(weakest),

@@ -70,7 +70,12 @@ class ShownHandOver(Struct, frozen=True, rename={"sender": "from", "receiver": "
 
 def moment(at_ms: int | None) -> str | None:
     """A moment as it is written, None for none."""
-    return None if at_ms is None else rfc3339(min(max(at_ms, FIRST_MS), LAST_MS))
+    return None if at_ms is None else written(at_ms)
+
+
+def written(at_ms: int) -> str:
+    """A moment as it is written, be it beyond what can be."""
+    return rfc3339(min(max(at_ms, FIRST_MS), LAST_MS))
 
 
 def shown_step(step: Step) -> ShownStep:
@@ -103,7 +108,7 @@ def shown_promise(one: Pledge, closed_ms: int | None = None) -> ShownPromise:
         one.id,
         one.kind,
         named(one.partner),
-        rfc3339(min(one.made_ms, LAST_MS)),
+        written(one.made_ms),
         moment(one.due_from_ms),
         moment(one.due_ms),
         moment(one.moved_to_ms),
