@@ -1,0 +1,526 @@
+"""What a list of events comes to, by the README files alone: the sums of the 7d window, row by row.
+
+A row is (metric, label, …) without the prefix `touchpoint_` and without `window`, e.g.
+("window_labyrinths", "new"). Labels stand in the order of the table in deploy/README.md.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+Event = Mapping[str, Any]
+Row = tuple[str, ...]
+Rows = Counter[Row]
+
+WEEK = timedelta(days=7)
+UNHAPPY = {"nps": 6, "csat": 2, "ces": 2}
+SCALES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
+CLASSES = {
+    "nps": [(9, "promoter"), (7, "passive"), (0, "detractor")],
+    "csat": [(4, "good"), (0, "other")],
+    "ces": [(5, "easy"), (0, "other")],
+}
+SCORES = [0.0, 0.25, 0.5, 0.75, 1.0]
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment(text: str) -> datetime:
+    """RFC 3339."""
+    return datetime.fromisoformat(text)
+
+
+def span(text: str) -> timedelta:
+    """E.g. `12h`."""
+    return timedelta(**{UNITS[text[-1]]: float(text[:-1])})
+
+
+def name_of(value: str | None, names: Iterable[str]) -> str:
+    """A label: `none` for what is missing, `other` for what the journey file does not know."""
+    return "none" if value is None else value if value in names else "other"
+
+
+def field_of(event: Event, path: str) -> Any:
+    """E.g. `score.kind`; None if the event lacks it."""
+    outer, _, inner = path.partition(".")
+    value = event.get(outer)
+    return (value or {}).get(inner) if inner else value
+
+
+def holds(condition: Any, value: Any) -> bool | None:
+    """Whether a value fulfils a condition; None if there is no value."""
+    if value is None:
+        return None
+    if isinstance(condition, list):
+        return value in condition
+    if isinstance(condition, dict):
+        return bool(condition.get("at_least", value) <= value <= condition.get("at_most", value))
+    return value is condition
+
+
+def matches(event: Event, conditions: Mapping[str, Any]) -> bool:
+    """Whether all conditions hold."""
+    return all(holds(condition, field_of(event, path)) for path, condition in conditions.items())
+
+
+def verdict(event: Event, experience: Mapping[str, Any]) -> bool | None:
+    """Whether the event is good for the experience; None if it is not judged."""
+    ignores = experience.get("ignores")
+    if not matches(event, experience["judges"]) or (ignores and matches(event, ignores)):
+        return None
+    found = [holds(wanted, field_of(event, path)) for path, wanted in experience["good"].items()]
+    return False if False in found else None if None in found else True
+
+
+@dataclass(frozen=True)
+class File:
+    """The journey file."""
+
+    tree: Mapping[str, Any]
+
+    @property
+    def journeys(self) -> Any:
+        """Its section of whole journeys."""
+        return self.tree["journeys"]
+
+    def stage(self, event: Event) -> Any:
+        """The stage of an event."""
+        return self.tree["stages"][event["stage"]]
+
+    def verdicts(self, event: Event) -> dict[str, bool]:
+        """By experience, of those that judge the event."""
+        judged = {name: verdict(event, each) for name, each in self.stage(event)["experiences"].items()}
+        return {name: good for name, good in judged.items() if good is not None}
+
+    def label(self, event: Event, what: str) -> str:
+        """A label of an event: segment, channel, partner, reason, touchpoint or location."""
+        names = self.tree if what in ("segment", "channel") else self.stage(event)
+        return name_of(event.get(what), names.get(what + "s", ()))
+
+    def is_unhappy(self, event: Event) -> bool:
+        """Whether it is an answer of an unhappy customer. Of a mean the whole part counts."""
+        if not event.get("score") or self.stage(event)["kind"] == "staff":
+            return False
+        kind, value = event["score"]["kind"], event["score"]["value"]
+        best = (UNHAPPY | self.journeys.get("unhappy", {}))[kind]
+        return bool(int(value) <= best)
+
+    def accepts(self, event: Event) -> bool:
+        """Whether an answer is on its scale."""
+        if not event.get("score"):
+            return True
+        least, most = SCALES[event["score"]["kind"]]
+        return bool(least <= event["score"]["value"] <= most)
+
+
+# What a stage counts
+
+
+def stage_rows(file: File, event: Event) -> Rows:
+    """What one event adds to its stage."""
+    rows: Rows = Counter()
+    stage, outcome = event["stage"], event["outcome"]
+    segment, partner = file.label(event, "segment"), file.label(event, "partner")
+    verdicts = file.verdicts(event)
+    for experience, good in verdicts.items():
+        spread = [(by, file.label(event, by)) for by in ("channel", "location") if event.get(by)]
+        rows["window_events", stage, experience, segment, partner] += 1
+        rows["window_good", stage, experience, segment, partner] += good
+        for by, name in spread:
+            rows["window_spread_events", stage, experience, by, name] += 1
+            rows["window_spread_good", stage, experience, by, name] += good
+    rows["window_outcomes", stage, outcome] += 1
+    if False in verdicts.values():
+        rows["window_reasons", stage, file.label(event, "reason")] += 1
+    if (wait_s := event.get("wait_s")) is not None:
+        rows["window_waits", stage, outcome] += 1
+        rows["window_waited_seconds", stage, outcome] += wait_s
+        rows["window_wait_seconds_gcount", stage] += 1
+    if (duration_s := event.get("duration_s")) is not None:
+        rows["window_duration_seconds_gcount", stage] += 1
+        if (tool_s := event.get("system_wait_s")) is not None:
+            rows["window_tool_seconds", stage] += tool_s
+            rows["window_tool_of_seconds", stage] += duration_s
+    if "touchpoints" in file.stage(event):
+        rows["window_touchpoints", stage, file.label(event, "touchpoint"), outcome] += 1
+    if outcome == "asked":
+        rows["window_asked", stage, file.label(event, "channel")] += 1
+    if event.get("score") and file.stage(event)["kind"] != "staff":
+        kind, value = event["score"]["kind"], event["score"]["value"]
+        found = next(name for least, name in CLASSES[kind] if value >= least)
+        rows["window_answers", stage, kind, found, file.label(event, "channel"), segment] += 1
+    return rows
+
+
+def contact_rows(file: File, events: list[Event], since: datetime) -> Rows:
+    """First contacts and repeats, of cases across journeys."""
+    rows: Rows = Counter()
+    latest: dict[str, datetime] = {}
+    for event in events:
+        case = "case " + event["case_id"] if event.get("case_id") else event.get("journey_id")
+        is_contact = event["stage"] in file.journeys["contacts"] and event.get("initiator") != "company"
+        if not case or not is_contact:
+            continue
+        time = moment(event["time"])
+        before = latest.get(case)
+        latest[case] = time
+        if time > since:
+            kind = "repeat" if before and time - before <= WEEK else "first"
+            rows["window_contacts", event["stage"], kind] += 1
+    return rows
+
+
+# One journey
+
+
+@dataclass
+class Owed:
+    """What is owed in a journey, and what became of it: a promise, a follow-up or a hand-over."""
+
+    kind: str
+    partner: str
+    due: datetime
+    result: str = ""
+    rescheduled: int = 0
+    waits_until: datetime | None = None
+    """Until when the journey waits for it."""
+
+
+@dataclass
+class Journey:
+    """Its steps in the order in which they happened, as far as they count."""
+
+    file: File
+    at: datetime
+    steps: list[Event] = field(default_factory=list)
+    over: datetime = datetime.max
+    """When it is over, if nothing more comes."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        return self.over <= self.at
+
+    def add(self, step: Event) -> bool:
+        """Take the next step; False if the journey was over before it."""
+        if self.steps and moment(step["time"]) > self.over:
+            return False
+        self.steps.append(step)
+        self.over = self._end()
+        return True
+
+    def _end(self) -> datetime:
+        times = [moment(step["time"]) for step in self.steps]
+        ended = [time for time, step in zip(times, self.steps, strict=True) if self.matches(step, "ends")]
+        base = min(ended) if ended else times[-1] + span(self.file.journeys["quiet"])
+        waits = [owed.waits_until for owed in self.owed() if owed.waits_until]
+        return min(max([base, *waits]), times[0] + span(self.file.journeys["limit"]))
+
+    def matches(self, step: Event, what: str) -> bool:
+        """Whether a step is one of `starts`, `goal` or `ends`."""
+        return matches(step, self.file.journeys[what])
+
+    def owed(self) -> list[Owed]:
+        """Promises, follow-ups and hand-overs."""
+        return [*self.promises(), *self.follow_ups(), *self.handoffs()]
+
+    def _told(self, what: str) -> dict[tuple[str, str], list[Event]]:
+        told: dict[tuple[str, str], list[Event]] = defaultdict(list)
+        for step in self.steps:
+            if step.get(what):
+                told[step[what].get("kind", ""), step[what]["id"]].append(step)
+        return told
+
+    def promises(self) -> Iterator[Owed]:
+        """Of each kind and id for which a deadline was told."""
+        for (kind, _), steps in self._told("promise").items():
+            dues = [step for step in steps if step["promise"].get("due")]
+            known = self.file.journeys["promises"]
+            named = kind if kind in known else "other"
+            partner = self._owner(known[kind]["stage"], steps) if kind in known else "none"
+            if not dues:
+                yield Owed(named, partner, datetime.max, "unpromised")
+                continue
+            judging, last, rescheduled = dues[0], dues[0]["promise"]["due"], 0
+            for step in dues[1:]:
+                is_new = step["promise"]["due"] != last
+                if not is_new or moment(step["time"]) > moment(judging["promise"]["due"]):
+                    continue
+                last = step["promise"]["due"]
+                if step.get("initiator") == "customer":
+                    judging = step
+                else:
+                    rescheduled = 1
+            due = moment(judging["promise"]["due"])
+            owed = Owed(named, partner, due, rescheduled=rescheduled)
+            since = judging["promise"].get("due_from")
+            owed.result = self._result(steps, moment(since) if since else None, due)
+            if owed.result in ("", "broken"):
+                owed.waits_until = max(moment(step["promise"]["due"]) for step in dues)
+            yield owed
+
+    def _result(self, steps: list[Event], since: datetime | None, due: datetime) -> str:
+        words = [
+            (moment(step["time"]), step["promise"]["kept"])
+            for step in steps
+            if step["promise"].get("kept") is not None
+        ]
+        in_time = [(time, kept) for time, kept in words if time <= due]
+        kept = [time for time, kept in in_time if kept]
+        if kept:
+            return "early" if since and kept[0] < since else "kept"
+        return "broken" if in_time else "late" if words else ""
+
+    def _owner(self, stage: str, steps: list[Event]) -> str:
+        names = self.file.tree["stages"][stage].get("partners")
+        if not names:
+            return "none"
+        for told in (steps, self.steps):
+            handed = [self._receiver(step) for step in told if self._handed_to(step) == stage]
+            said = [step.get("partner") for step in told if step["stage"] == stage]
+            for partner in [*handed, *said]:
+                if partner:
+                    return name_of(partner, names)
+        return "unassigned"
+
+    def _edges(self) -> dict[str, Any]:
+        return {edge["from"]: edge for edge in self.file.journeys.get("handoffs", [])}
+
+    def _handed_to(self, step: Event) -> str | None:
+        """The stage to which a step hands something over."""
+        edge = self._edges().get(step["stage"])
+        sends = edge and step.get("handoff") and step["handoff"]["from"] == step["stage"]
+        return edge["to"] if edge and sends else None
+
+    def _receiver(self, step: Event) -> str | None:
+        """The partner whom the sender names."""
+        to: str = step["handoff"]["to"]
+        partner: str | None = step.get("partner") if to in self.file.tree["stages"] else to
+        return partner
+
+    def handoffs(self) -> Iterator[Owed]:
+        """What one stage handed over to another."""
+        for steps in self._told("handoff").values():
+            sent = next((step for step in steps if self._handed_to(step)), None)
+            if not sent:
+                continue
+            edge = self._edges()[sent["stage"]]
+            due = moment(sent["time"]) + span(edge["within"])
+            received = [moment(step["time"]) for step in steps if step["stage"] == edge["to"]]
+            names = self.file.tree["stages"][edge["to"]].get("partners")
+            partner = name_of(self._receiver(sent), names) if names else "none"
+            partner = "unassigned" if partner == "none" and names else partner
+            result = "" if not received else "received" if received[0] <= due else "late"
+            waits = None if received else due
+            yield Owed(f"{edge['from']}/{edge['to']}", partner, due, result, waits_until=waits)
+
+    def follow_ups(self) -> Iterator[Owed]:
+        """Of each unhappy answer: somebody has to speak to the customer."""
+        rule = self.file.journeys.get("follow_up")
+        for number, step in enumerate(self.steps):
+            if not rule or not self.file.is_unhappy(step):
+                continue
+            due = moment(step["time"]) + span(rule["within"])
+            after = [moment(each["time"]) for each in self.steps[number:] if self._follows_up(each)]
+            result = "" if not after else "kept" if after[0] <= due else "late"
+            partner = self._owner(rule["stage"], [step])
+            yield Owed("follow_up", partner, due, result, waits_until=None if after else due)
+
+    def _follows_up(self, step: Event) -> bool:
+        rule = self.file.journeys["follow_up"]
+        return step["stage"] == rule["stage"] and step["outcome"] in rule["outcome"]
+
+    # What it comes to
+
+    @cached_property
+    def segment(self) -> str:
+        """The first that a step names."""
+        named = [step["segment"] for step in self.steps if step.get("segment")]
+        return name_of(named[0] if named else None, self.file.tree["segments"])
+
+    def result(self) -> str:
+        """Visit, met or missed."""
+        if not any(self.matches(step, "starts") for step in self.steps):
+            return "visit"
+        return "met" if any(self.matches(step, "goal") for step in self.steps) else "missed"
+
+    def weakest(self) -> tuple[float, str]:
+        """The score of the weakest encounter, 1 if none was judged; its stage, the first of several."""
+        worst, stage = 1.0, ""
+        for step in self.steps:
+            verdicts = self.file.verdicts(step).values()
+            score = sum(verdicts) / len(verdicts) if verdicts else 1.0
+            if score < worst:
+                worst, stage = score, step["stage"]
+        return worst, stage
+
+    def is_bad(self, step: Event) -> bool:
+        """Whether it was bad for some experience."""
+        return False in self.file.verdicts(step).values()
+
+    def lost(self) -> list[Owed]:
+        """Hand-overs that were not received in time, in the order of their time."""
+        return self._overdue(self.handoffs(), ("", "late"))
+
+    def not_kept(self) -> list[Owed]:
+        """Promises that were not kept, in the order of their deadlines."""
+        owed = [*self.promises(), *self.follow_ups()]
+        return self._overdue(owed, ("", "late", "broken", "early"))
+
+    def _overdue(self, owed: Iterable[Owed], results: tuple[str, ...]) -> list[Owed]:
+        return sorted((each for each in owed if each.result in results), key=lambda each: each.due)
+
+    def rows(self) -> Rows:
+        """Everything that the journey adds."""
+        rows: Rows = Counter()
+        for stage in {step["stage"] for step in self.steps if self.is_bad(step)}:
+            rows["window_journeys_hit", stage, self.segment] += 1
+        self._count_owed(rows)
+        if self.closed:
+            self._count_result(rows)
+            self._count_moves(rows)
+            self._count_answer(rows)
+            if by := self.noticed():
+                rows["window_noticed", by] += 1
+        else:
+            rows[("open_journeys",)] += 1
+        return rows
+
+    def _count_owed(self, rows: Rows) -> None:
+        for owed in [*self.promises(), *self.follow_ups()]:
+            label = ("window_promises", owed.kind, owed.partner)
+            if owed.result == "unpromised":
+                rows[(*label, owed.result)] += self.closed
+                continue
+            rows[(*label, "rescheduled")] += owed.rescheduled
+            if self.closed or owed.due <= self.at:
+                rows[(*label, "due")] += 1
+                if owed.result or self.closed:
+                    rows[(*label, owed.result or "missed")] += 1
+        for owed in self.handoffs():
+            edge = ("window_handoffs", *owed.kind.split("/"), owed.partner)
+            rows[(*edge, "sent")] += 1
+            if owed.result:
+                rows[(*edge, owed.result)] += 1
+            if owed.result != "received" and (self.closed or owed.due <= self.at):
+                rows[(*edge, "lost")] += 1
+
+    def _count_result(self, rows: Rows) -> None:
+        segment, result = self.segment, self.result()
+        rows["window_journeys", result, segment] += 1
+        score, stage = self.weakest()
+        for most in SCORES:
+            if score <= most:
+                rows["window_journey_scores", f"{most:g}", segment] += 1
+        if stage:
+            rows["window_weakest", stage, segment] += 1
+        if result == "missed":
+            lost, not_kept = self.lost(), self.not_kept()
+            cause = ("handoff", lost[0].kind) if lost else ("promise", not_kept[0].kind) if not_kept else ()
+            cause = cause or (("stage", stage) if stage else ("none", "none"))
+            rows[("window_failed_journeys", *cause, segment)] += 1
+
+    def contacts(self) -> list[Event]:
+        """Steps at which the customer is met, in a channel or a unit."""
+        without = ("asked", "followed_up")
+        kinds = ("customer", "partner", "feedback")
+        return [
+            step
+            for step in self.steps
+            if step["outcome"] not in without and self.file.stage(step)["kind"] in kinds
+        ]
+
+    def _count_moves(self, rows: Rows) -> None:
+        channel = unit = ""
+        left: set[str] = set()
+        changes, came_back = 0, False
+        last: tuple[str, ...] = ()
+        for step in self.contacts():
+            now = self.file.label(step, "channel") if step.get("channel") else channel
+            here = step["stage"] if self.file.stage(step)["kind"] == "customer" else unit
+            changes += bool(unit and here != unit) or bool(channel and now != channel)
+            if channel and now != channel:
+                last = (channel, now)
+                rows[("window_channel_moves", *last)] += 1
+                left.add(channel)
+                came_back |= now in left
+            channel, unit = now, here
+        if (came_back or changes >= 3) and self._is_unresolved():
+            rows["window_labyrinths", self.segment] += 1
+            if last:
+                rows[("window_lost_between", *last)] += 1
+
+    def _is_unresolved(self) -> bool:
+        if (result := self.result()) != "visit":
+            return result == "missed"
+        last = self.contacts()[-1]
+        return last["outcome"] in ("failed", "abandoned") or self.is_bad(last)
+
+    def noticed(self) -> str | None:
+        """Who spoke first after the first thing that went wrong; None if nothing did."""
+        wrong = [moment(step["time"]) for step in self.steps if self.is_bad(step)]
+        wrong += [min(owed.due, self.over) for owed in [*self.lost(), *self.not_kept()]]
+        if not wrong:
+            return None
+        for step in self.steps:
+            if moment(step["time"]) <= min(wrong):
+                continue
+            if self._follows_up(step):
+                return "company"
+            if step["stage"] in self.file.journeys["contacts"]:
+                return "company" if step.get("initiator") == "company" else "customer"
+        return "nobody"
+
+    def _count_answer(self, rows: Rows) -> None:
+        answers = [step for step in self.steps if step.get("score")]
+        if not answers:
+            return
+        unhappy = self.file.is_unhappy(answers[-1])
+        for stage in {step["stage"] for step in self.steps if self.file.verdicts(step)}:
+            here = [step for step in self.steps if step["stage"] == stage]
+            if self.file.stage(here[0])["kind"] != "feedback":
+                bad = "bad" if any(self.is_bad(step) for step in here) else "ok"
+                rows["window_critical", stage, f"{bad}_{'detractor' if unhappy else 'other'}"] += 1
+        for stage in {step["stage"] for step in self.steps if step.get("internal_ok") is not None}:
+            said = [step.get("internal_ok") for step in self.steps if step["stage"] == stage]
+            inside, outside = "bad" if False in said else "ok", "bad" if unhappy else "ok"
+            rows["window_gap", stage, f"{inside}_inside_{outside}_outside"] += 1
+
+
+def walk(file: File, events: list[Event], at: datetime) -> Iterator[Journey]:
+    """The journeys that begin with these steps, in the order in which they happened."""
+    known: dict[str, Journey] = {}
+    for event in events:
+        if event.get("journey_id"):
+            known.setdefault(event["journey_id"], Journey(file, at)).add(event)
+    yield from known.values()
+
+
+def once_only(file: File, events: list[Event]) -> list[Event]:
+    """Of events without repetition, those of stages that do not count a repetition."""
+    return [event for event in events if "dedupe_s" in file.stage(event)]
+
+
+def count(tree: Mapping[str, Any], published: Iterable[Event], at: datetime) -> tuple[Rows, dict[str, Rows]]:
+    """All rows of a window of 7 days that ends at `at`; and of each journey alone.
+
+    `published` in any order; the same `id` at the same stage again is the same event again. Its stage counts
+    it again unless it has `dedupe_s`, taken to be longer than the publishing took.
+    """
+    file = File(tree)
+    accepted = [event for event in published if file.accepts(event)]
+    once = {(event["stage"], event["id"]): event for event in accepted}
+    events = sorted(once.values(), key=lambda event: (moment(event["time"]), event["id"]))
+    rows = contact_rows(file, events, at - WEEK)
+    for event in [
+        *(each for each in accepted if "dedupe_s" not in file.stage(each)),
+        *once_only(file, events),
+    ]:
+        if moment(event["time"]) > at - WEEK:
+            rows += stage_rows(file, event)
+    alone = {journey.steps[0]["journey_id"]: journey.rows() for journey in walk(file, events, at)}
+    for each in alone.values():
+        rows += each
+    return rows, alone
