@@ -7,7 +7,7 @@ A row is (metric, label, …) without the prefix `touchpoint_` and without `wind
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ Event = Mapping[str, Any]
 Row = tuple[str, ...]
 Rows = Counter[Row]
 
+FAR = datetime.max.replace(tzinfo=UTC)
 WEEK = timedelta(days=7)
 UNHAPPY = {"nps": 6, "csat": 2, "ces": 2}
 SCALES = {"nps": (0, 10), "csat": (1, 5), "ces": (1, 7)}
@@ -38,7 +39,7 @@ def span(text: str) -> timedelta:
 
 
 def name_of(value: str | None, names: Iterable[str]) -> str:
-    """A label: `none` for what is missing, `other` for what the journey file does not know."""
+    """A label: `other` for what the journey file does not know, `none` for what is missing."""
     return "none" if value is None else value if value in names else "other"
 
 
@@ -97,7 +98,8 @@ class File:
     def label(self, event: Event, what: str) -> str:
         """A label of an event: segment, channel, partner, reason, touchpoint or location."""
         names = self.tree if what in ("segment", "channel") else self.stage(event)
-        return name_of(event.get(what), names.get(what + "s", ()))
+        missing = {"segment": "other", "reason": "unspecified"}
+        return name_of(event.get(what, missing.get(what)), [*names.get(what + "s", ()), *missing.values()])
 
     def is_unhappy(self, event: Event) -> bool:
         """Whether it is an answer of an unhappy customer. Of a mean the whole part counts."""
@@ -195,8 +197,10 @@ class Journey:
     file: File
     at: datetime
     steps: list[Event] = field(default_factory=list)
-    over: datetime = datetime.max
+    over: datetime = FAR
     """When it is over, if nothing more comes."""
+    ended: bool = False
+    """Whether a step has ended it. What is owed until then is waited for, and nothing that comes later."""
 
     @property
     def closed(self) -> bool:
@@ -212,11 +216,14 @@ class Journey:
         return True
 
     def _end(self) -> datetime:
-        times = [moment(step["time"]) for step in self.steps]
-        ended = [time for time, step in zip(times, self.steps, strict=True) if self.matches(step, "ends")]
-        base = min(ended) if ended else times[-1] + span(self.file.journeys["quiet"])
+        now = moment(self.steps[-1]["time"])
+        limit = moment(self.steps[0]["time"]) + span(self.file.journeys["limit"])
+        if self.ended:
+            return self.over
         waits = [owed.waits_until for owed in self.owed() if owed.waits_until]
-        return min(max([base, *waits]), times[0] + span(self.file.journeys["limit"]))
+        self.ended = self.matches(self.steps[-1], "ends")
+        quiet = span(self.file.journeys["quiet"])
+        return min(limit, max([now, *waits]) + (timedelta() if self.ended else quiet))
 
     def matches(self, step: Event, what: str) -> bool:
         """Whether a step is one of `starts`, `goal` or `ends`."""
@@ -239,9 +246,10 @@ class Journey:
             dues = [step for step in steps if step["promise"].get("due")]
             known = self.file.journeys["promises"]
             named = kind if kind in known else "other"
-            partner = self._owner(known[kind]["stage"], steps) if kind in known else "none"
+            stage = known[kind]["stage"] if kind in known else None
             if not dues:
-                yield Owed(named, partner, datetime.max, "unpromised")
+                partner = self._owner(stage, steps, self.over) if stage else "none"
+                yield Owed(named, partner, FAR, "unpromised")
                 continue
             judging, last, rescheduled = dues[0], dues[0]["promise"]["due"], 0
             for step in dues[1:]:
@@ -254,6 +262,7 @@ class Journey:
                 else:
                     rescheduled = 1
             due = moment(judging["promise"]["due"])
+            partner = self._owner(stage, steps, due) if stage else "none"
             owed = Owed(named, partner, due, rescheduled=rescheduled)
             since = judging["promise"].get("due_from")
             owed.result = self._result(steps, moment(since) if since else None, due)
@@ -273,11 +282,12 @@ class Journey:
             return "early" if since and kept[0] < since else "kept"
         return "broken" if in_time else "late" if words else ""
 
-    def _owner(self, stage: str, steps: list[Event]) -> str:
+    def _owner(self, stage: str, steps: list[Event], due: datetime) -> str:
         names = self.file.tree["stages"][stage].get("partners")
         if not names:
             return "none"
-        for told in (steps, self.steps):
+        by = min(due, self.over)
+        for told in ([step for step in each if moment(step["time"]) <= by] for each in (steps, self.steps)):
             handed = [self._receiver(step) for step in told if self._handed_to(step) == stage]
             said = [step.get("partner") for step in told if step["stage"] == stage]
             for partner in [*handed, *said]:
@@ -292,7 +302,11 @@ class Journey:
         """The stage to which a step hands something over."""
         edge = self._edges().get(step["stage"])
         sends = edge and step.get("handoff") and step["handoff"]["from"] == step["stage"]
-        return edge["to"] if edge and sends else None
+        return edge["to"] if edge and sends and self._is_known(step, edge) else None
+
+    def _is_known(self, step: Event, edge: Any) -> bool:
+        names = self.file.tree["stages"][edge["to"]].get("partners", ())
+        return step["handoff"]["to"] in (edge["to"], *names)
 
     def _receiver(self, step: Event) -> str | None:
         """The partner whom the sender names."""
@@ -308,10 +322,13 @@ class Journey:
                 continue
             edge = self._edges()[sent["stage"]]
             due = moment(sent["time"]) + span(edge["within"])
-            received = [moment(step["time"]) for step in steps if step["stage"] == edge["to"]]
+            received = [
+                moment(step["time"])
+                for step in steps
+                if step["stage"] == edge["to"] and self._is_known(step, edge)
+            ]
             names = self.file.tree["stages"][edge["to"]].get("partners")
             partner = name_of(self._receiver(sent), names) if names else "none"
-            partner = "unassigned" if partner == "none" and names else partner
             result = "" if not received else "received" if received[0] <= due else "late"
             waits = None if received else due
             yield Owed(f"{edge['from']}/{edge['to']}", partner, due, result, waits_until=waits)
@@ -325,7 +342,7 @@ class Journey:
             due = moment(step["time"]) + span(rule["within"])
             after = [moment(each["time"]) for each in self.steps[number:] if self._follows_up(each)]
             result = "" if not after else "kept" if after[0] <= due else "late"
-            partner = self._owner(rule["stage"], [step])
+            partner = self._owner(rule["stage"], [step], due)
             yield Owed("follow_up", partner, due, result, waits_until=None if after else due)
 
     def _follows_up(self, step: Event) -> bool:
@@ -338,7 +355,7 @@ class Journey:
     def segment(self) -> str:
         """The first that a step names."""
         named = [step["segment"] for step in self.steps if step.get("segment")]
-        return name_of(named[0] if named else None, self.file.tree["segments"])
+        return name_of(named[0] if named else "other", self.file.tree["segments"])
 
     def result(self) -> str:
         """Visit, met or missed."""
@@ -366,11 +383,13 @@ class Journey:
 
     def not_kept(self) -> list[Owed]:
         """Promises that were not kept, in the order of their deadlines."""
-        owed = [*self.promises(), *self.follow_ups()]
-        return self._overdue(owed, ("", "late", "broken", "early"))
+        return self._overdue(self.promises(), ("", "late", "broken", "early"))
 
     def _overdue(self, owed: Iterable[Owed], results: tuple[str, ...]) -> list[Owed]:
-        return sorted((each for each in owed if each.result in results), key=lambda each: each.due)
+        return sorted(
+            (each for each in owed if each.result in results and each.due <= self.over),
+            key=lambda each: each.due,
+        )
 
     def rows(self) -> Rows:
         """Everything that the journey adds."""
@@ -403,7 +422,9 @@ class Journey:
             edge = ("window_handoffs", *owed.kind.split("/"), owed.partner)
             rows[(*edge, "sent")] += 1
             if owed.result:
-                rows[(*edge, owed.result)] += 1
+                rows[(*edge, "received")] += 1
+            if owed.result == "late":
+                rows[(*edge, "late")] += 1
             if owed.result != "received" and (self.closed or owed.due <= self.at):
                 rows[(*edge, "lost")] += 1
 
@@ -411,26 +432,25 @@ class Journey:
         segment, result = self.segment, self.result()
         rows["window_journeys", result, segment] += 1
         score, stage = self.weakest()
-        for most in SCORES:
-            if score <= most:
-                rows["window_journey_scores", f"{most:g}", segment] += 1
+        most = next(most for most in SCORES if score <= most)
+        rows["window_journey_scores", f"{most:g}", segment] += 1
         if stage:
             rows["window_weakest", stage, segment] += 1
         if result == "missed":
             lost, not_kept = self.lost(), self.not_kept()
-            cause = ("handoff", lost[0].kind) if lost else ("promise", not_kept[0].kind) if not_kept else ()
+            cause = (
+                ("handoff", lost[0].kind.replace("/", ">"))
+                if lost
+                else ("promise", not_kept[0].kind)
+                if not_kept
+                else ()
+            )
             cause = cause or (("stage", stage) if stage else ("none", "none"))
             rows[("window_failed_journeys", *cause, segment)] += 1
 
     def contacts(self) -> list[Event]:
         """Steps at which the customer is met, in a channel or a unit."""
-        without = ("asked", "followed_up")
-        kinds = ("customer", "partner", "feedback")
-        return [
-            step
-            for step in self.steps
-            if step["outcome"] not in without and self.file.stage(step)["kind"] in kinds
-        ]
+        return [step for step in self.steps if self.file.stage(step)["kind"] == "customer"]
 
     def _count_moves(self, rows: Rows) -> None:
         channel = unit = ""
@@ -461,7 +481,7 @@ class Journey:
     def noticed(self) -> str | None:
         """Who spoke first after the first thing that went wrong; None if nothing did."""
         wrong = [moment(step["time"]) for step in self.steps if self.is_bad(step)]
-        wrong += [min(owed.due, self.over) for owed in [*self.lost(), *self.not_kept()]]
+        wrong += [owed.due for owed in [*self.lost(), *self.not_kept()]]
         if not wrong:
             return None
         for step in self.steps:
