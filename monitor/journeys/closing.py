@@ -57,8 +57,8 @@ def closing_counters(
     rules = journey.journeys
     assert rules is not None  # noqa: S101 - without rules no journey is kept
     met = any(matches(rules.goal, step) for step in steps)
-    started = met or any(matches(rules.starts, step) for step in steps)
-    result = "met" if met else "missed" if started else "visit"
+    started = any(matches(rules.starts, step) for step in steps)
+    result = "visit" if not started else "met" if met else "missed"
     weakest = min(steps, key=score)
     bucket = next(bound for bound in SCORES if score(weakest) <= float(bound))
     counters = [name("closed", result, segment), name("score", bucket, segment)]
@@ -105,7 +105,7 @@ def _moves(journey: Journey, steps: Sequence[Step], segment: str, result: str) -
             moves.append((channel, into))
             left.add(channel)
             went_back = went_back or into in left
-        changes += unit is not None and (into, one.stage) != (channel, unit)
+        changes += channel not in (None, into) or unit not in (None, one.stage)
         channel, unit = into, one.stage
     counters = [name("moved", *move) for move in moves]
     is_solved = result == "met" or (result == "visit" and bool(contacts) and _went_well(contacts[-1]))
@@ -131,7 +131,8 @@ def _noticed(contacts: Sequence[str], steps: Sequence[Step], failures: Sequence[
     first_ms = min(wrong)
     for step in steps:
         if step.at_ms > first_ms and (step.stage in contacts or step.outcome == FOLLOWED_UP):
-            return [name("noticed", step.initiator or "customer")]
+            by_us = step.outcome == FOLLOWED_UP or step.initiator == "company"
+            return [name("noticed", "company" if by_us else "customer")]
     return [name("noticed", "nobody")]
 
 

@@ -241,6 +241,8 @@ class JourneyRules:
     def _close(self, held: OpenJourney, at_ms: int) -> list[Effect]:
         steps = [step for step in held.steps if step.at_ms <= at_ms]
         pledges = [pledge for pledge in held.pledges if pledge.made_ms <= at_ms]
+        if len(steps) < len(held.steps):  # what came after the end says nothing of it
+            self._promises.read(pledges, steps)
         effects = [effect for pledge in pledges for effect in self._promises.close(pledge, at_ms)]
         effects += [
             Effect(one.received_ms, (self._handed_counter(one, "received"),))

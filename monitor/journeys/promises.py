@@ -108,7 +108,7 @@ class Promises:
         reaches_back = not is_newest
         if anew:
             waited = [_waited(pledge, step.at_ms) for pledge in anew]
-            self._read(anew, steps)
+            self.read(anew, steps)
             reaches_back = reaches_back or waited != [_waited(pledge, step.at_ms) for pledge in anew]
         self._follow(pledges, steps, step)
         return reaches_back
@@ -138,7 +138,7 @@ class Promises:
         owing = self._owing.get(pledge.kind)
         return owing is None or pledge.is_counted or _hear_partner(pledge, owing, step)
 
-    def _read(self, pledges: Sequence[Pledge], steps: Sequence[Step]) -> None:
+    def read(self, pledges: Sequence[Pledge], steps: Sequence[Step]) -> None:
         """What has been counted stays: the deadline, whose it was, and the word if there was one.
 
         The steps are gone through once, not once for each pledge: a journey may have 200 of both.

@@ -178,8 +178,8 @@ class Truth:
         return list(found.values())
 
     def _closing(self, facts: list[Fact], segment: str, failures: list[tuple[str, int]]) -> Iterable[str]:
-        met = any(_is(self._rules.goal.fields, fact) for fact in facts)
         started = any(_is(self._rules.starts.fields, fact) for fact in facts)
+        met = started and any(_is(self._rules.goal.fields, fact) for fact in facts)
         yield f"closed/{'met' if met else 'missed' if started else 'visit'}/{segment}"
         scores = [1 - fact["bad"] / fact["judged"] if fact["judged"] else 1 for fact in facts]
         bounds = ("0", "0.25", "0.5", "0.75", "0.99", "1")
@@ -196,7 +196,8 @@ class Truth:
         if wrong:
             spoke = [f for f in facts if f["stage"] in self._rules.contacts or f["outcome"] == "followed_up"]
             spoke = [fact for fact in spoke if fact["at"] > min(wrong)]
-            yield f"noticed/{(spoke[0].get('initiator') or 'customer') if spoke else 'nobody'}"
+            ours = [f["outcome"] == "followed_up" or f.get("initiator") == "company" for f in spoke[:1]]
+            yield f"noticed/{('company' if ours[0] else 'customer') if ours else 'nobody'}"
         answers = [fact for fact in facts if fact.get("score")]
         if answers:
             yield from self._critical(facts, "detractor" if self._is_unhappy(answers[-1]) else "other")
@@ -221,7 +222,10 @@ class Truth:
                 else "other"
             )
             places.append((channel, fact["stage"]))
-        changes = sum(one != other for one, other in pairwise(places))
+        changes = sum(
+            (one[0] is not None and one[0] != other[0]) or one[1] != other[1]
+            for one, other in pairwise(places)
+        )
         last_was_bad = bool(acts) and (acts[-1]["bad"] > 0 or acts[-1]["outcome"] in ("failed", "abandoned"))
         unresolved = not met and (started or last_was_bad)
         if (back or changes >= 3) and unresolved:

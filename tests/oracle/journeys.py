@@ -158,7 +158,7 @@ def promised_by_phone(s: Script) -> None:
 
 
 def handed_over(s: Script) -> None:
-    """Received at its time, after it, before it was sent, twice, elsewhere, never."""
+    """Received at its time, after it, before it was sent, elsewhere, never."""
     s.checkout()
     partner = s.rng.choice(["postnord", "bicycle", "delivery"])
     named = s.rng.choice([None, "matkahuolto"])
@@ -168,8 +168,6 @@ def handed_over(s: Script) -> None:
         s.deliver(when, handoff=s.handoff(partner), partner=s.rng.choice([None, "postnord"]))
     if s.rng.random() < 0.2:
         s.say(6, "store", handoff=s.handoff(partner))
-    if s.rng.random() < 0.2:
-        s.say(3, "warehouse", handoff=s.handoff("matkahuolto"))
 
 
 def labyrinth(s: Script) -> None:
@@ -252,7 +250,7 @@ def of_a_case(s: Script) -> None:
     case = s.rng.choice([f"k-{s.name}", f"k-{s.rng.randrange(5)}", None])
     for hours in sorted(s.rng.sample([0, 1, 5, 20, 40], 3)):
         s.call(hours, case_id=case, initiator=s.rng.choice(["company", "customer", None]))
-    s.events[-1].pop("journey_id" if s.rng.random() < 0.5 else "segment", None)
+    s.events[-1].pop("journey_id" if s.rng.random() < 0.5 else "reason", None)
 
 
 SCENES: list[Callable[[Script], None]] = [

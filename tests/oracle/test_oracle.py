@@ -1,53 +1,85 @@
-"""Every row of journeys that two workers show, killed on the way, is what the README files alone come to."""
+"""Every row of journeys that a worker shows is what the README files alone come to."""
 
+import asyncio
 import random
+import re
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.kafka.kafka import KafkaNode
-from tests.kit.brokers import Node, TansuNode, running
-from tests.oracle.fleet import JOURNEY, fleet, old, present, settled
+from monitor.journey_file.grammar import parse
+from monitor.live.exposition import render
+from tests.fuzz import fold
 from tests.oracle.journeys import beside, journeys
-from tests.oracle.oracle import Event, count, moment
+from tests.oracle.oracle import Event, Rows, count, moment
 
-BROKERS = [pytest.param("embedded"), pytest.param("apache", marks=pytest.mark.full)]
-KILLS = 3
+HERE = Path(__file__).parent
+JOURNEY = (HERE / "journey.yaml").read_text()
+TABLE = (HERE.parents[1] / "deploy/README.md").read_text()
+NOW = datetime(2026, 11, 27, 12, 0, 5, tzinfo=UTC)
 
 
-def generated(seed: int, now: datetime) -> list[Event]:
-    """What has happened by half an hour ago: nothing that comes of it falls due while the test runs."""
-    known = [*journeys(seed, 480, now), *beside(seed, now)]
+def generated(seed: int, number: int) -> list[Event]:
+    """In any order; nothing of it falls due within half an hour."""
+    known = [*journeys(seed, number, NOW), *beside(seed, NOW)]
     random.Random(seed).shuffle(known)
-    return [event for event in known if moment(event["time"]) < now - timedelta(minutes=30)]
+    return [event for event in known if moment(event["time"]) < NOW - timedelta(minutes=30)]
 
 
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize("broker", BROKERS)
-@pytest.mark.parametrize("order", ["shuffled", "as they happened"])
-def test_workers_count_what_the_readme_files_say(broker: str, order: str, tmp_path: Path) -> None:
-    """Events come in any order while the time of journeys stands, or in their own order while it goes on."""
-    tree = yaml.safe_load(JOURNEY.read_text())
-    events = generated(1, datetime.now(UTC))
-    if order != "shuffled":
-        events.sort(key=lambda event: moment(event["time"]))
-    node: Node = KafkaNode(tmp_path) if broker == "apache" else TansuNode()
-    with running(node), fleet(node.bootstrap, tmp_path) as group:
-        published = old() if order == "shuffled" else []
-        group.publish(published)
-        for turn in range(KILLS + 1):
-            part = events[turn * len(events) // (KILLS + 1) : (turn + 1) * len(events) // (KILLS + 1)]
-            again = part[::10] if order == "shuffled" else []
-            group.publish([*part, *again])
-            published += [*part, *again]
-            if turn < KILLS:
-                group.kill()
-        last = present(tree["stages"])
-        group.publish(last)
-        expected, _ = count(tree, [*published, *last], datetime.now(UTC))
-        assert settled(group, expected, 600) == {}
+def labels_of() -> dict[str, list[str]]:
+    """The labels of each metric, in the order of the table of metrics."""
+    rows = re.findall(r"^\| `touchpoint_(\w+)` \| ([\w, ]*) \|", TABLE, re.MULTILINE)
+    return {
+        name: [label for label in labels.split(", ") if label not in ("", "window")] for name, labels in rows
+    }
+
+
+def shown(life: fold.Life) -> Rows:
+    """What a scrape says of seven days."""
+    body, _ = render(life.snapshot(), "text/plain")
+    rows: Rows = Counter()
+    order = labels_of()
+    for family in text_string_to_metric_families(body.decode()):
+        for name, labels, value, *_ in family.samples:
+            metric = name.removeprefix("touchpoint_")
+            if value and (labels.get("window") == "7d" or metric == "open_journeys"):
+                known = order[re.sub("_gcount$|_gsum$|_bucket$", "", metric)]
+                rows[(metric, *(labels[label] for label in known))] += round(value)
+    return rows
+
+
+async def lives(events: list[Event]) -> tuple[Rows, Rows]:
+    """A worker that reads all, and a successor that has only its changelogs."""
+    first, second = fold.Life(), fold.Life()
+    await first.own(1)
+    await first.read([(event["stage"], orjson.dumps(event), []) for event in events])
+    second.inherit(first)
+    await second.own(2)
+    return shown(first), shown(second)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2))
+def test_a_worker_counts_what_the_readme_files_say(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each row of each metric that the oracle knows, and no row beside; a successor says the same."""
+    monkeypatch.setattr(fold, "JOURNEY", parse(JOURNEY))
+    monkeypatch.setattr(fold, "NOW_MS", round(NOW.timestamp() * 1000))
+    events = generated(seed, 320)
+    first, second = asyncio.run(lives(events))
+    expected, _ = count(yaml.safe_load(JOURNEY), events, NOW)
+    metrics = {row[0] for row in expected}
+    differing = {
+        row: (first[row], expected[row])
+        for row in first.keys() | expected.keys()
+        if row[0] in metrics and row[1:2] != ("staff_pulse",) and first[row] != expected[row]
+    }
+    assert differing == {}
+    assert second == first
 
 
 SHIFTS = [
@@ -69,12 +101,11 @@ SHIFTS = [
 @pytest.mark.parametrize(("key", "value"), SHIFTS)
 def test_generated_journeys_stand_at_every_edge(key: str, value: object) -> None:
     """A second more or less in the journey file is another count."""
-    tree = yaml.safe_load(JOURNEY.read_text())
-    now = datetime(2026, 11, 27, 12, tzinfo=UTC)
-    events = generated(1, now)
-    as_written, _ = count(tree, events, now)
+    tree = yaml.safe_load(JOURNEY)
+    events = generated(1, 480)
+    as_written, _ = count(tree, events, NOW)
     tree["journeys"][key] = value
-    assert count(tree, events, now)[0] != as_written
+    assert count(tree, events, NOW)[0] != as_written
 
 
 @pytest.mark.long
@@ -82,11 +113,10 @@ def test_generated_journeys_stand_at_every_edge(key: str, value: object) -> None
 @pytest.mark.parametrize("seconds", [-1, 1])
 def test_generated_promises_stand_at_every_edge(field: str, seconds: int) -> None:
     """A deadline a second earlier or later is another count."""
-    tree = yaml.safe_load(JOURNEY.read_text())
-    now = datetime(2026, 11, 27, 12, tzinfo=UTC)
-    events = generated(1, now)
-    as_written, _ = count(tree, events, now)
+    tree = yaml.safe_load(JOURNEY)
+    events = generated(1, 480)
+    as_written, _ = count(tree, events, NOW)
     for event in events:
         if (promise := event.get("promise")) and field in promise:
             promise[field] = (moment(promise[field]) + timedelta(seconds=seconds)).isoformat()
-    assert count(tree, events, now)[0] != as_written
+    assert count(tree, events, NOW)[0] != as_written

@@ -61,11 +61,12 @@ def test_a_labyrinth_is_one_whatever_is_asked_after_it(more: tuple[Step, ...]) -
     [
         (*BACK, call(3, "chat", "ok")),
         (call(0, "chat"), call(1, "phone")),
-        (*BACK, step(3, "delivery", "ok", touchpoint="doorstep")),
+        (step(-1, "web_checkout"), *BACK, step(3, "delivery", "ok", touchpoint="doorstep")),
+        (call(0, None), call(1, "phone"), call(2, "chat"), call(3, "email")),
     ],
 )
 def test_what_was_solved_or_did_not_stray_is_no_labyrinth(steps: tuple[Step, ...]) -> None:
-    """The last contact helped; one change; the goal was met."""
+    """The last contact helped; one change; the goal was met; no change from a channel that nobody named."""
     assert not any(one.startswith(("labyrinth", "lost")) for one in closed(*steps))
 
 
@@ -156,3 +157,15 @@ def test_the_file_may_say_who_is_unhappy() -> None:
     assert "critical/call_queue/ok_other" in closing_counters(CHAIR, steps, "new", ())
     assert strict.journeys is not None
     assert [is_unhappy(strict.journeys.unhappy, Score("nps", value)) for value in (6.9, 7)] == [True, False]
+
+
+def test_a_goal_met_without_a_start_is_a_visit() -> None:
+    """It had no goal to meet."""
+    found = closed(step(0, "delivery", "ok", touchpoint="doorstep"))
+    assert found[0] == "closed/visit/new"
+
+
+def test_a_follow_up_is_the_company_speaking() -> None:
+    """Whether its service says who began it or not."""
+    found = closed(step(0, "store", bad_for=("served",)), step(1, "feedback", "followed_up"))
+    assert "noticed/company" in found
