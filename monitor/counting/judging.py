@@ -21,7 +21,8 @@ A pane is a sum of named counters; this is the only place that says what those n
 Names, not positions, so that records written under another journey file can still be read.
 """
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -260,11 +261,19 @@ class Judge:
 
     def judge(self, event: Event) -> Verdict:
         """Counters of the closed key space only: unknown names count as `other`."""
-        key: tuple[object, ...] = self._read(event)
-        for test in self._tests:
-            key += (test(event),)
-        verdict = self._memo.get(key)
-        return verdict if verdict is not None else self._remember(key, event)
+        (verdict,) = self.judge_all((event,))
+        return verdict
+
+    def judge_all(self, events: Sequence[Event]) -> list[Verdict]:
+        """The verdict of each event. Events alike share one, so for most of them it is looked up."""
+        keys: list[tuple[object, ...]] = list(map(self._read, events))
+        if self._tests:
+            answers = zip(*(map(test, events) for test in self._tests), strict=True)
+            keys = list(map(operator.add, keys, answers))
+        return [
+            known or self._remember(key, event)
+            for known, key, event in zip(map(self._memo.get, keys), keys, events, strict=True)
+        ]
 
     def answer(self, event: Event) -> str | None:
         """The counter of the event's answer; None without one, or where answers are not counted."""

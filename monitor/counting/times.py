@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_MS = timedelta(milliseconds=1)
+
+
 def epoch_ms(time: datetime) -> int:
     """Milliseconds since 1970, rounded down."""
-    since = time - EPOCH
-    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+    return (time - EPOCH) // _MS
 
 
 def rfc3339(at_ms: int) -> str:

@@ -170,15 +170,13 @@ class CounterTally:
     def __init__(self) -> None:
         self._slices: dict[int, Counts] = {}
 
-    def add(self, counters: Sequence[str], at_ms: int) -> tuple[str, ...]:
-        """Add 1 to each; none of them is bad for an experience."""
-        start = SHORT.start_of(at_ms)
-        counts = self._slices.get(start)
-        if counts is None:
-            counts = self._slices[start] = {}
-        for counter in counters:
-            counts[counter] = counts.get(counter, 0) + 1
-        return ()
+    def add(self, made: Sequence[Sequence[str]], times_ms: Sequence[int]) -> list[tuple[str, ...]]:
+        """Add 1 to each counter of all that was made, each with its time; none is bad for an experience."""
+        for counters, at_ms in zip(made, times_ms, strict=True):
+            counts = self._slices.setdefault(SHORT.start_of(at_ms), {})
+            for counter in counters:
+                counts[counter] = counts.get(counter, 0) + 1
+        return [()] * len(made)
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """The counts by pane of either grain."""

@@ -1,10 +1,11 @@
 """Faust's Kafka transport, handing over one message per partition and fetch instead of one per record.
 
 Stock Faust spends several asyncio tasks on each record and reaches some 10,000 a second. Here the value of a
-Faust message is the list of records of one fetch of one partition, still as bytes, and its offset is that of
-the last of them: acknowledging the message acknowledges them all. Changelogs come the same way, so recovery
-is as fast as reading. What stock Faust keeps per offset (gaps, lists of acknowledged offsets) would commit
-past an unacknowledged batch; here acknowledgements come strictly in order and only the highest one matters.
+Faust message is the list of records of one fetch of one partition, as aiokafka has read them, still as bytes.
+Its offset is that of the last of them: acknowledging the message acknowledges them all. Changelogs come the
+same way, so recovery is as fast as reading. What stock Faust keeps per offset (gaps, lists of acknowledged
+offsets) would commit past an unacknowledged batch; here acknowledgements come strictly in order and only the
+highest one matters.
 """
 
 import asyncio
@@ -93,6 +94,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         internals.read_committed_only(consumer)
+        internals.read_raw(consumer)
         commit = consumer.commit
 
         async def commit_with_topics(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:

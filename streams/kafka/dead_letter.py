@@ -6,6 +6,8 @@ One that would be larger than Kafka takes has only the first `HEAD_BYTES` of its
 
 from typing import Any
 
+from aiokafka import TopicPartition
+
 from monitor.counting.event import Refused, Unreadable
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.topics import MAX_RECORD_BYTES
@@ -19,8 +21,8 @@ MAX_LETTER_BYTES = MAX_RECORD_BYTES - HEAD_BYTES
 """Leaves room for what is told of the record, and for Kafka's own framing."""
 
 
-def dead_letter(topic: str, record: Any, refused: Refused) -> Outgoing:
-    """The dead letter of a refused consumer record: same key, value and headers, plus `dlq.*` text headers.
+def dead_letter(topic: str, origin: TopicPartition, record: Any, refused: Refused) -> Outgoing:
+    """The dead letter of a record refused there: same key, value and headers, plus `dlq.*` text headers.
 
     `dlq.attempt` counts how often the record has been refused; earlier `dlq.*` headers are replaced.
     """
@@ -31,8 +33,8 @@ def dead_letter(topic: str, record: Any, refused: Refused) -> Outgoing:
     described = {
         "dlq.reason": refused.reason,
         "dlq.error": refused.error,
-        "dlq.topic": record.topic,
-        "dlq.partition": record.partition,
+        "dlq.topic": origin.topic,
+        "dlq.partition": origin.partition,
         "dlq.offset": record.offset,
         "dlq.timestamp": record.timestamp,
         ATTEMPT: attempt,

@@ -4,6 +4,7 @@ aiokafka raises for a header name that is not UTF-8, a bad checksum, an unknown 
 inflates whatever a batch inflates to; it would meet the same batch again at every start. Here names that are
 not UTF-8 are written with backslashes, a batch inflates to `MAX_INFLATED` at most, and what still cannot be
 read is one `Unreadable` at the last offset of what it stands for, which no reader takes for anything else.
+Who asks for raw records (`internals.read_raw`) is given aiokafka's own, without topic and partition.
 """
 
 import struct
@@ -180,3 +181,4 @@ def _inflate(codec: Any, packed: bytes, room: memoryview) -> int:
 def guard() -> None:
     """Have every consumer of this process read so."""
     fetcher.MemoryRecords = Records
+    fetcher.PartitionRecords = internals.PartitionRecords

@@ -22,7 +22,7 @@ from streams.state.closed import Closing
 from streams.state.journey_partition import JourneyPartition
 from streams.state.journey_records import Room
 from streams.state.latest import Entry, Shown, newest
-from streams.state.partition import PaneRecord, Partition, Positioned
+from streams.state.partition import PaneRecord, Partition, Positioned, Run
 from streams.state.processor import Processor
 from streams.state.steps import partition_of
 
@@ -96,7 +96,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
                 try:
                     steps = decode(record.value)
                 except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
-                    self._set_aside(record, "it holds no steps")
+                    self._set_aside(partition, record, "it holds no steps")
                     continue
                 taken = held.take(base + record.offset, steps)
                 made += taken.made
@@ -106,7 +106,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
                 self.results["refused"] += taken.refused
         finally:  # what has been taken is known when it comes again, so it has to be counted now
             if made:
-                for key, counts in held.panes.fold(made, CounterTally, held.clock_ms).added:
+                for key, counts in held.panes.fold(Run.of(made), CounterTally, held.clock_ms).added:
                     self.windows.add(key, counts)
 
     def _room(self) -> Room:
@@ -118,9 +118,9 @@ class JourneyProcessor(Processor[JourneyPartition]):
     def _kept_bytes(self) -> int:
         return sum(held.kept_bytes for held in self._partitions.values())
 
-    def _set_aside(self, record: Any, error: str) -> None:
+    def _set_aside(self, partition: int, record: Any, error: str) -> None:
         """Nobody but workers writes here, and nobody would mend it."""
-        log.warning("%s:%s:%s is skipped: %s", record.topic, record.partition, record.offset, error)
+        log.warning("%s:%s:%s is skipped: %s", self.topic, partition, record.offset, error)
         self.results["refused"] += 1
 
     def _writes(self) -> Iterator[list[Outgoing]]:

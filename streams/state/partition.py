@@ -14,9 +14,11 @@ counts as MessagePack in an LZ4 block, which the many like names shrink to less 
 value deletes that key.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import partial
+from itertools import compress, groupby
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -59,10 +61,33 @@ class Positioned(NamedTuple):
     event: Any
 
 
-class PaneTally(Protocol):
-    """Counts a run of what is positioned; `add` returns the experiences it was bad for."""
+class Run(NamedTuple):
+    """What is to be counted, in the order of the offsets it was read at: three columns of equal length."""
 
-    def add(self, event: Any, at_ms: int, /) -> tuple[str, ...]: ...
+    offsets: Sequence[int]
+    times_ms: Sequence[int]
+    events: Sequence[Any]
+
+    @classmethod
+    def of(cls, positioned: Iterable[Positioned]) -> "Run":
+        """The columns of these."""
+        columns = [*zip(*positioned, strict=True)]
+        return cls(*columns) if columns else cls((), (), ())
+
+    def part(self, start: int, end: int) -> "Run":
+        """From one place to before another."""
+        return Run(self.offsets[start:end], self.times_ms[start:end], self.events[start:end])
+
+    def which(self, are: Iterable[bool]) -> "Run":
+        """Only those that are."""
+        are = list(are)
+        return Run(*(list(compress(column, are)) for column in self))
+
+
+class PaneTally(Protocol):
+    """Counts a run; `add` returns the experiences that each was bad for."""
+
+    def add(self, events: Sequence[Any], times_ms: Sequence[int], /) -> list[tuple[str, ...]]: ...
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]: ...
 
@@ -190,33 +215,37 @@ class Partition:
 
     # -- folding -------------------------------------------------------------------------------------
 
-    def fold(self, events: Iterable[Positioned], new_tally: NewTally, now_ms: int) -> Folded:
-        """Count events, given in the order of their offsets; how they are cut into runs changes nothing.
+    def fold(self, run: Run, new_tally: NewTally, now_ms: int) -> Folded:
+        """Count what a run holds; how events are cut into runs changes nothing.
 
         Raises once a later owner's record has been read: its panes may lack events read before.
         """
         if self._highest_epoch > self.epoch:
             raise TakenOverError(f"epoch {self._highest_epoch} has taken over from {self.epoch}")
         folded = Folded()
-        fresh: list[Positioned] = []
-        replayed: list[Positioned] = []
-        for positioned in events:
-            (fresh if positioned.offset > self._highest_watermark else replayed).append(positioned)
-        for _, run in groupby(replayed, lambda one: one.offset):  # some panes may hold it, others not yet
-            self._fold_run(list(run), new_tally(), now_ms, folded)
-        if fresh:
-            self._fold_run(fresh, new_tally(), now_ms, folded)
+        fresh, end = bisect_right(run.offsets, self._highest_watermark), len(run.offsets)
+        parts = [[*places] for _, places in groupby(range(fresh), partial(self._held_by, run))]
+        for part in [*parts, range(fresh, end)]:
+            if part:
+                self._fold_run(run.part(part[0], part[-1] + 1), new_tally(), now_ms, folded)
         return folded
 
-    def _fold_run(self, run: list[Positioned], tally: PaneTally, now_ms: int, folded: Folded) -> None:
-        bad = []
-        for _, at_ms, event in run:
-            bad_for = tally.add(event, at_ms)
-            if bad_for:
-                bad.append((event, bad_for))
-        newest_ms = max(at_ms for _, at_ms, _ in run)
-        last_offset = run[-1].offset
-        self._event_clock_ms = max(self._event_clock_ms, newest_ms)
+    def _held_by(self, run: Run, place: int) -> Hashable:
+        """Alike for neighbours that are in the same panes and held by the same of them: they are one run.
+
+        Some panes may hold what is replayed, others not yet. What was read at one offset stays together: a
+        pane that counts a part of it is taken to hold it all.
+        """
+        offset, at_ms = run.offsets[place], run.times_ms[place]
+        if offset in run.offsets[max(place - 1, 0) : place] or offset in run.offsets[place + 1 : place + 2]:
+            return offset
+        keys = [PaneKey(grain.ms, grain.start_of(at_ms)) for grain in (SHORT, LONG)]
+        return keys[0], *(offset <= self._version(key)[1] for key in keys)
+
+    def _fold_run(self, run: Run, tally: PaneTally, now_ms: int, folded: Folded) -> None:
+        bad_for = tally.add(run.events, run.times_ms)
+        first_offset, last_offset = run.offsets[0], run.offsets[-1]
+        self._event_clock_ms = max(self._event_clock_ms, *run.times_ms)
         counted = False
         for key, counts in tally.panes():
             is_short = key.grain_ms == SHORT.ms
@@ -224,7 +253,7 @@ class Partition:
             if is_short and is_expired(key, max(now_ms, self._event_clock_ms), self._horizon_ms):
                 continue
             pane = self._pane(key)
-            if run[0].offset <= pane.watermark:
+            if first_offset <= pane.watermark:
                 known = self._records.get(key)
                 if known is not None and known[0] != self.epoch:
                     self._dirty.add(key)  # to be written as ours
@@ -234,11 +263,11 @@ class Partition:
             folded.added.append((key, counts))
             counted = counted or not is_short
         if counted:
-            folded.counted += len(run)
-            folded.late += sum(at_ms < now_ms - LATE_MS for _, at_ms, _ in run)
-            folded.bad += bad
+            folded.counted += len(run.events)
+            folded.late += sum(at_ms < now_ms - LATE_MS for at_ms in run.times_ms)
+            folded.bad += [one for one in zip(run.events, bad_for, strict=True) if one[1]]
         else:
-            folded.duplicate += len(run)
+            folded.duplicate += len(run.events)
         self._highest_watermark = max(self._highest_watermark, last_offset)
 
     def _pane(self, key: PaneKey) -> Pane:

@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
+from aiokafka import TopicPartition
 
 from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge, counter_names
@@ -18,7 +19,7 @@ from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.latest import MOST, Entry, Shown, newest
-from streams.state.partition import PaneRecord, Partition, Positioned
+from streams.state.partition import PaneRecord, Partition, Positioned, Run
 from streams.state.processor import Processor, described
 from streams.state.sightings import Sightings
 from streams.state.steps import StepSender
@@ -41,21 +42,21 @@ def shown_failure(event: Event, experiences: tuple[str, ...]) -> Shown:
 
 
 class Read(NamedTuple):
-    """Records decoded: events with when their records were written, and the records refused."""
+    """Records decoded: a run of events with when their records were written, and the records refused."""
 
-    accepted: list[Positioned]
-    written_ms: list[int]
-    refused: list[tuple[Any, Refused]]
+    accepted: Run
+    written_ms: Sequence[int]
+    refused: Sequence[tuple[Any, Refused]] = ()
     base: int = 0
     """The place of offset 0; events are at places."""
 
     def newest_ms(self) -> int:
         """How far events have come; none is newer than when it was written, whatever it says."""
-        return min(max(one.at_ms for one in self.accepted), max(self.written_ms))
+        return min(max(self.accepted.times_ms), max(self.written_ms))
 
     def late_ms(self, now_ms: int) -> int:
         """How long after it happened the last event was written; a record's time may lie in the future."""
-        return min(self.written_ms[-1], now_ms) - self.accepted[-1].at_ms
+        return min(self.written_ms[-1], now_ms) - self.accepted.times_ms[-1]
 
 
 class StageProcessor(Processor[Partition]):
@@ -107,7 +108,8 @@ class StageProcessor(Processor[Partition]):
         Whether their time was accepted is judged as of when they were written: that owner's clock is past.
         """
         decode, refuse_time = self._codec.decode, self._codec.refuse_time
-        read = Read([], [], [])
+        seen: list[Positioned] = []
+        written_ms: list[int] = []
         for record in records:
             try:
                 event = decode(record.value, record.headers)
@@ -118,9 +120,9 @@ class StageProcessor(Processor[Partition]):
                 continue
             at_ms = event.at_ms
             if refuse_time(at_ms, min(record.timestamp, now_ms)) is None:
-                read.accepted.append(Positioned(record.offset, at_ms, event))
-                read.written_ms.append(record.timestamp)
-        _see(sightings, read, now_ms)
+                seen.append(Positioned(record.offset, at_ms, event))
+                written_ms.append(record.timestamp)
+        _see(sightings, Read(Run.of(seen), written_ms), now_ms)
 
     def _owning(self, partitions: frozenset[int], sightings: Mapping[int, Sightings]) -> None:
         known = {**self._sightings, **sightings}
@@ -131,13 +133,13 @@ class StageProcessor(Processor[Partition]):
 
     def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
         panes = self._partitions[partition]
-        read = self._read(records, panes, now_ms)
-        letters = [self._letter(*one) for one in read.refused]
+        read = self._read(partition, records, now_ms)
+        letters = [self._letter(partition, *one) for one in read.refused]
         accepted = read.accepted
         repeated: list[bool] = []
         if self.dedupe_ms:
             repeated = _see(self._sightings[partition], read, now_ms)
-            accepted = [one for one, is_repeated in zip(accepted, repeated, strict=True) if not is_repeated]
+            accepted = accepted.which(not is_repeated for is_repeated in repeated)
         steps = self._steps_of(partition, accepted, panes) if self._steps is not None else ()
         contacts = self._contacts_of(accepted, panes) if self._steps is not None else ()
         folded = panes.fold(accepted, partial(Tally, self._judge), now_ms)
@@ -156,16 +158,16 @@ class StageProcessor(Processor[Partition]):
                 self._steps.add(step)
             for contact in contacts:
                 self._steps.add_contact(partition, contact)
-            if read.accepted:
+            if read.accepted.events:
                 self._steps.note_events(partition, read.newest_ms(), read.late_ms(now_ms))
         for (_, refusal), letter in zip(read.refused, letters, strict=True):
             self._refuse(refusal, letter)
         self._read_up_to(partition, records[-1].offset)
 
-    def _set_aside(self, record: Any, error: str) -> None:
+    def _set_aside(self, partition: int, record: Any, error: str) -> None:
         refused = Refused(Reason.UNPROCESSABLE, error)
-        self._refuse(refused, self._letter(record, refused))
-        self._read_up_to(record.partition, record.offset)
+        self._refuse(refused, self._letter(partition, record, refused))
+        self._read_up_to(partition, record.offset)
 
     def _read_up_to(self, partition: int, offset: int) -> None:
         if self.dedupe_ms:
@@ -173,46 +175,52 @@ class StageProcessor(Processor[Partition]):
         if self._steps is not None:
             self._steps.note(partition, offset)
 
-    def _steps_of(self, partition: int, accepted: Sequence[Positioned], panes: Partition) -> list[Step]:
+    def _steps_of(self, partition: int, accepted: Run, panes: Partition) -> list[Step]:
         """Steps of events that the panes do not hold: what they hold has been passed on."""
         return [
             step_of(event, partition, offset, self._judge.judge(event))
-            for offset, at_ms, event in accepted
+            for offset, at_ms, event in zip(*accepted, strict=True)
             if event.journey_id is not None and not panes.holds(offset, at_ms)
         ]
 
-    def _contacts_of(self, accepted: Sequence[Positioned], panes: Partition) -> list[Contact]:
+    def _contacts_of(self, accepted: Run, panes: Partition) -> list[Contact]:
         """Contacts likewise."""
         if not self._takes_contacts:
             return []
         return [
             contact
-            for offset, at_ms, event in accepted
+            for offset, at_ms, event in zip(*accepted, strict=True)
             if (contact := contact_of(event)) is not None and not panes.holds(offset, at_ms)
         ]
 
-    def _read(self, records: Sequence[Any], panes: Partition, now_ms: int) -> Read:
+    def _read(self, partition: int, records: Sequence[Any], now_ms: int) -> Read:
+        """Decode records; their refusals stand in the order of the records."""
         decode = self._codec.decode
+        base = self._incarnations[partition].base
+        panes = self._partitions[partition]
         earliest_ms, latest_ms = self._codec.accepted_ms(now_ms)
-        base = self._incarnations[records[0].partition].base
-        read = Read([], [], [], base)
+        offsets, times_ms, events, written_ms = [], [], [], []
+        refused: list[tuple[Any, Refused]] = []
         for record in records:
             event = decode(record.value, record.headers)
             if isinstance(event, Refused):
-                read.refused.append((record, event))
+                refused.append((record, event))
                 continue
-            at_ms = event.at_ms
+            at_ms, offset = event.at_ms, base + record.offset
             if not earliest_ms <= at_ms <= latest_ms:
                 refusal = self._codec.refuse_time(at_ms, now_ms)
-                if refusal is not None and not panes.holds(base + record.offset, at_ms):
-                    read.refused.append((record, refusal))
+                if refusal is not None and not panes.holds(offset, at_ms):
+                    refused.append((record, refusal))
                     continue
-            read.accepted.append(Positioned(base + record.offset, at_ms, event))
-            read.written_ms.append(record.timestamp)
-        return read
+            offsets.append(offset)
+            times_ms.append(at_ms)
+            events.append(event)
+            written_ms.append(record.timestamp)
+        return Read(Run(offsets, times_ms, events), written_ms, refused, base)
 
-    def _letter(self, record: Any, refused: Refused) -> Outgoing:
-        return dead_letter(self.stage.dead_letter_topic, record, refused)
+    def _letter(self, partition: int, record: Any, refused: Refused) -> Outgoing:
+        origin = TopicPartition(self.topic, partition)
+        return dead_letter(self.stage.dead_letter_topic, origin, record, refused)
 
     def _refuse(self, refused: Refused, letter: Outgoing) -> None:
         self.results["refused"] += 1
@@ -249,16 +257,16 @@ def _see(sightings: Sightings, read: Read, now_ms: int) -> list[bool]:
     When a record was written is its writer's word. One far ahead of the clock would keep every id from then
     on, so it is taken for as far ahead as an event may be.
     """
-    offsets = [one.offset - read.base for one in read.accepted]
-    ids = [one.event.id or "" for one in read.accepted]
+    offsets = [offset - read.base for offset in read.accepted.offsets]
+    ids = [event.id or "" for event in read.accepted.events]
     return sightings.see(offsets, ids, [min(ms, now_ms + AHEAD_MS) for ms in read.written_ms])
 
 
-def _newest_ms(events: Iterable[Positioned]) -> dict[str | None, int]:
+def _newest_ms(run: Run) -> dict[str | None, int]:
     """When the latest event of each partner happened."""
     newest: dict[str | None, int] = {}
-    for one in events:
-        partner = one.event.partner
-        if one.at_ms > newest.get(partner, 0):
-            newest[partner] = one.at_ms
+    for event, at_ms in zip(run.events, run.times_ms, strict=True):
+        partner = event.partner
+        if at_ms > newest.get(partner, 0):
+            newest[partner] = at_ms
     return newest

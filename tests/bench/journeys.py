@@ -15,6 +15,7 @@ from monitor.journeys.step import Step, decode, step_of
 from streams.demo.simulator import SimulatedEvent
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.journey_partition import JourneyPartition
+from streams.state.partition import Run
 from streams.state.steps import StepSender
 from streams.worker import rest_collector
 from tests.bench.load import sparse_journeys
@@ -112,7 +113,7 @@ def _keep(records: Sequence[tuple[int, bytes]]) -> tuple[dict[str, float], int]:
         taken = kept.take(offset, record)
         spend("taking")
         if taken.made:
-            kept.panes.fold(taken.made, CounterTally, kept.clock_ms)
+            kept.panes.fold(Run.of(taken.made), CounterTally, kept.clock_ms)
         spend("counting")
         unwritten += taken.steps
         if unwritten >= EVENTS_PER_FLUSH:

@@ -33,7 +33,7 @@ from streams.commands.shared import ONE_BLAS_THREAD, SWITCH_S
 from streams.demo.simulator import Simulator
 from streams.kafka import topics
 from streams.settings import SHIPPED_JOURNEY, Settings
-from streams.state.partition import PaneRecord, Partition, Positioned
+from streams.state.partition import PaneRecord, Partition, Positioned, Run
 from streams.worker import Worker
 from tests.bench.load import STAGE
 from tests.bench.report import tell
@@ -155,7 +155,7 @@ def _records(journey: Journey) -> Iterator[PaneRecord]:
                 for i, event in enumerate(islice(events, EVENTS_PER_WRITE))
             ]
             offset += EVENTS_PER_WRITE
-            panes.fold(run, partial(Tally, judge), now_ms)
+            panes.fold(Run.of(run), partial(Tally, judge), now_ms)
             yield from panes.take_changes()
             yield from panes.take_stale()
 

@@ -17,11 +17,12 @@ import faust
 
 from monitor.counting.event import Codec, Refused
 from monitor.counting.judging import Judge
-from monitor.counting.panes import LONG, Tally
+from monitor.counting.panes import LONG, SHORT
 from monitor.journey_file.grammar import parse
 from streams.settings import read
 from tests.bench.load import STAGE
 from tests.bench.report import tell
+from tests.kit import plain
 
 TICK_S = 0.005
 
@@ -56,10 +57,9 @@ async def main(events: int, partitions: int) -> None:
             now_ms = round(time.time() * 1000)
             if isinstance(event, Refused) or codec.refuse_time(event.at_ms, now_ms):
                 continue
-            tally = Tally(judge)
-            tally.add(event, event.at_ms)
-            for key, counts in tally.panes():
-                name = f"{key.grain_ms}:{key.start_ms}:{event.segment}:{event.partner}"
+            counts = plain.counts(judge, event)
+            for grain in (SHORT, LONG):
+                name = f"{grain.ms}:{grain.start_of(event.at_ms)}:{event.segment}:{event.partner}"
                 pane = panes[name]
                 for counter, n in counts.items():
                     pane[counter] = pane.get(counter, 0) + n

@@ -109,7 +109,7 @@ def block_counts(judged_by: Journey, stage_name: str, of: list[Block]) -> list[C
             if isinstance(event, Refused) is not template.is_bad:
                 raise AssertionError(f"stage {stage_name}: {template} was judged {event}")
             if not isinstance(event, Refused):
-                tally.add(event, 0)
+                tally.add([event], [0])
         found.append(next(counts for key, counts in tally.panes() if key.grain_ms == LONG.ms))
     return found
 

@@ -58,7 +58,7 @@ def _stage(journey: Journey, stage: Stage, world: World, now_ms: int) -> StageSn
     for n, fields in world.events.get(stage.name, ()):
         event = Event(stage=stage.name, **fields)
         for _ in range(n):
-            tally.add(event, at_ms)
+            tally.add([event], [at_ms])
     _filled(windows, tally.panes())
     return stage_snapshot(
         journey, stage, windows if world.ready else None, now_ms,
@@ -77,7 +77,7 @@ def _journeys(journey: Journey, world: World, now_ms: int) -> JourneysSnapshot |
     windows, tally = StageWindows(journey_counters.counter_names(journey)), CounterTally()
     for counter, n in world.journeys.items():
         for _ in range(n):
-            tally.add((counter,), now_ms - 1_000)
+            tally.add([(counter,)], [now_ms - 1_000])
     _filled(windows, tally.panes())
     return JourneysSnapshot(
         topic="touchpoint-monitor-journey-steps",

@@ -234,7 +234,7 @@ def test_key_space_is_closed(event: Event) -> None:
     stage = CHAIR.stage(event.stage)
     known = set(counter_names(CHAIR, stage))
     tally = Tally(Judge(CHAIR, stage))
-    tally.add(event, 0)
+    tally.add([event], [0])
     assert {name for _, counts in tally.panes() for name in counts} <= known
 
 
@@ -382,7 +382,7 @@ def test_partner_label(partner: str | None, label: str) -> None:
 def bucket_of(seconds: float) -> str:
     """The bucket an encounter of that length counts in."""
     tally = Tally(Judge(CHAIR, CHAIR.stage("web_checkout")))
-    tally.add(Event(stage="web_checkout", outcome="ok", duration_s=seconds), 0)
+    tally.add([Event(stage="web_checkout", outcome="ok", duration_s=seconds)], [0])
     (_, counts), _ = tally.panes()
     [name] = [name for name in counts if name.startswith("duration/")]
     return name.removeprefix("duration/")

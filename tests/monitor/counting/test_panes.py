@@ -131,9 +131,9 @@ def test_tally_counts_once_in_each_grain(
     expected: dict[PaneKey, Counts] = {}
     for at_ms, outcome, duration_s, wait_s in events:
         event = Event(stage="store", outcome=outcome, duration_s=duration_s, wait_s=wait_s)
-        assert tally.add(event, at_ms) == judge.judge(event).bad_for
+        assert tally.add([event], [at_ms]) == [judge.judge(event).bad_for]
         alone = Tally(judge)
-        alone.add(event, at_ms)
+        alone.add([event], [at_ms])
         [(_, counts), _] = alone.panes()
         assert counts.get("duration_ms", 0) == round((duration_s or 0) * 1000)
         assert counts.get("wait_ms", 0) == round((wait_s or 0) * 1000)
@@ -155,7 +155,7 @@ def test_tally_counts_tools_and_places(events: list[tuple[float | None, float | 
     tally = Tally(Judge(CHAIR, STORE))
     for duration_s, tool_s, channel in events:
         visit = Event(stage="store", outcome="ok", channel=channel)
-        tally.add(msgspec.structs.replace(visit, duration_s=duration_s, system_wait_s=tool_s), T)
+        tally.add([msgspec.structs.replace(visit, duration_s=duration_s, system_wait_s=tool_s)], [T])
     counts: Counts = next((counts for _, counts in tally.panes()), {})
     both = [(tool, of) for of, tool, _ in events if tool is not None and of is not None]
     assert counts.get("tool_ms", 0) == sum(round(tool * 1000) for tool, _ in both)
@@ -170,7 +170,7 @@ def test_tally_counts_answers() -> None:
     tally = Tally(Judge(CHAIR, CHAIR.stage("feedback")))
     for value in (10, 9, 6, 11):
         score = Score(kind="nps", value=value)
-        tally.add(Event(stage="feedback", outcome="ok", segment="new", channel="app", score=score), T)
+        tally.add([Event(stage="feedback", outcome="ok", segment="new", channel="app", score=score)], [T])
     (_, counts), (_, long) = tally.panes()
     assert counts == long
     assert {name: n for name, n in counts.items() if name.startswith("answer/")} == {

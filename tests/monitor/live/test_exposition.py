@@ -65,7 +65,7 @@ def snapshot(ready: bool = True, **more: Many) -> Snapshot:
         tally = Tally(Judge(CHAIR, stage))
         for n, event in [*EVENTS.get(stage.name, []), *more.get(stage.name, [])]:
             for _ in range(n):
-                tally.add(event, NOW - 1_000)
+                tally.add([event], [NOW - 1_000])
         for key, counts in tally.panes():
             windows.add(key, counts)
         stages.append(
@@ -92,9 +92,9 @@ def journeys(ready: bool) -> JourneysSnapshot:
     """Three journeys are over, one of them missed its goal and went through checkout and store badly."""
     windows = StageWindows(journey_counters.counter_names(CHAIR))
     tally = CounterTally()
-    tally.add(("closed/met/new", "closed/met/new", "closed/missed/business"), NOW - 1_000)
-    tally.add(("hit/web_checkout/business", "hit/store/business", "weakest/store/business"), NOW - 1_000)
-    tally.add(("promise/delivery_window/postnord/due",), NOW - 1_000)
+    tally.add([("closed/met/new", "closed/met/new", "closed/missed/business")], [NOW - 1_000])
+    tally.add([("hit/web_checkout/business", "hit/store/business", "weakest/store/business")], [NOW - 1_000])
+    tally.add([("promise/delivery_window/postnord/due",)], [NOW - 1_000])
     for key, counts in tally.panes():
         windows.add(key, counts)
     overdue = [

@@ -31,7 +31,7 @@ def taken(*events: Many, last_ms: int | None = None) -> StageSnapshot:
     tally = Tally(Judge(CHAIR, CHECKOUT))
     for n, age_ms, fields in events:
         for _ in range(n):
-            tally.add(Event(stage=CHECKOUT.name, **fields), NOW - age_ms)
+            tally.add([Event(stage=CHECKOUT.name, **fields)], [NOW - age_ms])
     for key, counts in tally.panes():
         windows.add(key, counts)
     seen = Seen(last_event_ms={} if last_ms is None else {"klarna": last_ms - 9000, "none": last_ms})
@@ -234,7 +234,7 @@ def test_is_a_copy() -> None:
     held = stage_snapshot(CHAIR, CHECKOUT, windows, NOW, Seen(results))
     results["counted"] = 2
     tally = Tally(Judge(CHAIR, CHECKOUT))
-    tally.add(Event(stage=CHECKOUT.name, outcome="ok"), NOW)
+    tally.add([Event(stage=CHECKOUT.name, outcome="ok")], [NOW])
     for key, counts in tally.panes():
         windows.add(key, counts)
     assert held.results == {"counted": 1}

@@ -4,29 +4,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
+from aiokafka import TopicPartition
 
 from monitor.counting.event import Reason, Refused
 from streams.kafka.dead_letter import dead_letter
 
+ORIGIN = TopicPartition("touchpoint.store.v1", 3)
 REFUSED = Refused(Reason.BAD_VALUE, "Expected `float` >= 0 - at `$.wait_s`, not «-1»")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A consumer record, as aiokafka hands it over."""
+    """A record, as aiokafka reads it."""
 
     key: bytes | None = b"k"
     value: bytes | None = b"\x00\xff{"
     headers: tuple[tuple[str, bytes | None], ...] = ()
-    topic: str = "touchpoint.store.v1"
-    partition: int = 3
     offset: int = 42
     timestamp: int = 1_800_000_000_123
 
 
 def headers_of(record: Record) -> Sequence[tuple[str, bytes | None]]:
     """Headers of the record's dead letter."""
-    headers = dead_letter("t.dlq", record, REFUSED).headers
+    headers = dead_letter("t.dlq", ORIGIN, record, REFUSED).headers
     assert headers is not None
     return headers
 
@@ -47,13 +47,13 @@ def test_says_why_and_whence() -> None:
 @pytest.mark.parametrize(("key", "value"), [(b"k", b"\x00\xff{"), (None, b""), (b"", None)])
 def test_keeps_the_record(key: bytes | None, value: bytes | None) -> None:
     """Key and value go on unchanged, also where there is none; the broker chooses the partition."""
-    letter = dead_letter("t.dlq", Record(key=key, value=value), REFUSED)
+    letter = dead_letter("t.dlq", ORIGIN, Record(key=key, value=value), REFUSED)
     assert (letter.topic, letter.partition, letter.key, letter.value) == ("t.dlq", None, key, value)
 
 
 def test_has_a_key_where_there_is_nothing() -> None:
     """A record without key and value gets an empty key, since no producer sends one with neither."""
-    letter = dead_letter("t.dlq", Record(key=None, value=None), REFUSED)
+    letter = dead_letter("t.dlq", ORIGIN, Record(key=None, value=None), REFUSED)
     assert (letter.key, letter.value) == (b"", None)
 
 

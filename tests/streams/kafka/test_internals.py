@@ -63,6 +63,25 @@ async def test_the_isolation_level_is_taken_at_the_start(broker: TansuNode) -> N
         assert consumer._fetcher._isolation_level == fetcher.READ_COMMITTED
 
 
+async def test_records_are_handed_over_as_they_are_read(broker: TansuNode) -> None:
+    """With our deserializer of keys, set before the start, a record is aiokafka's own, without its topic."""
+    tp = TopicPartition("as-read", 0)
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+        await producer.send_and_wait(tp.topic, b"value", b"key", partition=0, headers=[("h", b"v")])
+    consumer = AIOKafkaConsumer(tp.topic, bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest")
+    internals.read_raw(consumer)
+    async with consumer:
+        record = await consumer.getone()
+    assert not hasattr(record, "topic")
+    assert (record.offset, record.key, record.value, [*record.headers]) == (
+        0,
+        b"key",
+        b"value",
+        [("h", b"v")],
+    )
+    assert record.timestamp > 0
+
+
 async def test_a_group_member_tells_of_its_assignment_commits_and_fetches(broker: TansuNode) -> None:
     """One real consumer, from before its start to its first record."""
     async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:

@@ -16,7 +16,7 @@ from monitor.journeys.step import Contact, Steps
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.contacts import EACH_BYTES, Contacts
 from streams.state.journey_partition import JourneyPartition
-from streams.state.partition import PaneRecord, Partition
+from streams.state.partition import PaneRecord, Partition, Run
 
 RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
 STAGE = "call_queue"
@@ -80,7 +80,7 @@ class Keeper:
     def fold(self, offset: int, steps: Steps) -> None:
         """As `streams.state.journeys` does."""
         taken = self.held.take(offset, steps)
-        self.held.panes.fold(taken.made, CounterTally, self.held.clock_ms)
+        self.held.panes.fold(Run.of(taken.made), CounterTally, self.held.clock_ms)
 
     def write(self, records: Iterable[PaneRecord]) -> None:
         """To the changelog."""

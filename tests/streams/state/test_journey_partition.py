@@ -24,7 +24,7 @@ from streams.settings import SHIPPED_JOURNEY
 from streams.state import closed as closed_module
 from streams.state.closed import Closed, Closing
 from streams.state.journey_partition import JourneyPartition
-from streams.state.partition import PaneRecord
+from streams.state.partition import PaneRecord, Run
 from tests.kit.journey_truth import Truth, sharing_cases
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
@@ -99,7 +99,7 @@ class Waiting:
 def fold(partition: JourneyPartition, offset: int, record: Steps) -> None:
     """As the processor does."""
     taken = partition.take(offset, record)
-    partition.panes.fold(taken.made, CounterTally, partition.clock_ms)
+    partition.panes.fold(Run.of(taken.made), CounterTally, partition.clock_ms)
 
 
 def totals(partition: JourneyPartition) -> Counter[str]:

@@ -21,6 +21,7 @@ from streams.state.partition import (
     PaneRecord,
     Partition,
     Positioned,
+    Run,
     next_epoch,
 )
 
@@ -70,7 +71,7 @@ def truth(events: Iterable[Positioned]) -> Panes:
     panes: Panes = {}
     for _, at_ms, one in events:
         tally = Tally(JUDGE)
-        tally.add(one, at_ms)
+        tally.add([one], [at_ms])
         for key, counts in tally.panes():
             merge_into(panes.setdefault(key, {}), counts)
     return panes
@@ -117,7 +118,7 @@ def test_cuts_change_nothing(events: list[Positioned], flushes: list[int], cuts:
     log: list[PaneRecord] = []
     for batch in cut(events, flushes):
         for run in cut(batch, cuts):
-            folded = partition.fold(run, TALLY, NOW)
+            folded = partition.fold(Run.of(run), TALLY, NOW)
             assert (folded.counted, folded.duplicate) == (len(run), 0)
             assert len(folded.bad) == sum(bool(JUDGE.judge(one).bad_for) for _, _, one in run)
             counted += folded.added
@@ -136,12 +137,12 @@ def test_cuts_change_no_watermark(events: list[Positioned], cuts: list[int], pla
     """However runs were cut, a replay from any place recognises every event."""
     partition = owner([], 1)
     for run in cut(events, cuts):
-        partition.fold(run, TALLY, NOW)
+        partition.fold(Run.of(run), TALLY, NOW)
     before = dict(partition.panes())
     replay = events[place % len(events) :]
-    folded = owner(partition.take_changes(), 2).fold(replay, TALLY, NOW)
+    folded = owner(partition.take_changes(), 2).fold(Run.of(replay), TALLY, NOW)
     assert (folded.counted, folded.duplicate, folded.added, folded.bad) == (0, len(replay), [], [])
-    assert partition.fold(replay, TALLY, NOW).added == []
+    assert partition.fold(Run.of(replay), TALLY, NOW).added == []
     assert dict(partition.panes()) == before
     assert all(partition.holds(offset, at_ms) for offset, at_ms, _ in events)
 
@@ -149,7 +150,7 @@ def test_cuts_change_no_watermark(events: list[Positioned], cuts: list[int], pla
 def test_late_event_counts_in_the_long_grain() -> None:
     """An event that no short window can reach is counted, in the long grain only."""
     partition = owner([], 1)
-    folded = partition.fold([at(0, 2 * HOUR)], TALLY, NOW)
+    folded = partition.fold(Run.of([at(0, 2 * HOUR)]), TALLY, NOW)
     assert (folded.counted, [key for key, _ in folded.added]) == (
         1,
         [PaneKey(LONG.ms, LONG.start_of(NOW - 2 * HOUR))],
@@ -160,15 +161,15 @@ def test_late_event_counts_in_the_long_grain() -> None:
 def test_late_by_the_event_clock() -> None:
     """With a history older than the clock on the wall, what is late is said by the newest event."""
     partition = owner([], 1)
-    folded = partition.fold([at(0, 0), at(1, 2 * HOUR)], TALLY, 0)
+    folded = partition.fold(Run.of([at(0, 0), at(1, 2 * HOUR)]), TALLY, 0)
     assert sorted(key.grain_ms for key, _ in folded.added) == [SHORT.ms, LONG.ms, LONG.ms]
 
 
 def test_holds() -> None:
     """An event is held when its long pane counts up to its offset; other panes say nothing of it."""
     partition = owner([], 1)
-    partition.fold([at(5, 0)], TALLY, NOW)
-    partition.fold([at(9, HOUR)], TALLY, NOW)
+    partition.fold(Run.of([at(5, 0)]), TALLY, NOW)
+    partition.fold(Run.of([at(9, HOUR)]), TALLY, NOW)
     assert partition.holds(5, NOW)
     assert not partition.holds(6, NOW)
     assert partition.holds(9, NOW - HOUR)
@@ -197,16 +198,16 @@ def test_crash_and_replay_count_once(
     for generation, (folds, written) in enumerate(lives, start=1):
         partition = owner(log, generation)
         position = committed
-        partition.fold(events[position : position + folds], TALLY, NOW)
+        partition.fold(Run.of(events[position : position + folds]), TALLY, NOW)
         log += partition.take_changes()
         log += partition.take_stale()
         committed = min(position + folds, len(events))  # all written, so this is committed
-        partition.fold(events[committed : committed + folds], TALLY, NOW)
+        partition.fold(Run.of(events[committed : committed + folds]), TALLY, NOW)
         records = partition.take_changes()
         shuffled.shuffle(records)
         log += records[: written % (len(records) + 1)]  # a crash amid these: not committed
     last = owner(log, len(lives) + 1)
-    last.fold(events[committed:], TALLY, NOW)
+    last.fold(Run.of(events[committed:]), TALLY, NOW)
     assert dict(last.panes()) == truth(events)
 
 
@@ -216,10 +217,10 @@ def test_replay_from_any_earlier_offset(events: list[Positioned], cuts: list[int
     partition = owner([], 1)
     log = []
     for run in cut(events, cuts):
-        partition.fold(run, TALLY, NOW)
+        partition.fold(Run.of(run), TALLY, NOW)
         log += partition.take_changes()
     for replaying in (partition, owner(log, 2), owner(compacted(log), 3)):
-        replaying.fold(events[place % len(events) :], TALLY, NOW)
+        replaying.fold(Run.of(events[place % len(events) :]), TALLY, NOW)
         assert dict(replaying.panes()) == truth(events)
 
 
@@ -229,7 +230,7 @@ def test_restoring_again_changes_nothing(events: list[Positioned], cuts: list[in
     log: list[PaneRecord] = []
     for generation, run in enumerate(cut(events, cuts), start=1):
         partition = owner(log, generation)
-        partition.fold(run, TALLY, NOW)
+        partition.fold(Run.of(run), TALLY, NOW)
         log += partition.take_changes()
         log += partition.take_stale()
     once = owner(log, 99)
@@ -247,9 +248,9 @@ def test_restoring_again_changes_nothing(events: list[Positioned], cuts: list[in
 def test_restoring_keeps_what_is_not_written_yet() -> None:
     """Reading the changelog again, in a rebalance, does not undo counts in memory."""
     partition = owner([], 1)
-    partition.fold([at(0)], TALLY, NOW)
+    partition.fold(Run.of([at(0)]), TALLY, NOW)
     log = partition.take_changes()
-    partition.fold([at(1)], TALLY, NOW)
+    partition.fold(Run.of([at(1)]), TALLY, NOW)
     for record in log:
         partition.restore(record)
     partition.own(2)
@@ -260,16 +261,16 @@ def test_restoring_keeps_what_is_not_written_yet() -> None:
 def test_restoring_replaces_what_a_successor_counted() -> None:
     """An owner that returns drops its own unwritten counts for those its successor has written."""
     returning = owner([], 1)
-    returning.fold([at(0)], TALLY, NOW)
+    returning.fold(Run.of([at(0)]), TALLY, NOW)
     log = returning.take_changes()
-    returning.fold([at(1), at(2)], TALLY, NOW)
+    returning.fold(Run.of([at(1), at(2)]), TALLY, NOW)
     successors = owner_after([at(1)], log, 2)
     for record in successors:
         returning.restore(record)
     returning.own(3)
     assert dict(returning.panes()) == truth([at(0), at(1)])
     assert returning.take_changes() == []
-    assert returning.fold([at(2)], TALLY, NOW).counted == 1
+    assert returning.fold(Run.of([at(2)]), TALLY, NOW).counted == 1
     assert dict(owner(log + successors + returning.take_changes(), 4).panes()) == truth([at(0), at(1), at(2)])
 
 
@@ -290,11 +291,11 @@ def test_late_records_of_a_former_owner_never_win(
     zombie, successor = owner([], 1), owner([], 2)
     late: list[PaneRecord] = []
     for offset in range(9):  # it counts more than the successor, whose word holds all the same
-        zombie.fold([at(offset)], TALLY, NOW)
+        zombie.fold(Run.of([at(offset)]), TALLY, NOW)
         late += zombie.take_changes()
     mine: list[PaneRecord] = []
     for offset in range(4):
-        successor.fold([at(offset)], TALLY, NOW)
+        successor.fold(Run.of([at(offset)]), TALLY, NOW)
         mine += successor.take_changes()
     log = []
     for is_late in order:
@@ -306,7 +307,7 @@ def test_late_records_of_a_former_owner_never_win(
         log = compacted(log)
     third = owner(log, 3)
     assert long_count(third) == 4
-    third.fold([at(4)], TALLY, NOW)
+    third.fold(Run.of([at(4)]), TALLY, NOW)
     log += third.take_changes()
     if stale_deleted:
         log += third.take_stale()
@@ -319,7 +320,7 @@ def test_stale_records_are_deleted() -> None:
     log = owner_after([at(0)], [], 1)
     second = owner(log, 2)
     assert second.take_stale() == []
-    second.fold([at(1)], TALLY, NOW)
+    second.fold(Run.of([at(1)]), TALLY, NOW)
     assert second.take_stale() == []  # not written yet
     changes = second.take_changes()
     assert {record.key.rpartition(b":")[2] for record in changes} == {b"2"}
@@ -335,7 +336,7 @@ def test_stale_records_are_deleted() -> None:
 def owner_after(events: list[Positioned], log: list[PaneRecord], generation: int) -> list[PaneRecord]:
     """The changes of an owner that folded these events."""
     partition = owner(log, generation)
-    partition.fold(events, TALLY, NOW)
+    partition.fold(Run.of(events), TALLY, NOW)
     return partition.take_changes()
 
 
@@ -364,11 +365,11 @@ def test_replayed_events_are_written_as_ones_own() -> None:
     log = owner_after([at(0)], [], 1)  # committed: 1
     first = owner(log, 2)
     between = owner(log, 3)
-    first.fold([at(1), at(2)], TALLY, NOW)  # no longer the owner: written, not committed
+    first.fold(Run.of([at(1), at(2)]), TALLY, NOW)  # no longer the owner: written, not committed
     log += first.take_changes()
-    between.fold([at(1)], TALLY, NOW)  # then it is stopped before it writes
+    between.fold(Run.of([at(1)]), TALLY, NOW)  # then it is stopped before it writes
     third = owner(log, 4)
-    assert third.fold([at(1), at(2)], TALLY, NOW).duplicate == 2
+    assert third.fold(Run.of([at(1), at(2)]), TALLY, NOW).duplicate == 2
     log += third.take_changes()
     log += third.take_stale()  # committed: 3
     log += between.take_changes()
@@ -384,8 +385,8 @@ def test_late_record_does_not_undo_what_is_not_written() -> None:
     """What an owner has counted but not written outranks a former owner's late record."""
     log = owner_after([at(0)], [], 4)
     former, mine = owner(log, 5), owner(log, 6)
-    former.fold([at(1), at(2)], TALLY, NOW)
-    mine.fold([at(n) for n in range(1, 5)], TALLY, NOW)
+    former.fold(Run.of([at(1), at(2)]), TALLY, NOW)
+    mine.fold(Run.of([at(n) for n in range(1, 5)]), TALLY, NOW)
     late = former.take_changes()
     for record in late:
         mine.restore(record)
@@ -411,37 +412,37 @@ def test_late_record_is_not_deleted_before_its_pane_is_written() -> None:
     """A former owner's late record stays: next it may delete the record that the owner still holds."""
     log = owner_after([at(0)], [], 4)
     former, mine = owner(log, 5), owner(log, 6)
-    former.fold([at(1)], TALLY, NOW)
+    former.fold(Run.of([at(1)]), TALLY, NOW)
     late = former.take_changes()
     for record in late:
         mine.restore(record)
     mine.own(7)
     log += late + mine.take_changes() + mine.take_stale() + former.take_stale()
     heir = owner(log, 8)
-    heir.fold([at(1)], TALLY, NOW)
+    heir.fold(Run.of([at(1)]), TALLY, NOW)
     assert long_count(heir) == 2
 
 
 def test_former_owner_counts_no_more() -> None:
     """An owner that reads a later owner's record stops: that pane may lack what it has read before."""
     mine = owner([], 1)
-    mine.fold([at(0), at(1)], TALLY, NOW)
+    mine.fold(Run.of([at(0), at(1)]), TALLY, NOW)
     for record in owner_after([at(0)], [], 2):
         mine.restore(record)
     with pytest.raises(RuntimeError, match="epoch 2 has taken over from 1"):
-        mine.fold([at(2)], TALLY, NOW)
+        mine.fold(Run.of([at(2)]), TALLY, NOW)
     mine.own(3)
-    assert mine.fold([at(1), at(2)], TALLY, NOW).counted == 2
+    assert mine.fold(Run.of([at(1), at(2)]), TALLY, NOW).counted == 2
     assert long_count(mine) == 3
 
 
 def test_expired_panes_do_not_return() -> None:
     """An owner that reads its own deletions of expired panes does not write these panes again."""
     partition = owner([], 1)
-    partition.fold([at(0, 9 * DAY), at(1, 2 * HOUR)], TALLY, 0)
+    partition.fold(Run.of([at(0, 9 * DAY), at(1, 2 * HOUR)]), TALLY, 0)
     log = partition.take_changes()
     log += partition.take_stale()
-    partition.fold([at(2)], TALLY, 0)
+    partition.fold(Run.of([at(2)]), TALLY, 0)
     log += partition.take_changes()
     log += partition.take_stale()
     before = dict(partition.panes())
@@ -532,7 +533,7 @@ class Cluster:
     def fold(self, member: Member, n: int) -> None:
         """The worker reads events, whether or not it is still the owner, but not while it recovers."""
         if not member.is_recovering:
-            member.partition.fold(self.events[member.position : member.position + n], TALLY, 0)
+            member.partition.fold(Run.of(self.events[member.position : member.position + n]), TALLY, 0)
             member.position = min(member.position + n, len(self.events))
 
     def write(self, member: Member, n: int) -> None:
@@ -613,7 +614,7 @@ class Cluster:
         compact = compacted(log)
         for after in (log, compact, [record for record in compact if record.value is not None]):
             heir = owner(after, self.generation + 1)
-            heir.fold(self.events[self.committed :], TALLY, 0)
+            heir.fold(Run.of(self.events[self.committed :]), TALLY, 0)
             assert live(dict(heir.panes()), self.events, 0) == expected
 
     def finish(self) -> None:
@@ -756,10 +757,10 @@ def test_owning_again_is_no_change() -> None:
 def test_expiry_deletes() -> None:
     """Panes no window can reach are deleted, and whoever restores the changelog agrees."""
     partition = owner([], 1)
-    partition.fold([at(0, 9 * DAY), at(1, 2 * DAY)], TALLY, 0)
+    partition.fold(Run.of([at(0, 9 * DAY), at(1, 2 * DAY)]), TALLY, 0)
     log = partition.take_changes()
     log += partition.take_stale()
-    partition.fold([at(2, 0)], TALLY, NOW)
+    partition.fold(Run.of([at(2, 0)]), TALLY, NOW)
     log += partition.take_changes()
     deletions = partition.take_stale()
     log += deletions
@@ -778,7 +779,7 @@ def test_expiry_is_by_event_time_and_seldom() -> None:
     oldest = at(0, keep_ms(SHORT, HORIZON) - 30_000)  # of use until 40 s after NOW
 
     def sweep(*events: Positioned) -> list[PaneRecord]:
-        partition.fold(events, TALLY, 0)
+        partition.fold(Run.of(events), TALLY, 0)
         partition.take_changes()
         return partition.take_stale()
 
@@ -792,14 +793,14 @@ def test_expiry_is_by_event_time_and_seldom() -> None:
 def test_expiry_leaves_what_is_not_written() -> None:
     """A pane changed but not yet written is written first and deleted at a later sweep."""
     partition = owner([], 1)
-    partition.fold([at(0, 2 * HOUR)], TALLY, 0)
+    partition.fold(Run.of([at(0, 2 * HOUR)]), TALLY, 0)
     first = partition.take_changes()
-    partition.fold([at(1, 2 * HOUR)], TALLY, 0)
-    partition.fold([at(2, 0)], TALLY, 0)
+    partition.fold(Run.of([at(1, 2 * HOUR)]), TALLY, 0)
+    partition.fold(Run.of([at(2, 0)]), TALLY, 0)
     assert partition.take_stale() == []
     second = partition.take_changes()
     assert {r.key for r in first} <= {r.key for r in second}
-    partition.fold([Positioned(3, NOW + EXPIRE_EVERY_MS, event())], TALLY, 0)
+    partition.fold(Run.of([Positioned(3, NOW + EXPIRE_EVERY_MS, event())]), TALLY, 0)
     log = first + second + partition.take_changes()
     deletions = partition.take_stale()
     short = PaneKey(SHORT.ms, SHORT.start_of(NOW - 2 * HOUR))
@@ -814,7 +815,7 @@ def test_expiry_takes_nothing_of_use(events: list[Positioned], cuts: list[int]) 
     log: list[PaneRecord] = []
     for generation, run in enumerate(cut(events, cuts), start=1):
         partition = owner(log, generation)
-        partition.fold(run, TALLY, NOW)
+        partition.fold(Run.of(run), TALLY, NOW)
         log += partition.take_changes()
         log += partition.take_stale()
     for after in (log, compacted(log)):

@@ -36,15 +36,13 @@ GOOD = event()
 
 
 class Record(NamedTuple):
-    """As much of a consumer record as a stage reads."""
+    """As much of a record as a stage reads."""
 
     offset: int
     value: bytes | None = GOOD
     key: bytes | None = b"k"
     headers: tuple[tuple[str, bytes], ...] = ()
     timestamp: int = NOW
-    topic: str = MODEL.topic
-    partition: int = 0
 
 
 class Broker:

@@ -1,7 +1,7 @@
 """A record that our own code fails on is set aside alone: all others count, once, whatever comes after."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +18,7 @@ from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, Steps, encode
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.journey_partition import JourneyPartition
-from streams.state.partition import PaneRecord, Partition, Positioned
+from streams.state.partition import PaneRecord, Partition, Run
 from tests.streams.state.test_bound import Keeper
 from tests.streams.state.test_processor import DEDUPED, MODEL, NOW, Record, Rig, event, settle
 
@@ -38,11 +38,11 @@ class FailingCodec(Codec):
 class FailingJudge(Judge):
     """The same, of an event that has been read."""
 
-    def judge(self, event: Event) -> Verdict:
+    def judge_all(self, events: Sequence[Event]) -> list[Verdict]:
         """Raise for it."""
-        if event.location == "poison":
+        if any(event.location == "poison" for event in events):
             raise ZeroDivisionError
-        return super().judge(event)
+        return super().judge_all(events)
 
 
 def failing(rig: Rig, where: str) -> Rig:
@@ -148,7 +148,7 @@ def test_a_sum_beyond_64_bits_stays_at_the_most() -> None:
         def panes(self) -> Iterator[tuple[PaneKey, dict[str, int]]]:
             yield PaneKey(LONG.ms, LONG.start_of(NOW)), counts
 
-    held.fold([Positioned(0, NOW, ())], Told, NOW)
+    held.fold(Run([0], [NOW], [()]), Told, NOW)
     (record,) = held.take_changes()
     other = Partition(8 * 86_400_000)
     other.restore(record)

@@ -38,7 +38,7 @@ def held(
     """A stage at `NOW` that counted these events at `at_ms`, and in each pane `more` of other counters."""
     windows, tally = StageWindows(counter_names(CHAIR, stage)), Tally(Judge(CHAIR, stage))
     for event in events:
-        tally.add(event, at_ms)
+        tally.add([event], [at_ms])
     for key, counts in tally.panes():
         windows.add(key, {**counts, **(more or {})})
     return stage_snapshot(CHAIR, stage, windows, NOW)
