@@ -34,7 +34,7 @@ class Keeper:
     async def _produce(self, record: Outgoing) -> "asyncio.Future[None]":
         self.written.append(record)
         done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
+        done.set_result(SimpleNamespace(offset=len(self.written)))
         return done
 
     async def own(self, generation: int, inherited: list[Outgoing]) -> "Keeper":
