@@ -1,5 +1,7 @@
 """What a journey that is over adds up to: a pure function of its steps in the order of their time."""
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from math import floor
 from typing import NamedTuple
@@ -50,28 +52,83 @@ def is_unhappy(limits: Mapping[str, float], score: Score | None) -> bool:
     return score is not None and floor(score.value) <= limits[score.kind]
 
 
-def closing_counters(
-    journey: Journey, steps: Sequence[Step], segment: str, failures: Sequence[Failure]
-) -> list[str]:
-    """Names of the counters a closed journey adds 1 to, the one of its result first; one may come twice."""
-    rules = journey.journeys
-    assert rules is not None  # noqa: S101 - without rules no journey is kept
-    met = any(matches(rules.goal, step) for step in steps)
-    started = any(matches(rules.starts, step) for step in steps)
-    result = "visit" if not started else "met" if met else "missed"
-    weakest = min(steps, key=score)
-    bucket = next(bound for bound in SCORES if score(weakest) <= float(bound))
-    counters = [name("closed", result, segment), name("score", bucket, segment)]
-    if weakest.bad_for:
-        counters.append(name("weakest", weakest.stage, segment))
-    if result == "missed":
-        counters.append(name("failed", *_cause(failures, weakest), segment))
-    counters += _moves(journey, steps, segment, result)
-    counters += _noticed(rules.contacts, steps, failures)
-    answers = [step for step in steps if step.score is not None]
-    if answers:
-        counters += _touchpoints(journey, steps, is_detractor=is_unhappy(rules.unhappy, answers[-1].score))
-    return counters
+_SCORE_BOUNDS = tuple(map(float, SCORES))
+
+
+class Closing:
+    """What a journey file says of journeys that are over. Stateless."""
+
+    def __init__(self, journey: Journey) -> None:
+        assert journey.journeys is not None  # noqa: S101 - without rules no journey is kept
+        self._rules = journey.journeys
+        self._acting = frozenset(stage.name for stage in journey.stages if stage.kind == "customer")
+        self._lived = tuple(stage.name for stage in lived_stages(journey))
+        self._channels = frozenset(channel_labels(journey))
+
+    def counters(self, steps: Sequence[Step], segment: str, failures: Sequence[Failure]) -> list[str]:
+        """Names of the counters a closed journey adds 1 to, the one of its result first; one may come
+        twice."""
+        rules = self._rules
+        met = any(matches(rules.goal, step) for step in steps)
+        started = any(matches(rules.starts, step) for step in steps)
+        result = "visit" if not started else "met" if met else "missed"
+        weakest = min(steps, key=score)
+        bucket = SCORES[bisect_left(_SCORE_BOUNDS, score(weakest))]
+        counters = [name("closed", result, segment), name("score", bucket, segment)]
+        if weakest.bad_for:
+            counters.append(name("weakest", weakest.stage, segment))
+        if result == "missed":
+            counters.append(name("failed", *_cause(failures, weakest), segment))
+        counters += self._moves(steps, segment, result)
+        counters += _noticed(rules.contacts, steps, failures)
+        answers = [step.score for step in steps if step.score is not None]
+        if answers:
+            counters += self._touchpoints(steps, is_detractor=is_unhappy(rules.unhappy, answers[-1]))
+        return counters
+
+    def _moves(self, steps: Sequence[Step], segment: str, result: str) -> list[str]:
+        """Changes of channel where customers act; the labyrinth they make up.
+
+        A unit is a stage: who is sent from one to the next on the same telephone strays as well.
+        """
+        contacts = [
+            one for one in steps if one.stage in self._acting and one.outcome not in (ASKED, FOLLOWED_UP)
+        ]
+        moves: list[tuple[str, str]] = []
+        left: set[str] = set()
+        changes, went_back, channel, unit = 0, False, None, None
+        for one in contacts:
+            into = channel if one.channel is None else label(one.channel, self._channels)
+            if channel is not None and into is not None and into != channel:
+                moves.append((channel, into))
+                left.add(channel)
+                went_back = went_back or into in left
+            changes += channel not in (None, into) or unit not in (None, one.stage)
+            channel, unit = into, one.stage
+        counters = [name("moved", *move) for move in moves]
+        is_solved = result == "met" or (result == "visit" and bool(contacts) and _went_well(contacts[-1]))
+        if (went_back or changes >= ASTRAY_MOVES) and not is_solved:
+            counters.append(name("labyrinth", segment))
+            counters += [name("lost", *move) for move in moves[-1:]]
+        return counters
+
+    def _touchpoints(self, steps: Sequence[Step], *, is_detractor: bool) -> list[str]:
+        """What happened at each stage of a journey whose customer has answered, beside the answer."""
+        by_stage: defaultdict[str, list[Step]] = defaultdict(list)
+        for step in steps:
+            by_stage[step.stage].append(step)
+        counters = []
+        for stage in self._lived:
+            here = by_stage.get(stage, ())
+            if any(step.judged for step in here):
+                is_bad = any(step.bad_for for step in here)
+                cell = f"{'bad' if is_bad else 'ok'}_{'detractor' if is_detractor else 'other'}"
+                counters.append(name("critical", stage, cell))
+            said = [step.internal_ok for step in here if step.internal_ok is not None]
+            if said:
+                inside, outside = "ok" if all(said) else "bad", "bad" if is_detractor else "ok"
+                counters.append(name("gap", stage, f"{inside}_inside_{outside}_outside"))
+        return counters
 
 
 def _cause(failures: Sequence[Failure], weakest: Step) -> tuple[str, str]:
@@ -84,35 +141,8 @@ def _cause(failures: Sequence[Failure], weakest: Step) -> tuple[str, str]:
 
 
 def result_of(counters: Sequence[str]) -> str:
-    """How a journey ended whose `closing_counters` these are."""
+    """How a journey ended whose counters at its end these are."""
     return counters[0].split("/")[1]
-
-
-def _moves(journey: Journey, steps: Sequence[Step], segment: str, result: str) -> list[str]:
-    """Changes of channel where customers act; the labyrinth they make up.
-
-    A unit is a stage: who is sent from one to the next on the same telephone strays as well.
-    """
-    acting = {stage.name for stage in journey.stages if stage.kind == "customer"}
-    contacts = [one for one in steps if one.stage in acting and one.outcome not in (ASKED, FOLLOWED_UP)]
-    known = channel_labels(journey)
-    moves: list[tuple[str, str]] = []
-    left: set[str] = set()
-    changes, went_back, channel, unit = 0, False, None, None
-    for one in contacts:
-        into = channel if one.channel is None else label(one.channel, known)
-        if channel is not None and into is not None and into != channel:
-            moves.append((channel, into))
-            left.add(channel)
-            went_back = went_back or into in left
-        changes += channel not in (None, into) or unit not in (None, one.stage)
-        channel, unit = into, one.stage
-    counters = [name("moved", *move) for move in moves]
-    is_solved = result == "met" or (result == "visit" and bool(contacts) and _went_well(contacts[-1]))
-    if (went_back or changes >= ASTRAY_MOVES) and not is_solved:
-        counters.append(name("labyrinth", segment))
-        counters += [name("lost", *move) for move in moves[-1:]]
-    return counters
 
 
 def _went_well(contact: Step) -> bool:
@@ -134,19 +164,3 @@ def _noticed(contacts: Sequence[str], steps: Sequence[Step], failures: Sequence[
             by_us = step.outcome == FOLLOWED_UP or step.initiator == "company"
             return [name("noticed", "company" if by_us else "customer")]
     return [name("noticed", "nobody")]
-
-
-def _touchpoints(journey: Journey, steps: Sequence[Step], *, is_detractor: bool) -> list[str]:
-    """What happened at each stage of a journey whose customer has answered, beside the answer."""
-    counters = []
-    for stage in lived_stages(journey):
-        here = [step for step in steps if step.stage == stage.name]
-        if any(step.judged for step in here):
-            is_bad = any(step.bad_for for step in here)
-            cell = f"{'bad' if is_bad else 'ok'}_{'detractor' if is_detractor else 'other'}"
-            counters.append(name("critical", stage.name, cell))
-        said = [step.internal_ok for step in here if step.internal_ok is not None]
-        if said:
-            inside, outside = "ok" if all(said) else "bad", "bad" if is_detractor else "ok"
-            counters.append(name("gap", stage.name, f"{inside}_inside_{outside}_outside"))
-    return counters

@@ -13,7 +13,7 @@ from operator import attrgetter
 from msgspec import Struct
 
 from monitor.journey_file.model import FOLLOW_UP, OTHER, Edge, Journey
-from monitor.journeys.closing import Failure, closing_counters, matches, result_of
+from monitor.journeys.closing import Closing, Failure, matches, result_of
 from monitor.journeys.counters import HANDOFF, PROMISE, Effect, edge_name, label, name
 from monitor.journeys.promises import Pledge, Promises
 from monitor.journeys.step import Step
@@ -105,11 +105,12 @@ class JourneyRules:
 
     def __init__(self, journey: Journey) -> None:
         assert journey.journeys is not None  # noqa: S101 - the caller has looked
-        self._journey = journey
+        self._segments = frozenset(journey.segments)
         self.rules = journey.journeys
         self._stages = {stage.name: stage for stage in journey.stages}
         self._edges = _edges(journey)
         self._promises = Promises(journey)
+        self._closing = Closing(journey)
 
     def take(self, held: OpenJourney, step: Step) -> list[Effect] | None:
         """Add a step; what it adds to at once. None when the step is known, too much, or comes too late."""
@@ -250,7 +251,7 @@ class JourneyRules:
             if one.sent_ms is None and one.received_ms is not None and one.received_ms <= at_ms
         ]
         failures = list(_failures(pledges, held.hand_overs, at_ms))
-        counters = closing_counters(self._journey, steps, self._segment(steps), failures)
+        counters = self._closing.counters(steps, self._segment(steps), failures)
         held.steps, held.pledges, held.closed_ms = steps, pledges, at_ms
         held.hand_overs = [one for one in held.hand_overs if one.begun_ms <= at_ms]
         held.result, held.ending = result_of(counters), counters
@@ -258,7 +259,7 @@ class JourneyRules:
 
     def _segment(self, steps: Iterable[Step]) -> str:
         """The segment that the journey's first event to name a known one names."""
-        known = (step.segment for step in steps if step.segment in self._journey.segments)
+        known = (step.segment for step in steps if step.segment in self._segments)
         return next(known, None) or OTHER
 
 

@@ -39,7 +39,7 @@ from streams.state.journey_records import (
 )
 from streams.state.journey_store import EACH_BYTES, JourneyStore, Timers
 from streams.state.latest import add_meant
-from streams.state.partition import PaneRecord, Partition, Positioned, TakenOverError, read_epoch
+from streams.state.partition import PaneRecord, Partition, TakenOverError, read_epoch
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ class JourneyPartition:
         self._rules = rules
         self._sources = sources
         self._marks: dict[Source, int] = {}
+        self._least_ms: int | None = None
+        """The least mark of all sources, once it has been looked for."""
         self._store = JourneyStore()
         self._timers = Timers()
         self._ahead: dict[str, int] = {}
@@ -160,11 +162,7 @@ class JourneyPartition:
         ]
         duplicate, late, refused = (results.count(one) for one in ("duplicate", "late", "refused"))
         contacts = self._contacts.take(offset, record.contacts, self.room)
-        if record.mark_ms:
-            source = (record.stage, record.partition)
-            self._marks[source] = max(record.mark_ms, self._marks.get(source, 0))
-            if self._sources <= self._marks.keys():
-                self.clock_ms = max(self.clock_ms, min(self._marks[one] for one in self._sources))
+        self._advance((record.stage, record.partition), record.mark_ms)
         passed, late_before = self._pass_time(offset)
         made += passed
         late += late_before
@@ -172,8 +170,18 @@ class JourneyPartition:
         self.position = offset
         if self._ahead and offset >= self._furthest:
             self._ahead.clear()
-        positioned = [Positioned(offset, one.at_ms, one.counters) for one in made]
-        return Taken(positioned, total, duplicate + contacts.duplicate, late, refused + contacts.refused)
+        return Taken(made, total, duplicate + contacts.duplicate, late, refused + contacts.refused)
+
+    def _advance(self, source: Source, mark_ms: int) -> None:
+        """Move the clock on to where all sources are; only the one that was least far can move it."""
+        before_ms = self._marks.get(source, 0)
+        if mark_ms <= before_ms:
+            return
+        self._marks[source] = mark_ms
+        is_least = self._least_ms is None or before_ms <= self._least_ms
+        if is_least and self._sources <= self._marks.keys():
+            self._least_ms = min(self._marks[one] for one in self._sources)
+            self.clock_ms = max(self.clock_ms, self._least_ms)
 
     def _take_step(self, step: Step, offset: int, made: list[Made]) -> StepResult:
         """Take in one step; what it adds to is added to `made`. One that a full journey holds already is
@@ -195,7 +203,6 @@ class JourneyPartition:
         except Exception:
             log.exception("a step from %s cannot be processed and is skipped", step.source)
             kept.journey.steps = [one for one in kept.journey.steps if one.source != step.source]
-            self._store.drop(journey_id)
             return "refused"
         if effects is None:
             return "duplicate" if kept.journey.closed_ms is None else "late"

@@ -8,16 +8,16 @@ moment that may come before, and once more behind the journey.
 """
 
 import struct
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from cramjam import lz4
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from monitor.journeys.open import KEEP_MS, OpenJourney
 from monitor.journeys.step import Ms
 from monitor.live.journeys import Source
-from streams.state.partition import STARTS_MS, Positioned
+from streams.state.partition import STARTS_MS
 
 _HEADER = struct.Struct(">qqqB")
 _NUMBER = struct.Struct(">q")
@@ -30,20 +30,17 @@ OVERDUE, CLOSED, FULL = 1, 2, 4
 Long = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What a header of 8 bytes holds."""
 
-Moment = Annotated[int, Meta(ge=STARTS_MS[0], le=STARTS_MS[-1])]
-"""When a pane may begin."""
 
-
-class Made(Struct, array_like=True, frozen=True, gc=False):
+class Made(NamedTuple):
     """What a journey added to, and at which offset of the steps topic."""
 
     offset: Long
-    at_ms: Moment
+    at_ms: Annotated[int, Meta(ge=STARTS_MS[0], le=STARTS_MS[-1])]
     counters: tuple[str, ...]
 
 
 class Kept(Struct, array_like=True, gc=False):
-    """A journey as it is written; `made` holds what a successor may have to offer to the panes again."""
+    """A journey as it is written; `made` is what a successor may have to offer to the panes again."""
 
     journey: OpenJourney
     made: list[Made] = []
@@ -91,7 +88,8 @@ def pack(kept: Kept, position: int, epoch: int, *, is_overdue: bool) -> bytes:
     """A journey's value."""
     is_closed, is_full = kept.journey.closed_ms is not None, kept.journey.is_full
     flags = OVERDUE * is_overdue | CLOSED * is_closed | FULL * is_full
-    return _HEADER.pack(position, epoch, kept.next_ms, flags) + bytes(lz4.compress_block(_encode(kept)))
+    head = _HEADER.pack(position, epoch, kept.next_ms, flags)
+    return b"".join((head, lz4.compress_block(_encode(kept))))
 
 
 def header(value: bytes) -> Header:
@@ -155,7 +153,7 @@ class Taken(NamedTuple):
     of it, and are late with the record that brings the end.
     """
 
-    made: list[Positioned]
+    made: list[Made]
     steps: int
     duplicate: int
     late: int

@@ -20,9 +20,9 @@ from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
 from streams.state.closed import Closing
 from streams.state.journey_partition import JourneyPartition
-from streams.state.journey_records import Room
+from streams.state.journey_records import Made, Room
 from streams.state.latest import Entry, Shown, newest
-from streams.state.partition import PaneRecord, Partition, Positioned, Run
+from streams.state.partition import PaneRecord, Partition, Run
 from streams.state.processor import Processor
 from streams.state.steps import partition_of
 
@@ -90,7 +90,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
         """Take in the records of one batch, each as a whole."""
         held, base = self._partitions[partition], self._incarnations[partition].base
         held.room = self._room()
-        made: list[Positioned] = []
+        made: list[Made] = []
         try:
             for record in records:
                 try:

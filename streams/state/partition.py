@@ -69,8 +69,8 @@ class Run(NamedTuple):
     events: Sequence[Any]
 
     @classmethod
-    def of(cls, positioned: Iterable[Positioned]) -> "Run":
-        """The columns of these."""
+    def of(cls, positioned: Iterable[tuple[int, int, Any]]) -> "Run":
+        """The columns of what is positioned."""
         columns = [*zip(*positioned, strict=True)]
         return cls(*columns) if columns else cls((), (), ())
 

@@ -8,7 +8,7 @@ import pytest
 from monitor.counting.event import Score
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import SCALES
-from monitor.journeys.closing import Failure, closing_counters, is_unhappy
+from monitor.journeys.closing import Closing, Failure, is_unhappy
 from monitor.journeys.counters import counter_names
 from monitor.journeys.step import Step
 from streams.settings import SHIPPED_JOURNEY
@@ -32,7 +32,7 @@ def call(hours: float, channel: str | None, outcome: str = "failed", **fields: A
 
 def closed(*steps: Step, failures: tuple[Failure, ...] = ()) -> list[str]:
     """All counters, every one of them of the closed key space."""
-    found = closing_counters(CHAIR, steps, "new", failures)
+    found = Closing(CHAIR).counters(steps, "new", failures)
     assert set(found) <= set(counter_names(CHAIR))
     return found
 
@@ -153,8 +153,8 @@ def test_the_file_may_say_who_is_unhappy() -> None:
         SHIPPED_JOURNEY.read_text().replace("\njourneys:\n", "\njourneys:\n  unhappy: {csat: 3}\n")
     )
     steps = step(0, "call_queue", channel="phone"), step(1, "feedback", score=Score("csat", 3))
-    assert "critical/call_queue/ok_detractor" in closing_counters(strict, steps, "new", ())
-    assert "critical/call_queue/ok_other" in closing_counters(CHAIR, steps, "new", ())
+    assert "critical/call_queue/ok_detractor" in Closing(strict).counters(steps, "new", ())
+    assert "critical/call_queue/ok_other" in Closing(CHAIR).counters(steps, "new", ())
     assert strict.journeys is not None
     assert [is_unhappy(strict.journeys.unhappy, Score("nps", value)) for value in (6.9, 7)] == [True, False]
 
