@@ -137,7 +137,7 @@ class JourneyPartition:
                 if position > self.position:
                     self._ahead[journey_id] = position
                     self._furthest = max(self._furthest, position)
-                    effects = [Effect(one.at_ms, one.event) for one in kept.made]
+                    effects = [Effect(one.at_ms, one.counters) for one in kept.made]
                     add_meant(self.panes.latest, journey_id, effects)
                     for made in kept.made:
                         if made.offset > self.position:

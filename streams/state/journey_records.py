@@ -8,11 +8,11 @@ moment that may come before, and once more behind the journey.
 """
 
 import struct
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from cramjam import lz4
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from monitor.journeys.open import KEEP_MS, OpenJourney
 from monitor.journeys.step import Ms

@@ -7,9 +7,9 @@ from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step, Steps
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.journey_partition import JourneyPartition
-from streams.state.journey_records import Kept, header, pack_clock, unpack
+from streams.state.journey_records import Kept, Made, header, pack_clock, unpack
 from streams.state.journey_store import JourneyStore
-from streams.state.partition import PaneRecord, Positioned
+from streams.state.partition import PaneRecord
 
 RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
 BEGIN = 1_800_000_000_000
@@ -35,10 +35,10 @@ def test_a_record_of_an_earlier_version_is_read() -> None:
     partition.restore(PaneRecord(b"c:1", pack_clock(7, BEGIN, {SOURCE: BEGIN})))
     asyncio.run(partition.own(2, lambda: True))
     assert header(EARLIER).next_ms == BEGIN + HOUR
-    assert unpack(EARLIER).made == [Positioned(7, BEGIN, ["hit/delivery/new"])]
+    assert unpack(EARLIER).made == [Made(7, BEGIN, ("hit/delivery/new",))]
     assert partition.take(8, Steps(*SOURCE, BEGIN + 2 * HOUR, ())).made == []
     (due,) = partition.take(9, Steps(*SOURCE, BEGIN + DAY + HOUR, ())).made
-    assert (due.at_ms, due.event) == (BEGIN + DAY, ("promise/delivery_window/postnord/due",))
+    assert (due.at_ms, due.counters) == (BEGIN + DAY, ("promise/delivery_window/postnord/due",))
     (written,) = [one for one in partition.take_changes()[0] if one.key == b"j:2:j"]
     journey = partition.look_up("j")
     assert journey is not None
@@ -52,7 +52,7 @@ def test_what_is_found_is_as_it_is_written() -> None:
     store = JourneyStore()
     ids = [f"j-{number}" for number in range(10)]
     for number, journey_id in enumerate(ids):
-        kept = Kept(OpenJourney([], [], []), [Positioned(1, BEGIN, ["closed/met/new"])] if number % 2 else [])
+        kept = Kept(OpenJourney([], [], []), [Made(1, BEGIN, ("closed/met/new",))] if number % 2 else [])
         assert RULES.take(kept.journey, Step(journey_id, "store", 0, number, BEGIN, "ok", 1, ())) == []
         store.change(journey_id, kept)
     changed = [store.find(journey_id) for journey_id in ids]
