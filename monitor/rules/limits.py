@@ -229,7 +229,8 @@ def page_recovery(target: Decimal, limits: tuple[Limit, ...]) -> Recovery:
     the benchmark's incidents had 1.11 pages, at half 1.03 (`tests/bench/alert_quality.py`).
     """
     allowed = 1 - target
-    ratio = allowed + (min(limit.bad_ratio for limit in limits) - allowed) / 2
+    least = min(limit.bad_ratio for limit in limits if limit.bad_ratio > allowed)  # burn rates of 100 % are 0
+    ratio = allowed + (least - allowed) / 2
     tells = round(Z * Z * ratio * (1 - ratio) / (ratio - allowed) ** 2)
     return Recovery(PAGE_RECOVERY, ratio, allowed, Z, tells)
 

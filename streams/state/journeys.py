@@ -167,7 +167,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
                 listed, *values = name.split("/")
                 told = dict(zip(known, values, strict=False))
                 if listed == experience and labels.items() <= told.items():
-                    found += [_meant(one, told) for one in latest.newest(name) if one.said != KEPT.encode()]
+                    found += [_meant(one, told) for one in latest.newest(name) if one.said != KEPT]
         return newest(found)
 
     def partition_of(self, journey_id: str) -> int:
@@ -207,4 +207,4 @@ class JourneyProcessor(Processor[JourneyPartition]):
 
 
 def _meant(one: Entry, labels: Mapping[str, str]) -> Shown:
-    return {"journey_id": one.id, "time": rfc3339(one.at_ms), "what": one.said.decode(), **labels}
+    return {"journey_id": one.id, "time": rfc3339(one.at_ms), "what": one.said, **labels}

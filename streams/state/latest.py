@@ -6,9 +6,10 @@ count rests on it. So a former owner that writes late may cost an entry, and not
 """
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeGuard
 
 import msgspec
+from msgspec import Meta
 
 from monitor.journeys.counters import Effect
 from monitor.journeys.meant import meant
@@ -17,16 +18,19 @@ MOST = 50
 """As many as somebody reads; of each list and partition."""
 
 
+MOMENTS_MS = range(-62_135_596_800_000, 253_402_300_800_000)
+"""All that RFC 3339 has words for."""
+
 Shown = dict[str, Any]
 """An entry as the API shows it, with its `time` (RFC 3339)."""
 
 
 class Entry(NamedTuple):
-    """What happened when (ms), to whom or what, and what is to be said of it."""
+    """What happened when, to whom or what, and what is to be said of it: words, or JSON of what is shown."""
 
-    at_ms: int
+    at_ms: Annotated[int, Meta(ge=MOMENTS_MS[0], le=MOMENTS_MS[-1])]
     id: str
-    said: bytes
+    said: str
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -82,6 +86,11 @@ class Latest:
         ]
 
 
+def is_shown(said: Any) -> TypeGuard[Shown]:
+    """Whether it is such an entry; others may write to a changelog, or be of another version."""
+    return isinstance(said, dict) and isinstance(said.get("time"), str)
+
+
 def newest(found: Iterable[Shown]) -> list[Shown]:
     """The newest of several lists."""
     return sorted(found, key=lambda one: one["time"], reverse=True)[:MOST]
@@ -91,4 +100,4 @@ def add_meant(latest: Latest, journey_id: str, effects: Iterable[Effect]) -> Non
     """Keep a journey in the lists that these put it into."""
     for one in effects:
         for name, what in meant(one.counters):
-            latest.add(name, Entry(one.at_ms, journey_id, what.encode()))
+            latest.add(name, Entry(one.at_ms, journey_id, what))

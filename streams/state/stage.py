@@ -18,7 +18,7 @@ from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
-from streams.state.latest import MOST, Entry, Shown, newest
+from streams.state.latest import MOST, Entry, Shown, is_shown, newest
 from streams.state.partition import PaneRecord, Partition, Positioned, Run
 from streams.state.processor import Processor, described
 from streams.state.sightings import Sightings
@@ -87,7 +87,7 @@ class StageProcessor(Processor[Partition]):
     def failures(self) -> list[Shown]:
         """The latest failing encounters, newest first."""
         held = (one for panes in self._partitions.values() for one in panes.latest.newest(FAILURES))
-        return newest(orjson.loads(one.said) for one in held)
+        return newest(filter(is_shown, map(_read_failure, held)))
 
     def _new_partition(self) -> Partition:
         return Partition(self._journey.horizon_ms)
@@ -247,8 +247,15 @@ class StageProcessor(Processor[Partition]):
 
 def _list_failures(panes: Partition, bad: Sequence[tuple[Event, tuple[str, ...]]]) -> None:
     for event, experiences in bad:
-        said = orjson.dumps(shown_failure(event, experiences))
+        said = orjson.dumps(shown_failure(event, experiences)).decode()
         panes.latest.add(FAILURES, Entry(event.at_ms, event.id or "", said))
+
+
+def _read_failure(entry: Entry) -> Any:
+    try:
+        return orjson.loads(entry.said)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def _see(sightings: Sightings, read: Read, now_ms: int) -> list[bool]:

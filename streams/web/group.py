@@ -7,7 +7,7 @@ was asked by a worker is never asked on. A worker that does not answer is named;
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
@@ -15,7 +15,7 @@ import orjson
 from monitor.live import share
 from monitor.live.snapshot import Snapshot
 from streams.settings import Settings
-from streams.state.latest import Shown, newest
+from streams.state.latest import Shown, is_shown, newest
 from streams.web.lookup import FORWARDED, NotAnsweredError, ask_path, client_ssl
 
 if TYPE_CHECKING:
@@ -98,7 +98,6 @@ class Group:
 def _list_in(body: bytes, field: str) -> list[Shown]:
     """What another worker lists; nothing if it is another version's."""
     try:
-        said: Any = orjson.loads(body)[field]
-        return [one for one in said if isinstance(one["time"], str)]
+        return list(filter(is_shown, orjson.loads(body)[field]))
     except (ValueError, TypeError, KeyError):
         return []

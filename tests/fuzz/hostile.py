@@ -68,6 +68,8 @@ def forged(record: Outgoing, random: Random) -> tuple[bytes, bytes | None, list[
 def _changed_value(key: bytes, value: bytes, random: Random) -> bytes:
     if key[:2] in (b"c:", b"k:", b"l:"):
         return packed(value, random)
+    if key[:2] == b"x:":  # numbers side by side
+        return random.randbytes(random.randrange(2 * len(value)))
     size = 25 if key[:2] == b"j:" else 8  # what stands before the block
     head = bytearray(value[:size])
     if random.random() < 0.5:

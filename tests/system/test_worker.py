@@ -217,8 +217,8 @@ def test_counts_survive_scaling_out_kill_and_restart(broker: Node) -> None:
             checkouts(broker.bootstrap, 3000, 5000)  # while partitions move
 
             def shared() -> bool:
-                owned = [worker.json("/api/stages")["partitions"] for worker in (first, second)]
-                return [one["owned"] for one in owned] == [16, 16]
+                owned = [worker.scrape().sum("touchpoint_partitions_owned") for worker in (first, second)]
+                return owned == [16, 16]
 
             until(shared, "each owns half of the 32 partitions")
             until(lambda: checkouts_in_hour(first.scrape(), second.scrape()) == (5000, 4500), "sums right")
@@ -280,7 +280,7 @@ def test_an_event_published_again_counts_once_whoever_owns_its_partition(
         with WorkerProcess(**settings) as third:
 
             def shared() -> bool:
-                owned = [worker.json("/api/stages")["partitions"]["owned"] for worker in (second, third)]
+                owned = [worker.scrape().sum("touchpoint_partitions_owned") for worker in (second, third)]
                 return owned == [16, 16]
 
             until(shared, "each owns half of the 32 partitions")

@@ -5,7 +5,7 @@ from random import Random
 from streams.state.latest import MOST, Entry, Latest
 
 
-def entry(number: int, said: bytes = b"{}") -> Entry:
+def entry(number: int, said: str = "{}") -> Entry:
     """One of many."""
     return Entry(1_000 + number, f"id-{number}", said)
 
@@ -32,9 +32,9 @@ def test_one_stands_once_with_what_was_said_last() -> None:
     """Also where two owners gave it two places."""
     held = Latest()
     held.add("a", entry(1))
-    held.add("a", entry(2, b"overdue"))
-    held.add("a", Entry(5_000, "id-2", b"late"))
-    assert [one.said for one in held.newest("a")] == [b"late", b"{}"]
+    held.add("a", entry(2, "overdue"))
+    held.add("a", Entry(5_000, "id-2", "late"))
+    assert [one.said for one in held.newest("a")] == ["late", "{}"]
     late = held.take_changes()
     assert {key for key, _ in late} == {b"l:0:a", b"l:1:a"}
     held.restore(b"l:7:a", dict(late)[b"l:0:a"])

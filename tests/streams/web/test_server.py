@@ -124,7 +124,7 @@ async def test_metrics_while_not_ready(get: Get, worker: Worker) -> None:
     answer = await get("/metrics")
     assert answer.status == 200
     assert "touchpoint_ready 0.0" in await answer.text()
-    assert "touchpoint_window" not in await answer.text()
+    assert "touchpoint_window_" not in await answer.text()
 
 
 async def test_renders_off_the_loop(get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
