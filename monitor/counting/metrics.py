@@ -248,8 +248,8 @@ segment, window, severity, target; 0 to 1."""
 REASON = "stage:touchpoint_degraded:unexplained_ratio"
 """Of DEGRADED what nothing else explains, a reason to alert; its labels; 0 to 1."""
 BELOW = "stage:touchpoint_recovered:margin"
-"""How far the bad ratio of a window lies below where an alert is over, where that is sure (`rules.Recovery`),
-times the root of its events; labels of DEGRADED."""
+"""How far the bad ratio of a window lies below where an alert is over, where that is sure
+(`rules.limits.Recovery`), times the root of its events; labels of DEGRADED."""
 NARROWER = "stage:touchpoint_recovered:narrower_events"
 """EVENTS_SUM of the window that is asked before this one whether an alert is over; labels of EVENTS_SUM."""
 ONGOING = "stage:touchpoint_recovered:ongoing_events"

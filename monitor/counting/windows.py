@@ -44,6 +44,9 @@ WINDOWS = (
 )
 WINDOW_LABELS = tuple(window.label for window in WINDOWS)
 
+TREND_STEPS = 60
+"""Minutes that a stage's line on the page shows."""
+
 
 class Ring:
     """The panes of one grain that any window can reach, a row each, added over partitions."""
@@ -122,6 +125,6 @@ class StageWindows:
         start_ms, grain = (short_ms, SHORT) if short_ms >= long_ms else (long_ms, LONG)
         return (start_ms, start_ms + grain.ms) if start_ms >= 0 else None
 
-    def trend(self, now_ms: int, step_ms: int = 60_000, steps: int = 60) -> Numbers:
+    def trend(self, now_ms: int, step_ms: int = 60_000, steps: int = TREND_STEPS) -> Numbers:
         """Sums of the last `steps` slices, oldest first."""
         return self._rings[SHORT.ms].trend(step_ms, steps, now_ms)

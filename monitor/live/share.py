@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Struct
 
 from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
-from monitor.counting.windows import WINDOW_LABELS, Numbers
+from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS, Numbers
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.verdict import MIN_GROUP
@@ -42,8 +42,9 @@ class JourneysShare(Struct, array_like=True, frozen=True):
 
 
 class Share(Struct, array_like=True, frozen=True):
-    """Of a worker; without stages while it is not ready."""
+    """Of a worker; without stages while it is not ready. `windows` are those of its rows."""
 
+    windows: tuple[str, ...]
     worker: str
     ready: bool
     owned: int
@@ -53,13 +54,26 @@ class Share(Struct, array_like=True, frozen=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode = msgspec.msgpack.Decoder(Share).decode
+_decode = msgspec.msgpack.Decoder(Share).decode
+
+
+def decode(body: bytes) -> Share:
+    """What `encode` wrote; ValidationError for what a worker of another version writes, or no worker."""
+    told = _decode(body)
+    stages = told.stages.values()
+    sums = [*(one.sums for one in stages), *([told.journeys.sums] if told.journeys else [])]
+    rows = [(row, len(WINDOW_LABELS)) for one in sums for row in one.values()]
+    rows += [(row, TREND_STEPS) for one in stages for row in one.trend.values()]
+    if told.windows != WINDOW_LABELS or any(len(row) != length for row, length in rows):
+        raise msgspec.ValidationError("not the windows of this version")
+    return told
 
 
 def share(snapshot: Snapshot) -> Share:
     """What a worker tells of itself."""
     ready, journeys = snapshot.ready, snapshot.journeys
     return Share(
+        WINDOW_LABELS,
         snapshot.worker,
         ready,
         snapshot.owned,

@@ -41,7 +41,7 @@ LAG_S = 60
 
 JOURNEYS_LAG_S = 900
 """Whole journeys are judged up to a minute ago; up to ten minutes longer when one event came late
-(`streams.step_sender.HOLD_MS`), and that alone is no reason to be told."""
+(`streams.state.steps.HOLD_MS`), and that alone is no reason to be told."""
 
 TICKETS_ONLY = ("feedback", "staff")
 """Kinds of stages that never wake anybody: opinions and moods change in days, not in minutes."""

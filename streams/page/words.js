@@ -61,5 +61,5 @@ export function lossOf({ stages, journeys }) {
   return `Windows are whole only since: ${since}. What was counted before is lost.`;
 }
 
-// A worker of several sees its share of the events: what looks quiet or good here may be neither.
+// A worker whose neighbours do not answer sees a part of the events: what looks quiet or good here may be neither.
 export const partOf = ({ only_part: part }) => part ? `A part only: ${part}.` : "";

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
+import pytest
+
 from monitor.counting.event import Event, Score
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
@@ -96,6 +99,21 @@ def test_journeys_are_added_too() -> None:
     assert (both.open_journeys, both.overdue) == (5, {("promise/call_back", "none", "1h"): 5})
     assert both.clocks_ms == {0: NOW - 2, 1: NOW - 3}
     assert both.slowest == {0: ("store", 0), 1: ("store", 1)}
+
+
+@pytest.mark.parametrize("field", ["windows", "sums", "trend"])
+def test_what_another_version_counts_is_not_added(field: str) -> None:
+    """Its windows are others: added up place by place they would be wrong, or none at all."""
+    told = share(worker("a", [GOOD] * 40, 0))
+    if field == "windows":
+        other = msgspec.structs.replace(told, windows=(*told.windows[:-1], "14d"))
+    else:
+        rows = {name: row[1:] for name, row in getattr(told.stages[GOOD.stage], field).items()}
+        assert rows
+        stage = msgspec.structs.replace(told.stages[GOOD.stage], **{field: rows})
+        other = msgspec.structs.replace(told, stages=told.stages | {GOOD.stage: stage})
+    with pytest.raises(msgspec.ValidationError):
+        decode(encode(other))
 
 
 def test_one_that_is_not_ready_adds_nothing() -> None:
