@@ -92,7 +92,9 @@ def replay_letters(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be sent, and send nothing.")
     ] = False,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="Send at most this many a second.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, max=1e6, help="Send at most this many a second.")
+    ] = None,
     max_attempts: Annotated[int, typer.Option(min=1, help="Leave out what was refused this often.")] = 3,
 ) -> None:
     """Send refused events back to the topics they came from, each once.

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 import msgspec
 
 from monitor.counting.event import Codec, Event, Reason, Refused, Time
-from monitor.counting.mistakes import mended
+from monitor.counting.mistakes import SCHEMA_PREFIX, mended
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams import files
@@ -83,7 +83,7 @@ class History:
         self._shift_ms = now_ms - newest_ms if until_now and self.events else 0
         if oldest_ms + self._shift_ms < 0:
             years = (newest_ms - oldest_ms) // (365 * 86_400_000)
-            raise HistoryError(f"the events span {years} years, which cannot end now: is a time wrong?")
+            raise HistoryError(f"the events span {years} years, from before 1970: is a time wrong?")
 
     def again(self) -> Iterator[_Told]:
         """The events that were not refused, shifted; one that cannot be is refused."""
@@ -118,7 +118,9 @@ class History:
         if not self._shift_ms:
             return line
         try:
-            moved = _moved(mended(line), timedelta(milliseconds=self._shift_ms))
+            plain = mended(line)
+            json = plain[SCHEMA_PREFIX:] if plain[:1] == b"\0" else plain
+            moved = _moved(json, timedelta(milliseconds=self._shift_ms))
         except OverflowError:
             return Refused(Reason.BAD_TIME, "a time cannot be moved to now")
         read = self._reader.read(moved)

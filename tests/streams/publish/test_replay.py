@@ -49,6 +49,7 @@ def known(*some: bytes, until_now: bool = True) -> History:
 FRAMINGS = {
     "plain": line(event()),
     "byte-order mark": BOM + line(event()),
+    "schema id": b"\0\0\0\0\1" + line(event()),
     "leap second": line(event(time="2026-05-04T09:59:60Z")).replace(b'"e"', b'"e", "n": 1e999'),
     "lower case": line(event(time="2026-05-04t10:00:00z")),
     "structured": line(envelope(data=event(time=None, id=None))),
