@@ -45,7 +45,6 @@ from monitor.rules.series import (
     number,
     of_each,
     select,
-    while_open,
 )
 
 
@@ -323,17 +322,20 @@ def _when_crossed(record: str, expr: str, *, by: str, brings: str = "") -> str:
 
 
 def silent(stage: Stage) -> str:
-    """How many events were expected in each window that has none, if the monitor has seen all of it and the
-    stage is open. By the declared rhythm; without one, by what came a week ago."""
+    """How many events were expected in each window that has none, if the monitor has seen all of it.
+
+    By the declared rhythm; without one, by what came a week ago, in opening hours.
+    """
     came = select(metrics.OUTCOMES_SUM, stage=stage.name, window=SILENT_WINDOWS)
     if stage.per_hour is not None:
         declared = select(metrics.EXPECTED.name, stage=stage.name, window=SILENT_WINDOWS)
         expected = f"max by (stage, window) ({declared})"
     else:
-        expected = f"({came} offset 1w)"
+        is_open = f"max by (stage) ({select(metrics.OPEN.name, stage=stage.name)}) == 1"
+        expected = f"({came} offset 1w and on (stage) {is_open})"
     waiting = select(metrics.CONSUMER_LAG.name, topic=stage.topic)
     return (
-        f"{expected} >= {number(SILENT_EXPECTED)}\n  and {came} == 0{while_open(stage)}\n"
+        f"{expected} >= {number(SILENT_EXPECTED)}\n  and {came} == 0\n"
         f"unless on () sum({waiting}) > 0\n"  # what waits to be read was not silent
         f"unless on (window) {select(metrics.BLIND_LATELY, stage=(ALL, stage.name))}"
     )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from monitor.counting import metrics
 from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import Stage
 from monitor.rules.journeys import OWN_LABELS
@@ -70,10 +69,3 @@ def with_stage(expr: str, stage: Stage) -> str:
 def lately(selector: str, seconds: int) -> str:
     """Each series as it was last within this time, also one that has ended since."""
     return f"last_over_time({selector}[{seconds}s])"
-
-
-def while_open(stage: Stage) -> str:
-    """What keeps a rule from a stage with opening hours while it is closed."""
-    if not stage.hours:
-        return ""
-    return f"\nunless on (stage) max by (stage) ({select(metrics.OPEN.name, stage=stage.name)}) == 0"
