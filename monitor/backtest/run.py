@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monitor.backtest.history import History, StageHistory
-from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, Slices, StageSpan, end_ms, held_on, latched
+from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, Slices, StageSpan, end_ms, held_on
 from monitor.counting.panes import SHORT
 from monitor.counting.times import rfc3339
 from monitor.journey_file.model import ALL, WHOLE
@@ -134,11 +134,10 @@ def backtest(plan: Plan, history: History) -> Backtest:
     fired: list[Fired] = []
     latest: dict[Key, int] = {}
     totals = {name: Totals() for name in heard}
-    going: Going = {}
     for start in range(first, end, CHUNK):
         stop = min(start + CHUNK, end)
         spans = spans_of(plan, heard, start, stop, since=first)
-        alerting = dict(alerts_of(plan, spans, going))
+        alerting = dict(alerts_of(plan, spans))
         for key, mask in alerting.items():
             was = key in latest and fired[latest[key]].resolved_ms is None
             for at in np.flatnonzero(np.diff(np.concatenate(([was], mask)).astype(np.int8))).tolist():
@@ -177,13 +176,8 @@ def spans_of(
     return spans
 
 
-Going = dict[tuple[str, str, Severity, str], Mask]
-"""By stage, experience, severity and group whether what was a reason to alert was not over yet, in the last
-`BEFORE` slices that were judged."""
-
-
-def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Iterator[tuple[Key, Mask]]:
-    """Every alert, and whether it fires at the end of each slice of the spans; brings `going` up to it."""
+def alerts_of(plan: Plan, spans: Mapping[str, StageSpan]) -> Iterator[tuple[Key, Mask]]:
+    """Every alert, and whether it fires at the end of each slice of the spans."""
     troubles = {
         name: span.trouble() for name, span in spans.items() if silence_severity(span.stage) == "page"
     }
@@ -198,31 +192,15 @@ def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Itera
         for severity in severities(span.stage):
             explained = span.silent | _any_of(troubles, plan.explaining(span.stage, severity), span)
             if severity == "page":
-                paging = _going(span, "page", ~explained, going)
+                paging = held_on(span.degraded("page") & ~explained, HOLD["page"])
                 yield Key(names.get(GOAL, "StageDegraded"), "page", name), paging[BEFORE:]
                 continue
             for one in span.stage.experiences:
-                waits = name != WHOLE or one.name == GOAL  # a ticket waits for the page
-                told = ~explained & ~paging if waits else ~explained
+                reason = span.degraded("ticket", experience=one.name) & ~explained
+                if name != WHOLE or one.name == GOAL:
+                    reason &= ~paging  # a ticket waits for the page
                 alert = names.get(one.name, "StageDegraded")
-                ticket = _going(span, "ticket", told, going, one.name)
-                yield Key(alert, "ticket", name, one.name), ticket[BEFORE:]
-
-
-def _going(
-    span: StageSpan, severity: Severity, unexplained: Mask, going: Going, experience: str | None = None
-) -> Mask:
-    """Whether anything of this severity, of one or any experience, was a reason to alert and is not over."""
-    found = np.zeros_like(span.silent)
-    for (one, loud, group), crossed in span.crossed.items():
-        if loud != severity or experience not in (None, one):
-            continue
-        about = span.stage.name, one, severity, group
-        reason = held_on(crossed & unexplained, HOLD[severity])
-        mask = latched(reason, span.over[one, loud, group], going.get(about, found[:0]))
-        going[about] = mask[-BEFORE:]
-        found = found | mask
-    return found
+                yield Key(alert, "ticket", name, one.name), held_on(reason, HOLD["ticket"])[BEFORE:]
 
 
 def _any_of(troubles: Mapping[str, Mask], stages: Iterable[str], span: StageSpan) -> Mask:

@@ -14,6 +14,7 @@ from monitor.journey_file.hours import MINUTE_MS, expected, is_open
 from monitor.journey_file.model import ALL, WHOLE, Stage
 from monitor.rules import critical
 from monitor.rules.journeys import GOAL
+from monitor.rules.limits import Limit
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     EXPLAINS_S,
@@ -33,10 +34,7 @@ HOLD: dict[Severity, int] = {severity: seconds * 1000 // SHORT.ms + 1 for severi
 EXPLAINS = EXPLAINS_S * 1000 // SHORT.ms + 1
 """Slices, the present one among them, in which a stage in trouble explains others."""
 
-WITHIN = 1_800_000 // SHORT.ms + 1
-"""Slices of the widest short window of a page, in which what was over still is (`Recovery.within`)."""
-
-BEFORE = WITHIN + HOLD["ticket"] + HOLD["page"] + EXPLAINS
+BEFORE = HOLD["ticket"] + HOLD["page"] + EXPLAINS
 """Slices before a moment that decide about it: a ticket's reason is none under a page, which is held, and has
 no reason itself while another stage explains it."""
 
@@ -71,17 +69,6 @@ def held_on(mask: Mask, slices: int) -> Mask:
     return np.asarray(counts[slices:] > counts[:-slices])
 
 
-def latched(on: Mask, off: Mask, known: Mask) -> Mask:
-    """True from where `on` is until it no longer is and `off` is. The first slices are as `known` says."""
-    begins, first = on.copy(), len(known)
-    begins[:first] = known
-    ends = ~begins & off
-    ends[:first] = ~known
-    at = np.arange(len(on))
-    begun, ended = (np.maximum.accumulate(np.where(some, at, -1)) for some in (begins, ends))
-    return np.asarray(begun > ended)
-
-
 class Slices(NamedTuple):
     """From slice `start` up to `end`. What was before `since` nobody saw: that is no silence."""
 
@@ -106,7 +93,6 @@ class StageSpan:
         self._sums = held.running_sums(self._from, end)
         self._expected: NDArray[np.float64] | None = None
         self.crossed: dict[tuple[str, Severity, str], Mask] = {}
-        self.over: dict[tuple[str, Severity, str], Mask] = {}
         self._judge([rule for rule in plan.qualities if rule.stage.name == stage.name])
         self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs
         # What pages only because the stage is critical goes on for days, and explains nothing.
@@ -179,40 +165,26 @@ class StageSpan:
                 if severity == "ticket":
                     page = experience, severities(self.stage)[0], segment
                     self.crossed[page] = self.crossed.get(page, False) | (crossed & self._critical)
-                    over = self.over[experience, severity, segment]
-                    self.over[page] = np.where(self._critical, over, self.over.get(page, True))
 
     def _judge(self, rules: Iterable[Quality]) -> None:
-        by_segment: dict[tuple[str, str], list[Quality]] = {}
+        by_segment: dict[tuple[str, str], list[tuple[Severity, tuple[Limit, ...]]]] = {}
         for rule in rules:
             for segment in rule.segments or self.groups(rule.experience.name):
-                by_segment.setdefault((rule.experience.name, segment), []).append(rule)
+                about = (rule.experience.name, segment)
+                by_segment.setdefault(about, []).append((rule.severity, rule.limits))
         for (experience, segment), held_to in by_segment.items():
-            windows = {w for rule in held_to for limit in rule.limits for w in limit.windows}
-            windows |= {w for rule in held_to if rule.recovery for w in rule.recovery.windows}
+            windows = {w for _, limits in held_to for limit in limits for w in limit.windows}
             shares = self._shares(experience, segment, windows)
-            for rule in held_to:
-                about = experience, rule.severity, segment
-                self.crossed[about] = self._crossed(rule, shares)
-                is_over = rule.recovery.over(shares) if shares and rule.recovery else True
-                self.over[about] = np.broadcast_to(is_over, len(self._at))
-
-    def _crossed(self, rule: Quality, shares: Mapping[str, Share]) -> Mask:
-        """Whether any limit of a rule is."""
-        found = np.zeros(len(self._at), dtype=bool)
-        for limit in rule.limits if shares else ():
-            crossed = np.zeros(len(self._at), dtype=bool)
-            at = np.flatnonzero(shares[limit.window].bad >= limit.min_bad)
-            crossed[at] = limit.crossed({w: _at(shares[w], at) for w in limit.windows})
-            if rule.recovery is not None and crossed.any():
-                for window in rule.recovery.within(limit):
-                    edge = WINDOW[limit.windows[-1]].ms // SHORT.ms + 1
-                    crossed &= ~held_on(rule.recovery.below(shares[window]), edge)
-            found |= crossed
-        if self.stage.name == WHOLE and rule.experience.name == GOAL:
-            over = self._sums[self._held.events]
-            found &= self._window(over, SETTLED[0]) > self._window(over, SETTLED[1])
-        return found
+            for severity, limits in held_to:
+                crossed = np.zeros(len(self._at), dtype=bool)
+                for limit in limits if shares else ():
+                    at = np.flatnonzero(shares[limit.window].bad >= limit.min_bad)
+                    here = {w: _at(shares[w], at) for w in limit.windows}
+                    crossed[at] |= limit.crossed(here)
+                if self.stage.name == WHOLE and experience == GOAL:
+                    over = self._sums[self._held.events]
+                    crossed &= self._window(over, SETTLED[0]) > self._window(over, SETTLED[1])
+                self.crossed[experience, severity, segment] = crossed
 
     def groups(self, experience: str) -> tuple[str, ...]:
         """Whatever takes the segment's place."""

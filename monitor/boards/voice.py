@@ -35,8 +35,7 @@ from monitor.counting.judging import ANSWER_CLASSES, ASKED, asked_channels, coun
 from monitor.counting.measures import KINDS, Z
 from monitor.journey_file.model import ALL, FOLLOW_UP, NONE, OTHER, Experience, Journey, Stage
 from monitor.rules.plan import Plan
-from monitor.rules.promql import wilson_lower
-from monitor.rules.series import Values, number, select
+from monitor.rules.promql import Values, number, select, wilson_lower
 from monitor.rules.verdict import MIN_GROUP, MIN_SEGMENT_EVENTS
 
 WINDOW = "1d"

@@ -8,7 +8,7 @@ from typing import Literal
 
 from monitor.journey_file.model import WHOLE, Experience, Stage
 from monitor.rules.journeys import GOAL
-from monitor.rules.limits import Limit, Recovery
+from monitor.rules.limits import Limit
 
 Severity = Literal["page", "ticket"]
 
@@ -62,9 +62,6 @@ class Quality:
     segments: tuple[str, ...]
     """None of them named: whatever takes their place."""
     limits: tuple[Limit, ...]
-
-    recovery: Recovery | None = None
-    """What ends its alert, at the earliest `HOLD_S` after a limit was last crossed; None: that alone."""
 
 
 def severities(stage: Stage) -> tuple[Severity, ...]:

@@ -15,8 +15,8 @@ from monitor.journey_file.model import ALL, STEPS_TOPIC, WHOLE
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
 from monitor.rules.alerts import alerts
 from monitor.rules.plan import plan
+from monitor.rules.promql import number
 from monitor.rules.qualities import HOLD_S, JOURNEYS_LAG_S
-from monitor.rules.series import number
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.promtool import STEP_S, Series, Verdict, evaluated, firing, told_by
 

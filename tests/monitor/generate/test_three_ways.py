@@ -78,7 +78,7 @@ def by_backtest(
     tell = Teller(held_to)
     firing: dict[int, set[str]] = {at: set() for at in range(0, situation.watched, situation.step)}
     begun: dict[tuple[int, str], Begun] = {}
-    for key, mask in alerts_of(held_to, spans, {}):
+    for key, mask in alerts_of(held_to, spans):
         named = key
         for at, names in firing.items():
             if not mask[at]:
