@@ -8,8 +8,8 @@ INPUTS ?= 10000000
 TOGETHER ?= 3
 
 # Shares side by side, the rest of the slower ones shared out; three, for two cores: many a test waits for a broker.
-# `TOGETHER=0` runs one test after the other.
-SIDE_BY_SIDE := --numprocesses $(TOGETHER) --dist worksteal
+# Two where tests start Apache Kafka, which takes a core. `TOGETHER=0` runs one test after the other.
+SIDE_BY_SIDE = --numprocesses $(TOGETHER) --dist worksteal
 
 .PHONY: install demo pages render quick test test-all test-full test-grafana lint bench soak fuzz audit advisories lock
 
@@ -52,6 +52,7 @@ test: lint
 # Adds Apache Kafka, Prometheus, Alertmanager, Chromium and ../shared/data, and installs those (Debian, root).
 test-all: test test-full
 
+test-full: TOGETHER = 2
 test-full: install
 	deploy/install-test-programs
 	$(BIN)/pytest -m full $(SIDE_BY_SIDE) $(ARGS)
