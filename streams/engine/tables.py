@@ -54,7 +54,8 @@ class PaneTable(Table):
                 if message.topic != self.changelog_topic_name:
                     continue  # Faust hands records of unassigned partitions to the table it served last
                 records = message.value
-                self._processor.restore(message.partition, compacted(records), writers(records))
+                term = self.app.term(message.generation_id)
+                self._processor.restore(message.partition, compacted(records), writers(records), term)
                 self.app.tell_recovering(len(records))
         except Exception as error:
             self.app.health.fail(f"changelog of stage {self._processor.name} cannot be read", error)

@@ -20,10 +20,13 @@ from cramjam import lz4
 
 from monitor.journeys.open import OpenJourney
 from monitor.live.closed import CLOSED_KEPT_MS
-from streams.state.partition import PaneRecord
+from streams.state.partition import PaneRecord, read_epoch
 
 CHUNK = 1024
 """Some 2 KB are written again with each flush in which a journey closes."""
+
+CHUNKS = range(2**63 // CHUNK)
+"""Kafka counts offsets in 64 bits, the first of which is a sign."""
 
 MAX_CHUNKS = 16_384
 """Of a partition: 16 million journeys in a week, 67 MB; of more the oldest are not found."""
@@ -105,7 +108,10 @@ class Closed:
 
     def restore(self, record: PaneRecord) -> None:
         """Apply one changelog record; raises if it is none of ours."""
-        _, epoch, number = map(int, record.key.replace(b"x", b"0", 1).split(b":"))
+        _, epoch_text, number_text = record.key.split(b":")
+        epoch, number = read_epoch(epoch_text), int(number_text)
+        if number not in CHUNKS or record.key != _key(epoch, number):
+            raise ValueError("no chunk of offsets")
         if record.value is None:
             known = self._chunks.get(number)
             if known is not None:

@@ -21,6 +21,7 @@ class Incarnation:
     def __init__(self) -> None:
         self._number = 0
         self._topic_id = ""
+        self._heard: dict[int, str] = {}
 
     def hear(self, header: bytes) -> None:
         """Note what a changelog record says of its writer; a former owner may write late.
@@ -31,11 +32,19 @@ class Incarnation:
         number = int(number_text)
         if number not in INCARNATIONS:
             raise ValueError("no topic was created so often")
-        if number >= self._number:
-            self._number, self._topic_id = number, topic_id
+        self._heard[number] = topic_id
 
     def own(self, topic_id: str) -> None:
-        """Read on from the topic of that id: another than before is the next incarnation."""
+        """Read on from the topic of that id: another than before is the next incarnation.
+
+        An incarnation that none could follow is none of ours: what it was to be followed by, nobody would
+        read.
+        """
+        for number, heard_id in sorted(self._heard.items()):
+            is_next = bool(topic_id and heard_id) and topic_id != heard_id
+            if number >= self._number and number + is_next in INCARNATIONS:
+                self._number, self._topic_id = number, heard_id
+        self._heard.clear()
         if topic_id and self._topic_id:
             self._number += topic_id != self._topic_id
         self._topic_id = topic_id or self._topic_id

@@ -89,7 +89,11 @@ class JourneyPartition:
             self.panes.restore(record)
             return
         epoch_text, _, id_bytes = rest.partition(b":")
-        epoch = read_epoch(epoch_text)
+        epoch, journey_id = read_epoch(epoch_text), id_bytes.decode()
+        if record.value is not None:  # raises if it is none of ours
+            (unpack_clock if kind == b"c" else unpack)(record.value)
+            if kind == b"j" and header(record.value).epoch != epoch:
+                raise ValueError("key and value name different owners")
         self.panes.hear_of(epoch)
         if self._is_owned:
             if epoch > self.panes.epoch:
@@ -98,7 +102,7 @@ class JourneyPartition:
         if kind == b"c":
             self._restore_clock(epoch, record)
         else:
-            self._store.restore(id_bytes.decode(), epoch, record)
+            self._store.restore(journey_id, epoch, record)
 
     def _restore_clock(self, epoch: int, record: PaneRecord) -> None:
         if record.value is None:

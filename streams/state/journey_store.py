@@ -45,10 +45,8 @@ class JourneyStore:
         """Keep the record that is furthest, and the others until all is read.
 
         A record is deleted by whoever has written a later one, or has forgotten the journey: either way what
-        is left of earlier owners counts for nothing. Raises before anything is changed if it is none of ours.
+        is left of earlier owners counts for nothing.
         """
-        if record.value is not None:
-            unpack(record.value)
         others = self._others[journey_id]
         known = self._records.pop(journey_id, None)
         if known is not None:

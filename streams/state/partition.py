@@ -34,7 +34,10 @@ GENERATIONS = 2**32
 """An epoch is incarnation * 2^32 + generation of the consumer group; the group counts in 32 bits."""
 
 EPOCHS = range(2**62)
-"""The next one is above, and is written in 64 bits."""
+"""Written in 64 bits, the first of which is a sign."""
+
+OWNED, UNOWNED = (b"j", b"c", b"x"), (b"k", b"l")
+"""Kinds of records beside panes, told by how keys begin: an epoch comes second, or none at all."""
 
 STARTS_MS = range(-86_400_000, 253_402_300_800_000)
 """From 1970 on, in all time zones, as far as calendars go."""
@@ -344,6 +347,17 @@ def read_epoch(text: bytes) -> int:
     if epoch not in EPOCHS:
         raise ValueError("no group has moved on so often")
     return epoch
+
+
+def require_successor(key: bytes, generation: int) -> None:
+    """ValueError for a record whose epoch no owner of that generation could be above: it is none of ours, and
+    whoever was above it would write what nobody reads."""
+    kind, *rest = key.split(b":")
+    if kind in UNOWNED:
+        return
+    epoch = read_epoch(rest[0 if kind in OWNED else -1])
+    if next_epoch(epoch, generation) not in EPOCHS:
+        raise ValueError("nobody could go on from there")
 
 
 def _write_value(pane: Pane) -> bytes:

@@ -31,7 +31,7 @@ from monitor.counting.panes import LONG
 from monitor.counting.windows import StageWindows
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.incarnation import Incarnation
-from streams.state.partition import PaneRecord, Partition, TakenOverError
+from streams.state.partition import PaneRecord, Partition, TakenOverError, require_successor
 from streams.state.sightings import Sightings
 
 log = logging.getLogger(__name__)
@@ -128,12 +128,19 @@ class Processor(ABC, Generic[Held]):
     def _restore(self, held: Held, record: PaneRecord) -> None:
         """Apply a changelog record. Raises before anything is changed if it is none of ours."""
 
-    def restore(self, partition: int, records: Sequence[PaneRecord], writers: Iterable[bytes] = ()) -> None:
-        """Apply changelog records of a partition; `writers` is what their headers say."""
+    def restore(
+        self,
+        partition: int,
+        records: Sequence[PaneRecord],
+        writers: Iterable[bytes] = (),
+        generation: int = 0,
+    ) -> None:
+        """Apply changelog records of a partition; `writers` is what their headers say, `generation` that of
+        whoever is to own it, if it is known."""
         if partition not in self._partitions:
             self._partitions[partition] = self._new_partition()
         held, incarnation = self._partitions[partition], self._incarnations[partition]
-        told = [partial(self._restore, held, record) for record in records]
+        told = [partial(self._restore_ours, held, record, generation) for record in records]
         for tell in (*told, *(partial(incarnation.hear, writer) for writer in writers)):
             try:
                 tell()
@@ -142,6 +149,10 @@ class Processor(ABC, Generic[Held]):
             except Exception as error:  # somebody else wrote to our topic; it would stop every start
                 where = f"{self._changelog}:{partition}"
                 log.warning("a record of %s is not one of ours and is skipped: %s", where, described(error))
+
+    def _restore_ours(self, held: Held, record: PaneRecord, generation: int) -> None:
+        require_successor(record.key, generation)
+        self._restore(held, record)
 
     def suspend(self) -> None:
         """Stop answering for any partition until `own` says which are ours."""

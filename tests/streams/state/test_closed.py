@@ -80,7 +80,9 @@ def test_forgotten_after_seven_days_and_bounded(monkeypatch: pytest.MonkeyPatch)
     assert (closed.offsets("j-1"), closed.offsets("j-2")) == ([], [2 * CHUNK])
 
 
-@pytest.mark.parametrize("key", [b"x", b"x:1", b"x:a:1", b"x:1:2:3"])
+@pytest.mark.parametrize(
+    "key", [b"x", b"x:1", b"x:a:1", b"x:1:2:3", b"x:-1:1", b"x:1:-1", b"x:1:9007199254740992", b"x: 1:1"]
+)
 def test_what_is_none_of_ours_changes_nothing(key: bytes) -> None:
     """Others' records raise, to be passed over; so does a value that is too long or too short."""
     for bad in (PaneRecord(key, b"\0" * 12), PaneRecord(b"x:1:0", b"\0"), PaneRecord(b"x:1:0", b"\1" * 8000)):

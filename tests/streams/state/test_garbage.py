@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from streams.kafka.outgoing import Outgoing
-from streams.state.partition import PaneRecord
+from streams.state.incarnation import INCARNATIONS
+from streams.state.partition import EPOCHS, GENERATIONS, PaneRecord
 from tests.streams.state.test_bound import NOW, Keeper
 from tests.streams.state.test_processor import Record, Rig, settle
 
@@ -33,12 +33,7 @@ async def test_a_stage_keeps_its_counts(caplog: pytest.LogCaptureFixture) -> Non
     """Each record of others is one warning."""
     first = await Rig().own()
     first.fold(Record(0), Record(1))
-    flushing = first.flush()
-    written: list[Outgoing] = []
-    while not flushing.done():
-        await settle()
-        written += first.broker.acknowledge()
-    ours = [PaneRecord(one.key or b"", one.value) for one in written if one.topic == "changelog"]
+    ours = await written(first)
     assert len(ours) == 2
     higher = [b":".join([*one.key.split(b":")[:2], b"99999999999"]) for one in ours]
     heir = Rig()
@@ -56,12 +51,7 @@ async def test_a_key_beyond_every_range_is_none_of_ours(key: bytes, caplog: pyte
     """With a value of ours: what such a key says could be neither shown nor written again."""
     first = await Rig().own()
     first.fold(Record(0))
-    flushing = first.flush()
-    written: list[Outgoing] = []
-    while not flushing.done():
-        await settle()
-        written += first.broker.acknowledge()
-    value = next(one.value for one in written if one.topic == "changelog")
+    value = (await written(first))[0].value
     heir = Rig()
     heir.stage.restore(0, [PaneRecord(key, value)])
     assert len(caplog.records) == 1
@@ -78,10 +68,7 @@ async def test_a_header_of_others_is_passed_over(writer: bytes, caplog: pytest.L
     assert len(caplog.records) == 1
     await heir.own(2)
     heir.fold(Record(0))
-    flushing = heir.flush()
-    while not flushing.done():
-        await settle()
-        heir.broker.acknowledge()
+    await written(heir)
     assert heir.results()[0] == 1
 
 
@@ -101,3 +88,98 @@ async def test_journeys_are_kept(caplog: pytest.LogCaptureFixture) -> None:
     assert (found.open_journeys, found.clocks_ms) == (known.open_journeys, known.clocks_ms) == (2, {0: NOW})
     heir.fold(0, ("j", 1), ("k", 2))
     assert heir.processor.results["duplicate"] == 2
+
+
+LAST = EPOCHS[-1]
+EDGES = [LAST, LAST - GENERATIONS + 8, LAST - GENERATIONS, LAST - GENERATIONS - 1]
+"""The last epoch, the last of all but a few in its incarnation, and the last of the one before."""
+
+
+def forged(ours: list[PaneRecord], epoch: int) -> list[PaneRecord]:
+    """The same, as an owner of that epoch would write it."""
+    found: list[PaneRecord] = []
+    for key, value in ours:
+        parts = key.split(b":")
+        parts[1 if parts[0] in (b"j", b"c") else -1] = b"%d" % epoch
+        found.append(PaneRecord(b":".join(parts), value))
+        if parts[0] == b"j" and value is not None:
+            named = value[:8] + epoch.to_bytes(8, "big") + value[16:]
+            found.insert(-1, PaneRecord(b":".join(parts), named))
+    return found
+
+
+@pytest.mark.parametrize("epoch", EDGES)
+async def test_an_epoch_at_the_edge_does_not_hide_what_is_counted_after(epoch: int) -> None:
+    """Whoever owns next writes what its own successor reads, in a stage and in journeys."""
+    first = await Rig().own()
+    first.fold(Record(0))
+    ours = await written(first)
+    ours += forged(ours, epoch)
+    second = Rig()
+    second.stage.restore(0, ours, generation=2)
+    await second.own(2)
+    second.fold(Record(1))
+    ours += await written(second)
+    third = Rig()
+    third.stage.restore(0, ours, generation=3)
+    await third.own(3)
+    third.fold(Record(0), Record(1), Record(2))
+    assert third.results() == (1, 2, 0)
+    assert third.stage.counted_ever() == 3
+
+
+@pytest.mark.parametrize("epoch", EDGES)
+async def test_an_epoch_at_the_edge_does_not_hide_journeys(epoch: int) -> None:
+    """Nor their clock."""
+    first = await Keeper(2**40).own(1, [])
+    first.fold(0, ("j", 1))
+    await first.flush()
+    changelog = [PaneRecord(one.key or b"", one.value) for one in first.written]
+    changelog += forged(changelog, epoch)
+    for generation in (2, 3):
+        heir = Keeper(2**40)
+        heir.processor.restore(0, changelog, generation=generation)
+        await heir.own(generation, [])
+        heir.fold(0, ("j", 1))
+        heir.fold(generation, ("k", generation))
+        found = await heir.flush()
+        changelog += [PaneRecord(one.key or b"", one.value) for one in heir.written]
+        assert (found.open_journeys, heir.processor.results["duplicate"]) == (2, 1)
+
+
+async def test_garbage_under_a_higher_epoch_does_not_end_who_keeps_journeys(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Read on by an owner: what no worker wrote says of nobody that it has taken over."""
+    keeper = await Keeper(2**40).own(1, [])
+    with caplog.at_level(logging.WARNING):
+        keeper.processor.restore(0, over([b"j:99:j", b"c:99"]))
+    assert len(caplog.records) == 2 * len(VALUES)
+    keeper.fold(0, ("j", 1))
+    assert (await keeper.flush()).open_journeys == 1
+
+
+async def test_an_incarnation_at_the_edge_does_not_hide_what_is_counted_after() -> None:
+    """A header that says the topic was created as often as can be."""
+    forgery, headers = b"%d:another" % INCARNATIONS[-1], [b"0:ours"]
+    records: list[PaneRecord] = []
+    for generation in (1, 2, 3):
+        rig = Rig()
+        rig.stage.topic_id = "ours"
+        rig.stage.restore(0, records, [*headers, forgery], generation)
+        await rig.own(generation)
+        rig.fold(Record(generation - 1), Record(generation))
+        assert rig.results()[0] == (2 if generation == 1 else 1)
+        records += await written(rig, headers)
+
+
+async def written(rig: Rig, headers: list[bytes] | None = None) -> list[PaneRecord]:
+    """Flush; what went to the changelog, and to `headers` what these say of their writer."""
+    flushing, taken = rig.flush(), []
+    while not flushing.done():
+        await settle()
+        taken += [one for one in rig.broker.acknowledge() if one.topic == "changelog"]
+    await flushing
+    if headers is not None:
+        headers += [value for one in taken for _, value in one.headers or ()]
+    return [PaneRecord(one.key or b"", one.value) for one in taken]
