@@ -31,17 +31,22 @@ DEADLINE_YEARS = range(1970, 9999)
 EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
 """Anywhere in the text: `Ann <ann@example.com>` is no better."""
 
-_REST = r"[0-9() \u00a0\u2010-\u2015-]*"
-PHONE = re.compile(rf"(?:\(?\+|(?=\([0-9]+\))){_REST}")
-"""A number with its country code after a plus, or its area code in brackets; how many digits it has is
-counted. Any other could as well be a customer's number."""
+_GAP = r"() \u00a0\u2010-\u2015-"
+"""What stands between the digits of a phone number, as members of a class."""
 
-PHONE_DIGITS = range(7, 16)
-"""From a short local number to the 15 digits of E.164."""
+PHONE = re.compile(rf"^\s*(?=(?:[^0-9]*[0-9]){{7,15}}[^0-9]*$)(?:\(?\+|(?=\([0-9]+\)))[0-9{_GAP}]*\s*$")
+"""Its country code after a plus, or its area code in brackets, and from 7 digits of a short local number to
+the 15 of E.164. Any other could as well be a customer's number."""
 
-DIALLED = re.compile(r"00(?:1[2-9][0-9]{9}|[2-9][0-9]{9,14})")
-"""The digits of a number that is dialled with 00 for the plus. No country code begins with 0; behind 1 are
-ten more. Fewer than ten in all are rather a customer's number, filled up with zeros."""
+DIALLED = re.compile(
+    rf"^[\s{_GAP}]*0[{_GAP}]*0[{_GAP}]*"
+    rf"(?:1[{_GAP}]*[2-9](?:[{_GAP}]*[0-9]){{9}}|[2-9](?:[{_GAP}]*[0-9]){{9,14}})[\s{_GAP}]*$"
+)
+"""A number that is dialled with 00 for the plus. No country code begins with 0; behind 1 are ten more digits.
+Fewer than ten in all are rather a customer's number, filled up with zeros."""
+
+PERSONAL = {"an e-mail address": (EMAIL,), "a phone number": (PHONE, DIALLED)}
+"""What a pseudonym must not look like. The published schema has them too, so they are in ECMA 262's words."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -249,14 +254,9 @@ def refuse_personal_data(customer_ref: str) -> Refused | None:
     """Refusal of what looks like an e-mail address or a phone number instead of a pseudonym."""
     if "@" not in customer_ref and (customer_ref[0].isalpha() or customer_ref[-1].isalpha()):
         return None  # nearly every pseudonym: a phone number neither begins nor ends with a letter
-    text = customer_ref.strip()
-    if EMAIL.search(text):
-        return Refused(Reason.PERSONAL_DATA, "customer_ref looks like an e-mail address")
-    digits = "".join(filter(str.isdigit, text))
-    if PHONE.fullmatch(text) and len(digits) in PHONE_DIGITS:
-        return Refused(Reason.PERSONAL_DATA, "customer_ref looks like a phone number")
-    if DIALLED.fullmatch(digits) and re.fullmatch(_REST, text):
-        return Refused(Reason.PERSONAL_DATA, "customer_ref looks like a phone number")
+    for what, patterns in PERSONAL.items():
+        if any(pattern.search(customer_ref) for pattern in patterns):
+            return Refused(Reason.PERSONAL_DATA, f"customer_ref looks like {what}")
     return None
 
 

@@ -9,6 +9,7 @@ from monitor.boards.all import boards
 from monitor.generate import alertmanager as routing
 from monitor.generate import grafana as grafana_alerts
 from monitor.generate import schemas
+from monitor.generate.asyncapi import asyncapi
 from monitor.generate.prometheus import rule_file
 from monitor.journey_file.model import Journey
 from monitor.rules.plan import plan
@@ -29,7 +30,7 @@ def rendered(journey: Journey) -> dict[str, str]:
         f"{alerting}/mute-times.yaml": grafana_alerts.mute_times(journey),
         f"{provisioning}/datasources/touchpoint.yaml": grafana_alerts.data_sources(),
         f"{provisioning}/dashboards/touchpoint.yaml": grafana_alerts.folders(),
-        "deploy/schema/asyncapi.yaml": schemas.asyncapi(journey),
+        "deploy/schema/asyncapi.yaml": asyncapi(journey),
         "deploy/schema/topics.yaml": schemas.topic_list(journey),
     }
     jsons = {f"grafana/boards/{name}": board for name, board in boards(held_to).items()}

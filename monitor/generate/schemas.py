@@ -1,17 +1,25 @@
-"""What services and Kafka's operators must know: JSON Schema of events, AsyncAPI and list of the topics."""
+"""What services and Kafka's operators must know: JSON Schemas of what is published, and all topics."""
 
 from typing import Any
 
 import msgspec
 
-from monitor.counting.event import Event
-from monitor.journey_file.model import STEPS_TOPIC, Journey, Stage
+from monitor.counting.event import PERSONAL, Event
+from monitor.journey_file.model import SCALES, STEPS_TOPIC, Journey, Stage
 from monitor.live import change
 from monitor.live.closed import CLOSED_KEPT_MS, ClosedJourney
 from monitor.rules import finding
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 REQUIRED = ["id", "time", "stage", "outcome"]
+
+TIME = (
+    r"^(?:19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-"
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|[12][0-9]))"
+    r"[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:[.][0-9]+)?"
+    r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])$(?!\n)"
+)
+TIME_TOLD = "RFC 3339, with `Z` or an offset: 2026-11-21T21:00:00+02:00. The years 1970 to 9998."
 
 GROUP = "touchpoint-monitor"
 """Prefix of changelogs: the group of workers unless their settings name another."""
@@ -21,39 +29,70 @@ DEAD_LETTER_BYTES = 16 * 1024 * 1024
 
 
 def event_schema(journey: Journey) -> dict[str, Any]:
-    """JSON Schema (2020-12) of an event of any stage, as plain JSON without CloudEvents around it."""
-    _, components = msgspec.json.schema_components([Event], ref_template="#/$defs/{name}")
-    definitions = dict(components)
+    """JSON Schema (2020-12) of an event of any stage, as plain JSON without CloudEvents around it.
+
+    It takes what a worker takes, but for what only a clock or a calendar knows: an event's age, and a
+    29 February that is none.
+    """
+    definitions = components(journey, "#/$defs/")
     event = definitions.pop("Event")
-    properties = event["properties"]
-    for name in REQUIRED:
-        properties[name].pop("default", None)
-        properties[name] = _without_null(properties[name])
-    properties["stage"] = {"enum": [stage.name for stage in journey.stages]}
-    properties["segment"] |= {"examples": list(journey.segments)}
-    properties["attributes"] = {"type": "object", "description": "Free; not interpreted."}
-    outcomes = [
-        {
-            "if": {"properties": {"stage": {"const": stage.name}}},
-            "then": {"properties": {"outcome": {"enum": list(stage.outcomes)}}},
-        }
-        for stage in journey.stages
-    ]
     return {
         "$schema": JSON_SCHEMA,
         "$id": f"urn:touchpoint:{journey.name}:event",
         "title": f"Touchpoint event: {journey.title}",
-        "type": "object",
+        **event,
         "required": REQUIRED,
-        "properties": properties,
-        "allOf": outcomes,
         "$defs": definitions,
     }
+
+
+def components(journey: Journey, at: str) -> dict[str, Any]:
+    """Schemas of an event that may have `id` and `time` around it, and of its parts, which stand at `at`."""
+    _, found = msgspec.json.schema_components([Event], ref_template=f"{at}{{name}}")
+    for schema in found.values():
+        for name, one in schema["properties"].items():
+            if "anyOf" in one and name not in REQUIRED:
+                one["anyOf"] = [_time(kind) for kind in one["anyOf"]]
+    event, score = found["Event"], found["Score"]
+    properties = event["properties"]
+    for name in REQUIRED:
+        properties[name].pop("default", None)
+        properties[name] = _time(_without_null(properties[name]))
+    properties["stage"] = {"enum": [stage.name for stage in journey.stages]}
+    properties["segment"] |= {"examples": list(journey.segments)}
+    looks_like = [{"pattern": pattern.pattern} for patterns in PERSONAL.values() for pattern in patterns]
+    properties["customer_ref"] |= {
+        "description": f"A pseudonym. Unless the workers' settings allow it, not {' or '.join(PERSONAL)}.",
+        "not": {"type": "string", "anyOf": looks_like},
+    }
+    properties["attributes"] = {"description": "Free; not interpreted."}
+    event["required"] = ["stage", "outcome"]
+    event["allOf"] = [
+        _if({"stage": stage.name}, {"outcome": {"enum": list(stage.outcomes)}}) for stage in journey.stages
+    ]
+    score["allOf"] = [
+        _if({"kind": kind}, {"value": {"minimum": least, "maximum": greatest}})
+        for kind, (least, greatest) in SCALES.items()
+    ]
+    return dict(found)
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     kinds: list[dict[str, Any]] = schema.get("anyOf", [schema])
     return next(one for one in kinds if one.get("type") != "null")
+
+
+def _if(given: dict[str, str], properties: dict[str, Any]) -> dict[str, Any]:
+    """Where these properties have these values, the others look so."""
+    constant = {name: {"const": value} for name, value in given.items()}
+    return {"if": {"properties": constant}, "then": {"properties": properties}}
+
+
+def _time(schema: dict[str, Any]) -> dict[str, Any]:
+    """A time as workers read it; `format` would refuse the blank and the `+0000` of many a library."""
+    if schema.get("format") != "date-time":
+        return schema
+    return {"type": "string", "pattern": TIME, "description": TIME_TOLD}
 
 
 def change_schema(journey: Journey) -> dict[str, Any]:
@@ -71,79 +110,10 @@ def finding_schema() -> dict[str, Any]:
     return {"title": "Touchpoint finding"} | {key: schema[key] for key in ("type", "required", "properties")}
 
 
-def closed_schema() -> dict[str, Any]:
-    """JSON Schema of a journey that is over."""
-    _, components = msgspec.json.schema_components([ClosedJourney], ref_template="#/$defs/{name}")
-    schema = components.pop("ClosedJourney")
-    shown = {key: schema[key] for key in ("description", "type", "required", "properties")}
-    return {"title": "Touchpoint closed journey", **shown, "$defs": components}
-
-
-def asyncapi(journey: Journey) -> dict[str, Any]:
-    """AsyncAPI 3 of every topic a service may write to, and of the dead letters it may read."""
-    channels: dict[str, Any] = {}
-    operations: dict[str, Any] = {}
-
-    def add(channel: str, topic: str, title: str, message: str, operation: tuple[str, str]) -> None:
-        messages = {message: {"$ref": f"#/components/messages/{message}"}}
-        channels[channel] = {"address": topic, "title": title, "messages": messages}
-        name, action = operation
-        operations[name] = {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
-
-    for stage in journey.stages:
-        name, title = stage.name, f"Dead letters: {stage.title}"
-        add(name, stage.topic, stage.title, "event", (f"count_{name}", "receive"))
-        letters = f"{name}_dead_letters"
-        add(letters, stage.dead_letter_topic, title, "dead_letter", (f"refuse_{name}", "send"))
-    title = "Deploys, incidents and other changes"
-    add(CHANGES, journey.changes_topic, title, "change", ("read_changes", "receive"))
-    title = "Fired and resolved alerts"
-    add(FINDINGS, journey.findings_topic, title, "finding", ("tell_findings", "send"))
-    if journey.journeys is not None:
-        title = "Journeys that are over, by id; after a crash one may come again, byte for byte"
-        add(CLOSED, journey.journeys_topic, title, "closed_journey", ("publish_closed_journeys", "send"))
-    event = {key: value for key, value in event_schema(journey).items() if key not in ("$schema", "$id")}
-    headers = {f"dlq.{name}": {"type": "string"} for name in DEAD_LETTER_HEADERS}
-    return {
-        "asyncapi": "3.0.0",
-        "info": {"title": f"Touchpoint events: {journey.title}", "version": "1.0.0"},
-        "defaultContentType": "application/json",
-        "channels": channels,
-        "operations": operations,
-        "components": {
-            "messages": {
-                "event": {
-                    "title": "Touchpoint event",
-                    "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": event},
-                },
-                "change": {
-                    "title": "Something changed",
-                    "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": change_schema(journey)},
-                },
-                "finding": {
-                    "title": "An alert fired or was resolved",
-                    "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": finding_schema()},
-                },
-                "closed_journey": {
-                    "title": "A journey is over",
-                    "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": closed_schema()},
-                },
-                "dead_letter": {
-                    "title": "Refused record, byte for byte",
-                    "headers": {"type": "object", "properties": headers},
-                    "payload": {"type": "string", "format": "binary"},
-                },
-            }
-        },
-    }
-
-
-CHANGES, FINDINGS, CLOSED = "journey-changes", "journey-findings", "closed-journeys"
-"""Channels of all stages: no stage's name has a hyphen."""
-
-SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
-
-DEAD_LETTER_HEADERS = ("reason", "error", "topic", "partition", "offset", "timestamp", "attempt")
+def closed_schemas(at: str) -> dict[str, Any]:
+    """JSON Schemas of a journey that is over and of its parts, which stand at `at`."""
+    _, found = msgspec.json.schema_components([ClosedJourney], ref_template=f"{at}{{name}}")
+    return dict(found)
 
 
 def topic_list(journey: Journey) -> dict[str, Any]:
