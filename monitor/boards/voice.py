@@ -33,10 +33,11 @@ from monitor.counting import metrics
 from monitor.counting.figures import BLUE, GREY, ORANGE
 from monitor.counting.judging import ANSWER_CLASSES, ASKED, asked_channels, counts_answers
 from monitor.counting.measures import KINDS, Z
+from monitor.counting.staff import MIN_GROUP
 from monitor.journey_file.model import ALL, FOLLOW_UP, NONE, OTHER, Experience, Journey, Stage
 from monitor.rules.plan import Plan
 from monitor.rules.promql import Values, number, select, wilson_lower
-from monitor.rules.verdict import MIN_GROUP, MIN_SEGMENT_EVENTS
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 WINDOW = "1d"
 """Opinions change in days, and answers are few."""

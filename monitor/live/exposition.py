@@ -44,7 +44,6 @@ from monitor.journeys.counters import JOURNEY_FAMILIES
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.qualities import SILENT_WINDOWS
-from monitor.rules.verdict import MIN_GROUP, tells_on_staff
 
 
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
@@ -105,8 +104,6 @@ def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Fa
                 row = held.sums[window]
                 labels = (stage.name, *cell, window)
                 n = row[good_column] + row[bad_column]
-                if tells_on_staff(stage, n):
-                    continue
                 good.add_metric(labels, row[good_column])
                 events.add_metric(labels, n)
     yield events
@@ -162,14 +159,13 @@ def _asked(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
 
 
 def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
-    """By kind, in which a small group of staff is left out whole: one class of it would tell the others."""
     family = _family(metrics.WINDOW_ANSWERS)
     for held in stages:
         for kind, of_kind in itertools.groupby(answer_cells(journey, held.stage), key=itemgetter(0)):
             cells = list(of_kind)
             for window in SLOW_WINDOWS:
                 counts = [held.count(answer_name(*cell), window) for cell in cells]
-                if held.stage.kind == "staff" and sum(counts) < MIN_GROUP:
+                if held.stage.kind == "staff" and not any(counts):
                     continue
                 for (_, *labels), n in zip(cells, counts, strict=True):
                     family.add_metric((held.stage.name, kind, *labels, window), n)
@@ -201,8 +197,6 @@ def _by_name(
             column = held.column[counter(name)]
             for window in WINDOW_LABELS:
                 n = held.sums[window][column]
-                if metric is metrics.WINDOW_REASONS and tells_on_staff(held.stage, n):
-                    continue
                 family.add_metric((held.stage.name, name, window), n)
     return family
 

@@ -1,7 +1,7 @@
 """What one worker counts, as another adds it to its own: page and API then speak of the whole group.
 
 Everything is additive but moments, of which the latest counts. By names of counters, since two workers may
-have read different journey files for a while. A small group of staff is left out here already, as in metrics.
+have read different journey files for a while.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,6 @@ from monitor.counting.judging import bad_name, good_name, outcome_name, reason_l
 from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS, Numbers
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.snapshot import Snapshot, StageSnapshot
-from monitor.rules.verdict import MIN_GROUP
 
 Row = tuple[int, ...]
 
@@ -95,19 +94,7 @@ def _stage(held: StageSnapshot) -> StageShare:
     beside = [*map(outcome_name, stage.outcomes), *map(reason_name, reason_labels(stage))]
     sums = _sparse(held.column, [*judged, *beside], [held.sums[window] for window in WINDOW_LABELS])
     trend = _sparse(held.column, judged, [] if held.trend_sums is None else list(held.trend_sums))
-    if stage.kind == "staff":
-        sums, trend = _without_small_groups(sums, judged), {}
     return StageShare(sums, trend, held.last_ms, _partitions(held.lags))
-
-
-def _without_small_groups(sums: dict[str, Row], judged: Iterable[str]) -> dict[str, Row]:
-    """Of staff: a window in which fewer have answered in all says nothing."""
-    known = [sums[name] for name in judged if name in sums]
-    answered = np.array([(0,) * len(WINDOW_LABELS), *known]).sum(axis=0)
-    return {
-        name: tuple(n if total >= MIN_GROUP else 0 for n, total in zip(row, answered, strict=True))
-        for name, row in sums.items()
-    }
 
 
 def _journeys(held: JourneysSnapshot) -> JourneysShare:

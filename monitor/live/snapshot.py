@@ -13,7 +13,7 @@ from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.rules.qualities import SILENT_EXPECTED, SILENT_WINDOWS
-from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state, tells_on_staff
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state
 
 NOBODY = Share(0, 0)
 
@@ -57,10 +57,7 @@ class StageSnapshot:
         return int(self.sums[window][self.column[name]]) if self.sums else 0
 
     def share(self, experience: Experience, window: str, segment: str | None = None) -> Share:
-        """Good and bad of an experience, over all partners and, unless given, all segments.
-
-        A small group of staff counts as nobody, be it small because another worker sees the others.
-        """
+        """Good and bad of an experience, over all partners and, unless given, all segments."""
         return self._share(self.sums[window] if self.sums else None, experience, segment)
 
     def _share(self, row: Numbers | None, experience: Experience, segment: str | None = None) -> Share:
@@ -71,11 +68,10 @@ class StageSnapshot:
             for one in (self.segments if segment is None else (segment,))
             for partner in self.stage.partner_labels
         ]
-        share = Share(
+        return Share(
             int(sum(row[self.column[good_name(*cell)]] for cell in cells)),
             int(sum(row[self.column[bad_name(*cell)]] for cell in cells)),
         )
-        return NOBODY if tells_on_staff(self.stage, share.n) else share
 
     def shares(self, experience: Experience) -> dict[str, Share]:
         """Good and bad of an experience by window label."""

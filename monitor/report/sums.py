@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from monitor.counting import metrics
 from monitor.counting.judging import ANSWER_CLASSES, BY_CHANNEL, BY_LOCATION, counts_answers
 from monitor.counting.measures import Share, nps, wilson_lower
+from monitor.counting.staff import MIN_GROUP
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.report.digest import (
     BY_SEGMENT,
@@ -25,7 +26,7 @@ from monitor.report.digest import (
 from monitor.report.questions import STEP_S, Answers, Told
 from monitor.report.sums_journeys import astray, gaps, handed_over, outcome, promises, weights, worst_partner
 from monitor.rules.plan import Plan
-from monitor.rules.verdict import MIN_GROUP, MIN_SEGMENT_EVENTS
+from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 
 def digest(plan: Plan, period: Period, answers: Answers) -> Digest:

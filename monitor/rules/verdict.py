@@ -5,7 +5,6 @@ from decimal import Decimal
 from enum import StrEnum
 
 from monitor.counting.measures import Share, headline_window, wilson_lower
-from monitor.journey_file.model import Stage
 from monitor.rules.limits import MIN_N, fast_limits
 
 
@@ -39,16 +38,6 @@ def state(shares: Mapping[str, Share], target: Decimal) -> State:
 
 MIN_SEGMENT_EVENTS = 10
 """Below this a segment is not called the worst served; three failures of four say little."""
-
-MIN_GROUP = 5
-"""What staff answer is shown only of this many or more together: in a smaller group people are known by
-their answers. The least that surveys of employees usually name."""
-
-
-def tells_on_staff(stage: Stage, n: float) -> bool:
-    """Whether so few of the staff answered that what they said must not be shown; that nobody did, may."""
-    return stage.kind == "staff" and 0 < n < MIN_GROUP
-
 
 MILDEST_FIRST = (
     State.QUIET,

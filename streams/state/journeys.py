@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from monitor.counting.times import rfc3339
+from monitor.counting.windows import StageWindows
 from monitor.journey_file.model import Journey
 from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.meant import KEPT
@@ -65,7 +67,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
     def __init__(
         self, journey: Journey, topic: str, changelog: str, produce: Produce, extent: Extent
     ) -> None:
-        super().__init__(JOURNEYS, topic, changelog, counter_names(journey), produce)
+        super().__init__(JOURNEYS, topic, changelog, partial(StageWindows, counter_names(journey)), produce)
         self.rules = JourneyRules(journey)
         self._journey = journey
         self._sources = extent.sources

@@ -286,8 +286,8 @@ class Partition:
         return Pane(_read_counts(record[1]), _read_watermark(record[1]))
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
-        """Every pane's counts."""
-        for key in self._records.keys() | self._hot.keys():
+        """Every pane's counts, the oldest of a grain first."""
+        for key in sorted(self._records.keys() | self._hot.keys()):
             hot = self._hot.get(key)
             yield key, (hot if hot is not None else self._read(key)).counts
 

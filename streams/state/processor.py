@@ -74,13 +74,18 @@ class Processor(ABC, Generic[Held]):
     topic_id = ""
 
     def __init__(
-        self, name: str, topic: str, changelog: str, counter_names: Sequence[str], produce: Produce
+        self,
+        name: str,
+        topic: str,
+        changelog: str,
+        new_windows: Callable[[], StageWindows],
+        produce: Produce,
     ) -> None:
         self.name = name
         self.topic = topic
         self._changelog = changelog
         self._produce = produce
-        self._counter_names = counter_names
+        self._new_windows = new_windows
         self._partitions: dict[int, Held] = {}
         self._incarnations: defaultdict[int, Incarnation] = defaultdict(Incarnation)
         self._unacknowledged: list[Batch] = []
@@ -90,7 +95,7 @@ class Processor(ABC, Generic[Held]):
         self._has_room = asyncio.Event()
         self._has_room.set()
         self.owned: frozenset[int] | None = None
-        self.windows = StageWindows(self._counter_names)
+        self.windows = self._new_windows()
         self.results: Counter[str] = Counter(counted=0, late=0, duplicate=0, refused=0)
         self.last_read_s: dict[int, float] = {}
         self.acknowledged: Sequence[Any] = ()
@@ -190,7 +195,7 @@ class Processor(ABC, Generic[Held]):
             self.unwritten = 0
             self._has_room.set()
             self.last_read_s = {p: at_s for p, at_s in self.last_read_s.items() if p in partitions}
-            windows = StageWindows(self._counter_names)
+            windows = self._new_windows()
             for held in list(self._partitions.values()):
                 await self._take_over(held, generation, is_current)
                 for number, (key, counts) in enumerate(self._panes(held).panes()):

@@ -10,8 +10,9 @@ import orjson
 from aiokafka import TopicPartition
 
 from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
-from monitor.counting.judging import Judge, counter_names
+from monitor.counting.judging import Judge
 from monitor.counting.panes import Tally
+from monitor.counting.staff import stage_windows
 from monitor.counting.times import rfc3339
 from monitor.journeys.step import Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
@@ -70,7 +71,7 @@ class StageProcessor(Processor[Partition]):
         steps: StepSender | None = None,
     ) -> None:
         journey, stage = codec.journey, codec.stage
-        super().__init__(stage.name, stage.topic, changelog, counter_names(journey, stage), produce)
+        super().__init__(stage.name, stage.topic, changelog, partial(stage_windows, journey, stage), produce)
         self.stage = stage
         self.dedupe_ms = stage.dedupe_ms
         self._journey = journey
@@ -176,7 +177,12 @@ class StageProcessor(Processor[Partition]):
             self._steps.note(partition, offset)
 
     def _steps_of(self, partition: int, accepted: Run, panes: Partition) -> list[Step]:
-        """Steps of events that the panes do not hold: what they hold has been passed on."""
+        """Steps of events that the panes do not hold: what they hold has been passed on.
+
+        What staff answer is a step of no journey: it would stand there by itself.
+        """
+        if self.stage.kind == "staff":
+            return []
         return [
             step_of(event, partition, offset, self._judge.judge(event))
             for offset, at_ms, event in zip(*accepted, strict=True)

@@ -20,6 +20,7 @@ from monitor.boards.parts import STATE_STEPS, STATES, state, weakest
 from monitor.boards.tables import ABSENT
 from monitor.counting import figures, measures, metrics
 from monitor.counting.measures import wilson_lower
+from monitor.counting.staff import MIN_GROUP
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import DATASOURCE
 from monitor.journey_file.model import STEPS_TOPIC, Journey
@@ -27,7 +28,7 @@ from monitor.rules.limits import fast_limits
 from monitor.rules.plan import plan
 from monitor.rules.promql import number, recordings
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from monitor.rules.verdict import MIN_GROUP, SEVERITY, State
+from monitor.rules.verdict import SEVERITY, State
 from tests.kit.programs import ROOT
 
 Json = dict[str, Any]

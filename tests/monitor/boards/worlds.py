@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from monitor.counting.event import Event, Reason, Score
-from monitor.counting.judging import Judge, counter_names
+from monitor.counting.judging import Judge
 from monitor.counting.panes import SHORT, Tally
+from monitor.counting.staff import stage_windows
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.model import Journey, Stage
 from monitor.journeys import counters as journey_counters
@@ -53,7 +54,7 @@ def exposition(journey: Journey, world: World, now_ms: int) -> bytes:
 
 
 def _stage(journey: Journey, stage: Stage, world: World, now_ms: int) -> StageSnapshot:
-    windows, tally = StageWindows(counter_names(journey, stage)), Tally(Judge(journey, stage))
+    windows, tally = stage_windows(journey, stage), Tally(Judge(journey, stage))
     at_ms = now_ms - (30 * MINUTE_MS if stage.name in world.quiet else 1_000)
     for n, fields in world.events.get(stage.name, ()):
         event = Event(stage=stage.name, **fields)

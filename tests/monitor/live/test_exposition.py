@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.counting import metrics
 from monitor.counting.event import Event, Reason, Score
-from monitor.counting.judging import BUCKETS, Judge, counter_names, reason_labels
+from monitor.counting.judging import BUCKETS, Judge, reason_labels
 from monitor.counting.panes import Tally
+from monitor.counting.staff import MIN_GROUP, stage_windows
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journeys import counters as journey_counters
@@ -25,7 +26,6 @@ from monitor.live.exposition import SLOW_WINDOWS, render
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
 from monitor.live.snapshot import Seen, Snapshot, stage_snapshot, unknown_stage
 from monitor.rules.qualities import SILENT_WINDOWS
-from monitor.rules.verdict import MIN_GROUP
 from streams.settings import SHIPPED_JOURNEY
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
@@ -61,7 +61,7 @@ def snapshot(ready: bool = True, **more: Many) -> Snapshot:
     """A worker that has counted the events above, and more by stage, a second ago."""
     stages = []
     for stage in CHAIR.stages:
-        windows = StageWindows(counter_names(CHAIR, stage))
+        windows = stage_windows(CHAIR, stage)
         tally = Tally(Judge(CHAIR, stage))
         for n, event in [*EVENTS.get(stage.name, []), *more.get(stage.name, [])]:
             for _ in range(n):

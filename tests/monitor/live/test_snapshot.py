@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from monitor.counting.event import Event
-from monitor.counting.judging import Judge, counter_names
+from monitor.counting.judging import Judge
 from monitor.counting.measures import Share
 from monitor.counting.panes import Tally
-from monitor.counting.windows import WINDOW_LABELS, StageWindows
+from monitor.counting.staff import stage_windows
+from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file.grammar import parse
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
@@ -27,7 +28,7 @@ Many = tuple[int, int, dict[str, Any]]
 
 def taken(*events: Many, last_ms: int | None = None) -> StageSnapshot:
     """A snapshot of the checkout after these events; its worker has taken the last of them at `last_ms`."""
-    windows = StageWindows(counter_names(CHAIR, CHECKOUT))
+    windows = stage_windows(CHAIR, CHECKOUT)
     tally = Tally(Judge(CHAIR, CHECKOUT))
     for n, age_ms, fields in events:
         for _ in range(n):
@@ -229,7 +230,7 @@ def test_knows_nothing_while_not_recovered() -> None:
 
 def test_is_a_copy() -> None:
     """What happens after it was taken does not reach a snapshot."""
-    windows = StageWindows(counter_names(CHAIR, CHECKOUT))
+    windows = stage_windows(CHAIR, CHECKOUT)
     results = {"counted": 1}
     held = stage_snapshot(CHAIR, CHECKOUT, windows, NOW, Seen(results))
     results["counted"] = 2

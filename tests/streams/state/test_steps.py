@@ -1,10 +1,12 @@
 """Steps on their way: records that Kafka takes, marks that vouch for no time that is still to come."""
 
+import json
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
-from monitor.counting.event import Event, Handoff, Promise
+from monitor.counting.event import Codec, Event, Handoff, Promise
 from monitor.counting.judging import Verdict
 from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules
@@ -13,7 +15,9 @@ from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.journey_partition import JourneyPartition
+from streams.state.stage import StageProcessor
 from streams.state.steps import HOLD_MS, MARK_MS, StepSender, partition_of
+from tests.streams.state.test_processor import Broker, Record
 
 NOW = 1_800_000_000_000
 KAFKA_BYTES = 1_048_576
@@ -167,3 +171,19 @@ def test_whose_mark_is_waited_for_is_known() -> None:
         held.take(offset, Steps(*source, mark_ms, ()))
         found.append(held.slowest)
     assert found == [None, ("delivery", 0), ("store", 1), ("delivery", 0), ("store", 1)]
+
+
+@pytest.mark.parametrize(("stage", "steps"), [("staff_pulse", 0), ("feedback", 1)])
+async def test_what_staff_answer_is_a_step_of_no_journey(stage: str, steps: int) -> None:
+    """Where it would stand by itself; it is counted at its stage all the same."""
+    journey = parse(SHIPPED_JOURNEY.read_text())
+    broker, sent = Broker(), StepSender(stage, "steps", 1, lambda _partition, _folded: 0, lambda: NOW)
+    processor = StageProcessor(Codec(journey, journey.stage(stage)), "changelog", broker.produce, sent)
+    await processor.own(frozenset({0}), 1, lambda: True)
+    said: dict[str, object] = {"time": "2027-01-15T08:00:00Z", "stage": stage}
+    said |= {"outcome": journey.stage(stage).outcomes[0], "id": "e", "journey_id": "j"}
+    said |= {"score": {"kind": "csat", "value": 5}}
+    record = Record(0, json.dumps(said).encode())
+    processor.fold(SimpleNamespace(value=[record], partition=0, offset=0), NOW)
+    assert processor.results["counted"] == 1
+    assert len([step for record in sent.drain([0]) for step in decode(record.value or b"").steps]) == steps

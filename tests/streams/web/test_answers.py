@@ -7,12 +7,12 @@ import pytest
 from monitor.counting.event import Event, Score
 from monitor.counting.judging import reason_name
 from monitor.counting.panes import LONG, SHORT, PaneKey
+from monitor.counting.staff import MIN_GROUP
 from monitor.counting.windows import StageWindows
 from monitor.journeys.counters import counter_names
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
 from monitor.live.snapshot import Snapshot, unknown_stage
 from monitor.rules.qualities import JOURNEYS_LAG_S
-from monitor.rules.verdict import MIN_GROUP
 from streams.web.answers import failures_answer, stages_answer
 from streams.web.group import Member
 from tests.streams.web.snapshots import CHAIR, FAILURES, GOOD, NOW, READY, held, snapshot

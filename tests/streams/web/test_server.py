@@ -14,8 +14,7 @@ import pytest
 
 import streams.web.server as served
 from monitor.counting import metrics
-from monitor.counting.judging import counter_names
-from monitor.counting.windows import StageWindows
+from monitor.counting.staff import stage_windows
 from monitor.live.exposition import render
 from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.alerts import alerts
@@ -132,7 +131,7 @@ async def test_renders_off_the_loop(get: Get, monkeypatch: pytest.MonkeyPatch) -
     experience = CHAIR.stages[0].experiences[0]
     many = tuple(replace(experience, name=f"experience_{i}") for i in range(60))
     stage = replace(CHAIR.stages[0], experiences=many)
-    windows = StageWindows(counter_names(CHAIR, stage))
+    windows = stage_windows(CHAIR, stage)
     held = stage_snapshot(CHAIR, stage, windows, NOW)
     journey = replace(CHAIR, stages=(stage,))
     threads = []
