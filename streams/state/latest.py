@@ -6,6 +6,7 @@ count rests on it. So a former owner that writes late may cost an entry, and not
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, TypeGuard
 
 import msgspec
@@ -99,5 +100,11 @@ def newest(found: Iterable[Shown]) -> list[Shown]:
 def add_meant(latest: Latest, journey_id: str, effects: Iterable[Effect]) -> None:
     """Keep a journey in the lists that these put it into."""
     for one in effects:
-        for name, what in meant(one.counters):
+        for name, what in _lists(one.counters):
             latest.add(name, Entry(one.at_ms, journey_id, what))
+
+
+@lru_cache(maxsize=4096)
+def _lists(counters: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """As `meant`. Journeys add to few combinations of counters, over and over."""
+    return tuple(meant(counters))

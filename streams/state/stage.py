@@ -183,9 +183,10 @@ class StageProcessor(Processor[Partition]):
         """
         if self.stage.kind == "staff":
             return []
+        verdicts = self._judge.judge_all(accepted.events)
         return [
-            step_of(event, partition, offset, self._judge.judge(event))
-            for offset, at_ms, event in zip(*accepted, strict=True)
+            step_of(event, partition, offset, verdict)
+            for offset, at_ms, event, verdict in zip(*accepted, verdicts, strict=True)
             if event.journey_id is not None and not panes.holds(offset, at_ms)
         ]
 
