@@ -2,8 +2,9 @@
 
 aiokafka raises for a header name that is not UTF-8, a bad checksum, an unknown codec, a truncated record, and
 inflates whatever a batch inflates to; it would meet the same batch again at every start. Here names that are
-not UTF-8 are written with backslashes, a batch inflates to `MAX_INFLATED` at most, and what still cannot be
-read is one `Unreadable` at the last offset of what it stands for, which no reader takes for anything else.
+not UTF-8 are written with backslashes, a batch inflates to `MAX_INFLATED` at most, a record has at most
+`MAX_HEADERS` headers, and what still cannot be read is one `Unreadable` at the last offset of what it stands
+for, which no reader takes for anything else. That is a single record where its batch tells where it ends.
 Who asks for raw records (`internals.read_raw`) is given aiokafka's own, without topic and partition.
 """
 
@@ -24,12 +25,20 @@ MAX_INFLATED = 32 * 1024 * 1024
 """Bytes of one batch, inflated, and held twice for a moment. Producers batch some hundred kilobytes, and a
 broker takes a megabyte unless told otherwise."""
 
+MAX_HEADERS = 128
+"""Of one record: an empty one takes two bytes in a batch, and forty times that as an object. Tracing and
+schemas need some ten."""
+
+COUNTED_FROM = 1024 * 1024
+"""Bytes of a batch from which headers are counted before any of them is made: below, those of one record
+are 40 MB for a moment."""
+
 USUAL_RATIO = 16
 """What JSON shrinks by; a batch that inflates to more is inflated again with all the room there is."""
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH = struct.Struct(">i")
-_PREFIX, _MAGIC_AT, _ATTRIBUTES_AT = 12, 16, 21
+_PREFIX, _MAGIC_AT, _ATTRIBUTES_AT, _COUNT_AT = 12, 16, 21, 57
 _CODECS = {1: cramjam.gzip, 2: cramjam.snappy, 3: cramjam.lz4, 4: cramjam.zstd}
 _CODEC_MASK = 7
 _XERIAL = b"\x82SNAPPY\x00"
@@ -81,17 +90,108 @@ class Batch:
                 raise ValueError("its checksum does not fit")
             data = _inflated(self._data)
             try:
-                yield from DefaultRecordBatch(data)
-            except UnicodeDecodeError:  # what has been read is given again, and passed over by aiokafka
-                yield from _leniently(data)
+                if len(data) > COUNTED_FROM:
+                    for record in _Framed.all(data):
+                        record.check_headers()
+                for record in DefaultRecordBatch(data):
+                    _check_headers(len(record.headers))
+                    yield record
+            except Exception:  # what has been read is given again, and passed over by aiokafka
+                yield from self._singly(data)
         except Exception as error:  # whatever a batch makes the client raise
-            yield self._unreadable(error)
+            yield self._unreadable(error, self.base_offset, self.next_offset - 1)
 
-    def _unreadable(self, error: Exception) -> Record:
-        """What stands for the records from the first that cannot be read to the end of the batch."""
-        what = f"the batch of offsets {self.base_offset} to {self.next_offset - 1} cannot be read: {error}"
+    def _singly(self, data: memoryview) -> Iterator[Any]:
+        """Each record by itself, so that one that cannot be read takes no other with it."""
+        last = self.base_offset - 1
+        for one in _Framed.all(data):
+            offset = self.base_offset + one.offset_delta
+            if not last < offset < self.next_offset:
+                raise ValueError(f"offset {offset} is out of order")
+            last = offset
+        for one in _Framed.all(data):
+            try:
+                one.check_headers()
+                yield one.read()
+            except Exception as error:  # whatever a record makes the client raise
+                offset = self.base_offset + one.offset_delta
+                yield self._unreadable(error, offset, offset)
+
+    def _unreadable(self, error: Exception, first: int, last: int) -> Record:
+        """What stands for the records of these offsets."""
+        what = f"the batch of offsets {first} to {last}" if first < last else f"the record at offset {last}"
         header = _HEADER.unpack_from(self._data)
-        return Record(self.next_offset - 1, header[8], 0, None, Unreadable(what, len(self._data)), [])
+        return Record(
+            last, header[8], 0, None, Unreadable(f"{what} cannot be read: {error}", len(self._data)), []
+        )
+
+
+class _Framed(NamedTuple):
+    """A record where it lies in its inflated batch: what is known of it before it is read."""
+
+    data: memoryview
+    """All of the batch."""
+    begin: int
+    end: int
+    offset_delta: int
+    behind_offset: int
+    """Where its key begins."""
+
+    @classmethod
+    def all(cls, data: memoryview) -> "Iterator[_Framed]":
+        """Each record of a batch; ValueError or IndexError unless they fill it."""
+        (count,) = _LENGTH.unpack_from(data, _COUNT_AT)
+        at = _HEADER.size
+        for _ in range(count):
+            length, body = _varint(data, at)
+            _, behind = _varint(data, body + 1)
+            delta, behind = _varint(data, behind)
+            end = body + length
+            if not behind <= end <= len(data):
+                raise ValueError("a record ends elsewhere than it says")
+            yield cls(data, at, end, delta, behind)
+            at = end
+        if at != len(data):
+            raise ValueError("it does not end with its last record")
+
+    def check_headers(self) -> None:
+        """ValueError for more than `MAX_HEADERS`, before any of them is made."""
+        at = self.behind_offset
+        for _ in ("key", "value"):
+            length, at = _varint(self.data, at)
+            at += max(length, 0)
+            if at >= self.end:
+                raise ValueError("it is cut off")
+        count, _ = _varint(self.data, at)
+        _check_headers(count)
+
+    def read(self) -> Any:
+        """It alone, as a batch of one."""
+        whole = bytearray(self.data[: _HEADER.size]) + self.data[self.begin : self.end]
+        _LENGTH.pack_into(whole, _COUNT_AT, 1)
+        try:
+            (record,) = DefaultRecordBatch(whole)
+        except UnicodeDecodeError:
+            (record,) = _leniently(memoryview(whole))
+        return record
+
+
+def _check_headers(count: int) -> None:
+    if count > MAX_HEADERS:
+        raise ValueError(f"it has {count} headers, at most {MAX_HEADERS} are read")
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """A number as records hold them, and where it ends; ValueError for one of more than 64 bits."""
+    number = shift = 0
+    while shift < 64:
+        byte = data[at]
+        at += 1
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (number >> 1) ^ -(number & 1), at
+        shift += 7
+    raise ValueError("a number has more than 64 bits")
 
 
 class Records:

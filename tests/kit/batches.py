@@ -3,6 +3,7 @@
 import struct
 from typing import Any
 
+import cramjam
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -13,7 +14,7 @@ Told = tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 STRANGE = "hXX"
 """In the place of a header name that is not UTF-8: see `strange`."""
 
-_AFTER_CRC = 21
+_LENGTH_AT, _AFTER_CRC, _HEADER = 8, 21, 61
 
 
 def batch(*told: Told, codec: int = 0, first: int = 0) -> bytes:
@@ -24,6 +25,27 @@ def batch(*told: Told, codec: int = 0, first: int = 0) -> bytes:
     data = bytearray(builder.build())
     struct.pack_into(">q", data, 0, first)
     return bytes(data)
+
+
+def crowded(headers: int, codec: int = 4) -> bytes:
+    """Three records of which the middle one has so many headers, all empty: some kilobytes compressed."""
+
+    def number(value: int) -> bytes:
+        value, found = (value << 1) ^ (value >> 63), bytearray()
+        while value > 0x7F:
+            found.append(value & 0x7F | 0x80)
+            value >>= 7
+        return bytes([*found, value])
+
+    def record(at: int, count: int) -> bytes:
+        body = b"\0\0" + number(at) + number(-1) + number(1) + b"v" + number(count) + b"\0\1" * count
+        return number(len(body)) + body
+
+    records = b"".join(record(at, headers if at == 1 else 0) for at in range(3))
+    packed = bytes(cramjam.zstd.compress(records) if codec else records)
+    data = bytearray(batch(*[(None, b"v", [])] * 3, codec=codec)[:_HEADER] + packed)
+    struct.pack_into(">i", data, _LENGTH_AT, len(data) - _LENGTH_AT - 4)
+    return resealed(bytes(data))
 
 
 def strange(data: bytes) -> bytes:

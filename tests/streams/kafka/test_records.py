@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.counting.event import Unreadable
-from streams.kafka.records import MAX_INFLATED, Records
-from tests.kit.batches import STRANGE, Told, batch, resealed, strange
+from streams.kafka.records import COUNTED_FROM, MAX_HEADERS, MAX_INFLATED, Records
+from tests.kit.batches import STRANGE, Told, batch, crowded, resealed, strange
 
 GZIP, SNAPPY, LZ4, ZSTD = range(1, 5)
 
@@ -102,6 +102,36 @@ def test_a_bomb_takes_no_more_than_its_bound(codec: int) -> None:
     tracemalloc.stop()
     assert [(one.offset, type(one.value)) for one in found] == [(69, Unreadable)]
     assert peak < 2 * MAX_INFLATED
+
+
+@pytest.mark.parametrize(("headers", "codec"), [(MAX_HEADERS + 1, 0), (1_000, ZSTD), (8_000_000, ZSTD)])
+@pytest.mark.long
+def test_a_record_of_headers_takes_no_other_with_it(headers: int, codec: int) -> None:
+    """16 MB of empty headers in a kilobyte would be half a gigabyte of objects."""
+    data = crowded(headers, codec)
+    tracemalloc.start()
+    found = read(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(one.offset, one.value) for one in found] == [(0, b"v"), (1, b""), (2, b"v")]
+    assert isinstance(found[1].value, Unreadable)
+    assert f"the record at offset 1 cannot be read: it has {headers} headers" in found[1].value.error
+    assert peak < MAX_INFLATED + COUNTED_FROM
+
+
+def test_as_many_headers_as_may_be() -> None:
+    """They are read."""
+    assert [len(one.headers) for one in read(crowded(MAX_HEADERS))] == [0, MAX_HEADERS, 0]
+
+
+def test_a_spoilt_record_takes_no_other_with_it() -> None:
+    """One whose key is longer than itself: its neighbours say where they are."""
+    data = bytearray(batch(*[(b"kk", b"v", [])] * 3))
+    at = data.index(b"\x04kk", data.index(b"\x04kk") + 1)
+    data[at] = 0x7E
+    found = read(resealed(bytes(data)))
+    assert [(one.offset, one.value) for one in found] == [(0, b"v"), (1, b""), (2, b"v")]
+    assert "the record at offset 1 cannot be read" in found[1].value.error
 
 
 @pytest.mark.long
