@@ -187,7 +187,7 @@ def alerts_of(plan: Plan, spans: Mapping[str, StageSpan]) -> Iterator[tuple[Key,
         if name != WHOLE:
             loud = silence_severity(span.stage)
             silent = span.silent & ~_any_of(troubles, plan.upstream[name], span)
-            yield Key("StageSilent", loud, name), held_on(silent, HOLD[loud])[BEFORE:]
+            yield Key("StageSilent", loud, name), (held_on(silent, HOLD[loud]) & span.is_open)[BEFORE:]
         paging = np.zeros_like(span.silent)
         for severity in severities(span.stage):
             explained = span.silent | _any_of(troubles, plan.explaining(span.stage, severity), span)

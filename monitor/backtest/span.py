@@ -98,6 +98,7 @@ class StageSpan:
         # What pages only because the stage is critical goes on for days, and explains nothing.
         self._drags = self.degraded("page", segment=ALL)
         self._raise()
+        self.is_open = self._open()
         self.silent = np.zeros(len(self._at), dtype=bool) if stage.name == WHOLE else self._silent()
 
     def critical(self, stage: str) -> Mask:
@@ -211,7 +212,16 @@ class StageSpan:
             if not len(nothing):
                 break
             silent[nothing] |= self._missed(label, self._at[nothing]) >= float(SILENT_EXPECTED)
-        return silent
+        return silent & self.is_open
+
+    def _open(self) -> Mask:
+        """Whether the stage is, at the end of each slice."""
+        if not self.stage.hours:
+            return np.ones(len(self._at), dtype=bool)
+        first, last = int(self._at[0]) // MINUTE, int(self._at[-1]) // MINUTE
+        minutes = range(first, last + 1)
+        by_minute = [is_open(self._journey, self.stage, minute * MINUTE_MS) for minute in minutes]
+        return np.array(by_minute)[self._at // MINUTE - first]
 
     def _missed(self, label: str, at: Moments) -> NDArray[np.float64]:
         """How many events the windows at the end of these slices should have; 0 for one that has some."""
@@ -222,9 +232,6 @@ class StageSpan:
             missed = self._window(self._expected, label, at)
         else:
             missed = self._window(came, label, at - WEEK).astype(np.float64)
-            for i in np.flatnonzero(missed >= float(SILENT_EXPECTED)) if self.stage.hours else ():
-                if not is_open(self._journey, self.stage, end_ms(int(at[i])) - 1):
-                    missed[i] = 0.0
         is_seen = (at - self._since + 1) * SHORT.ms >= WINDOW[label].ms + SETTLE_S * 1000
         found: NDArray[np.float64] = np.where(is_seen & (self._window(came, label, at) == 0), missed, 0.0)
         return found

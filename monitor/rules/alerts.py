@@ -35,7 +35,7 @@ from monitor.rules.facts import (
 from monitor.rules.journeys import Watched, WholeName
 from monitor.rules.machinery import dead_letters, journeys_full, monitor_blind, watchdog
 from monitor.rules.plan import Plan
-from monitor.rules.promql import UNJUDGED, held, number, of_each, select, with_stage
+from monitor.rules.promql import UNJUDGED, held, number, of_each, select, while_open, with_stage
 from monitor.rules.qualities import HOLD_S, Severity, pages_for, severities, silence_severity
 
 
@@ -303,7 +303,7 @@ def _change_facts(changed: str) -> dict[str, Fact]:
 
 def _silent(journey: Journey, stage: Stage) -> Alert:
     severity = silence_severity(stage)
-    quiet = held(select(metrics.SILENT_REASON, stage=stage.name), severity)
+    quiet = f"({held(select(metrics.SILENT_REASON, stage=stage.name), severity)}{while_open(stage)})"
     shortest = f"topk(1, -{quiet})"
     about = {"stage": stage.name}
     since = f"time() - max by (stage) ({select(metrics.LAST_EVENT.name, **about)})"

@@ -306,21 +306,25 @@ def with_stage(expr: str, stage: Stage) -> str:
     return f'label_replace({expr}, "stage", "{stage.name}", "", "")'
 
 
-def silent(stage: Stage) -> str:
-    """How many events were expected in each window that has none, if the monitor has seen all of it.
+def while_open(stage: Stage) -> str:
+    """What keeps a rule from a stage with opening hours while it is closed."""
+    if not stage.hours:
+        return ""
+    return f"\nunless on (stage) max by (stage) ({select(metrics.OPEN.name, stage=stage.name)}) == 0"
 
-    By the declared rhythm; without one, by what came a week ago, in opening hours.
-    """
+
+def silent(stage: Stage) -> str:
+    """How many events were expected in each window that has none, if the monitor has seen all of it and the
+    stage is open. By the declared rhythm; without one, by what came a week ago."""
     came = select(metrics.OUTCOMES_SUM, stage=stage.name, window=SILENT_WINDOWS)
     if stage.per_hour is not None:
         declared = select(metrics.EXPECTED.name, stage=stage.name, window=SILENT_WINDOWS)
         expected = f"max by (stage, window) ({declared})"
     else:
-        is_open = f"max by (stage) ({select(metrics.OPEN.name, stage=stage.name)}) == 1"
-        expected = f"({came} offset 1w and on (stage) {is_open})"
+        expected = f"({came} offset 1w)"
     waiting = select(metrics.CONSUMER_LAG.name, topic=stage.topic)
     return (
-        f"{expected} >= {number(SILENT_EXPECTED)}\n  and {came} == 0\n"
+        f"{expected} >= {number(SILENT_EXPECTED)}\n  and {came} == 0{while_open(stage)}\n"
         f"unless on () sum({waiting}) > 0\n"  # what waits to be read was not silent
         f"unless on (window) {select(metrics.BLIND_LATELY, stage=(ALL, stage.name))}"
     )

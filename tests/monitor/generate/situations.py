@@ -9,7 +9,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import ALL, Journey
 from monitor.journeys.counters import CRITICAL
 
-JOURNEY = parse("""
+JOURNEY_TEXT = """
 version: 1
 journey: three
 timezone: Europe/Helsinki
@@ -44,7 +44,8 @@ stages:
     expects: {per_hour: 60}
     experiences:
       well: {judges: {}, good: {outcome: [ok]}, target: 0.75}
-""")
+"""
+JOURNEY = parse(JOURNEY_TEXT)
 
 LIVES = parse("""
 version: 1
@@ -191,6 +192,13 @@ def closed_last_week_too(stage: str, at: int, segment: str) -> tuple[float, floa
     return (
         (0.0, 0.0) if stage == "desk" and 7 * DAY + 60 <= at < 7 * DAY + 241 else healthy(stage, at, segment)
     )
+
+
+def opening(hours: str) -> Journey:
+    """The shop alone, open at these hours every day."""
+    owner = "    owner: web\n"
+    opened = parse(JOURNEY_TEXT.replace(owner, f'{owner}    hours: {{mon-sun: "{hours}"}}\n'))
+    return replace(opened, stages=opened.stages[:1])
 
 
 def only(*stages: str) -> Journey:
@@ -375,6 +383,9 @@ SITUATIONS = {
     ),
     "silence": Situation(
         silence(("shop", "mood"), -240, 100), expected={"StageSilent page shop", "StageSilent ticket mood"}
+    ),
+    "closes while silent": Situation(
+        silence(("shop",), end=150), opening("08:00-10:10"), expected={"StageSilent page shop"}
     ),
     "everything silent": Situation(silence(("shop", "parcel", "desk")), expected={"StageSilent page shop"}),
     "upstream": Situation(

@@ -1,0 +1,81 @@
+"""A stage is silent while it is open, by the clock on the wall."""
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from monitor.backtest.history import History
+from monitor.backtest.run import Fired, backtest
+from monitor.counting.panes import SHORT
+from monitor.journey_file.grammar import parse
+from monitor.rules.plan import plan
+
+ZONE = ZoneInfo("Europe/Helsinki")
+
+
+def silences(hours: str, rhythm: str, silent: datetime, days: int = 2) -> list[Fired]:
+    """The silences of a stage that has an event every ten seconds while it is open, but none from `silent` on
+    for these days. The history begins nine days before and goes on for a day."""
+    held_to = plan(
+        parse(f"""
+version: 1
+journey: open
+timezone: {ZONE.key}
+segments: []
+stages:
+  store:
+    kind: customer
+    owner: me
+    hours: {{mon-sun: "{hours}"}}
+    {rhythm}
+    experiences: {{served: {{judges: {{}}, good: {{outcome: [ok]}}, target: 0.9}}}}
+""")
+    )
+    history = History(held_to)
+    held = history.stages["store"]
+    begins, ends = (int(part[:2]) for part in hours.split("-"))
+    first = _slice(silent - timedelta(days=9))
+    quiet = range(_slice(silent), _slice(silent + timedelta(days=days)))
+    table = held.table(first, quiet.stop + 8640)
+    for column in range(table.shape[1]):
+        at = first + column
+        hour = datetime.fromtimestamp(at * SHORT.ms / 1000, ZONE).hour
+        if begins <= hour < ends and at not in quiet:
+            table[held.events, column] = table[held.good["served", "other"], column] = 1
+    held.add_table(first, table)
+    return [one for one in backtest(held_to, history).fired if one.key.name == "StageSilent"]
+
+
+def _slice(at: datetime) -> int:
+    return int(at.timestamp() * 1000) // SHORT.ms
+
+
+def _clock(at_ms: int | None) -> datetime:
+    assert at_ms is not None
+    return datetime.fromtimestamp(at_ms / 1000, ZONE)
+
+
+@pytest.mark.parametrize("rhythm", ["", "expects: {per_hour: 120}"])
+@pytest.mark.parametrize(
+    ("sunday", "hours"),
+    [
+        (datetime(2027, 3, 28, tzinfo=ZONE), "09:00-17:00"),
+        (datetime(2027, 10, 31, tzinfo=ZONE), "09:00-17:00"),
+        (datetime(2027, 3, 28, tzinfo=ZONE), "02:00-06:00"),  # of which the hour from 3 is missing
+        (datetime(2027, 10, 31, tzinfo=ZONE), "02:00-06:00"),  # of which the hour from 3 comes twice
+        (datetime(2027, 6, 6, tzinfo=ZONE), "09:00-17:00"),
+    ],
+)
+def test_silence_is_of_opening_hours(sunday: datetime, hours: str, rhythm: str) -> None:
+    """Two days without a word are a silence each, which begins within the hours and ends with them; the days
+    that the clock is changed are as any other."""
+    begins, ends = (int(part[:2]) for part in hours.split("-"))
+    found = silences(hours, rhythm, sunday)
+    assert [_clock(one.noticed_ms).date() for one in found] == [
+        sunday.date(), sunday.date() + timedelta(days=1)
+    ]  # fmt: skip
+    for one in found:
+        assert begins <= _clock(one.noticed_ms).hour < ends
+        closed = _clock(one.resolved_ms).replace(hour=ends, minute=0, second=0)
+        assert timedelta(0) <= _clock(one.resolved_ms) - closed <= timedelta(seconds=10)
