@@ -19,8 +19,9 @@ from streams.kafka.security import Guard, exposure, http_ssl
 from streams.publish.changes import ChangesReader
 from streams.settings import Settings
 from streams.state.latest import Shown
+from streams.web.asking import advertised_url
 from streams.web.group import Group
-from streams.web.lookup import JourneyLookup, advertised_url
+from streams.web.lookup import JourneyLookup
 from streams.web.server import Answers, HttpServer
 
 log = logging.getLogger(__name__)

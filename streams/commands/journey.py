@@ -16,7 +16,7 @@ from streams.settings import Settings
 
 if TYPE_CHECKING:
     from streams.terminal import Row
-    from streams.web.lookup import Answer
+    from streams.web.asking import Answer
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
@@ -53,21 +53,13 @@ def journeys_command(
 
     Example: touchpoint journeys promise_delivery_window partner=postnord
     """
-    from streams.web import lookup as journey_lookup
-
     pairs = [label.partition("=") for label in labels or ()]
     if wrong := next((label for label, sign, _ in pairs if not sign), None):
         raise failed(f"{wrong}: labels are given as LABEL=VALUE")
     settings = read_settings()
     url = _worker_url(settings, worker)
     query = urlencode([("experience", experience), *((label, value) for label, _, value in pairs)])
-
-    async def work() -> "Answer":
-        context = journey_lookup.client_ssl(settings)
-        path = f"/api/journeys?{query}"
-        return await journey_lookup.ask_path(url, path, _credentials(settings), context)
-
-    answer = run_at_once(work)
+    answer = _ask(settings, url, f"/api/journeys?{query}")
     said = _read(url, answer, "journeys")
     if as_json:
         typer.echo(answer.body)
@@ -88,18 +80,14 @@ def journey_command(
 
     Example: touchpoint journey j-81 --worker http://127.0.0.1:8080
     """
-    from streams.web import lookup as journey_lookup
+    from streams.web.asking import path_of
+    from streams.web.lookup import ID_RULE, is_id
 
-    if not journey_lookup.is_id(journey_id):
-        raise failed(journey_lookup.ID_RULE)
+    if not is_id(journey_id):
+        raise failed(ID_RULE)
     settings = read_settings()
     url = _worker_url(settings, worker)
-
-    async def work() -> "Answer":
-        context = journey_lookup.client_ssl(settings)
-        return await journey_lookup.ask(url, journey_id, _credentials(settings), context)
-
-    answer = run_at_once(work)
+    answer = _ask(settings, url, path_of(journey_id))
     said = _read(url, answer, "journey_id")
     if as_json:
         typer.echo(answer.body)
@@ -120,9 +108,16 @@ def _worker_url(settings: Settings, given: str | None) -> str:
             raise failed(f"--worker: {error}") from None
     if settings.advertised_url is None and settings.http.endswith(":0"):
         raise failed("TOUCHPOINT_HTTP names no port; give --worker")
-    from streams.web.lookup import advertised_url
+    from streams.web.asking import advertised_url
 
     return advertised_url(settings, settings.http)
+
+
+def _ask(settings: Settings, url: str, path: str) -> "Answer":
+    """What a worker answers."""
+    from streams.web import asking
+
+    return run_at_once(lambda: asking.ask(url, path, _credentials(settings), asking.client_ssl(settings)))
 
 
 def _credentials(settings: Settings) -> dict[str, str]:

@@ -16,7 +16,7 @@ from monitor.live import share
 from monitor.live.snapshot import Snapshot
 from streams.settings import Settings
 from streams.state.latest import Shown, is_shown, newest
-from streams.web.lookup import FORWARDED, NotAnsweredError, ask_path, client_ssl
+from streams.web.asking import FORWARDED, NotAnsweredError, ask, client_ssl
 
 if TYPE_CHECKING:
     from streams.engine.app import App
@@ -87,7 +87,7 @@ class Group:
         headers = {FORWARDED: "1"} | ({"Authorization": authorization} if authorization else {})
         try:
             async with asyncio.timeout(ASK_S):
-                answer = await ask_path(url, path, headers, self._context, MAX_BYTES)
+                answer = await ask(url, path, headers, self._context, MAX_BYTES)
         except TimeoutError:
             return f"it has not answered within {ASK_S:g} s"
         except NotAnsweredError as error:

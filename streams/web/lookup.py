@@ -9,22 +9,15 @@ round in circles, however wrong two workers' views of the group are.
 
 import asyncio
 import contextlib
-import ipaddress
-import os
-import socket
-import ssl
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, get_args
 
-import aiohttp
 import msgspec
 import orjson
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
-from yarl import URL
 
 from monitor.counting.event import Id
 from monitor.errors import UserError
@@ -32,22 +25,12 @@ from monitor.live.closed import ClosedJourney, closed_answer, decode
 from monitor.live.journey import journey_answer
 from streams.clock import now_ms
 from streams.kafka.read_back import ReadBack
-from streams.kafka.security import CertificateError
 from streams.settings import Settings
-from streams.web import bounded
+from streams.web.asking import FORWARDED, Answer, NotAnsweredError, ask, client_ssl, path_of
 
 if TYPE_CHECKING:
     from streams.engine.app import App
     from streams.state.journeys import JourneyProcessor, Places
-
-FORWARDED = "Touchpoint-Forwarded"
-"""Header of a request that one worker passes on to another; who sends it gets no other worker's answer."""
-
-ASK_S = 5.0
-"""How long an answer may take. A worker under load gives one within 0.1 s; one that hangs gives none."""
-
-MAX_BYTES = 10_000_000
-"""Of an answer. The longest journey there can be has 200 steps."""
 
 READ_S = 4.0
 """How long reading a closed journey may take, waiting for other readers included: less than `ASK_S`, so that
@@ -56,24 +39,8 @@ the worker that asked hears why. It takes some 50 ms."""
 PASSED_ON = (200, 404, 503)
 """What a worker answers about a journey. Anything else is not about the journey, but about the asking."""
 
-NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
-"""What OpenSSL says of an answer that is no TLS, as plain HTTP is none; the second since its version 3.2
-(https://github.com/urllib3/urllib3/pull/3405)."""
-
-
 MAX_ID: int = get_args(Id)[1].max_length
 ID_RULE = f"a journey id is 1 to {MAX_ID} printable characters"
-
-
-class NotAnsweredError(UserError):
-    """A worker that cannot be asked; one line."""
-
-
-class Answer(NamedTuple):
-    """An HTTP status and a body of JSON."""
-
-    status: int
-    body: bytes
 
 
 def _answer(status: int, error: str) -> Answer:
@@ -164,7 +131,7 @@ class JourneyLookup:
     async def _from_there(self, url: str, journey_id: str, authorization: str | None) -> Answer:
         headers = {FORWARDED: "1"} | ({"Authorization": authorization} if authorization else {})
         try:
-            answer = await ask(url, journey_id, headers, self._context)
+            answer = await ask(url, path_of(journey_id), headers, self._context)
         except NotAnsweredError as error:
             return _answer(503, f"the worker that keeps this journey cannot be asked: {error}")
         if answer.status in PASSED_ON:
@@ -189,107 +156,3 @@ def _not_here(journeys: "JourneyProcessor") -> str:
         "another worker keeps this journey and says it answers at this worker's address: each needs a"
         " TOUCHPOINT_ADVERTISED_URL of its own"
     )
-
-
-async def ask(url: str, journey_id: str, headers: Mapping[str, str], context: ssl.SSLContext) -> Answer:
-    """Ask the worker at a URL for a journey; NotAnsweredError when it gives no answer."""
-    return await ask_path(url, f"/api/journeys/{quote(journey_id, safe='')}", headers, context)
-
-
-async def ask_path(
-    url: str, path: str, headers: Mapping[str, str], context: ssl.SSLContext, most: int | None = None
-) -> Answer:
-    """Ask the worker at a URL for a path, encoded, of its API; NotAnsweredError when it gives no answer, or
-    one of more bytes."""
-    timeout = aiohttp.ClientTimeout(total=ASK_S)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=bounded.PLAIN, auto_decompress=False) as session,
-            # A redirect would take the secret along.
-            session.get(
-                URL(url + path, encoded=True), headers=headers, ssl=context, allow_redirects=False
-            ) as response,
-        ):
-            return Answer(response.status, await bounded.body(response, most or MAX_BYTES))
-    except bounded.TooLongError:
-        raise NotAnsweredError(f"{url} answers with more than any journey holds") from None
-    except TimeoutError:
-        raise NotAnsweredError(f"{url} has not answered within {ASK_S:g} s") from None
-    except aiohttp.ClientConnectorCertificateError as error:
-        why = getattr(error.certificate_error, "verify_message", "") or "it cannot be vouched for"
-        raise NotAnsweredError(f"{url} shows a certificate that is not trusted: {why}") from None
-    except aiohttp.ClientConnectorSSLError as error:
-        reason = getattr(error.os_error, "reason", None) or type(error.os_error).__name__
-        if reason in NOT_TLS:
-            raise NotAnsweredError(f"{url} does not speak TLS: ask {_with_scheme(url, 'http')}") from None
-        raise NotAnsweredError(f"{url} cannot be reached: TLS fails ({reason})") from None
-    except aiohttp.ClientConnectorError as error:
-        raise NotAnsweredError(f"{url} cannot be reached: {_in_words(error.os_error)}") from None
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-        other = _with_scheme(url, "https")
-        if other != url and await _speaks_tls(other, context):
-            raise NotAnsweredError(f"{url} speaks TLS: ask {other}") from None
-        raise NotAnsweredError(f"{url} hung up without an answer") from None
-    except (aiohttp.ClientError, OSError, ValueError) as error:
-        raise NotAnsweredError(f"{url} does not answer as a worker does ({type(error).__name__})") from None
-
-
-def _with_scheme(url: str, scheme: str) -> str:
-    return f"{scheme}://{url.partition('://')[2]}"
-
-
-async def _speaks_tls(url: str, context: ssl.SSLContext) -> bool:
-    """Whether anything answers there over TLS; it is told nothing, so it need not be trusted."""
-    timeout = aiohttp.ClientTimeout(total=ASK_S)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, ssl=context, allow_redirects=False),
-        ):
-            return True
-    except aiohttp.ClientConnectorCertificateError:
-        return True
-    except (aiohttp.ClientError, OSError):
-        return False
-
-
-def _in_words(error: OSError) -> str:
-    if error.errno is not None and error.errno > 0:  # else of looking up the name
-        return os.strerror(error.errno)
-    return error.strerror or type(error).__name__
-
-
-def client_ssl(settings: Settings) -> ssl.SSLContext:
-    """Whom to trust when asking a worker over TLS, host names checked; CertificateError names the file.
-
-    Unless a CA is set: the system's, and the certificate that this worker shows itself, which others of the
-    group may share.
-    """
-    try:
-        context = ssl.create_default_context(cafile=str(settings.http_ca) if settings.http_ca else None)
-        if settings.http_ca is None and settings.http_cert is not None:
-            context.load_verify_locations(settings.http_cert)
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    except (ssl.SSLError, OSError) as error:
-        file = settings.http_ca or settings.http_cert
-        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-        raise CertificateError(f"{file}: holds no usable certificate ({reason})") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def advertised_url(settings: Settings, address: str) -> str:
-    """Where other workers reach the one that answers at this HOST:PORT."""
-    if settings.advertised_url is not None:
-        return settings.advertised_url
-    host, _, port = address.rpartition(":")
-    if _is_everywhere(host.strip("[]")):
-        host = socket.gethostname()
-    return f"{'https' if settings.http_cert else 'http'}://{host}:{port}"
-
-
-def _is_everywhere(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_unspecified
-    except ValueError:
-        return False

@@ -20,8 +20,9 @@ from streams.kafka.security import Guard
 from streams.settings import Settings
 from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
+from streams.web.asking import FORWARDED
 from streams.web.group import Group, Member
-from streams.web.lookup import FORWARDED, JourneyLookup
+from streams.web.lookup import JourneyLookup
 
 CONTENT_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 

@@ -26,15 +26,9 @@ from yarl import URL
 
 from streams.kafka.security import CertificateError, http_ssl
 from streams.settings import Settings, SettingsError, read
-from streams.web import lookup as journey_lookup
-from streams.web.lookup import (
-    FORWARDED,
-    JourneyLookup,
-    NotAnsweredError,
-    advertised_url,
-    ask,
-    client_ssl,
-)
+from streams.web import asking
+from streams.web.asking import FORWARDED, NotAnsweredError, advertised_url, ask, client_ssl
+from streams.web.lookup import JourneyLookup
 from streams.web.server import Answers, HttpServer
 from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
@@ -371,10 +365,10 @@ async def test_whether_the_other_side_speaks_tls_is_told(certificates: Certifica
         without, within = tls.replace("https", "http"), plain.replace("http", "https")
         for context in (client_ssl(shared), client_ssl(Settings())):
             with pytest.raises(NotAnsweredError) as caught:
-                await ask(without, "j-1", {}, context)
+                await ask(without, "/api/journeys/j-1", {}, context)
             assert str(caught.value) == f"{without} speaks TLS: ask {tls}"
             with pytest.raises(NotAnsweredError) as caught:
-                await ask(within, "j-1", {}, context)
+                await ask(within, "/api/journeys/j-1", {}, context)
             assert str(caught.value) == f"{within} does not speak TLS: ask {plain}"
 
 
@@ -389,7 +383,7 @@ async def test_who_hangs_up_is_not_taken_for_one_that_speaks_tls() -> None:
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         with pytest.raises(NotAnsweredError) as caught:
-            await ask(url, "j-1", {}, client_ssl(Settings()))
+            await ask(url, "/api/journeys/j-1", {}, client_ssl(Settings()))
     assert str(caught.value) == f"{url} hung up without an answer"
     assert len(calls) > 1
 
@@ -415,7 +409,7 @@ async def answering(handler: Handler) -> AsyncIterator[str]:
 
 async def test_a_keeper_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that hangs, is gone, refuses, redirects or fails is 503 with the reason, and is asked once."""
-    monkeypatch.setattr(journey_lookup, "ASK_S", 0.3)
+    monkeypatch.setattr(asking, "ASK_S", 0.3)
     requests: list[web.Request] = []
     statuses = iter((401, 302, 500))
 
@@ -447,7 +441,7 @@ async def test_a_keeper_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_keeper_that_never_stops_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer longer than any journey's is not read to its end."""
-    monkeypatch.setattr(journey_lookup, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(asking, "MAX_BYTES", 100_000)
 
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
