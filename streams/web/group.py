@@ -6,8 +6,8 @@ was asked by a worker is never asked on. A worker that does not answer is named;
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 import orjson
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ASK_S = 1.5
 """Pages ask every 2 s. A worker under load answers within 0.1 s."""
+
+OTHER_VERSION = "it does not answer as a worker of this version does"
 
 MAX_BYTES = 4_000_000
 """Of an answer: what a worker counts of 8 stages takes some 100 KB."""
@@ -55,7 +57,7 @@ class Group:
             try:
                 told = share.decode(answer)
             except msgspec.MsgspecError:
-                members.append(Member(url, "it does not answer as a worker of this version does"))
+                members.append(Member(url, OTHER_VERSION))
                 continue
             why = "; ".join(told.problems) if not told.ready else None
             if why is None and share.overlaps(snapshot, told):
@@ -65,13 +67,20 @@ class Group:
                 snapshot = share.added(snapshot, told)
         return snapshot, members
 
-    async def listed(self, path: str, field: str, own: list[Shown], authorization: str | None) -> list[Shown]:
-        """A list of all workers, the newest first."""
-        found = list(own)
-        for _, answer in await self._ask_all(path, authorization):
-            if not isinstance(answer, str):
-                found += _list_in(answer, field)
-        return newest(found)
+    async def listed(
+        self, snapshot: Snapshot, path: str, field: str, own: list[Shown], authorization: str | None
+    ) -> tuple[Snapshot, list[Member], list[Shown]]:
+        """A list of all workers, the newest first; how much they count together, and which they are."""
+        members, found = [Member(snapshot.worker)], list(own)
+        for url, answer in await self._ask_all(path, authorization):
+            part = answer if isinstance(answer, str) else _part_in(answer, field)
+            if isinstance(part, str):
+                members.append(Member(url, part))
+                continue
+            members.append(Member(url))
+            found += part.shown
+            snapshot = replace(snapshot, owned=snapshot.owned + part.owned)
+        return snapshot, members, newest(found)
 
     async def _ask_all(self, path: str, authorization: str | None) -> list[tuple[str, bytes | str]]:
         """By URL the body of each answer, or why there is none."""
@@ -95,9 +104,17 @@ class Group:
         return answer.body if answer.status == 200 else f"it answered {answer.status}"
 
 
-def _list_in(body: bytes, field: str) -> list[Shown]:
-    """What another worker lists; nothing if it is another version's."""
+class Part(NamedTuple):
+    """What another worker lists, and how many partitions it counts."""
+
+    shown: list[Shown]
+    owned: int
+
+
+def _part_in(body: bytes, field: str) -> Part | str:
+    """What an answer holds, or why it cannot be used."""
     try:
-        return list(filter(is_shown, orjson.loads(body)[field]))
+        said = orjson.loads(body)
+        return Part(list(filter(is_shown, said[field])), int(said["partitions"]["owned"]))
     except (ValueError, TypeError, KeyError):
-        return []
+        return OTHER_VERSION

@@ -147,10 +147,15 @@ class HttpServer:
             return snapshot, [Member(snapshot.worker)]
         return await self._group.whole(snapshot, request.headers.get("Authorization"))
 
-    async def _listed(self, request: web.Request, field: str, own: list[Shown]) -> list[Shown]:
+    async def _listed(
+        self, request: web.Request, field: str, own: list[Shown]
+    ) -> tuple[Snapshot, list[Member], list[Shown]]:
+        """A list of all workers; what this one lists for another that asks."""
+        snapshot = await self._snapshot()
         if self._group is None or FORWARDED in request.headers:
-            return own
-        return await self._group.listed(request.raw_path, field, own, request.headers.get("Authorization"))
+            return snapshot, [Member(snapshot.worker)], own
+        authorization = request.headers.get("Authorization")
+        return await self._group.listed(snapshot, request.raw_path, field, own, authorization)
 
     async def _share(self, _: web.Request) -> web.Response:
         body = encode(share(await self._snapshot()))
@@ -164,8 +169,8 @@ class HttpServer:
         failures = self._failures(stage)
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
-        failures = await self._listed(request, "failures", failures)
-        return _json(failures_answer(*await self._whole(request), stage, failures))
+        snapshot, members, failures = await self._listed(request, "failures", failures)
+        return _json(failures_answer(snapshot, members, stage, failures))
 
     async def _journeys_meant(self, request: web.Request) -> web.Response:
         labels = {name: value for name, value in request.query.items() if value != ALL}
@@ -173,8 +178,8 @@ class HttpServer:
         journeys = self._meant(experience, labels)
         if journeys is None:
             return _json({"error": "no such experience of journeys, or not with these labels"}, status=404)
-        journeys = await self._listed(request, "journeys", journeys)
-        return _json(meant_answer(*await self._whole(request), experience, journeys))
+        snapshot, members, journeys = await self._listed(request, "journeys", journeys)
+        return _json(meant_answer(snapshot, members, experience, journeys))
 
     async def _journey(self, journeys: JourneyLookup, request: web.Request) -> web.Response:
         answer = await journeys.look_up(

@@ -107,3 +107,29 @@ async def test_who_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     ]
     assert missing[urls[-1]].startswith("cannot be reached")
     assert all(f"{name}: {why}" in answer["only_part"] for name, why in missing.items())
+
+
+async def test_a_list_asks_each_worker_once() -> None:
+    """What it lists, and how much of the whole it counts, come with one answer; who gives none is named."""
+    asked: list[str] = []
+
+    def counted(status: int) -> Any:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            asked.append(request.path)
+            return web.json_response(
+                {"failures": FAILURES, "partitions": {"owned": 8, "of": 16}}, status=status
+            )
+
+        return answer
+
+    async with AsyncExitStack() as stack:
+        there = await stack.enter_async_context(answering(counted(200)))
+        gone = await stack.enter_async_context(answering(counted(401)))
+        mine = worker("a", [], 0)
+        here = await stack.enter_async_context(serving(mine, (there, gone)))
+        listed = await said(here, "/api/stages/web_checkout/failures")
+    assert asked == ["/api/stages/web_checkout/failures"] * 2
+    assert [one["id"] for one in listed["failures"]] == [one["id"] for one in FAILURES]
+    assert listed["partitions"]["owned"] == mine.owned + 8
+    assert f"{gone}: it answered 401" in listed["only_part"]
+    assert there not in listed["only_part"]
