@@ -26,6 +26,7 @@ from monitor.journey_file.model import Journey
 from streams.commands.shared import ONE_BLAS_THREAD
 from streams.kafka import topics
 from streams.settings import SHIPPED_JOURNEY, Settings
+from tests.bench import page
 from tests.bench.load import (
     DENSE_MS,
     STAGE,
@@ -36,7 +37,7 @@ from tests.bench.load import (
     sparse_journeys,
 )
 from tests.kit.brokers import running
-from tests.kit.programs import environment
+from tests.kit.programs import ROOT, environment
 
 ROUNDS = 5
 
@@ -51,6 +52,8 @@ PARTITIONS = 12
 
 STOCK_SHARE = 20
 """Stock Faust counts a 20th of the events: so both run for seconds."""
+
+POM = ROOT / "deploy/kafka/pom.xml"
 
 WIDTHS = {"events_per_s": "12,.0f", "cpu_us": "8.1f", "peak_mb": "8,.0f"}
 
@@ -94,6 +97,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--size", type=float, default=1.0, help="of the dense loads: 0.1 is a tenth")
     parser.add_argument("--kafka", help="HOST:PORT of an Apache Kafka; one is started unless given")
     parser.add_argument("--json", action="store_true", help="medians as JSON in the last line")
+    parser.add_argument("--page", type=Path, help="a Markdown page to write, with a picture beside it")
     options = parser.parse_args(arguments)
     if unknown := set(options.contenders) - set(names):
         parser.error(f"no contender {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -116,8 +120,19 @@ def main(arguments: Sequence[str]) -> None:
     print(f"medians of {options.rounds} rounds:")
     for name, figures in medians.items():
         print(_line(name, figures))
+    if options.page:
+        conditions = {"Apache Kafka": _version(options.kafka), "rounds": options.rounds, "size": options.size}
+        page.write(options.page, medians, conditions)
     if options.json:
         print(json.dumps(medians))
+
+
+def _version(given: str | None) -> str:
+    """That of the Apache Kafka started here; one that is given tells none."""
+    if given:
+        return "not started by the benchmark"
+    (version,) = re.findall("<kafka.version>(.+)</kafka.version>", POM.read_text())
+    return str(version)
 
 
 def _load(name: str, kafka: str, size: float, directory: Path) -> Load:
