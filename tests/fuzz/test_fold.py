@@ -70,7 +70,7 @@ def example(number: int, **fields: Any) -> Sent:
 
 @pytest.mark.parametrize(
     ("where", "what"),
-    [(Judge, "judge"), (JourneyRules, "take"), (JourneyRules, "pass_time"), (answers, "journey_facts")],
+    [(Judge, "judge_all"), (JourneyRules, "take"), (JourneyRules, "pass_time"), (answers, "journey_facts")],
 )
 def test_a_fault_of_ours_is_found_and_its_record_named(
     where: Any, what: str, monkeypatch: pytest.MonkeyPatch
