@@ -28,7 +28,7 @@ async def fetched_ends(transport: Any, listed: Mapping[TP, int]) -> Mapping[TP, 
         for kafka_tp, tp in tps.items():
             probe.seek(kafka_tp, listed[tp] - 1)
         while any(probe.highwater(kafka_tp) is None for kafka_tp in tps):
-            await probe.getmany(timeout_ms=50)
+            await probe.getmany(timeout_ms=50, max_records=1)
         return {**listed, **{tp: probe.highwater(kafka_tp) for kafka_tp, tp in tps.items()}}
     finally:
         await probe.stop()

@@ -30,6 +30,9 @@ CHUNK = 8192
 """Letters per chunk of bits. A batch rewrites those it touches, 1 KiB each; 123 hold a million letters."""
 
 POLL_MS = 500
+
+POLL_RECORDS = 500
+"""Some milliseconds of decoding at a time, and what is held meanwhile."""
 """How long one fetch may wait; many without an answer are an error, see `kafka_timeout_s`."""
 
 
@@ -203,6 +206,7 @@ class Box:
             auto_offset_reset="earliest",
             enable_auto_commit=False,
             isolation_level="read_committed",
+            max_poll_records=POLL_RECORDS,
         )
         await consumer.start()
         try:
