@@ -5,6 +5,7 @@ import contextlib
 import gzip
 import os
 import shutil
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,11 @@ from monitor.counting.event import MAX_BYTES
 from monitor.errors import UserError
 
 CHUNK = 64 * 1024
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+NOT_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
+NOT_GZIP_TOLD = "is cut short, or is not a gzip file"
 
 MAX_LINE = MAX_BYTES + CHUNK
 """A line that is longer is no event; what lies beyond is passed over."""
@@ -43,6 +49,12 @@ def lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
         yield from cut.of(chunk)
         if not chunk:
             return
+
+
+def unpacked(stream: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+    """The same, or what gzip has packed in it. Reading raises one of `NOT_GZIP` where that is spoilt."""
+    packed = stream.peek(2)[:2] == GZIP_MAGIC  # type: ignore[attr-defined] # a buffered reader's
+    return gzip.open(stream) if packed else stream
 
 
 async def arriving(descriptor: int, stop: asyncio.Event) -> AsyncIterator[bytes]:

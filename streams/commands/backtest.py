@@ -1,14 +1,12 @@
 """The command `touchpoint backtest`."""
 
-import gzip
 import heapq
 import json
 import sys
-import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
@@ -17,7 +15,7 @@ from monitor.counting.figures import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.commands.shared import failed, read_journey, read_settings, write_files
-from streams.files import lines
+from streams.files import NOT_GZIP, NOT_GZIP_TOLD, lines, unpacked
 from streams.terminal import Row, progress, say, show_table
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
     from monitor.counting.event import Refused
 
 STDIN = "standard input"
-
-GZIP_MAGIC = b"\x1f\x8b"
 
 PROBLEMS_SHOWN = 20
 """Refused lines that are shown; they are counted all."""
@@ -79,8 +75,8 @@ def backtest(
         found = judge(held_to, history)
     except UserError as error:
         raise failed(f"{file}: {error}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise failed(f"{file}: is cut short, or is not a gzip file") from None
+    except NOT_GZIP:
+        raise failed(f"{file}: {NOT_GZIP_TOLD}") from None
     except OSError as error:
         raise failed(f"{STDIN if file == '-' else file}: {error.strerror or error}") from None
     if picture is not None:
@@ -136,15 +132,10 @@ def _read(file: str, history: "History", refusals: _Refusals) -> None:
 def _lines(file: str) -> Iterator[bytes]:
     """Lines of a file or standard input, unpacked when they are packed."""
     if file == "-":
-        yield from _unpacked(sys.stdin.buffer)
+        yield from lines(unpacked(sys.stdin.buffer))
         return
     with Path(file).open("rb") as stream:
-        yield from _unpacked(stream)
-
-
-def _unpacked(stream: IO[bytes]) -> Iterator[bytes]:
-    packed = stream.peek(2)[:2] == GZIP_MAGIC  # type: ignore[attr-defined] # a buffered reader's
-    return lines(gzip.open(stream) if packed else stream)
+        yield from lines(unpacked(stream))
 
 
 def _worst(found: "Backtest") -> list["Fired"]:

@@ -280,7 +280,7 @@ def change(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="History: JSON lines, oldest first.")],
+    file: Annotated[Path, typer.Argument(help="History: JSON lines, oldest first; may be packed with gzip.")],
     speed: Annotated[
         float,
         typer.Option(

@@ -44,15 +44,18 @@ class _Told(NamedTuple):
 
 @contextmanager
 def history(file: Path) -> Iterator[IO[bytes]]:
-    """The file, or a copy of what a pipe gives, since it is read twice."""
+    """The file, or a copy of what a pipe gives or gzip has packed, since it is read twice."""
     try:
         with file.open("rb") as stream, tempfile.TemporaryFile() as copy:
-            if stream.seekable():
+            plain = files.unpacked(stream)
+            if plain is stream and stream.seekable():
                 yield stream
             else:
-                shutil.copyfileobj(stream, copy)
+                shutil.copyfileobj(plain, copy)
                 copy.seek(0)
                 yield copy
+    except files.NOT_GZIP:
+        raise HistoryError(f"{file}: {files.NOT_GZIP_TOLD}") from None
     except OSError as error:
         raise HistoryError(f"{file}: {error.strerror}") from None
 

@@ -299,6 +299,11 @@ def test_hostile_bytes(value: bytes | None, headers: Headers, reason: Reason) ->
 MISTAKES = {
     "gzip": (gzip.compress(body()), "gzip"),
     "UTF-16": (body().decode().encode("utf-16"), "UTF-16"),
+    **{
+        f"{one} by name": (body().decode().encode(one), "UTF-32")
+        for one in ("utf-32", "utf-32-le", "utf-32-be")
+    },
+    "UTF-32, the other way round": (b"\x00\x00\xfe\xff" + body().decode().encode("utf-32-be"), "UTF-32"),
     "UTF-16 without a mark": (body().decode().encode("utf-16-le"), "UTF-16"),
     "Avro": (b"\x00\x00\x00\x00\x2a\x06e-1\x02", "schema id 42"),
     "JavaScript": (b"[object Object]", "JSON.stringify"),

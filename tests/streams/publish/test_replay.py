@@ -1,6 +1,7 @@
 """History is replayed as it happened: each time shifted alike, and nothing left out unsaid."""
 
 import base64
+import gzip
 import io
 import json
 import os
@@ -124,3 +125,18 @@ def test_what_a_pipe_gives_is_read_twice(tmp_path: Path) -> None:
         writing.join()
         known = History(JOURNEY, Settings(), stream, NOW_MS, until_now=True)
         assert [len(list(known.again())) for _ in range(2)] == [1, 1]
+
+
+def test_packed_history_is_read(tmp_path: Path) -> None:
+    """As `backtest` reads it; a file that is cut short is told by its name."""
+    packed = tmp_path / "history.jsonl.gz"
+    packed.write_bytes(gzip.compress(line(event())))
+    with history(packed) as stream:
+        known = History(JOURNEY, Settings(), stream, NOW_MS, until_now=True)
+        assert [len(list(known.again())) for _ in range(2)] == [1, 1]
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with (
+        pytest.raises(HistoryError, match=r"history.jsonl.gz: is cut short, or is not a gzip file$"),
+        history(packed),
+    ):
+        pass
