@@ -30,10 +30,19 @@ log = logging.getLogger(__name__)
 MAX_REFUSED_BYTES = 32 * 1024 * 1024
 """Refused records not yet written before reading pauses: each is kept whole, and may have a megabyte."""
 
+PART_BYTES = 100
+"""What a key, a value or a header takes beside its bytes, about."""
+
 FAILURES = "failures"
 """The list of failing encounters."""
 
 FAILURE_FIELDS = ("id", "outcome", "reason", "segment", "partner", "channel", "location", "journey_id")
+
+
+def _kept_bytes(letter: Outgoing) -> int:
+    """What a refused record takes until it is written: headers without a byte in them are objects too."""
+    parts = (letter.key, letter.value, *(content for _, content in letter.headers or ()))
+    return sum(PART_BYTES + len(part or b"") for part in parts)
 
 
 def shown_failure(event: Event, experiences: tuple[str, ...]) -> Shown:
@@ -233,14 +242,14 @@ class StageProcessor(Processor[Partition]):
         self.results["refused"] += 1
         self.refusals[refused.reason] += 1
         self._dead_letters.append(letter)
-        self._refused_bytes += len(letter.value or b"")
+        self._refused_bytes += _kept_bytes(letter)
 
     def _writes(self) -> Iterator[list[Outgoing]]:
         letters, self._dead_letters = self._dead_letters, []
         steps = [] if self._steps is None else self._steps.drain(self.owned or ())
         changes = {p: panes.take_changes() for p, panes in self._partitions.items()}
         yield letters
-        self._refused_bytes -= sum(len(letter.value or b"") for letter in letters)
+        self._refused_bytes -= sum(map(_kept_bytes, letters))
         yield steps
         yield self._to_changelog(changes)
         yield self._to_changelog({p: panes.take_stale() for p, panes in self._partitions.items()})

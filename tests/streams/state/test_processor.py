@@ -15,6 +15,7 @@ from monitor.journey_file.model import Stage
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
 from streams.state import processor as processor_module
+from streams.state import stage as stage_module
 from streams.state.partition import PaneRecord
 from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
@@ -172,6 +173,21 @@ async def test_reading_pauses_while_too_much_is_unwritten(monkeypatch: pytest.Mo
     await settle()
     rig.broker.acknowledge()
     await flushing
+    await waiting
+
+
+async def test_refused_headers_count_towards_the_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tombstones have no value, and may have headers all the same."""
+    monkeypatch.setattr(stage_module, "MAX_REFUSED_BYTES", 10_000)
+    rig = await Rig().own()
+    rig.fold(Record(0, None, headers=(("", b""),) * 128))
+    waiting = asyncio.create_task(rig.stage.wait_for_room())
+    await settle()
+    assert not waiting.done()
+    flushing = rig.flush()
+    while not flushing.done():
+        rig.broker.acknowledge()
+        await settle()
     await waiting
 
 
