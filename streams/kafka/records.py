@@ -90,10 +90,11 @@ class Batch:
                 raise ValueError("its checksum does not fit")
             data = _inflated(self._data)
             try:
+                records = iter(DefaultRecordBatch(data))
                 if len(data) > COUNTED_FROM:
-                    for record in _Framed.all(data):
-                        record.check_headers()
-                for record in DefaultRecordBatch(data):
+                    checked = (one.check_headers() for one in _Framed.all(data))
+                    records = (record for _, record in zip(checked, records, strict=True))
+                for record in records:
                     _check_headers(len(record.headers))
                     yield record
             except Exception:  # what has been read is given again, and passed over by aiokafka
