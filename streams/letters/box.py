@@ -30,10 +30,10 @@ CHUNK = 8192
 """Letters per chunk of bits. A batch rewrites those it touches, 1 KiB each; 123 hold a million letters."""
 
 POLL_MS = 500
+"""How long one fetch may wait; many without an answer are an error, see `kafka_timeout_s`."""
 
 POLL_RECORDS = 500
-"""Some milliseconds of decoding at a time, and what is held meanwhile."""
-"""How long one fetch may wait; many without an answer are an error, see `kafka_timeout_s`."""
+"""What one fetch may hold: some milliseconds of decoding at a time."""
 
 
 class LettersError(UserError):
