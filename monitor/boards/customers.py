@@ -34,7 +34,6 @@ from monitor.rules.promql import select
 WINDOW = "1d"
 
 FEW = "too few"
-NOTHING = "none counted"
 
 
 def panels(plan: Plan) -> Iterator[Json]:
@@ -60,7 +59,6 @@ def _outcome(plan: Plan) -> Iterator[Json]:
         query(f"{met} / ({met} + {missed} > 0)", "goal met"),
         unit="percentunit",
         size=(6, 5),
-        nothing=NOTHING,
     )
     good = _sum(metrics.WINDOW_SCORES, score="1")
     yield stat(
@@ -70,7 +68,6 @@ def _outcome(plan: Plan) -> Iterator[Json]:
         query(f"{good} / ({_sum(metrics.WINDOW_SCORES)} > 0)", "all good"),
         unit="percentunit",
         size=(6, 5),
-        nothing=NOTHING,
     )
     yield stat(
         "Journeys under way",
@@ -129,7 +126,6 @@ def _encounters(plan: Plan) -> Iterator[Json]:
         rows(missed),
         unit="percentunit",
         size=(8, 9),
-        nothing=NOTHING,
         overrides=[
             override("segment", mappings=names(segment_titles(plan))),
             override("Value #B", unit=COUNT, decimals=0),
@@ -156,7 +152,6 @@ def _promises(plan: Plan) -> Iterator[Json]:
         *(rows(f"{one} and {due} > 0") for one in counts),
         unit=COUNT,
         size=(14, 8),
-        nothing=NOTHING,
         overrides=[
             override("kind", mappings=names(kinds)),
             partners,
@@ -174,7 +169,6 @@ def _promises(plan: Plan) -> Iterator[Json]:
         rows(f"{lost} and {sent} > 0"),
         unit=COUNT,
         size=(10, 8),
-        nothing=NOTHING,
         overrides=[
             override("sender", mappings=stages),
             override("receiver", mappings=stages),
@@ -190,7 +184,6 @@ def _promises(plan: Plan) -> Iterator[Json]:
         rows(f"sum by (what, partner, age) ({metrics.OVERDUE.name})"),
         unit=COUNT,
         size=(24, 7),
-        nothing=NOTHING,
         overrides=[override("what", mappings=names(_overdue_titles(plan))), partners],
     )
 
@@ -251,7 +244,6 @@ def _critical(plan: Plan) -> Iterator[Json]:
         rows(f"{gap} and {everyone} > 0"),
         unit="percentunit",
         size=(10, 8),
-        nothing=NOTHING,
         overrides=[*cells(plan)[:1], override("Value #B", unit=COUNT, decimals=0)],
     )
 
@@ -267,7 +259,6 @@ def _labyrinth() -> Iterator[Json]:
         unit="percentunit",
         size=(6, 8),
         steps=high_is_bad(0.01, 0.05),
-        nothing=NOTHING,
     )
     repeats, contacts = _sum(metrics.WINDOW_CONTACTS, contact="repeat"), _sum(metrics.WINDOW_CONTACTS)
     yield stat(
@@ -278,7 +269,6 @@ def _labyrinth() -> Iterator[Json]:
         unit="percentunit",
         size=(6, 8),
         steps=high_is_bad(0.2, 0.4),
-        nothing=NOTHING,
     )
     ours = f"sum ({select(metrics.WINDOW_NOTICED.name, by='company', window=WINDOW)})"
     noticed = _sum(metrics.WINDOW_NOTICED)
@@ -290,7 +280,6 @@ def _labyrinth() -> Iterator[Json]:
         query(noticed, "had one"),
         unit="percentunit",
         size=(6, 8),
-        nothing=NOTHING,
         textMode="value_and_name",
         overrides=[override("had one", unit=COUNT, decimals=0)],
     )
@@ -305,7 +294,6 @@ def _labyrinth() -> Iterator[Json]:
         rows(f"sort_desc({moved} > 0)"),
         unit=COUNT,
         size=(6, 8),
-        nothing=NOTHING,
         overrides=[
             numbers(color=fixed(GREY)),
             override("Value #A", **COLORED, thresholds=high_is_bad(1, 20)),

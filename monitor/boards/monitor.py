@@ -125,7 +125,7 @@ def _trust() -> Iterator[Json]:
         size=(6, 5),
         steps=high_is_bad(LAG_S / 2, LAG_S),
         graphMode="area",
-        field={"decimals": 0},
+        field={"decimals": 1},
         nothing="no worker",
     )
     meant = " ".join(f"{short.capitalize()}: {CAUSES[cause]}." for cause, short in SHORT_CAUSES.items())

@@ -38,7 +38,8 @@ DASHES: tuple[Json, ...] = (SOLID, DASHED, DOTTED)
 WIDTH = 24
 """Columns of Grafana's grid."""
 
-NO_EVENTS = "no events"
+NOTHING = "none counted"
+"""Where there is no value: true of a stage without events, and where nobody counts them."""
 
 COUNT = "locale"
 """The unit of what is counted: 2,261 in full, where Grafana's `short` makes 2 K of it."""
@@ -211,7 +212,7 @@ class Look:
     custom: Json | None = None
     field: Json | None = None
     """More about every value."""
-    nothing: str = NO_EVENTS
+    nothing: str = NOTHING
     """What is said where there is none."""
     missing: str = ""
     """What a cell says that has none beside others that have; the same unless given."""

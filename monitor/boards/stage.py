@@ -272,7 +272,6 @@ def _failures(plan: Plan) -> Json:
         rows(f"sort_desc(topk({MOST_ROWS}, {bad} > 0))"),
         unit=COUNT,
         size=(12, 9),
-        nothing="none counted",
         overrides=[
             *cells(plan),
             override("partner", mappings=names(partner_titles(plan))),
