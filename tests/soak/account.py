@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, Counts
-from monitor.journey_file.model import Journey
+from monitor.journey_file.model import NONE, OTHER, Journey
 from streams.engine.commitment import Commitment
 from streams.kafka.topic_ids import TopicState, topic_states
 from streams.kafka.topics import changelog_topic
@@ -105,18 +105,24 @@ Cell = tuple[str, str, str, str, str]
 
 
 def windows_wanted(journey: Journey, panes: dict[Place, Counter[str]]) -> Counter[Cell]:
-    """What the 7d window must show under a journey file."""
+    """What the 7d window must show under a journey file; of staff all together, as it is shown."""
     found: Counter[Cell] = Counter()
+    staff = staff_stages(journey)
     known = {stage.name: set(counter_names(journey, stage)) for stage in journey.stages}
     for (stage, _, _), counts in panes.items():
         for name, n in counts.items():
             kind, *cell = name.split("/")
             if kind in ("good", "bad") and name in known[stage] and not is_loose(stage, name):
-                experience, segment, partner = cell
+                experience, segment, partner = (cell[0], OTHER, NONE) if stage in staff else cell
                 found["touchpoint_window_events", stage, experience, segment, partner] += n
                 if kind == "good":
                     found["touchpoint_window_good", stage, experience, segment, partner] += n
     return +found
+
+
+def staff_stages(journey: Journey) -> set[str]:
+    """Of each worker up to `MIN_GROUP - 1` of their answers wait to be shown."""
+    return {stage.name for stage in journey.stages if stage.kind == "staff"}
 
 
 SHOWN = ("touchpoint_window_events{", "touchpoint_window_good{")
