@@ -311,19 +311,9 @@ class Processor(ABC, Generic[Held]):
                 if number % SEND_SLICE == 0:
                     await asyncio.sleep(0)
                 sent.append(await self._produce(record))
-            return await _all(sent)
+            return await asyncio.gather(*sent)
         except KafkaError as error:
             raise WriteError(f"{records[0].topic}: {type(error).__name__}") from error
-
-
-async def _all(sent: Sequence[Awaitable[Any]]) -> list[Any]:
-    """What comes of each. Those of one batch arrive together, so few are waited for: .1 µs each, where
-    `asyncio.gather` takes .9, for the event loop calls it about each."""
-    try:
-        return [await one for one in sent]
-    except BaseException:
-        asyncio.gather(*sent, return_exceptions=True)  # nobody else asks what became of the others
-        raise
 
 
 def described(error: Exception) -> str:
