@@ -82,11 +82,34 @@ class PaneTable(Table):
 
 
 class Recovery(recovery.Recovery):
-    """Faust's recovery, which says of which generation it is."""
+    """Faust's recovery, which says of which generation it is, and reads on only where nobody else has been.
+
+    Faust reads a changelog on wherever it has read from it last. A worker that the group had dropped, or one
+    whose rebalance was interrupted by the next, may be given what another has owned in between: of that
+    all is read anew, for state of two owners cannot be told apart.
+    """
 
     logger = FAUST_LOG
 
     completed_generation = -1
+    _last_member = ""
+    _last_generation = -1
+    _last_assigned: frozenset[TP] = frozenset()
+
+    async def on_rebalance(
+        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
+    ) -> None:
+        """Forget what was not ours in the generation before."""
+        member, _ = self.app.consumer.membership()
+        went_on = 0 <= self._last_generation <= generation_id <= self._last_generation + 1
+        kept = self._last_assigned & assigned if went_on and member == self._last_member else frozenset()
+        self._last_member, self._last_generation = member, generation_id
+        self._last_assigned = frozenset(assigned)
+        for tp in self.active_offsets.keys() - kept:
+            self.revoke(tp)
+        for processor in self.app.processors:
+            await processor.keep({tp.partition for tp in kept if tp.topic == processor.topic})
+        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
 
     async def on_recovery_completed(self, generation_id: int = 0) -> None:
         """Remember whose changelogs have been read before the tables are told so."""

@@ -180,6 +180,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return None
         return error or internals.coordination_error(consumer)
 
+    def membership(self) -> tuple[str, int]:
+        """The name that the group knows this member by, and its generation: below 0 while it is no member."""
+        return internals.membership(internals.kafka_consumer(self))
+
     def _state(self, tp: TP) -> Any:
         """What Kafka's client knows of an assigned partition; None until it has fetched from it."""
         return internals.fetch_state(internals.kafka_consumer(self), driver.ensure_aiokafka_TP(tp))
@@ -317,14 +321,22 @@ class Consumer(driver.Consumer):
 
         It commits again what is committed, which the group's coordinator refuses from anybody else. Without
         this, a worker that was suspended while others took over could wake up and still become the owner.
+        To a client that has no generation Kafka would say yes while the group is empty.
         """
+        if generation < 0:
+            return False
         sources = [tp for tp in self.assignment() if not self._is_changelog(tp)]
         if not sources:
             return True
         topic, partition = min(sources)
         (offset,) = (await self.committed_offsets(topic, [partition])).values()
         confirmed = await self._kafka.commit({min(sources): offset})
-        return bool(confirmed and generation == self.app.consumer_generation_id)
+        _, joined = self.membership()
+        return bool(confirmed and generation == self.app.consumer_generation_id == joined)
+
+    def membership(self) -> tuple[str, int]:
+        """As `ConsumerThread.membership`."""
+        return self._kafka.membership()
 
     async def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[TopicPartition, int]:
         """Where reading goes on in each partition; 0 where nothing has been committed."""

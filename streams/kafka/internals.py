@@ -53,6 +53,11 @@ def is_unassigned(consumer: Any) -> bool:
     return bool(consumer._subscription.reassignment_in_progress)
 
 
+def membership(consumer: Any) -> tuple[str, int]:
+    """Id of the member and its generation; -1 while it is none, and each time it joins anew another id."""
+    return consumer._coordinator.member_id, consumer._coordinator.generation
+
+
 def pending_error(consumer: Any) -> BaseException | None:
     """What the client would raise at the next fetch, and waits for until then."""
     coordinator = consumer._coordinator

@@ -21,7 +21,7 @@ import logging
 import traceback
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -163,6 +163,19 @@ class Processor(ABC, Generic[Held]):
         """Stop answering for any partition until `own` says which are ours."""
         self.owned = None
 
+    async def keep(self, partitions: Set[int]) -> None:
+        """Forget all but these: of others somebody else may have been the owner, so they are read anew.
+
+        Waits for a write under way.
+        """
+        async with self._writing:
+            self._keep(partitions)
+
+    def _keep(self, partitions: Set[int]) -> None:
+        for lost in self._partitions.keys() - partitions:
+            del self._partitions[lost]
+            self._incarnations.pop(lost, None)
+
     def knows_ids_before(self, partition: int, offset: int) -> bool:  # noqa: ARG002 - for who has `dedupe_ms`
         """Whether retried events can be told from that offset on."""
         return True
@@ -183,9 +196,7 @@ class Processor(ABC, Generic[Held]):
         async with self._writing:
             if not is_current():
                 return
-            for lost in self._partitions.keys() - partitions:
-                del self._partitions[lost]
-                self._incarnations.pop(lost, None)
+            self._keep(partitions)
             for fresh in partitions - self._partitions.keys():
                 self._partitions[fresh] = self._new_partition()
             for partition in partitions:

@@ -126,6 +126,7 @@ def test_a_worker_that_outslept_its_session_joins_again(fleet: tuple[str, Fleet]
     sleeper.process.send_signal(signal.SIGCONT)
 
     def are_shared() -> bool:
+        assert sleeper.process.poll() is None, "it ended"
         try:
             return 0 < owned(sleeper) == 32 - owned(other)
         except OSError:  # a connection of the time it slept

@@ -26,6 +26,7 @@ from mode import Service
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import Journey
 from monitor.live.journeys import PartitionLag
 from streams.engine.app import App
 from streams.engine.tables import ChangelogQueue
@@ -33,6 +34,7 @@ from streams.engine.transport import IDLE_S, ConsumerThread, Transport
 from streams.kafka import topics
 from streams.kafka.errors import in_words
 from streams.settings import Settings
+from streams.state.journey_records import clock_key, pack_clock
 from streams.state.partition import next_epoch
 from streams.worker import Worker
 from tests.kit.brokers import Node, TansuNode, running
@@ -44,6 +46,13 @@ JOURNEY = parse(
     " {e: {judges: {}, good: {outcome: [ok]}, target: 0.9}}}}\n"
 )
 """One stage of one partition, so that of two workers one has none."""
+
+WITH_JOURNEYS = parse(
+    "version: 1\njourney: x\nsegments: []\n"
+    "stages: {a: {kind: customer, owner: me, topic: source, partitions: 1, experiences:"
+    " {e: {judges: {}, good: {outcome: [ok]}, target: 0.9}}}}\n"
+    "journeys: {owner: me, starts: {stage: [a]}, goal: {outcome: [ok]}, target: 0.9, limit: 1d}\n"
+)
 
 GROUP = "transport"
 
@@ -68,13 +77,13 @@ async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
 
 
 @asynccontextmanager
-async def worker_app(broker: Node, state: Path) -> AsyncIterator[App]:
+async def worker_app(broker: Node, state: Path, journey: Journey = JOURNEY) -> AsyncIterator[App]:
     """A worker's app that has joined the group and owns what it was assigned."""
     settings = Settings(kafka=broker.bootstrap, group=GROUP, session_timeout_s=6, state_dir=state)
     async with topics.connected(settings) as admin:
-        counts = await topics.ensure(admin, JOURNEY, settings)
+        counts = await topics.ensure(admin, journey, settings)
         can = await topics.abilities(admin)
-    app = App(JOURNEY, settings, counts, can)
+    app = App(journey, settings, counts, can)
     await app.start()
     try:
         await eventually(lambda: owns(app))
@@ -192,25 +201,83 @@ async def test_a_member_is_confirmed_until_the_group_moves_on(broker: Node, tmp_
                     assert not await app.consumer.confirm_membership(old)
 
 
-async def test_a_member_that_the_group_has_dropped_is_not_confirmed(broker: Node, tmp_path: Path) -> None:
-    """What the coordinator knows counts, not what the worker believes; it then joins anew by itself."""
-    async with worker_app(broker, tmp_path) as app:
-        generation = app.consumer_generation_id
-        coordinator = app.consumer._thread._ensure_consumer()._coordinator
-        client = AIOKafkaClient(bootstrap_servers=broker.bootstrap)
-        await client.bootstrap()
+async def dropped(broker: Node, app: App) -> None:
+    """Have the group's coordinator forget a member, which does not know of it yet."""
+    coordinator = app.consumer._thread._ensure_consumer()._coordinator
+    client = AIOKafkaClient(bootstrap_servers=broker.bootstrap)
+    await client.bootstrap()
+    try:
         node = client.get_random_node()
         await client.ready(node)
         answer = await client.send(node, LeaveGroupRequest(GROUP, coordinator.member_id))
         assert answer.error_code == 0
-        assert not await app.consumer.confirm_membership(generation)
+    finally:
         await client.close()
 
-        async def is_back() -> bool:
-            return await owns(app) and app.consumer_generation_id != generation
 
-        await eventually(is_back)
+async def is_back(app: App, since: int) -> bool:
+    """Whether it owns its partitions again, in a later generation."""
+    return await owns(app) and app.consumer_generation_id != since
+
+
+async def test_a_member_that_the_group_has_dropped_is_not_confirmed(broker: Node, tmp_path: Path) -> None:
+    """What the coordinator knows counts, not what the worker believes; it then joins anew by itself."""
+    async with worker_app(broker, tmp_path) as app:
+        generation = app.consumer_generation_id
+        await dropped(broker, app)
+        assert not await app.consumer.confirm_membership(generation)
+        await eventually(lambda: is_back(app, generation))
         assert await app.consumer.confirm_membership(app.consumer_generation_id)
+
+
+async def test_a_client_without_a_generation_is_not_confirmed(broker: Node, tmp_path: Path) -> None:
+    """Kafka lets anybody commit for a group without members, whether or not the worker has heard of it."""
+    async with worker_app(broker, tmp_path) as app:
+        coordinator = app.consumer._thread._ensure_consumer()._coordinator
+        generation = app.consumer_generation_id
+        await dropped(broker, app)
+        coordinator.reset_generation()
+        assert not await app.consumer.confirm_membership(generation)
+        app.consumer_generation_id = -1
+        assert not await app.consumer.confirm_membership(-1)
+        app.consumer_generation_id = generation
+        await eventually(lambda: is_back(app, generation))
+
+
+async def test_what_another_has_owned_meanwhile_is_read_anew(broker: Node, tmp_path: Path) -> None:
+    """A worker that the group had dropped goes on from what its successor has written of journeys."""
+    async with worker_app(broker, tmp_path, WITH_JOURNEYS) as app:
+        assert app.journeys is not None
+        generation = app.consumer_generation_id
+        topic, partition, epoch = topics.changelog_topic(GROUP, topics.JOURNEYS), 0, generation + 1
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, acks="all") as producer:
+            clock = pack_clock(7, 1_800_000_000_000, {})
+            await producer.send_and_wait(topic, clock, clock_key(epoch), partition=partition)
+        await dropped(broker, app)
+        await eventually(lambda: is_back(app, generation))
+        assert app.journeys.snapshot(0, ()).clocks_ms[partition] == 1_800_000_000_000
+
+
+async def test_only_what_was_ours_in_each_generation_is_read_on(broker: Node, tmp_path: Path) -> None:
+    """One that the worker did not see, or saw without the partition, may have had another owner."""
+    async with worker_app(broker, tmp_path) as app:
+        (stage,), recovery, generation = app.processors, app.tables.recovery, app.consumer_generation_id
+        assigned = set(app.consumer.assignment())
+
+        async def is_read_on(later: int, tps: set[TP]) -> bool:
+            recovery.active_offsets[CHANGELOG] = 7
+            stage.restore(0, [])
+            await recovery.on_rebalance(tps, set(), set(), generation + later)
+            held = {tp.partition for tp in recovery.active_offsets if tp == CHANGELOG}
+            assert held == stage._partitions.keys()
+            return bool(held)
+
+        assert await is_read_on(1, assigned)
+        assert not await is_read_on(3, assigned)
+        assert not await is_read_on(4, set())
+        assert not await is_read_on(5, assigned)
+        assert await is_read_on(6, assigned)
+        assert not await is_read_on(-1, assigned)
 
 
 async def test_a_confirmation_commits_nothing_new(broker: Node, tmp_path: Path) -> None:

@@ -102,9 +102,11 @@ async def test_a_group_member_tells_of_its_assignment_commits_and_fetches(broker
         (committed,) = (await internals.fetch_committed(consumer, [KAFKA])).values()
         assert committed == OffsetAndMetadata(1, "")
         assert internals.coordination_error(consumer) is None
-        before = consumer._coordinator.generation
+        member, generation = internals.membership(consumer)
+        assert member
+        assert generation >= 0
         await internals.leave_group(consumer, LeaveGroupRequest)
-        assert consumer._coordinator.generation < before
+        assert internals.membership(consumer) == ("", -1)
 
 
 async def test_what_a_member_asks_its_group_goes_through(broker: TansuNode) -> None:
