@@ -38,7 +38,9 @@ USUAL_RATIO = 16
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH = struct.Struct(">i")
+_OFFSET = struct.Struct(">q")
 _PREFIX, _MAGIC_AT, _ATTRIBUTES_AT, _COUNT_AT = 12, 16, 21, 57
+_LEGACY_KEY_AT = {0: 18, 1: 26}
 _CODECS = {1: cramjam.gzip, 2: cramjam.snappy, 3: cramjam.lz4, 4: cramjam.zstd}
 _CODEC_MASK = 7
 _XERIAL = b"\x82SNAPPY\x00"
@@ -121,10 +123,53 @@ class Batch:
     def _unreadable(self, error: Exception, first: int, last: int) -> Record:
         """What stands for the records of these offsets."""
         what = f"the batch of offsets {first} to {last}" if first < last else f"the record at offset {last}"
-        header = _HEADER.unpack_from(self._data)
-        return Record(
-            last, header[8], 0, None, Unreadable(f"{what} cannot be read: {error}", len(self._data)), []
+        return _unreadable(
+            f"{what} cannot be read: {error}", self._data, last, _HEADER.unpack_from(self._data)[8]
         )
+
+
+class Legacy:
+    """A batch of Kafka before 0.11, with what aiokafka's consumer asks of one.
+
+    It is a record; with compression its value holds the records, the last of them at its own offset.
+    """
+
+    producer_id = None
+    is_control_batch = False
+    is_transactional = False
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        (self.base_offset,) = _OFFSET.unpack_from(data)
+        self.next_offset: int = self.base_offset + 1
+
+    def validate_crc(self) -> bool:
+        """Whoever iterates is told of a bad one."""
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        """Each record; one `Unreadable` for all that cannot be read."""
+        try:
+            raw = LegacyRecordBatch(self._data, self._data[_MAGIC_AT])
+            if not raw.validate_crc():
+                raise ValueError("its checksum does not fit")
+            if codec := self._data[_MAGIC_AT + 1] & _CODEC_MASK:
+                _unpacked(codec, self._value(), 0)
+            yield from raw
+        except Exception as error:  # whatever a batch makes the client raise
+            what = f"the batch up to offset {self.base_offset} cannot be read: {error}"
+            yield _unreadable(what, self._data, self.base_offset, 0)
+
+    def _value(self) -> bytes:
+        at = _LEGACY_KEY_AT[self._data[_MAGIC_AT]]
+        for _ in ("key", "value"):
+            (length,) = _LENGTH.unpack_from(self._data, at)
+            begin, at = at + _LENGTH.size, at + _LENGTH.size + max(length, 0)
+        return bytes(self._data[begin:at])
+
+
+def _unreadable(error: str, data: memoryview, offset: int, timestamp: int) -> Record:
+    return Record(offset, timestamp, 0, None, Unreadable(error, len(data)), [])
 
 
 class _Framed(NamedTuple):
@@ -215,9 +260,9 @@ class Records:
         return self._at + _PREFIX + max(int(length), _MAGIC_AT + 1 - _PREFIX)
 
     def next_batch(self) -> Any:
-        """The next of them; those of Kafka before 0.11 are read by aiokafka alone."""
+        """The next of them."""
         data, self._at = self._data[self._at : self._end()], self._end()
-        return Batch(data) if data[_MAGIC_AT] >= 2 else LegacyRecordBatch(data, data[_MAGIC_AT])
+        return Batch(data) if data[_MAGIC_AT] >= 2 and len(data) >= _HEADER.size else Legacy(data)
 
 
 def _leniently(data: memoryview) -> Iterator[Record]:
@@ -245,23 +290,26 @@ def _inflated(data: memoryview) -> memoryview:
     number = data[_ATTRIBUTES_AT + 1] & _CODEC_MASK
     if not number:
         return data
+    whole = _unpacked(number, bytes(data[_HEADER.size :]), _HEADER.size)
+    whole[: _HEADER.size] = data[: _HEADER.size]
+    whole[_ATTRIBUTES_AT + 1] &= ~_CODEC_MASK
+    return whole
+
+
+def _unpacked(number: int, packed: bytes, lead: int) -> memoryview:
+    """What the codec of that number has packed, behind as many bytes as are to lead; ValueError as above."""
     codec = _CODECS.get(number)
     if codec is None:
         raise ValueError(f"no codec has the number {number}")
-    packed = bytes(data[_HEADER.size :])
     room = min(USUAL_RATIO * len(packed), MAX_INFLATED)
     while True:
-        whole = bytearray(_HEADER.size + room)
+        whole = memoryview(bytearray(lead + room))
         try:
-            size = _inflate(codec, packed, memoryview(whole)[_HEADER.size :])
-            break
+            return whole[: lead + _inflate(codec, packed, whole[lead:])]
         except cramjam.DecompressionError as error:
             if room == MAX_INFLATED:
                 raise ValueError(f"it inflates to more than {MAX_INFLATED} bytes, or not at all") from error
             room = MAX_INFLATED
-    whole[: _HEADER.size] = data[: _HEADER.size]
-    whole[_ATTRIBUTES_AT + 1] &= ~_CODEC_MASK
-    return memoryview(whole)[: _HEADER.size + size]
 
 
 def _inflate(codec: Any, packed: bytes, room: memoryview) -> int:

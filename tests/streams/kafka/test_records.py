@@ -3,13 +3,14 @@
 import gzip
 import struct
 import tracemalloc
-from typing import Any
+from typing import Any, Literal
 
 import cramjam
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import PartitionRecords
-from hypothesis import given
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from monitor.counting.event import Unreadable
@@ -102,6 +103,47 @@ def test_a_bomb_takes_no_more_than_its_bound(codec: int) -> None:
     tracemalloc.stop()
     assert [(one.offset, type(one.value)) for one in found] == [(69, Unreadable)]
     assert peak < 2 * MAX_INFLATED
+
+
+def legacy(*values: bytes, codec: int = 0, magic: Literal[0, 1] = 1) -> bytes:
+    """Records as Kafka before 0.11 wrote them; with a codec, they are one batch."""
+    builder = LegacyRecordBatchBuilder(magic, codec, 1 << 30)
+    for offset, value in enumerate(values):
+        builder.append(offset, 1_000, b"key", value)
+    return bytes(builder.build())
+
+
+@pytest.mark.parametrize(("codec", "magic"), [(0, 0), (0, 1), (GZIP, 0), (GZIP, 1), (SNAPPY, 1), (LZ4, 1)])
+def test_batches_of_the_oldest_kafka_are_read(codec: int, magic: Literal[0, 1]) -> None:
+    """As aiokafka reads them."""
+    data = legacy(b"one", b"two", codec=codec, magic=magic)
+    assert [(one.offset, one.key, one.value) for one in read(data)] == [
+        (0, b"key", b"one"),
+        (1, b"key", b"two"),
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("codec", [GZIP, LZ4])
+def test_a_bomb_of_the_oldest_kafka_takes_no_more_than_its_bound(codec: int) -> None:
+    """Its batch is passed over; reading goes on behind it."""
+    bomb = legacy(bytes(10 * MAX_INFLATED), codec=codec)
+    tracemalloc.start()
+    found = read(bomb + batch((None, b"v", []), first=1))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [(one.offset, one.value) for one in found] == [(0, b""), (1, b"v")]
+    assert "inflates to more than" in found[0].value.error
+    assert peak < 2 * MAX_INFLATED
+
+
+@given(st.integers(12, 80), st.integers(0, 255), st.sampled_from([0, GZIP]), st.sampled_from([0, 1]))
+def test_no_byte_of_the_oldest_kafka_raises(at: int, value: int, codec: int, magic: Literal[0, 1]) -> None:
+    """Whatever stands behind its offset and its length, what follows it is read."""
+    data = bytearray(legacy(b"one" * 20, codec=codec, magic=magic))
+    assume(at < len(data))
+    data[at] = value
+    assert read(bytes(data) + batch((None, b"v", []), first=2**62))[-1].value == b"v"
 
 
 @pytest.mark.parametrize(("headers", "codec"), [(MAX_HEADERS + 1, 0), (1_000, ZSTD), (8_000_000, ZSTD)])
