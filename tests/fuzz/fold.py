@@ -27,6 +27,7 @@ from streams.settings import Settings
 from streams.state.journeys import Extent, JourneyProcessor, Places
 from streams.state.partition import PaneRecord
 from streams.state.processor import Processor
+from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
 from streams.state.steps import StepSender
 from streams.web.lookup import JourneyLookup, is_id
@@ -116,7 +117,15 @@ class Life:
             for start in range(0, len(some), BATCH):
                 stage.fold(Message(some[start : start + BATCH]), self.now_ms)
             assert stage.refusals[Reason.UNPROCESSABLE] == 0
+            self._recall(stage, some)
         await self.pass_time(self.now_ms)
+
+    def _recall(self, stage: StageProcessor, records: Sequence[Record]) -> None:
+        """Read the ids back, as a successor does: they are those that were seen."""
+        found = Sightings(stage.dedupe_ms)
+        stage.recall(found, records, self.now_ms)
+        if stage.dedupe_ms:
+            assert len(found) == len(stage._sightings[0])
 
     async def read_forged(self, other: "Life", random: Random) -> None:
         """Take over what another has written, and what somebody else wrote between it; then count on."""

@@ -31,6 +31,7 @@ JOURNEY = parse(
   repair:
     kind: background
     owner: workshop
+    dedupe_s: 600
     partners: [postnord]
     reasons: [damaged]
     outcomes: [returned]
