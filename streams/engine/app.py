@@ -20,7 +20,8 @@ from streams.engine.health import REBALANCE_S, Health
 from streams.engine.pulse import Pulse, TopicsChangedError
 from streams.engine.recovery import Progress
 from streams.engine.tables import PaneTable, TableManager
-from streams.engine.transport import FAUST_LOG, BatchSchema, Transport
+from streams.engine.thread import FAUST_LOG
+from streams.engine.transport import BatchSchema, Transport
 from streams.kafka import internals
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.read_back import ReadBack

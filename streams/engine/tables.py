@@ -18,7 +18,8 @@ from faust.types import TP
 from mode.utils.queues import ThrowableQueue
 
 from streams.engine.recovery import compacted, writers
-from streams.engine.transport import FAUST_LOG, BatchSchema
+from streams.engine.thread import FAUST_LOG
+from streams.engine.transport import BatchSchema
 from streams.kafka import internals
 from streams.state.processor import Processor
 

@@ -30,7 +30,8 @@ from monitor.journey_file.model import Journey
 from monitor.live.journeys import PartitionLag
 from streams.engine.app import App
 from streams.engine.tables import ChangelogQueue
-from streams.engine.transport import IDLE_S, ConsumerThread, Transport
+from streams.engine.thread import ConsumerThread
+from streams.engine.transport import IDLE_S, Transport
 from streams.kafka import topics
 from streams.kafka.errors import in_words
 from streams.settings import Settings
@@ -522,7 +523,7 @@ def test_what_derives_from_faust_logs_as_faust() -> None:
 async def test_what_was_read_up_is_true_as_of_the_fetch_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker suspended in a fetch knows what Kafka said before it slept, whenever it wakes."""
     tp, at = TopicPartition("topic", 0), SimpleNamespace(ms=1000)
-    monkeypatch.setattr("streams.engine.transport.now_ms", lambda: at.ms)
+    monkeypatch.setattr("streams.engine.thread.now_ms", lambda: at.ms)
 
     async def fetch(*_: object, sleeps_ms: int) -> dict[Any, Any]:
         at.ms += sleeps_ms
