@@ -27,11 +27,11 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journeys.open import JourneyRules
 from streams.demo.simulator import SimulatedEvent, Simulator
+from streams.journeys.partition import JourneyPartition
 from streams.kafka import topics
 from streams.kafka.publisher import opened
 from streams.kafka.topics import JOURNEYS, changelog_topic
 from streams.settings import SHIPPED_JOURNEY, Settings
-from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.journey_truth import Truth, sharing_cases

@@ -24,7 +24,7 @@ from monitor.counting.judging import (
 from monitor.counting.panes import SHORT
 from monitor.errors import UserError
 from monitor.journey_file.model import NONE, WHOLE, Stage
-from monitor.journeys.counters import CRITICAL, JOURNEY_FAMILIES, counter_names, lived_stages
+from monitor.journeys.counters import CRITICAL_CELLS, JOURNEY_FAMILIES, counter_names, lived_stages
 from monitor.journeys.step import contact_of, step_of
 from monitor.rules.journeys import BETWEEN
 from monitor.rules.plan import Plan
@@ -113,7 +113,7 @@ class StageHistory:
             elif family == "failed" and labels["cause"] != NONE:
                 rows[self.reasons[f"{labels['cause']} {labels['about']}"]] += 1
             elif family == "critical":
-                rows[self.critical[labels["stage"]][CRITICAL.index(labels["cell"])]] += 1
+                rows[self.critical[labels["stage"]][CRITICAL_CELLS.index(labels["cell"])]] += 1
         return adds
 
     def add(self, counters: tuple[str, ...], at_ms: int) -> None:

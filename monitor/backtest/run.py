@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monitor.backtest.history import History, StageHistory
-from monitor.backtest.span import BEFORE, HOLD, MINUTE, Mask, Slices, StageSpan, end_ms, held_on
+from monitor.backtest.timeline import BEFORE, HOLD, MINUTE, Mask, Slices, StageSpan, end_ms, held_on
 from monitor.counting.panes import SHORT
 from monitor.counting.times import rfc3339
 from monitor.journey_file.model import ALL, WHOLE

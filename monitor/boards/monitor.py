@@ -33,7 +33,7 @@ from monitor.counting.event import Reason
 from monitor.counting.figures import BLUE, ORANGE, VERMILLION
 from monitor.journey_file.model import STEPS_TOPIC
 from monitor.journeys.open import MAX_STEPS
-from monitor.rules.machinery import CAUSES, LETTERS_SHARE, READ
+from monitor.rules.monitor import CAUSES, LETTERS_SHARE, READ
 from monitor.rules.plan import Plan
 from monitor.rules.promql import JOB, select
 from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S

@@ -262,7 +262,7 @@ WORST_CHANGE = "stage:touchpoint_degraded:last_change_timestamp_seconds"
 """CHANGED of the stage; labels of WORST, title; Unix time in seconds."""
 CHANGED = "stage:touchpoint_last_change:timestamp_seconds"
 """When the latest change was, of the stage or of all stages; stage, kind, title; Unix time in seconds."""
-CRITICAL = "stage:touchpoint_critical:share"
+CRITICAL_SHARE = "stage:touchpoint_critical:share"
 """Of the bad answers of the last 7 days the share that would not be, were the stage never bad, where this is
 so much that the stage's tickets become pages, else no series; stage; 0 to 1."""
 SILENT = "stage:touchpoint_silent:expected"

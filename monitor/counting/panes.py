@@ -17,7 +17,7 @@ from monitor.counting.event import Event
 from monitor.counting.judging import BOUNDS_S, Judge, bucket_names
 
 Numbers = NDArray[np.float64]
-Places = NDArray[Any]
+Indices = NDArray[Any]
 """Whole numbers that say which."""
 
 Counts = dict[str, int]
@@ -162,16 +162,16 @@ class _Run:
     """The slices that a run of events falls into, and which of them each event is in."""
 
     slices: list[defaultdict[str, int]]
-    places: Places
+    places: Indices
 
-    def count(self, names: Sequence[str], events: Places, which: Places) -> None:
+    def count(self, names: Sequence[str], events: Indices, which: Indices) -> None:
         """Add 1 to the counter that `which` says, for each of these events."""
         counted = np.bincount(self.places[events] * len(names) + which)
         for cell in np.flatnonzero(counted).tolist():
             place, name = divmod(cell, len(names))
             self.slices[place][names[name]] += int(counted[cell])
 
-    def sum(self, name: str, events: Places, amounts: Numbers) -> None:
+    def sum(self, name: str, events: Indices, amounts: Numbers) -> None:
         """Add an amount for each of these events."""
         for place, amount in enumerate(np.bincount(self.places[events], weights=amounts).tolist()):
             if amount:

@@ -37,7 +37,7 @@ HANDOFF, PROMISE, STAGE = "handoff", "promise", "stage"
 the weakest encounter."""
 
 NOTICED = ("company", "customer", "nobody")
-CRITICAL = ("bad_detractor", "bad_other", "ok_detractor", "ok_other")
+CRITICAL_CELLS = ("bad_detractor", "bad_other", "ok_detractor", "ok_other")
 GAP = ("ok_inside_ok_outside", "ok_inside_bad_outside", "bad_inside_ok_outside", "bad_inside_bad_outside")
 
 
@@ -159,7 +159,7 @@ def counter_names(journey: Journey) -> tuple[str, ...]:
         *(name("labyrinth", segment) for segment in segments),
         *(name("lost", *move) for move in moves),
         *(name("noticed", who) for who in NOTICED),
-        *(name("critical", stage.name, cell) for stage in lived_stages(journey) for cell in CRITICAL),
+        *(name("critical", stage.name, cell) for stage in lived_stages(journey) for cell in CRITICAL_CELLS),
         *(name("gap", stage.name, cell) for stage in lived_stages(journey) for cell in GAP),
     )
 

@@ -29,7 +29,7 @@ CLOSED_KEPT_MS = 7 * 86_400_000
 later."""
 
 
-class Cause(Struct, frozen=True):
+class MissedBy(Struct, frozen=True):
     """What made a journey miss its goal: `handoff`, `promise` or `stage`, and which."""
 
     cause: str
@@ -60,7 +60,7 @@ class ClosedJourney(Struct, frozen=True):
     segment: str
     score: float
     weakest: str | None
-    failed: Cause | None
+    failed: MissedBy | None
     labyrinth: bool
     lost: Move | None
     noticed: str | None
@@ -93,7 +93,7 @@ def closed_journey(journey_id: str, held: OpenJourney, unhappy: Mapping[str, flo
         segment,
         score(weakest),
         weakest.stage if weakest.bad_for else None,
-        Cause(*told["failed"][:2]) if "failed" in told else None,
+        MissedBy(*told["failed"][:2]) if "failed" in told else None,
         "labyrinth" in told,
         moves[0] if moves else None,
         told["noticed"][0] if "noticed" in told else None,

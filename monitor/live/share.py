@@ -40,7 +40,7 @@ class JourneysShare(Struct, array_like=True, frozen=True):
     partitions: dict[int, tuple[int, int]]
 
 
-class Share(Struct, array_like=True, frozen=True):
+class WorkerShare(Struct, array_like=True, frozen=True):
     """Of a worker; without stages while it is not ready. `windows` are those of its rows."""
 
     windows: tuple[str, ...]
@@ -53,10 +53,10 @@ class Share(Struct, array_like=True, frozen=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Share).decode
+_decode = msgspec.msgpack.Decoder(WorkerShare).decode
 
 
-def decode(body: bytes) -> Share:
+def decode(body: bytes) -> WorkerShare:
     """What `encode` wrote; ValidationError for what a worker of another version writes, or no worker."""
     told = _decode(body)
     stages = told.stages.values()
@@ -68,10 +68,10 @@ def decode(body: bytes) -> Share:
     return told
 
 
-def share(snapshot: Snapshot) -> Share:
+def share(snapshot: Snapshot) -> WorkerShare:
     """What a worker tells of itself."""
     ready, journeys = snapshot.ready, snapshot.journeys
-    return Share(
+    return WorkerShare(
         WINDOW_LABELS,
         snapshot.worker,
         ready,
@@ -121,7 +121,7 @@ def _partitions(lags: Iterable[PartitionLag]) -> dict[int, tuple[int, int]]:
     return {lag.partition: (lag.records, lag.whole_since_ms) for lag in lags}
 
 
-def overlaps(snapshot: Snapshot, told: Share) -> bool:
+def overlaps(snapshot: Snapshot, told: WorkerShare) -> bool:
     """Whether both count a partition, as while the group moves it: one of them is about to stop."""
     stages = ((held.lags, told.stages[held.stage.name].partitions) for held in _shared(snapshot, told))
     journeys = (
@@ -132,11 +132,11 @@ def overlaps(snapshot: Snapshot, told: Share) -> bool:
     return any(lag.partition in theirs for lags, theirs in (*stages, *journeys) for lag in lags)
 
 
-def _shared(snapshot: Snapshot, told: Share) -> list[StageSnapshot]:
+def _shared(snapshot: Snapshot, told: WorkerShare) -> list[StageSnapshot]:
     return [held for held in snapshot.stages if held.stage.name in told.stages]
 
 
-def added(snapshot: Snapshot, told: Share) -> Snapshot:
+def added(snapshot: Snapshot, told: WorkerShare) -> Snapshot:
     """Both workers as one."""
     journeys = snapshot.journeys
     if journeys is not None and told.journeys is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from monitor.counting import metrics
 from monitor.counting.measures import Share
 from monitor.journey_file.model import NONE, OTHER, UNASSIGNED, Journey
-from monitor.journeys.counters import CRITICAL, GAP, HANDED, PROMISED
+from monitor.journeys.counters import CRITICAL_CELLS, GAP, HANDED, PROMISED
 from monitor.report.digest import Astray, Gap, HandedOver, Outcome, Promised, Weight, is_met
 from monitor.report.questions import Told
 from monitor.rules.critical import Touchpoint
@@ -91,7 +91,7 @@ def weights(told: Told) -> tuple[Weight, ...] | None:
         return None
     weighed = []
     for stage in dict.fromkeys(stage for stage, _ in found):
-        one = Touchpoint(*(found.get((stage, cell), 0) for cell in CRITICAL))
+        one = Touchpoint(*(found.get((stage, cell), 0) for cell in CRITICAL_CELLS))
         if one.is_enough and one.share is not None:
             weighed.append(Weight(stage, one, one.share))
     return tuple(sorted(weighed, key=lambda one: -one.share))

@@ -6,7 +6,7 @@ from monitor.counting.figures import duration
 from monitor.report.digest import DAY_S, Digest, Firings
 from monitor.report.document import Item
 from monitor.report.phrases import LEAST_DAYS, local, title
-from monitor.rules.machinery import CAUSES
+from monitor.rules.monitor import CAUSES
 from monitor.rules.plan import Plan
 
 ALERTS_TOLD = 10

@@ -33,7 +33,7 @@ from monitor.rules.facts import (
     stage_links,
 )
 from monitor.rules.journeys import Watched, WholeName
-from monitor.rules.machinery import dead_letters, journeys_full, monitor_blind, watchdog
+from monitor.rules.monitor import dead_letters, journeys_full, monitor_blind, watchdog
 from monitor.rules.plan import Plan
 from monitor.rules.promql import UNJUDGED, held, number, of_each, select, while_open, with_stage
 from monitor.rules.qualities import HOLD_S, Severity, pages_for, severities, silence_severity
@@ -141,7 +141,9 @@ def _journey_facts(journey: Journey, stage: Stage) -> dict[str, Fact]:
     weighs = "Of those who speak ill of us, {value} would not, were it not for this stage. "
     return {
         "journeys": Asked(hit, text="Journeys hit in 5m: {value}. ", otherwise=""),
-        "critical": Asked(select(metrics.CRITICAL, stage=stage.name), "share", text=weighs, otherwise=""),
+        "critical": Asked(
+            select(metrics.CRITICAL_SHARE, stage=stage.name), "share", text=weighs, otherwise=""
+        ),
     }
 
 
@@ -214,7 +216,7 @@ def _critical(journey: Journey, rules: Journeys) -> Alert:
     """Nothing to mend at once: a finding for whoever decides what is to be improved."""
     return Alert(
         "CriticalTouchpoint",
-        f"max by (stage) ({metrics.CRITICAL})",
+        f"max by (stage) ({metrics.CRITICAL_SHARE})",
         {"severity": "finding", "owner": rules.owner},
         {
             "summary": (
@@ -228,7 +230,7 @@ def _critical(journey: Journey, rules: Journeys) -> Alert:
         },
         lambda stage: {
             "stage": Own("stage"),
-            "share": Asked(f"max by (stage) ({select(metrics.CRITICAL, stage=stage)})", "share"),
+            "share": Asked(f"max by (stage) ({select(metrics.CRITICAL_SHARE, stage=stage)})", "share"),
         },
         board=links.CUSTOMERS_BOARD,
     )

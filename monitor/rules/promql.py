@@ -13,7 +13,7 @@ from monitor.counting import metrics
 from monitor.counting.measures import Z
 from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, WHOLE, Journey, Stage
-from monitor.journeys.counters import CRITICAL
+from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.rules import critical
 from monitor.rules.journeys import AT_STAGE, GOAL, OWN_LABELS, Term, Watched
 from monitor.rules.limits import FAST_Z, PAGE_WINDOWS, Limit
@@ -135,7 +135,7 @@ def critical_share() -> str:
     """The attributable share of each stage that is critical (`critical.is_critical`)."""
     a, b, c, d = (
         f"sum by (stage) ({select(metrics.WINDOW_CRITICAL.name, cell=cell, window=critical.WINDOW)})"
-        for cell in CRITICAL
+        for cell in CRITICAL_CELLS
     )
     base = f"(({a} + {c}) / ({a} + {b} + {c} + {d}))"
     return (
@@ -147,11 +147,11 @@ def critical_share() -> str:
 
 def _raised(journey: Journey) -> Iterator[Recording]:
     """What would open a ticket on a critical stage is a page."""
-    yield Recording(metrics.CRITICAL, critical_share())
+    yield Recording(metrics.CRITICAL_SHARE, critical_share())
     for stage in journey.stages:
         if "page" in severities(stage):
             tickets = select(metrics.DEGRADED, stage=stage.name, severity="ticket")
-            raised = f"{tickets} and on (stage) {metrics.CRITICAL}"
+            raised = f"{tickets} and on (stage) {metrics.CRITICAL_SHARE}"
             yield Recording(metrics.DEGRADED, raised, {"stage": stage.name, "severity": "page"})
 
 

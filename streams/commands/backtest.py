@@ -58,8 +58,8 @@ def backtest(
     Example: touchpoint backtest january.jsonl.gz --picture january.svg
     """
     from monitor.backtest.history import History
-    from monitor.backtest.picture import picture as draw
     from monitor.backtest.run import backtest as judge
+    from monitor.backtest.svg import picture as draw
     from monitor.rules.plan import plan
 
     settings = read_settings()

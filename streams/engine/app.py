@@ -22,6 +22,7 @@ from streams.engine.recovery import Progress
 from streams.engine.tables import PaneTable, TableManager
 from streams.engine.thread import FAUST_LOG
 from streams.engine.transport import BatchSchema, Transport
+from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka import internals
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.read_back import ReadBack
@@ -36,9 +37,8 @@ from streams.kafka.topics import (
     steps_topic,
 )
 from streams.settings import MAX_SESSION_S, Settings
-from streams.state.journeys import Extent, JourneyProcessor
+from streams.state.dedupe import Sightings
 from streams.state.processor import FLUSH_S, Processor
-from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
 from streams.state.steps import StepSender
 

@@ -13,8 +13,8 @@ from typing import IO, NamedTuple
 
 import msgspec
 
+from monitor.counting.diagnosis import SCHEMA_PREFIX, mended
 from monitor.counting.event import Codec, Event, Reason, Refused, Time
-from monitor.counting.mistakes import SCHEMA_PREFIX, mended
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams import files

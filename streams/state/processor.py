@@ -30,9 +30,9 @@ from aiokafka.errors import KafkaError
 from monitor.counting.panes import LONG
 from monitor.counting.windows import StageWindows
 from streams.kafka.outgoing import Outgoing, Produce
+from streams.state.dedupe import Sightings
 from streams.state.incarnation import Incarnation
 from streams.state.partition import PaneRecord, Partition, TakenOverError, require_successor
-from streams.state.sightings import Sightings
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
+from streams.state.dedupe import Sightings
 from streams.state.latest import MOST, Entry, Shown, is_shown, newest
 from streams.state.partition import PaneRecord, Partition, Positioned, Run
 from streams.state.processor import Processor, described
-from streams.state.sightings import Sightings
 from streams.state.steps import StepSender
 
 log = logging.getLogger(__name__)

@@ -30,7 +30,7 @@ from streams.web.asking import FORWARDED, Answer, NotAnsweredError, ask, client_
 
 if TYPE_CHECKING:
     from streams.engine.app import App
-    from streams.state.journeys import JourneyProcessor, Places
+    from streams.journeys.processor import JourneyProcessor, Places
 
 READ_S = 4.0
 """How long reading a closed journey may take, waiting for other readers included: less than `ASK_S`, so that

@@ -57,7 +57,7 @@ UNEXPLAINED = 'Grafana does not say; its log does, at "Failed to evaluate rule"'
 """It gives a reason for a query that Prometheus refuses, none when Prometheus does not answer at all
 (`resultError` of 9.4's source, and so seen)."""
 
-Share = Callable[[bytes], Awaitable[None]]
+Publish = Callable[[bytes], Awaitable[None]]
 """Publishes a finding; UserError when it was not taken."""
 
 
@@ -86,7 +86,7 @@ class _End(NamedTuple):
 class Pages:
     """The receiver; `tell` gets a text of some lines for each change of an alert, `share` its finding."""
 
-    def __init__(self, tell: Callable[[str], None], share: Share | None = None) -> None:
+    def __init__(self, tell: Callable[[str], None], share: Publish | None = None) -> None:
         self._tell = tell
         self._share = share
         self._known: OrderedDict[tuple[object, ...], tuple[str, object]] = OrderedDict()

@@ -14,7 +14,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.backtest import span as backtest_span
+from monitor.backtest import timeline
 from monitor.backtest.history import StageHistory
 from monitor.backtest.run import alerts_of, spans_of
 from monitor.counting.panes import SHORT
@@ -241,7 +241,7 @@ def plain_qualities(of: Journey) -> Iterator[Quality]:
                 yield Quality(stage, experience, severity, experience.target, ("all",), limits)
 
 
-Alerting = dict[tuple[str, str], backtest_span.Mask]
+Alerting = dict[tuple[str, str], timeline.Mask]
 """(stage, severity) -> whether anybody is alerted at the end of each slice."""
 
 
@@ -255,13 +255,13 @@ def plain(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
     """By the plain pairs."""
     spans = spans_of(replace(PLAN, qualities=tuple(plain_qualities(JOURNEY))), heard, start, end, since=START)
     return _any(
-        ((name, severity), backtest_span.held_on(mask, backtest_span.HOLD[severity])[backtest_span.BEFORE :])
+        ((name, severity), timeline.held_on(mask, timeline.HOLD[severity])[timeline.BEFORE :])
         for name, span in spans.items()
         for (_experience, severity, _segment), mask in span.crossed.items()
     )
 
 
-def _any(masks: Iterable[tuple[tuple[str, str], backtest_span.Mask]]) -> Alerting:
+def _any(masks: Iterable[tuple[tuple[str, str], timeline.Mask]]) -> Alerting:
     found: Alerting = {}
     for about, mask in masks:
         found[about] = found.get(about, np.zeros_like(mask)) | mask

@@ -34,7 +34,7 @@ from streams.demo.simulator import Simulator
 from streams.kafka import topics
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY, Settings
-from streams.state.sightings import Sightings
+from streams.state.dedupe import Sightings
 from streams.state.stage import StageProcessor
 from streams.worker import Worker, rest_collector
 from tests.bench.load import DENSE_MS, STAGE, checkouts, publish

@@ -13,8 +13,8 @@ from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, decode, step_of
 from streams.demo.simulator import SimulatedEvent
+from streams.journeys.partition import JourneyPartition
 from streams.settings import SHIPPED_JOURNEY
-from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import Run
 from streams.state.steps import StepSender
 from streams.worker import rest_collector

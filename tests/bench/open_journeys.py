@@ -25,8 +25,8 @@ from monitor.counting.times import epoch_ms
 from monitor.journeys.step import GRACE_MS, Step, Steps, encode
 from streams.clock import now_ms
 from streams.demo.simulator import Simulator
+from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka.outgoing import Outgoing
-from streams.state.journeys import Extent, JourneyProcessor
 from streams.state.partition import PaneRecord
 from streams.state.steps import partition_of
 from streams.worker import rest_collector

@@ -22,12 +22,12 @@ from yarl import URL
 from monitor.counting.event import Codec, Reason
 from monitor.journeys.step import decode
 from monitor.live.snapshot import Snapshot
+from streams.journeys.processor import Extent, JourneyProcessor, Places
 from streams.kafka.outgoing import Outgoing
 from streams.settings import Settings
-from streams.state.journeys import Extent, JourneyProcessor, Places
+from streams.state.dedupe import Sightings
 from streams.state.partition import PaneRecord
 from streams.state.processor import Processor
-from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
 from streams.state.steps import StepSender
 from streams.web.lookup import JourneyLookup, is_id

@@ -19,7 +19,7 @@ from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG, Counts, merge_into
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from monitor.journeys.counters import CRITICAL
+from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import step_of
 from monitor.rules.critical import Touchpoint
@@ -196,7 +196,7 @@ def _critical_cells(journey: Journey, events: Iterable[dict[str, Any]], stage: s
         for effect in rules.pass_time(one, one.end_ms):
             found.update(effect.counters)
         assert one.closed_ms is not None
-    return Touchpoint(*(found[f"critical/{stage}/{cell}"] for cell in CRITICAL))
+    return Touchpoint(*(found[f"critical/{stage}/{cell}"] for cell in CRITICAL_CELLS))
 
 
 def test_late_olist_deliveries_weigh_on_reviews_as_the_file_says() -> None:

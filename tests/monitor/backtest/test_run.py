@@ -17,9 +17,9 @@ import orjson
 import pytest
 
 from monitor.backtest.history import MAX_SLICES, History, HistoryError, StageHistory
-from monitor.backtest.picture import picture
 from monitor.backtest.run import Backtest, Key, alerts_of, backtest, spans_of, worst
-from monitor.backtest.span import reach
+from monitor.backtest.svg import picture
+from monitor.backtest.timeline import reach
 from monitor.counting.event import Reason
 from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS

@@ -18,7 +18,7 @@ from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import WINDOWS, StageWindows
 from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import NONE, WHOLE, Journey, Stage
-from monitor.journeys.counters import CRITICAL, counter_names
+from monitor.journeys.counters import CRITICAL_CELLS, counter_names
 from monitor.live.exposition import _journeys
 from monitor.live.journeys import JourneysSnapshot
 from monitor.rules.journeys import BETWEEN
@@ -125,7 +125,7 @@ def _rows(held: StageHistory, lives: Mapping[str, int]) -> Iterator[tuple[int, i
         elif family == "failed":
             yield held.reasons[" ".join(about[:2])], n
         elif family == "critical":
-            yield held.critical[about[0]][CRITICAL.index(about[1])], n
+            yield held.critical[about[0]][CRITICAL_CELLS.index(about[1])], n
 
 
 @dataclass

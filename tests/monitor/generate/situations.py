@@ -7,7 +7,7 @@ from monitor.counting import metrics
 from monitor.counting.panes import SHORT
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import ALL, Journey
-from monitor.journeys.counters import CRITICAL
+from monitor.journeys.counters import CRITICAL_CELLS
 
 JOURNEY_TEXT = """
 version: 1
@@ -263,7 +263,7 @@ def partner_breaks_promises(at: int) -> Mapping[str, int]:
 
 def shop_weighs(at: int) -> Mapping[str, int]:
     """Once enough have answered, the shop turns out to be critical; meanwhile promises are broken too."""
-    answers = dict(zip(CRITICAL, (40, 60, 60, 840), strict=True)) if at == 301 else {}
+    answers = dict(zip(CRITICAL_CELLS, (40, 60, 60, 840), strict=True)) if at == 301 else {}
     return {**partner_breaks_promises(at), **{f"critical/shop/{cell}": n for cell, n in answers.items()}}
 
 
@@ -350,7 +350,7 @@ def some_answered(at: int) -> Mapping[str, int]:
     if not is_beat(at) or at < 0:
         return goes_well(at)
     hit = {f"hit/shop/{segment}": 30 for segment in ("gold", "other")}
-    return {**lived(50), **hit, **{f"critical/shop/{cell}": 1 for cell in CRITICAL}}
+    return {**lived(50), **hit, **{f"critical/shop/{cell}": 1 for cell in CRITICAL_CELLS}}
 
 
 SITUATIONS = {

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from monitor.backtest.run import Fired, Key, Teller, alerts_of, spans_of
-from monitor.backtest.span import StageSpan
+from monitor.backtest.timeline import StageSpan
 from monitor.counting import metrics
 from monitor.counting.panes import SHORT
 from monitor.generate import grafana

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from monitor.counting.event import Handoff, Promise, Score
 from monitor.journeys.open import OpenJourney
-from monitor.live.closed import Cause, ClosedJourney, Move, closed_answer, closed_journey, decode, encode
+from monitor.live.closed import ClosedJourney, MissedBy, Move, closed_answer, closed_journey, decode, encode
 from tests.monitor.live.test_journey import DAY, HOUR, RULES, START, at, journey, step, told
 
 
@@ -26,7 +26,7 @@ def test_a_parcel_that_was_lost() -> None:
     )
     said = published(over)
     assert (said.result, said.segment, said.score, said.weakest) == ("missed", "new", 1.0, None)
-    assert said.failed == Cause("handoff", "warehouse>delivery")
+    assert said.failed == MissedBy("handoff", "warehouse>delivery")
     assert (said.labyrinth, said.lost, said.noticed, said.unhappy) == (False, None, "nobody", None)
     assert [(one.time, one.stage) for one in said.steps] == [
         (told(0), "web_checkout"),

@@ -32,10 +32,10 @@ from streams.engine.app import App
 from streams.engine.tables import ChangelogQueue
 from streams.engine.thread import ConsumerThread
 from streams.engine.transport import IDLE_S, Transport
+from streams.journeys.records import clock_key, pack_clock
 from streams.kafka import topics
 from streams.kafka.errors import in_words
 from streams.settings import Settings
-from streams.state.journey_records import clock_key, pack_clock
 from streams.state.partition import next_epoch
 from streams.worker import Worker
 from tests.kit.brokers import Node, TansuNode, running

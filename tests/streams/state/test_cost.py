@@ -20,9 +20,9 @@ import pytest
 from monitor.counting.event import Codec
 from monitor.journey_file.grammar import parse
 from streams.demo.simulator import SimulatedEvent, Simulator
+from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
-from streams.state.journeys import Extent, JourneyProcessor
 from streams.state.processor import Processor
 from streams.state.stage import StageProcessor
 from streams.state.steps import StepSender

@@ -6,7 +6,7 @@ import pytest
 
 from streams.state.incarnation import INCARNATIONS
 from streams.state.partition import EPOCHS, GENERATIONS, PaneRecord
-from tests.streams.state.test_bound import NOW, Keeper
+from tests.streams.journeys.test_bound import NOW, Keeper
 from tests.streams.state.test_processor import Record, Rig, settle
 
 VALUES = (b"", b"x", b"garbage of more than twenty-five bytes", bytes(64))

@@ -16,8 +16,8 @@ from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
 from streams.state import processor as processor_module
 from streams.state import stage as stage_module
+from streams.state.dedupe import Sightings
 from streams.state.partition import PaneRecord
-from streams.state.sightings import Sightings
 from streams.state.stage import StageProcessor
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())

@@ -16,10 +16,10 @@ from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, Steps, encode
+from streams.journeys.partition import JourneyPartition
 from streams.settings import SHIPPED_JOURNEY
-from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord, Partition, Run
-from tests.streams.state.test_bound import Keeper
+from tests.streams.journeys.test_bound import Keeper
 from tests.streams.state.test_processor import DEDUPED, MODEL, NOW, Record, Rig, event, settle
 
 POISON: dict[str, Any] = {"location": "poison"}

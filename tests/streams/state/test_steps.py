@@ -12,9 +12,9 @@ from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import GRACE_MS, MAX_WORD, Contact, Step, Steps, decode, step_of
 from monitor.rules.qualities import JOURNEYS_LAG_S
+from streams.journeys.partition import JourneyPartition
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
-from streams.state.journey_partition import JourneyPartition
 from streams.state.stage import StageProcessor
 from streams.state.steps import HOLD_MS, MARK_MS, StepSender, partition_of
 from tests.streams.state.test_processor import Broker, Record

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator
 from heapq import heappop, heappush
 
 from monitor.counting.panes import SHORT
-from streams.state.journey_records import (
+from streams.journeys.records import (
     Kept,
     epoch_of,
     header,

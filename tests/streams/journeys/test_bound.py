@@ -9,10 +9,10 @@ import pytest
 from monitor.journey_file.grammar import parse
 from monitor.journeys.step import Step, Steps, encode
 from monitor.live.journeys import JourneysSnapshot
+from streams.journeys.processor import Extent, JourneyProcessor
+from streams.journeys.store import EACH_BYTES
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
-from streams.state.journey_store import EACH_BYTES
-from streams.state.journeys import Extent, JourneyProcessor
 from streams.state.partition import PaneRecord
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())

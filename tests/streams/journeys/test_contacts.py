@@ -13,9 +13,9 @@ from monitor.journeys.contacts import MAX_CONTACTS, REPEAT_MS
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Contact, Steps
+from streams.journeys.contacts import EACH_BYTES, Contacts
+from streams.journeys.partition import JourneyPartition
 from streams.settings import SHIPPED_JOURNEY
-from streams.state.contacts import EACH_BYTES, Contacts
-from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord, Partition, Run
 
 RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
@@ -78,7 +78,7 @@ class Keeper:
         asyncio.run(self.held.own(generation, lambda: True))
 
     def fold(self, offset: int, steps: Steps) -> None:
-        """As `streams.state.journeys` does."""
+        """As `streams.journeys.processor` does."""
         taken = self.held.take(offset, steps)
         self.held.panes.fold(Run.of(taken.made), CounterTally, self.held.clock_ms)
 

@@ -5,10 +5,10 @@ import asyncio
 from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step, Steps
+from streams.journeys.partition import JourneyPartition
+from streams.journeys.records import Kept, Made, header, pack_clock, unpack
+from streams.journeys.store import JourneyStore
 from streams.settings import SHIPPED_JOURNEY
-from streams.state.journey_partition import JourneyPartition
-from streams.state.journey_records import Kept, Made, header, pack_clock, unpack
-from streams.state.journey_store import JourneyStore
 from streams.state.partition import PaneRecord
 
 RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))

@@ -20,10 +20,10 @@ from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, contact_of, de
 from monitor.live.closed import closed_journey
 from monitor.live.closed import encode as encode_closed
 from streams.demo.simulator import Simulator
+from streams.journeys import closed as closed_module
+from streams.journeys.closed import Closed, Unpublished
+from streams.journeys.partition import JourneyPartition
 from streams.settings import SHIPPED_JOURNEY
-from streams.state import closed as closed_module
-from streams.state.closed import Closed, Closing
-from streams.state.journey_partition import JourneyPartition
 from streams.state.partition import PaneRecord, Run
 from tests.kit.journey_truth import Truth, sharing_cases
 
@@ -127,7 +127,7 @@ class Changelog:
     def write(self, records: Sequence[PaneRecord]) -> None:
         self.records += records
 
-    def publish(self, closed: Closed, waiting: Sequence[Closing]) -> None:
+    def publish(self, closed: Closed, waiting: Sequence[Unpublished]) -> None:
         for one in waiting:
             closed.note(len(self.published), one)
             self.published.append(

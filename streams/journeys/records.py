@@ -1,6 +1,6 @@
 """Journeys and their clock as they stand in the changelog.
 
-Keys: `j:<epoch>:<journey id>`, `c:<epoch>`, that of a contact (`streams.state.contacts`) or of a pane. A
+Keys: `j:<epoch>:<journey id>`, `c:<epoch>`, that of a contact (`streams.journeys.contacts`) or of a pane. A
 journey's value is a header (position, epoch, when time changes it next: 8 bytes each, big endian; flags: a
 byte), then the journey as MessagePack in an LZ4 block. What a worker must know of every journey stands in the
 header, so that a million of them need not be unpacked. Earlier versions wrote when they would look at it: a

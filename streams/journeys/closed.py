@@ -41,7 +41,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(OpenJourney).decode
 
 
-class Closing(NamedTuple):
+class Unpublished(NamedTuple):
     """A journey to be published; packed, for a clock that jumps closes as many as there are at once."""
 
     journey_id: str
@@ -67,7 +67,7 @@ class Closed:
     """Closed journeys of a partition."""
 
     def __init__(self) -> None:
-        self._waiting: list[Closing] = []
+        self._waiting: list[Unpublished] = []
         self._waiting_bytes = 0
         self._chunks: dict[int, _Chunk] = {}
         self._changed: set[int] = set()
@@ -80,16 +80,16 @@ class Closed:
         """
         if journey.ending:
             packed = bytes(lz4.compress_block(_encode(journey)))
-            self._waiting.append(Closing(journey_id, journey.closed_ms or 0, packed))
+            self._waiting.append(Unpublished(journey_id, journey.closed_ms or 0, packed))
             self._waiting_bytes += len(packed)
         journey.strip()
 
-    def take(self) -> list[Closing]:
+    def take(self) -> list[Unpublished]:
         """Those to be published now."""
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         return waiting
 
-    def note(self, offset: int, one: Closing) -> None:
+    def note(self, offset: int, one: Unpublished) -> None:
         """It has been published, at that offset."""
         number, place = divmod(offset, CHUNK)
         chunk = self._chunks.setdefault(number, _Chunk())

@@ -11,11 +11,11 @@ from monitor.journey_file.grammar import parse
 from monitor.journeys.open import OpenJourney
 from monitor.journeys.step import Step, Steps, encode
 from monitor.live.closed import CLOSED_KEPT_MS, decode
+from streams.journeys import closed as closed_module
+from streams.journeys.closed import CHUNK, Closed, Unpublished
+from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
-from streams.state import closed as closed_module
-from streams.state.closed import CHUNK, Closed, Closing
-from streams.state.journeys import Extent, JourneyProcessor
 from streams.state.partition import PaneRecord
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
@@ -25,7 +25,7 @@ START = 1_700_000_000_000
 def noted(closed: Closed, first: int, ids: range) -> Closed:
     """These journeys have been published, from this offset on."""
     for number in ids:
-        closed.note(first + number - ids.start, Closing(f"j-{number}", START + number, b""))
+        closed.note(first + number - ids.start, Unpublished(f"j-{number}", START + number, b""))
     return closed
 
 

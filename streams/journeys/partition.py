@@ -8,7 +8,7 @@ whoever wrote it, and says up to which offset. What differs is how far each was 
 - A journey's record may be ahead of that: its steps up to its own offset are passed over, and what they added
   to stands in it, to be offered to the panes again at the same offset. Panes know what they hold.
 - Keys carry the owner's epoch, so no former owner overwrites its successor. Of two records of one journey the
-  one that is further wins (`streams.state.journey_store`).
+  one that is further wins (`streams.journeys.store`).
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from monitor.journeys.counters import Effect
 from monitor.journeys.open import KEEP_MS, JourneyRules, OpenJourney, Overdue
 from monitor.journeys.step import Step, Steps
 from monitor.live.journeys import Source
-from streams.state.closed import Closed
-from streams.state.contacts import Contacts
-from streams.state.journey_records import (
+from streams.journeys.closed import Closed
+from streams.journeys.contacts import Contacts
+from streams.journeys.records import (
     CLOSED,
     OVERDUE,
     Kept,
@@ -37,7 +37,7 @@ from streams.state.journey_records import (
     unpack,
     unpack_clock,
 )
-from streams.state.journey_store import EACH_BYTES, JourneyStore, Timers
+from streams.journeys.store import EACH_BYTES, JourneyStore, Timers
 from streams.state.latest import add_meant
 from streams.state.partition import PaneRecord, Partition, TakenOverError, read_epoch
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.state import sightings as sightings_module
-from streams.state.sightings import CHUNKS, Sightings
+from streams.state import dedupe
+from streams.state.dedupe import CHUNKS, Sightings
 
 """A busy machine is no failure."""
 
@@ -70,8 +70,8 @@ def test_every_way_of_reading_gives_the_verdicts_of_the_log(
     """Any cut into batches, read again from any offset that can be resumed: the verdicts are the oracle's."""
     want = verdicts(log)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sightings_module, "TAIL", tail)
-        patch.setattr(sightings_module, "CHUNK_IDS", chunk_ids)
+        patch.setattr(dedupe, "TAIL", tail)
+        patch.setattr(dedupe, "CHUNK_IDS", chunk_ids)
         sightings, at, rewinds = Sightings(log.dedupe_ms), 0, 5
         while at < len(log.records):
             size = data.draw(st.integers(1, 30))
@@ -117,7 +117,7 @@ def test_time_that_goes_back_does_not_forget() -> None:
 
 def test_reading_again_from_too_far_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the sightings kept one by one nothing can be said, and nothing is."""
-    monkeypatch.setattr(sightings_module, "TAIL", 4)
+    monkeypatch.setattr(dedupe, "TAIL", 4)
     records = [Record(n, f"e-{n}", n) for n in range(20)]
     sightings = Sightings(1000)
     see(sightings, records)
@@ -153,8 +153,8 @@ def test_no_records_change_nothing() -> None:
 @pytest.mark.parametrize("chunk_ids", [64, 2**18])
 def test_ids_are_dropped_when_their_time_is_over(monkeypatch: pytest.MonkeyPatch, chunk_ids: int) -> None:
     """Of distinct ids there are never more than the time holds, plus the tail and one chunk."""
-    monkeypatch.setattr(sightings_module, "TAIL", 16)
-    monkeypatch.setattr(sightings_module, "CHUNK_IDS", chunk_ids)
+    monkeypatch.setattr(dedupe, "TAIL", 16)
+    monkeypatch.setattr(dedupe, "CHUNK_IDS", chunk_ids)
     dedupe_ms, batch = 1000, 10
     bound = dedupe_ms + dedupe_ms // CHUNKS + 2 * 16 + batch
     sightings, most = Sightings(dedupe_ms), 0
@@ -170,7 +170,7 @@ def test_ids_are_dropped_when_their_time_is_over(monkeypatch: pytest.MonkeyPatch
 
 def test_an_id_seen_all_the_time_is_held_once_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """A service that retries for ever takes no more room than its ids."""
-    monkeypatch.setattr(sightings_module, "TAIL", 16)
+    monkeypatch.setattr(dedupe, "TAIL", 16)
     sightings = Sightings(10**9)
     for n in range(0, 5000, 10):
         see(sightings, [Record(i, f"e-{i % 3}", i) for i in range(n, n + 10)])
@@ -179,7 +179,7 @@ def test_an_id_seen_all_the_time_is_held_once_a_chunk(monkeypatch: pytest.Monkey
 
 def test_a_chunk_is_held_until_its_last_sighting_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a silence a chunk may hold ids of very different age."""
-    monkeypatch.setattr(sightings_module, "TAIL", 2)
+    monkeypatch.setattr(dedupe, "TAIL", 2)
     sightings = Sightings(1000)
     see(sightings, [Record(0, "x", 0), Record(1, "a", 900), Record(2, "y", 901), Record(3, "z", 902)])
     see(sightings, [Record(n, f"e-{n}", 1096 + n) for n in range(4, 8)])
@@ -188,7 +188,7 @@ def test_a_chunk_is_held_until_its_last_sighting_is_over(monkeypatch: pytest.Mon
 
 def test_chunks_that_are_merged_keep_the_last_time_of_each_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was seen early is forgotten early, what was seen in both is known from the later one on."""
-    monkeypatch.setattr(sightings_module, "TAIL", 2)
+    monkeypatch.setattr(dedupe, "TAIL", 2)
     sightings = Sightings(1000)
     seen = [
         "a 0",

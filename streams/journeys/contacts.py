@@ -2,7 +2,7 @@
 
 A contact is written once, under the place where it was read: `k:<offset>:<number in the record>`. Whoever
 reads the same records writes the same under the same key, so no record needs an owner. Up to the offset and
-the moment of a clock record (`streams.state.journey_partition`) it is known what has been kept and judged.
+the moment of a clock record (`streams.journeys.partition`) it is known what has been kept and judged.
 """
 
 from collections import defaultdict

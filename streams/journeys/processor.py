@@ -18,11 +18,11 @@ from monitor.journeys.step import decode
 from monitor.live.closed import closed_journey, encode
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, ages
 from monitor.rules.journeys import meant_labels
+from streams.journeys.closed import Unpublished
+from streams.journeys.partition import JourneyPartition
+from streams.journeys.records import Made, Room
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
-from streams.state.closed import Closing
-from streams.state.journey_partition import JourneyPartition
-from streams.state.journey_records import Made, Room
 from streams.state.latest import Entry, Shown, newest
 from streams.state.partition import PaneRecord, Partition, Run
 from streams.state.processor import Processor
@@ -141,7 +141,9 @@ class JourneyProcessor(Processor[JourneyPartition]):
         for number in range(3):
             yield self._to_changelog({p: lists[number] for p, lists in taken.items()})
 
-    def _closed(self, partition: int, waiting: Iterable[Closing]) -> Iterator[tuple[Closing, Outgoing]]:
+    def _closed(
+        self, partition: int, waiting: Iterable[Unpublished]
+    ) -> Iterator[tuple[Unpublished, Outgoing]]:
         """Records of journeys that have closed; one that our code fails on would stop every worker."""
         for one in waiting:
             try:

@@ -1,0 +1,1 @@
+"""Journeys of each partition: kept, counted once, written, and found again when they are over."""
