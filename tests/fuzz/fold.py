@@ -108,24 +108,30 @@ class Life:
 
     async def read(self, sent: Iterable[Sent]) -> None:
         """Fold events, in batches as Kafka would give them, and write."""
-        for name, records in groupby(sorted(sent, key=lambda one: one[0]), lambda one: one[0]):
-            stage = self.stages[name]
-            some = [
-                Record(stage.topic, 0, offset, value, headers)
-                for offset, (_, value, headers) in enumerate(records)
-            ]
-            for start in range(0, len(some), BATCH):
-                stage.fold(Message(some[start : start + BATCH]), self.now_ms)
+        for stage, records in self._records(sent):
+            for start in range(0, len(records), BATCH):
+                stage.fold(Message(records[start : start + BATCH]), self.now_ms)
             assert stage.refusals[Reason.UNPROCESSABLE] == 0
-            self._recall(stage, some)
         await self.pass_time(self.now_ms)
 
-    def _recall(self, stage: StageProcessor, records: Sequence[Record]) -> None:
-        """Read the ids back, as a successor does: they are those that were seen."""
-        found = Sightings(stage.dedupe_ms)
-        stage.recall(found, records, self.now_ms)
-        if stage.dedupe_ms:
-            assert len(found) == len(stage._sightings[0])
+    def _records(self, sent: Iterable[Sent]) -> Iterator[tuple[StageProcessor, list[Record]]]:
+        for name, records in groupby(sorted(sent, key=lambda one: one[0]), lambda one: one[0]):
+            stage = self.stages[name]
+            yield (
+                stage,
+                [
+                    Record(stage.topic, 0, offset, value, headers)
+                    for offset, (_, value, headers) in enumerate(records)
+                ],
+            )
+
+    def recall(self, sent: Iterable[Sent]) -> None:
+        """Read the ids of these events back, as a successor does: they are those that were seen."""
+        for stage, records in self._records(sent):
+            if stage.dedupe_ms:
+                found = Sightings(stage.dedupe_ms)
+                stage.recall(found, records, self.now_ms)
+                assert len(found) == len(stage._sightings[0])
 
     async def read_forged(self, other: "Life", random: Random) -> None:
         """Take over what another has written, and what somebody else wrote between it; then count on."""
@@ -184,7 +190,10 @@ class Life:
         def failures(stage: str) -> list[Any]:
             return asked[0][0].stages[stage].failures()
 
-        lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0], asked[0][0]._closed)  # type: ignore[arg-type, return-value]
+        def closed(places: Places) -> AsyncGenerator[bytes, None]:
+            return asked[0][0]._closed(places)
+
+        lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0], closed)  # type: ignore[arg-type, return-value]
         server = HttpServer("127.0.0.1:0", Answers(snapshot, failures, lookup))
         address = await server.start()
         ids = [id_ for held in self.journeys._partitions.values() for id_, _ in held.journeys() if is_id(id_)]
@@ -243,6 +252,7 @@ async def _round(sent: Sequence[Sent]) -> int:
         first, second = Life(), Life()
         await first.own(1)
         await first.read(sent)
+        first.recall(sent)
         for now_ms in MOMENTS_MS:
             await first.pass_time(now_ms)
             await first.answer(200)
