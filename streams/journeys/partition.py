@@ -74,7 +74,7 @@ class JourneyPartition:
         self._clock_epoch = -1
         self._written = deque([-1, -1], maxlen=2)
         """Positions of the last two clock records: whether the later one has arrived is not known yet."""
-        self._is_owned = False
+        self.is_owned = False
 
     # -- recovery ------------------------------------------------------------------------------------
 
@@ -82,7 +82,7 @@ class JourneyPartition:
         """Apply one changelog record; TakenOverError if another owner has gone on with what is still held."""
         kind, _, rest = record.key.partition(b":")
         if kind in (b"k", b"x"):
-            if not self._is_owned:
+            if not self.is_owned:
                 (self._contacts if kind == b"k" else self.closed).restore(record)
             return
         if kind not in (b"j", b"c"):
@@ -95,7 +95,7 @@ class JourneyPartition:
             if kind == b"j" and header(record.value).epoch != epoch:
                 raise ValueError("key and value name different owners")
         self.panes.hear_of(epoch)
-        if self._is_owned:
+        if self.is_owned:
             if epoch > self.panes.epoch:
                 raise TakenOverError(f"epoch {epoch} has taken over journeys from {self.panes.epoch}")
             return
@@ -119,7 +119,7 @@ class JourneyPartition:
     async def own(self, generation: int, is_current: Callable[[], bool]) -> None:
         """Become the owner, once the changelog has been read; gives up when the group has moved on."""
         self.panes.own(generation)
-        if self._is_owned:
+        if self.is_owned:
             return
         self._store.settle()
         self.open = 0
@@ -149,7 +149,7 @@ class JourneyPartition:
             self.open += not flags & CLOSED
         self._contacts.own(self.position, self.clock_ms)
         self._written = deque([self.position, self.position], maxlen=2)
-        self._is_owned = True
+        self.is_owned = True
 
     # -- steps and time ------------------------------------------------------------------------------
 

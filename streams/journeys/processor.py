@@ -127,16 +127,17 @@ class JourneyProcessor(Processor[JourneyPartition]):
 
     def _writes(self) -> Iterator[list[Outgoing]]:
         """What closed comes first: once a record says that a journey is over, nobody publishes it again."""
-        taken = {p: held.take_changes() for p, held in self._partitions.items()}
-        closed = {p: held.closed.take() for p, held in self._partitions.items()}
+        ours = self._ours()
+        taken = {p: held.take_changes() for p, held in ours.items()}
+        closed = {p: held.closed.take() for p, held in ours.items()}
         for partition, waiting in closed.items():
             for start in range(0, len(waiting), CLOSED_SLICE):
                 some = dict(self._closed(partition, waiting[start : start + CLOSED_SLICE]))
                 yield list(some.values())
                 for one, acknowledged in zip(some, self.acknowledged, strict=True):
-                    self._partitions[partition].closed.note(acknowledged.offset, one)
+                    ours[partition].closed.note(acknowledged.offset, one)
         yield self._to_changelog(
-            {p: one.closed.take_changes(one.panes.epoch, one.clock_ms) for p, one in self._partitions.items()}
+            {p: one.closed.take_changes(one.panes.epoch, one.clock_ms) for p, one in ours.items()}
         )
         for number in range(3):
             yield self._to_changelog({p: lists[number] for p, lists in taken.items()})

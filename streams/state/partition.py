@@ -156,7 +156,7 @@ class Partition:
         that its writer deletes.
         """
         if record.key.startswith(b"l:"):
-            if not self._is_owned:
+            if not self.is_owned:
                 self.latest.restore(*record)
             return
         key, epoch = _read_key(record.key)
@@ -169,7 +169,7 @@ class Partition:
             self._stale.discard(record.key)
             if epoch != known_epoch or key in self._dirty:
                 return
-            if self._is_owned and not is_expired(key, self._event_clock_ms, self._horizon_ms):
+            if self.is_owned and not is_expired(key, self._event_clock_ms, self._horizon_ms):
                 self._pane(key)
                 self._dirty.add(key)  # somebody deleted what we hold: write it again as ours
             else:
@@ -191,7 +191,8 @@ class Partition:
         self._event_clock_ms = max(self._event_clock_ms, key.start_ms)
 
     @property
-    def _is_owned(self) -> bool:
+    def is_owned(self) -> bool:
+        """Whether it has been taken over."""
         return self._generation >= 0
 
     def hear_of(self, epoch: int) -> None:

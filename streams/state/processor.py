@@ -23,7 +23,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence, Set
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from aiokafka.errors import KafkaError
 
@@ -49,8 +49,16 @@ SEND_SLICE = 200
 REBUILD_SLICE = 200
 """Panes added to the windows before the event loop gets a turn: some 5 ms."""
 
-Held = TypeVar("Held")
-"""What is held of a partition."""
+
+class Owned(Protocol):
+    """What is held of a partition."""
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether it has been taken over; before that its changelog is still being read."""
+
+
+Held = TypeVar("Held", bound=Owned)
 
 
 class WriteError(RuntimeError):
@@ -306,6 +314,11 @@ class Processor(ABC, Generic[Held]):
             for name, n in counts.items()
             if name.startswith("outcome/")
         )
+
+    def _ours(self) -> dict[int, Held]:
+        """Partitions that have been taken over. Of one that is still being read nothing may be written or
+        deleted: whose it is, and what stands for what, is not known before its end."""
+        return {partition: held for partition, held in self._partitions.items() if held.is_owned}
 
     def _to_changelog(self, records: Mapping[int, Sequence[PaneRecord]]) -> list[Outgoing]:
         return [

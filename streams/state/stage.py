@@ -247,12 +247,12 @@ class StageProcessor(Processor[Partition]):
     def _writes(self) -> Iterator[list[Outgoing]]:
         letters, self._dead_letters = self._dead_letters, []
         steps = [] if self._steps is None else self._steps.drain(self.owned or ())
-        changes = {p: panes.take_changes() for p, panes in self._partitions.items()}
+        changes = {p: panes.take_changes() for p, panes in self._ours().items()}
         yield letters
         self._refused_bytes -= sum(map(_kept_bytes, letters))
         yield steps
         yield self._to_changelog(changes)
-        yield self._to_changelog({p: panes.take_stale() for p, panes in self._partitions.items()})
+        yield self._to_changelog({p: panes.take_stale() for p, panes in self._ours().items()})
 
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> StageSnapshot:
         """The stage as it is now; without windows while its partitions are not recovered."""

@@ -217,6 +217,26 @@ async def test_a_partition_that_is_lost_is_no_longer_answered_for() -> None:
     assert rig.stage.snapshot(NOW, ()).events("1m") == 0
 
 
+async def test_nothing_is_deleted_of_a_partition_that_is_still_being_read() -> None:
+    """What a later record replaces may be all that is left, were that record's writer to be passed over."""
+    written = []
+    for generation in (1, 2):
+        rig = await Rig().own(generation)
+        rig.fold(Record(generation))
+        rig.flush()
+        await settle()
+        written += [PaneRecord(one.key or b"", one.value) for one in rig.broker.acknowledge()]
+        await settle()
+    rig = Rig()
+    rig.stage.restore(0, written)
+    await rig.flush()
+    assert rig.broker.waiting == []
+    await rig.own(3)
+    rig.flush()
+    await settle()
+    assert {one.key for one in rig.broker.acknowledge()} == {one.key for one in written[:2]}
+
+
 async def test_a_takeover_that_the_group_has_overtaken_takes_nothing() -> None:
     """A takeover that waited behind a write, while partitions moved on, leaves the new recovery alone."""
     rig = await Rig().own()
