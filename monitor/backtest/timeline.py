@@ -94,7 +94,7 @@ class StageSpan:
         self._expected: NDArray[np.float64] | None = None
         self.crossed: dict[tuple[str, Severity, str], Mask] = {}
         self._judge([rule for rule in plan.qualities if rule.stage.name == stage.name])
-        self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs
+        self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs & self._settled()
         # What pages only because the stage is critical goes on for days, and explains nothing.
         self._drags = self.degraded("page", segment=ALL)
         self._raise()
@@ -107,7 +107,7 @@ class StageSpan:
         return np.asarray(critical.is_critical(*cells))
 
     def is_critical(self, at: int) -> bool:
-        """Whether the stage is critical at the end of slice `at`."""
+        """Whether the stage is critical at the end of slice `at`, and has been seen for long enough."""
         return bool(self._critical[at - int(self._at[0])])
 
     def trouble(self) -> Mask:
@@ -183,9 +183,12 @@ class StageSpan:
                     here = {w: _at(shares[w], at) for w in limit.windows}
                     crossed[at] |= limit.crossed(here)
                 if self.stage.name == WHOLE and experience == GOAL:
-                    over = self._sums[self._held.events]
-                    crossed &= self._window(over, SETTLED[0]) > self._window(over, SETTLED[1])
+                    crossed &= self._settled()
                 self.crossed[experience, severity, segment] = crossed
+
+    def _settled(self) -> Mask:
+        came = self._sums[self._held.events]
+        return np.asarray(self._window(came, SETTLED[0]) > self._window(came, SETTLED[1]))
 
     def groups(self, experience: str) -> tuple[str, ...]:
         """Whatever takes the segment's place."""

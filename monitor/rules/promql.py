@@ -152,6 +152,7 @@ def _raised(journey: Journey) -> Iterator[Recording]:
         if "page" in severities(stage):
             tickets = select(metrics.DEGRADED, stage=stage.name, severity="ticket")
             raised = f"{tickets} and on (stage) {metrics.CRITICAL_SHARE}"
+            raised += f"\nand on () {_settled(metrics.OUTCOMES_SUM, stage=stage.name)}"
             yield Recording(metrics.DEGRADED, raised, {"stage": stage.name, "severity": "page"})
 
 
@@ -183,11 +184,13 @@ def degraded(quality: Quality) -> str:
     blind = select(metrics.BLIND, cause=UNJUDGED, stage=(ALL, quality.stage.name))
     found = f"(\n{crossed}\n)\nunless on () {blind}"
     if quality.stage.name == WHOLE and quality.experience.name == GOAL:
-        longer, shorter = (
-            f"sum({select(metrics.WINDOW_JOURNEYS.name, window=window)})" for window in SETTLED
-        )
-        found += f"\nand on () {longer} > {shorter}"
+        found += f"\nand on () {_settled(metrics.WINDOW_JOURNEYS.name)}"
     return found
+
+
+def _settled(series: str, **labels: Values) -> str:
+    longer, shorter = (f"sum({select(series, **labels, window=window)})" for window in SETTLED)
+    return f"{longer} > {shorter}"
 
 
 def _crossed(quality: Quality, limit: Limit) -> str:

@@ -34,7 +34,9 @@ of it, and so much before it, was seen."""
 
 SETTLED = ("7d", "3d")
 """Journeys are held to their goal once more were over in the first of these windows than in the second. Those
-that fail are over before those that succeed: of the first that a new monitor sees all have missed it."""
+that fail are over before those that succeed: of the first that a new monitor sees all have missed it. A stage
+has to have been seen for so long, too, before being critical makes pages of its tickets: in a new monitor's
+windows of days a minute of failure weighs for hours."""
 
 LAG_S = 60
 """Windows lag when the consumer does: beyond this a stage is not judged, and the monitor says so instead."""

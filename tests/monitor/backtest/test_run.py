@@ -201,23 +201,26 @@ journeys: {owner: care, starts: {stage: [shop]}, goal: {stage: [shop]}, target: 
 """)
 
 
-@pytest.mark.parametrize(("detractors", "is_critical"), [(40, True), (10, False)])
-def test_tickets_of_a_critical_stage_are_pages(detractors: int, is_critical: bool) -> None:
-    """What would be a ticket alone is one, unless the stage is critical; a page for more than that names what
-    is worst, whichever limit it crosses."""
-    day, minute, end = 8640, 6, T0_S // 10
+@pytest.mark.parametrize(
+    ("detractors", "days", "is_critical"), [(40, 4, True), (10, 4, False), (40, 3, False)]
+)
+def test_tickets_of_a_critical_stage_are_pages(detractors: int, days: int, is_critical: bool) -> None:
+    """What would be a ticket alone is one, unless the stage is critical, and seen for more than three days; a
+    page for more than that names what is worst, whichever limit it crosses."""
+    seen, minute, end = days * 8640, 6, T0_S // 10
     for outage in (False, True):
         held = {stage.name: StageHistory(plan(WEIGHED), stage) for stage in plan(WEIGHED).stages}
-        shop, answers = held["shop"].table(end - day, end), held[WHOLE].table(end - 1, end)
+        shop, answers = held["shop"].table(end - seen, end), held[WHOLE].table(end - 1, end)
         for name, n_bad, worse in (("bought", 8, 100), ("fast", 0, 60)):
             good, bad = (rows[name, "other"] for rows in (held["shop"].good, held["shop"].bad))
             shop[good], shop[bad] = 100 - n_bad, n_bad
             if outage:
                 shop[good, -minute:], shop[bad, -minute:] = 100 - worse, worse
+        shop[held["shop"].events] = 100
         answers[held[WHOLE].critical["shop"], 0] = (detractors, 60, 60, 840)
-        held["shop"].add_table(end - day, shop)
+        held["shop"].add_table(end - seen, shop)
         held[WHOLE].add_table(end - 1, answers)
-        spans = spans_of(plan(WEIGHED), held, end - 1, end, since=end - day)
+        spans = spans_of(plan(WEIGHED), held, end - 1, end, since=end - seen)
         page = Key("StageDegraded", "page", "shop")
         assert bool(dict(alerts_of(plan(WEIGHED), spans))[page][-1]) is (outage or is_critical)
         if outage or is_critical:

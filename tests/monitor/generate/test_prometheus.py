@@ -40,7 +40,14 @@ Bad = Mapping[tuple[str, str], Mapping[str, Mapping[str, tuple[int, int]]]]
 class World(Series):
     """A monitor that works and a journey where all is well, but for what a test says."""
 
-    def __init__(self, bad: Bad | None = None, silent: tuple[str, ...] = (), steps: int = STEPS) -> None:
+    def __init__(
+        self,
+        bad: Bad | None = None,
+        silent: tuple[str, ...] = (),
+        steps: int = STEPS,
+        *,
+        is_new: bool = False,
+    ) -> None:
         super().__init__()
         self.steps = steps
         self.flat(metrics.READY.name, 1, instance="w")
@@ -51,6 +58,7 @@ class World(Series):
             self.flat(metrics.EVENT_LAG.name, 0, topic=stage.topic, partition="0")
             for window in WINDOW_LABELS:
                 came = 0 if stage.name in silent and window in FAST_WINDOWS else 99
+                came += window == "7d" and not is_new
                 where = {"stage": stage.name, "window": window}
                 self.flat(metrics.WINDOW_OUTCOMES.name, came, outcome="ok", **where)
                 self.flat(metrics.EXPECTED.name, 99, **where)
@@ -663,6 +671,13 @@ def test_tickets_of_a_critical_stage_are_pages(
     """What goes with a third of all who speak ill of us wakes somebody, for what would else be a ticket."""
     found = judged(tmp_path, count(World(bad), counted))
     assert {one for one in found if one[1] in ("page", "ticket")} == expected
+
+
+@pytest.mark.full
+def test_a_new_monitor_pages_for_no_ticket(tmp_path: Path) -> None:
+    """In its windows of days a minute of failure weighs for hours."""
+    found = judged(tmp_path, count(World(SLOW_BURN, is_new=True), WEIGHS))
+    assert {one for one in found if one[1] in ("page", "ticket")} == {page(*CHECKOUT, severity="ticket")}
 
 
 @pytest.mark.full
