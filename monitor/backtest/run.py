@@ -6,14 +6,25 @@ a worker that started at the first event. MonitorBlind and DeadLettersRising are
 history tells nothing; CriticalTouchpoint asks nothing of anybody.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from monitor.backtest.history import History, StageHistory
-from monitor.backtest.timeline import BEFORE, HOLD, MINUTE, Mask, Slices, StageSpan, end_ms, held_on
+from monitor.backtest.timeline import (
+    AGAIN,
+    BEFORE,
+    HOLD,
+    MINUTE,
+    Mask,
+    Slices,
+    StageSpan,
+    end_ms,
+    held_on,
+    latched,
+)
 from monitor.counting.panes import SHORT
 from monitor.counting.times import rfc3339
 from monitor.journey_file.model import ALL, WHOLE
@@ -22,12 +33,7 @@ from monitor.rules.alerts import UNHEARD, alerts
 from monitor.rules.facts import Chosen, Name
 from monitor.rules.journeys import BETWEEN, GOAL, OWN_LABELS
 from monitor.rules.plan import Plan
-from monitor.rules.qualities import (
-    Quality,
-    Severity,
-    severities,
-    silence_severity,
-)
+from monitor.rules.qualities import Severity, severities, silence_severity
 
 NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "JourneysFull", "DeadLettersRising", "CriticalTouchpoint")
 
@@ -134,10 +140,11 @@ def backtest(plan: Plan, history: History) -> Backtest:
     fired: list[Fired] = []
     latest: dict[Key, int] = {}
     totals = {name: Totals() for name in heard}
+    going: Going = {}
     for start in range(first, end, CHUNK):
         stop = min(start + CHUNK, end)
         spans = spans_of(plan, heard, start, stop, since=first)
-        alerting = dict(alerts_of(plan, spans))
+        alerting = dict(alerts_of(plan, spans, going))
         for key, mask in alerting.items():
             was = key in latest and fired[latest[key]].resolved_ms is None
             for at in np.flatnonzero(np.diff(np.concatenate(([was], mask)).astype(np.int8))).tolist():
@@ -176,8 +183,13 @@ def spans_of(
     return spans
 
 
-def alerts_of(plan: Plan, spans: Mapping[str, StageSpan]) -> Iterator[tuple[Key, Mask]]:
-    """Every alert, and whether it fires at the end of each slice of the spans."""
+Going = dict[tuple[str, str, Severity, str], Mask]
+"""By stage, experience, severity and group whether what was a reason to alert was not over yet, in the last
+`BEFORE` slices that were judged."""
+
+
+def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Iterator[tuple[Key, Mask]]:
+    """Every alert, and whether it fires at the end of each slice of the spans; brings `going` up to it."""
     troubles = {
         name: span.trouble() for name, span in spans.items() if silence_severity(span.stage) == "page"
     }
@@ -192,15 +204,47 @@ def alerts_of(plan: Plan, spans: Mapping[str, StageSpan]) -> Iterator[tuple[Key,
         for severity in severities(span.stage):
             explained = span.silent | _any_of(troubles, plan.explaining(span.stage, severity), span)
             if severity == "page":
-                paging = held_on(span.degraded("page") & ~explained, HOLD["page"])
+                paging = _paging(span, ~explained, going)
                 yield Key(names.get(GOAL, "StageDegraded"), "page", name), paging[BEFORE:]
                 continue
             for one in span.stage.experiences:
-                reason = span.degraded("ticket", experience=one.name) & ~explained
-                if name != WHOLE or one.name == GOAL:
-                    reason &= ~paging  # a ticket waits for the page
+                waits = name != WHOLE or one.name == GOAL  # a ticket waits for the page
+                told = ~explained & ~paging if waits else ~explained
                 alert = names.get(one.name, "StageDegraded")
-                yield Key(alert, "ticket", name, one.name), held_on(reason, HOLD["ticket"])[BEFORE:]
+                ticket = _going(span, "ticket", told, going, one.name)
+                yield Key(alert, "ticket", name, one.name), ticket[BEFORE:]
+
+
+def _paging(span: StageSpan, unexplained: Mask, going: Going) -> Mask:
+    """Whether the stage pages. After each end, as long as nothing new pages, old windows begin nothing."""
+    known, old, start = dict(going), span.old(), 0
+    while True:
+        found = _going(span, "page", unexplained, brought := dict(known))
+        ends = start + 1 + np.flatnonzero(found[start:-1] & ~found[start + 1 :])
+        end = next((end for end in ends.tolist() if old[end : end + AGAIN].any()), None)
+        if end is None:
+            going.update(brought)
+            return found
+        span.begins[end : end + AGAIN] = False
+        anew = np.flatnonzero(_going(span, "page", unexplained, dict(known))[end : end + AGAIN])
+        start = end + (int(anew[0]) if len(anew) else AGAIN)
+        span.begins[start + 1 : end + AGAIN] = True
+
+
+def _going(
+    span: StageSpan, severity: Severity, unexplained: Mask, going: Going, experience: str | None = None
+) -> Mask:
+    """Whether anything of this severity, of one or any experience, was a reason to alert and is not over."""
+    found = np.zeros_like(span.silent)
+    for one, loud, group in span.crossed:
+        if loud != severity or experience not in (None, one):
+            continue
+        about = span.stage.name, one, severity, group
+        reason = held_on(span.reason((one, loud, group)) & unexplained, HOLD[severity])
+        mask = latched(reason, span.over[one, loud, group], going.get(about, found[:0]))
+        going[about] = mask[-BEFORE:]
+        found = found | mask
+    return found
 
 
 def _any_of(troubles: Mapping[str, Mask], stages: Iterable[str], span: StageSpan) -> Mask:
@@ -211,27 +255,19 @@ def _any_of(troubles: Mapping[str, Mask], stages: Iterable[str], span: StageSpan
     return found
 
 
-def worst(rules: Sequence[Quality], key: Key, span: StageSpan, at: int) -> tuple[Key, str]:
+def worst(key: Key, span: StageSpan, at: int) -> tuple[Key, str]:
     """What an alert on a degraded stage that begins at the end of slice `at` names, and in which window it is
     worst: everybody before the segments, of equals the experience that the journey file names first."""
     ratios: dict[tuple[str, str], tuple[float, str]] = {}
-    is_raised = key.severity == "page" and span.is_critical(at)
-    for rule in rules:
-        if rule.stage != span.stage or key.experience not in ("", rule.experience.name):
+    for experience, severity, segment in span.crossed:
+        if severity != key.severity or key.experience not in ("", experience):
             continue
-        if rule.severity != key.severity and not is_raised:
-            continue
-        labels = {window for limit in rule.limits for window in limit.windows}
-        for segment in rule.segments or span.groups(rule.experience.name):
-            shares = {window: span.share(rule.experience.name, segment, window, at) for window in labels}
-            crossed = [
-                (shares[limit.window].bad / shares[limit.window].n, limit.window)
-                for limit in rule.limits
-                if limit.crossed(shares)
-            ]
-            if crossed:
-                about = rule.experience.name, segment
-                ratios[about] = max(ratios.get(about, (0.0, "")), *crossed, key=lambda one: one[0])
+        for window in span.reasons_at((experience, severity, segment), at):
+            share = span.share(experience, segment, window, at)
+            found = share.bad / share.n, window
+            ratios[experience, segment] = max(
+                ratios.get((experience, segment), found), found, key=lambda one: one[0]
+            )
     named = [one for one in ratios if one[1] == ALL]
     named += [one for one in ratios if (one[0], ALL) not in ratios]
     experience, segment = max(named, key=lambda one: ratios[one][0])
@@ -247,7 +283,6 @@ class Teller:
     """Fills the texts of `alerts` with the facts of a moment."""
 
     def __init__(self, plan: Plan) -> None:
-        self._rules = plan.qualities
         self._labels = {one.experience.name: one.labels for one in plan.watched}
         self._alerts = {
             (alert.name, *(alert.labels.get(name, "") for name in ("severity", "stage", "experience"))): alert
@@ -264,7 +299,7 @@ class Teller:
             last = UNHEARD if last_s is None else _duration(last_s)
             text = summary.format(window=window, expected=f"{missed:.0f}", last=last)
             return Fired(key, noticed_ms, None, window, 0, 0, round(missed, 1), None, None, text)
-        key, window = worst(self._rules, key, span, at)
+        key, window = worst(key, span, at)
         share = span.share(key.experience, key.group, window, at)
         n, bad = share.n, share.bad
         names = self._labels.get(key.experience, SEGMENT) if key.stage == WHOLE else SEGMENT

@@ -14,11 +14,12 @@ from monitor.journey_file.hours import MINUTE_MS, expected, is_open
 from monitor.journey_file.model import ALL, WHOLE, Stage
 from monitor.rules import critical
 from monitor.rules.journeys import GOAL
-from monitor.rules.limits import Limit
+from monitor.rules.limits import OLD_WINDOWS
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     EXPLAINS_S,
     HOLD_S,
+    NEW_S,
     SETTLE_S,
     SETTLED,
     SILENT_EXPECTED,
@@ -34,7 +35,13 @@ HOLD: dict[Severity, int] = {severity: seconds * 1000 // SHORT.ms + 1 for severi
 EXPLAINS = EXPLAINS_S * 1000 // SHORT.ms + 1
 """Slices, the present one among them, in which a stage in trouble explains others."""
 
-BEFORE = HOLD["ticket"] + HOLD["page"] + EXPLAINS
+AGAIN = NEW_S * 1000 // SHORT.ms + 1
+"""Slices after the end of a page in which no old window begins another."""
+
+WITHIN = 1_800_000 // SHORT.ms + 1
+"""Slices of the widest short window of a page, in which what was over still is (`Recovery.within`)."""
+
+BEFORE = WITHIN + HOLD["ticket"] + HOLD["page"] + EXPLAINS
 """Slices before a moment that decide about it: a ticket's reason is none under a page, which is held, and has
 no reason itself while another stage explains it."""
 
@@ -48,6 +55,8 @@ MINUTE = MINUTE_MS // SHORT.ms
 WINDOW = {window.label: window for window in WINDOWS}
 
 Mask = NDArray[np.bool_]
+Judged = tuple[str, Severity, str]
+"""An experience, a severity, a segment or what takes its place."""
 Moments = NDArray[np.int64]
 
 
@@ -67,6 +76,17 @@ def held_on(mask: Mask, slices: int) -> Mask:
     """True where the mask is, or was within so many slices, the present one among them."""
     counts = np.concatenate(([0] * slices, np.cumsum(mask)))
     return np.asarray(counts[slices:] > counts[:-slices])
+
+
+def latched(on: Mask, off: Mask, known: Mask) -> Mask:
+    """True from where `on` is until it no longer is and `off` is. The first slices are as `known` says."""
+    begins, first = on.copy(), len(known)
+    begins[:first] = known
+    ends = ~begins & off
+    ends[:first] = ~known
+    at = np.arange(len(on))
+    begun, ended = (np.maximum.accumulate(np.where(some, at, -1)) for some in (begins, ends))
+    return np.asarray(begun > ended)
 
 
 class Slices(NamedTuple):
@@ -92,7 +112,10 @@ class StageSpan:
         self._at = np.arange(start - BEFORE, end)
         self._sums = held.running_sums(self._from, end)
         self._expected: NDArray[np.float64] | None = None
-        self.crossed: dict[tuple[str, Severity, str], Mask] = {}
+        self.crossed: dict[Judged, dict[str, Mask]] = {}
+        self.over: dict[Judged, Mask] = {}
+        self.begins = np.ones(len(self._at), dtype=bool)
+        """Whether an old window may begin a page: where none has ended lately."""
         self._judge([rule for rule in plan.qualities if rule.stage.name == stage.name])
         self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs & self._settled()
         # What pages only because the stage is critical goes on for days, and explains nothing.
@@ -106,10 +129,6 @@ class StageSpan:
         cells = (self._window(self._sums[row], critical.WINDOW) for row in self._held.critical[stage])
         return np.asarray(critical.is_critical(*cells))
 
-    def is_critical(self, at: int) -> bool:
-        """Whether the stage is critical at the end of slice `at`, and has been seen for long enough."""
-        return bool(self._critical[at - int(self._at[0])])
-
     def trouble(self) -> Mask:
         """Whether the stage explains the trouble of those that depend on it."""
         return held_on(self.silent | self._drags, EXPLAINS)
@@ -119,10 +138,35 @@ class StageSpan:
     ) -> Mask:
         """Whether a limit of this severity is crossed, of one or any experience, of one or any segment."""
         found = np.zeros(len(self._at), dtype=bool)
-        for (one, loud, who), crossed in self.crossed.items():
+        for one, loud, who in self.crossed:
             if loud == severity and experience in (None, one) and segment in (None, who):
-                found |= crossed
+                found |= self._any(self.crossed[one, loud, who].values())
         return found
+
+    def reason(self, about: Judged) -> Mask:
+        """Whether the limit of any window is crossed, and may begin an alert."""
+        return self._any(
+            crossed & self.begins if _is_old(about, window) else crossed
+            for window, crossed in self.crossed[about].items()
+        )
+
+    def reasons_at(self, about: Judged, at: int) -> list[str]:
+        """The windows of which that is so at the end of slice `at`."""
+        now = at - int(self._at[0])
+        return [
+            window
+            for window, crossed in self.crossed[about].items()
+            if crossed[now] and (self.begins[now] or not _is_old(about, window))
+        ]
+
+    def old(self) -> Mask:
+        """Whether an old window crosses the limit of a page."""
+        return self._any(
+            crossed
+            for about, by_window in self.crossed.items()
+            for window, crossed in by_window.items()
+            if _is_old(about, window)
+        )
 
     def share(self, experience: str, segment: str, label: str, at: int) -> Share:
         """Good and bad in the window at the end of slice `at`."""
@@ -165,26 +209,53 @@ class StageSpan:
             for (experience, severity, segment), crossed in list(self.crossed.items()):
                 if severity == "ticket":
                     page = experience, severities(self.stage)[0], segment
-                    self.crossed[page] = self.crossed.get(page, False) | (crossed & self._critical)
+                    raised = {window: mask & self._critical for window, mask in crossed.items()}
+                    self.crossed[page] = self.crossed.get(page, {}) | raised
+                    over = self.over[experience, severity, segment]
+                    self.over[page] = np.where(self._critical, over, self.over.get(page, True))
 
     def _judge(self, rules: Iterable[Quality]) -> None:
-        by_segment: dict[tuple[str, str], list[tuple[Severity, tuple[Limit, ...]]]] = {}
+        by_segment: dict[tuple[str, str], list[Quality]] = {}
         for rule in rules:
             for segment in rule.segments or self.groups(rule.experience.name):
-                about = (rule.experience.name, segment)
-                by_segment.setdefault(about, []).append((rule.severity, rule.limits))
+                by_segment.setdefault((rule.experience.name, segment), []).append(rule)
         for (experience, segment), held_to in by_segment.items():
-            windows = {w for _, limits in held_to for limit in limits for w in limit.windows}
+            windows = {w for rule in held_to for limit in rule.limits for w in limit.windows}
+            windows |= {w for rule in held_to if rule.recovery for w in rule.recovery.windows}
             shares = self._shares(experience, segment, windows)
-            for severity, limits in held_to:
-                crossed = np.zeros(len(self._at), dtype=bool)
-                for limit in limits if shares else ():
-                    at = np.flatnonzero(shares[limit.window].bad >= limit.min_bad)
-                    here = {w: _at(shares[w], at) for w in limit.windows}
-                    crossed[at] |= limit.crossed(here)
-                if self.stage.name == WHOLE and experience == GOAL:
-                    crossed &= self._settled()
-                self.crossed[experience, severity, segment] = crossed
+            for rule in held_to:
+                about = experience, rule.severity, segment
+                self.crossed[about] = self._crossed(rule, shares)
+                self.over[about] = self._over(rule, shares)
+
+    def _any(self, masks: Iterable[Mask]) -> Mask:
+        found = np.zeros(len(self._at), dtype=bool)
+        for mask in masks:
+            found |= mask
+        return found
+
+    def _over(self, rule: Quality, shares: Mapping[str, Share]) -> Mask:
+        """Whether what a rule tells is: at once where the narrowest window is sure, or else for a while."""
+        if not shares or rule.recovery is None:
+            return np.ones(len(self._at), dtype=bool)
+        is_sure = rule.recovery.below(shares[rule.recovery.windows[0]])
+        return np.asarray(is_sure | ~held_on(~rule.recovery.over(shares), HOLD["page"]))
+
+    def _crossed(self, rule: Quality, shares: Mapping[str, Share]) -> dict[str, Mask]:
+        """Whether the limits of a rule are, by window."""
+        found: dict[str, Mask] = {}
+        for limit in rule.limits if shares else ():
+            crossed = np.zeros(len(self._at), dtype=bool)
+            at = np.flatnonzero(shares[limit.window].bad >= limit.min_bad)
+            crossed[at] = limit.crossed({w: _at(shares[w], at) for w in limit.windows})
+            if rule.recovery is not None and crossed.any():
+                for window in rule.recovery.within(limit):
+                    edge = WINDOW[limit.windows[-1]].ms // SHORT.ms + 1
+                    crossed &= ~held_on(rule.recovery.below(shares[window]), edge)
+            if self.stage.name == WHOLE and rule.experience.name == GOAL:
+                crossed &= self._settled()
+            found[limit.window] = found.get(limit.window, False) | crossed
+        return found
 
     def _settled(self) -> Mask:
         came = self._sums[self._held.events]
@@ -248,6 +319,10 @@ class StageSpan:
         ]
         by_slice = np.repeat(np.array(by_minute) / MINUTE, MINUTE)[self._from - first * MINUTE :]
         return np.concatenate(([0.0], np.cumsum(by_slice)))
+
+
+def _is_old(about: Judged, window: str) -> bool:
+    return about[1] == "page" and window in OLD_WINDOWS
 
 
 def _at(share: Any, at: Moments) -> Share:

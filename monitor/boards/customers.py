@@ -29,7 +29,7 @@ from monitor.journeys.closing import ASTRAY_MOVES
 from monitor.journeys.counters import promise_partners
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.rules.plan import Plan
-from monitor.rules.promql import select
+from monitor.rules.series import select
 
 WINDOW = "1d"
 

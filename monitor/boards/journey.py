@@ -48,7 +48,7 @@ from monitor.counting.figures import BLUE, ORANGE, VERMILLION
 from monitor.journey_file.model import ALL, OTHER
 from monitor.rules.limits import FAST_POINTS, MIN_N
 from monitor.rules.plan import Plan
-from monitor.rules.promql import select
+from monitor.rules.series import select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 FACING = ("customer", "partner")

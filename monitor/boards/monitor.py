@@ -35,8 +35,8 @@ from monitor.journey_file.model import STEPS_TOPIC
 from monitor.journeys.open import MAX_STEPS
 from monitor.rules.monitor import CAUSES, LETTERS_SHARE, READ
 from monitor.rules.plan import Plan
-from monitor.rules.promql import JOB, select
 from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S
+from monitor.rules.series import JOB, select
 
 RATE = "$__rate_interval"
 RECORDS = f"{metrics.RECORDS.name}_total"

@@ -39,7 +39,7 @@ from monitor.rules.facts import Name
 from monitor.rules.journeys import AT_STAGE, BETWEEN
 from monitor.rules.limits import MIN_N, fast_limits
 from monitor.rules.plan import Plan
-from monitor.rules.promql import Values, number, select
+from monitor.rules.series import Values, number, select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State
 
 CHOSEN = "$stage"

@@ -48,7 +48,7 @@ from monitor.counting.judging import ABANDONED, reason_labels, touchpoint_labels
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, NONE, OTHER
 from monitor.rules.plan import Plan
-from monitor.rules.promql import Values, select
+from monitor.rules.series import Values, select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 MINUTES = 5

@@ -9,7 +9,7 @@ from monitor.counting import metrics
 from monitor.counting.judging import BY_CHANNEL, BY_LOCATION, spread_cells
 from monitor.journey_file.model import OTHER
 from monitor.rules.plan import Plan
-from monitor.rules.promql import select
+from monitor.rules.series import select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 WINDOW = "1d"

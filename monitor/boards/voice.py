@@ -36,7 +36,7 @@ from monitor.counting.measures import KINDS, Z
 from monitor.counting.staff import MIN_GROUP
 from monitor.journey_file.model import ALL, FOLLOW_UP, NONE, OTHER, Experience, Journey, Stage
 from monitor.rules.plan import Plan
-from monitor.rules.promql import Values, number, select, wilson_lower
+from monitor.rules.series import Values, number, select, wilson_lower
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
 WINDOW = "1d"

@@ -25,7 +25,7 @@ from monitor.journey_file.model import Journey
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Alert, Asked
 from monitor.rules.plan import Plan
-from monitor.rules.promql import ANY
+from monitor.rules.series import ANY
 
 FOLDER = "Touchpoint"
 

@@ -15,7 +15,7 @@ from monitor.counting import metrics
 from monitor.counting.measures import Share
 from monitor.counting.metrics import ALERTS, Metric
 from monitor.report.digest import Period
-from monitor.rules.promql import select
+from monitor.rules.series import select
 
 BACK = "1h"
 """While a worker starts, its counts are withheld, and while partitions move some are missing. Then the last

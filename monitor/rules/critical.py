@@ -70,7 +70,7 @@ class Touchpoint(NamedTuple):
 def is_critical(a: Any, b: Any, c: Any, d: Any) -> Any:
     """Whether a stage with the counts of a `Touchpoint` is critical; numbers or arrays.
 
-    Written as PromQL writes it (`promql.critical_share`), operation by operation, so that both round alike.
+    Written as PromQL writes it (`series.critical_share`), operation by operation, so that both round alike.
     """
     with np.errstate(divide="ignore", invalid="ignore"):  # what cannot be told is not critical
         a, b, c, d = (np.asarray(one, dtype=np.float64) for one in (a, b, c, d))

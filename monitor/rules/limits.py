@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from monitor.counting.measures import Share, Z, wilson_lower
+from monitor.counting.windows import WINDOW_LABELS
 
 MIN_N = 30
 """With fewer events even all of them bad may be chance or a handful of customers."""
@@ -148,9 +149,97 @@ PAGE_WINDOWS = tuple(limit.window for limit in page_limits(PAGES[0][0]))
 """The windows in which a stage can be so bad that it pages; the strictest targets use them all."""
 
 
+OLD_WINDOWS = tuple(limit.window for limit in budget_limits(PAGES[0][0]))
+"""Windows that still hold an incident which is over: for `qualities.NEW_S` they begin no new page."""
+
+
 @cache
 def ticket_limits(target: Decimal) -> tuple[Limit, ...]:
     """What must be mended in working hours; the last are for what is too quiet for any other limit."""
     allowed = 1 - target
     trickle = (Limit((window,), allowed, allowed, SLOW_MIN_BAD, max_n=max_n) for window, max_n in TRICKLE)
     return (*_burn_limits(target, TICKETS), *trickle)
+
+
+PAGE_RECOVERY, TICKET_RECOVERY = ("5m", "30m", "2h", "6h"), ("1d", "3d", "7d")
+"""Windows by which an alert is over, the narrowest first. A ticket is over after a day on target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What is surely over: the bad ratio is below `ratio` to the degree of `z`, in the narrowest window that
+    can tell.
+
+    Below means Wilson's upper bound. It is below `ratio` where the score test says so:
+    `(ratio - p)^2 * n > z^2 * ratio * (1 - ratio)` (Wilson 1927).
+    """
+
+    windows: tuple[str, ...]
+    """From the narrowest on, each is asked while the one before holds fewer than `tells` events."""
+    ratio: Decimal
+    allowed: Decimal
+    z: Decimal
+    tells: int
+    """With so many events a stage exactly on its target is surely below."""
+
+    min_n = MIN_N
+    gone_n = MIN_N // 2
+    """With fewer events in the widest window nothing is said any more, and the alert is over. Half of what a
+    limit needs: an n around `MIN_N` would end it and begin it anew."""
+
+    @property
+    def widest(self) -> str:
+        """The window that is asked last: there it is enough that no more are bad than allowed."""
+        return self.windows[-1]
+
+    @property
+    def spread(self) -> Decimal:
+        """How far below `ratio` the bad ratio must lie, times the root of n."""
+        return round(self.z * (self.ratio * (1 - self.ratio)).sqrt(), 6)
+
+    def within(self, limit: Limit) -> tuple[str, ...]:
+        """Those narrower than the long window of a pair. While one of them is surely below, and as long as
+        the short window lasts, the long one still holds an incident that is over: the pair is not crossed.
+        Of a ticket none is that sure."""
+        if not self.z or len(limit.windows) == 1:
+            return ()
+        inside = WINDOW_LABELS[: WINDOW_LABELS.index(limit.window)]
+        return tuple(one for one in self.windows if one in inside)
+
+    def below(self, share: Share) -> Any:
+        """Whether the bad ratio of one window is surely below: a truth value, or an array of them."""
+        p = share.bad / np.maximum(share.n, 1)
+        margin = (float(self.ratio) - p) * np.sqrt(share.n)
+        return (share.n >= self.min_n) & (margin > float(self.spread))
+
+    def over(self, shares: Mapping[str, Share]) -> Any:
+        """Whether the shares, by window label, say that it is over."""
+        widest = shares[self.widest]
+        is_asked: Any = True
+        found = widest.n < self.gone_n
+        for window in self.windows:
+            share = shares[window]
+            found = found | (is_asked & self.below(share))
+            if window == self.widest:
+                found = found | (is_asked & (share.bad / np.maximum(share.n, 1) <= float(self.allowed)))
+            is_asked = share.n < self.tells
+        return found
+
+
+def page_recovery(target: Decimal, limits: tuple[Limit, ...]) -> Recovery:
+    """A page is over half way from the least of its limits to what is allowed.
+
+    Any nearer to the limit a stage that lingers just below it ends and begins anew: at two thirds of the way
+    the benchmark's incidents had 1.11 pages, at half 1.03 (`tests/bench/alert_quality.py`).
+    """
+    allowed = 1 - target
+    least = min(limit.bad_ratio for limit in limits if limit.bad_ratio > allowed)  # burn rates of 100 % are 0
+    ratio = allowed + (least - allowed) / 2
+    tells = round(Z * Z * ratio * (1 - ratio) / (ratio - allowed) ** 2)
+    return Recovery(PAGE_RECOVERY, ratio, allowed, Z, tells)
+
+
+def ticket_recovery(target: Decimal) -> Recovery:
+    """A ticket's limit is the target itself, and a stage that just meets it is never surely below. So a
+    longer good spell ends it: a day no worse than allowed, or three or seven where a day holds too few."""
+    return Recovery(TICKET_RECOVERY, 1 - target, 1 - target, Decimal(0), MIN_N)

@@ -16,8 +16,9 @@ from monitor.rules.facts import (
     stage_labels,
     stage_links,
 )
-from monitor.rules.promql import UNJUDGED, Values, select, with_stage
+from monitor.rules.promql import UNJUDGED
 from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S
+from monitor.rules.series import Values, select, with_stage
 
 BLIND_FOR_S = 60
 """While partitions move to another worker nobody counts for some seconds, up to a minute with many."""

@@ -6,12 +6,19 @@ digest name what it holds.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from monitor.journey_file.model import ALL, WHOLE, Experience, Journey, Stage
 from monitor.rules.journeys import GOAL, Watched, watched, whole
-from monitor.rules.limits import budget_limits, page_limits, ticket_limits
+from monitor.rules.limits import (
+    Limit,
+    budget_limits,
+    page_limits,
+    page_recovery,
+    ticket_limits,
+    ticket_recovery,
+)
 from monitor.rules.qualities import TICKETS_ONLY, Quality, Severity
 
 
@@ -58,9 +65,7 @@ def _of_stages(journey: Journey) -> Iterator[Quality]:
                 pages, tickets = page_limits(target), ticket_limits(target)
                 if stage.kind in TICKETS_ONLY:
                     pages, tickets = (), (*pages, *tickets)
-                if pages:
-                    yield Quality(stage, experience, "page", target, segments, pages)
-                yield Quality(stage, experience, "ticket", target, segments, tickets)
+                yield from _held_to(Quality(stage, experience, "page", target, segments, pages), tickets)
 
 
 def _of_whole_journeys(journey: Journey, stage: Stage, held_to: tuple[Watched, ...]) -> Iterator[Quality]:
@@ -68,9 +73,16 @@ def _of_whole_journeys(journey: Journey, stage: Stage, held_to: tuple[Watched, .
     for one in held_to:
         by_target = {one.experience.target: ()} if one.groups else _by_target(journey, one.experience)
         for target, groups in by_target.items():
-            if one.experience.name == GOAL:
-                yield Quality(stage, one.experience, "page", target, groups, budget_limits(target))
-            yield Quality(stage, one.experience, "ticket", target, groups, ticket_limits(target))
+            pages = budget_limits(target) if one.experience.name == GOAL else ()
+            page = Quality(stage, one.experience, "page", target, groups, pages)
+            yield from _held_to(page, ticket_limits(target))
+
+
+def _held_to(page: Quality, tickets: tuple[Limit, ...]) -> Iterator[Quality]:
+    """The page, if it has limits, and the ticket; each with what ends it."""
+    if page.limits:
+        yield replace(page, recovery=page_recovery(page.target, page.limits))
+    yield replace(page, severity="ticket", limits=tickets, recovery=ticket_recovery(page.target))
 
 
 def _by_target(journey: Journey, experience: Experience) -> dict[Decimal, tuple[str, ...]]:

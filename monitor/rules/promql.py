@@ -1,30 +1,33 @@
 """The rules as PromQL: recorded series step by step, each from the one before; alerts ask the last of them.
 
 Recorded series have the labels stage, experience, segment (`all` is everybody), window; of whole journeys
-some have partner, channels or at_stage in place of the segment. Numbers are written
-as exact decimals. Formulas are those of `measures` and `limits`, operation by operation.
+some have partner, channels or at_stage in its place. Formulas are those of `measures` and `limits`, operation
+by operation.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from decimal import Decimal
+from itertools import pairwise
 
 from monitor.counting import metrics
-from monitor.counting.measures import Z
-from monitor.counting.windows import WINDOWS
+from monitor.counting.windows import WINDOW_LABELS, WINDOWS
 from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, WHOLE, Journey, Stage
-from monitor.journeys.counters import CRITICAL_CELLS
-from monitor.rules import critical
-from monitor.rules.journeys import AT_STAGE, GOAL, OWN_LABELS, Term, Watched
-from monitor.rules.limits import FAST_Z, PAGE_WINDOWS, Limit
+from monitor.rules.journeys import AT_STAGE, GOAL, Term, Watched
+from monitor.rules.limits import (
+    OLD_WINDOWS,
+    PAGE_RECOVERY,
+    PAGE_WINDOWS,
+    TICKET_RECOVERY,
+    Limit,
+    Recovery,
+)
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     EXPLAINS_S,
     HOLD_S,
     JOURNEYS_LAG_S,
     LAG_S,
+    NEW_S,
     SETTLE_S,
-    SETTLED,
     SILENT_EXPECTED,
     SILENT_WINDOWS,
     Quality,
@@ -33,42 +36,24 @@ from monitor.rules.qualities import (
     severities,
     silence_severity,
 )
-
-JOB = "touchpoint"
-"""The scrape job of the workers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A series that Prometheus computes and keeps."""
-
-    record: str
-    expr: str
-    labels: dict[str, str] = field(default_factory=dict)
-
-
-def number(value: Decimal) -> str:
-    """An exact decimal as PromQL reads it: no exponent, no trailing zeros."""
-    return f"{value.normalize():f}"
-
-
-Values = str | tuple[str, ...]
-"""The value that a label must have, or several that it may have."""
-
-ANY = ".+"
-"""Whatever value a label has, if it has one. No name of a journey file is written so."""
-
-
-def select(series: str, **labels: Values) -> str:
-    """A selector; several values of a label are alternatives."""
-    return f"{series}{{{', '.join(_matcher(label, values) for label, values in labels.items())}}}"
-
-
-def _matcher(label: str, values: Values) -> str:
-    alternatives = (values,) if isinstance(values, str) else values
-    if len(alternatives) == 1 and values != ANY:
-        return f'{label}="{alternatives[0]}"'
-    return f'{label}=~"{"|".join(alternatives)}"'
+from monitor.rules.series import (
+    ANY,
+    JOB,
+    ONE,
+    SECONDS,
+    WHOSE,
+    WILSON,
+    Recording,
+    Values,
+    critical_share,
+    lately,
+    number,
+    of_each,
+    select,
+    settled,
+    while_open,
+    wilson_lower,
+)
 
 
 def recordings(plan: Plan) -> Iterator[Recording]:
@@ -78,9 +63,13 @@ def recordings(plan: Plan) -> Iterator[Recording]:
     yield from _sums_of_whole_journeys(plan.watched)
     yield from _ratios()
     yield from _blind(journey)
+    yield from _narrower()
     for quality in plan.qualities:
         labels = {"severity": quality.severity, "experience": quality.experience.name}
         labels |= {"stage": quality.stage.name, "target": number(quality.target)}
+        if quality.recovery is not None:
+            yield Recording(metrics.BELOW, _below(quality, quality.recovery), labels)
+            yield Recording(metrics.ONGOING, _ongoing(quality, quality.recovery), labels)
         yield Recording(metrics.DEGRADED, degraded(quality), labels)
     if journey.journeys is not None:
         yield from _raised(journey)
@@ -96,6 +85,7 @@ def recordings(plan: Plan) -> Iterator[Recording]:
             explained = _unless_in_trouble(plan.explaining(stage, severity))
             about = {"stage": stage.name, "severity": severity}
             yield Recording(metrics.REASON, _reason(stage, severity) + explained, about)
+            yield Recording(metrics.GOING, _going(journey, stage, severity), about)
             yield Recording(metrics.WORST, _worst(stage, severity), about)
     yield from _told(plan)
 
@@ -131,29 +121,19 @@ def _sum_of(terms: tuple[Term, ...], by: tuple[str, ...]) -> str:
     return found
 
 
-def critical_share() -> str:
-    """The attributable share of each stage that is critical (`critical.is_critical`)."""
-    a, b, c, d = (
-        f"sum by (stage) ({select(metrics.WINDOW_CRITICAL.name, cell=cell, window=critical.WINDOW)})"
-        for cell in CRITICAL_CELLS
-    )
-    base = f"(({a} + {c}) / ({a} + {b} + {c} + {d}))"
-    return (
-        f"(1 - {c} / ({c} + {d}) / {base}) >= {number(critical.LEAST_SHARE)}\n"
-        f"  and {a} / ({a} + {b}) / {base} >= {number(critical.LEAST_LIFT)}\n"
-        f"  and {a} + {b} >= {critical.MIN_BAD}\n  and {a} + {c} >= {critical.MIN_DETRACTORS}"
-    )
-
-
 def _raised(journey: Journey) -> Iterator[Recording]:
     """What would open a ticket on a critical stage is a page."""
     yield Recording(metrics.CRITICAL_SHARE, critical_share())
     for stage in journey.stages:
         if "page" in severities(stage):
             tickets = select(metrics.DEGRADED, stage=stage.name, severity="ticket")
-            raised = f"{tickets} and on (stage) {metrics.CRITICAL_SHARE}"
-            raised += f"\nand on () {_settled(metrics.OUTCOMES_SUM, stage=stage.name)}"
+            raised = f"{tickets} and on (stage) {_is_critical(stage)}"
             yield Recording(metrics.DEGRADED, raised, {"stage": stage.name, "severity": "page"})
+
+
+def _is_critical(stage: Stage) -> str:
+    """Whether a stage that has been seen for long enough is."""
+    return f"({metrics.CRITICAL_SHARE} and on () {settled(metrics.OUTCOMES_SUM, stage=stage.name)})"
 
 
 def _ratios() -> Iterator[Recording]:
@@ -168,56 +148,111 @@ def _ratios() -> Iterator[Recording]:
     )
 
 
-WILSON = {Z: metrics.BAD_WILSON, FAST_Z: metrics.BAD_WILSON_FAST}
-
-
-def wilson_lower(p: str, n: str, z: Decimal) -> str:
-    """The Wilson lower bound of a bad ratio `p` of `n` events."""
-    once, zz, half, quarter = (number(one) for one in (z, z * z, z * z / 2, z * z / 4))
-    spread = f"{once} * sqrt({p} * (1 - {p}) / {n} + {quarter} / {n} ^ 2)"
-    return f"({p} + {half} / {n} - {spread}) / (1 + {zz} / {n})"
-
-
 def degraded(quality: Quality) -> str:
     """The bad ratio in each window whose limit is crossed, by segment, while the monitor is not blind."""
     crossed = "\nor\n".join(_crossed(quality, limit) for limit in quality.limits)
-    blind = select(metrics.BLIND, cause=UNJUDGED, stage=(ALL, quality.stage.name))
-    found = f"(\n{crossed}\n)\nunless on () {blind}"
+    found = f"(\n{crossed}\n)\nunless on () {_unjudged(quality.stage)}"
     if quality.stage.name == WHOLE and quality.experience.name == GOAL:
-        found += f"\nand on () {_settled(metrics.WINDOW_JOURNEYS.name)}"
+        found += f"\nand on () {settled(metrics.WINDOW_JOURNEYS.name)}"
     return found
 
 
-def _settled(series: str, **labels: Values) -> str:
-    longer, shorter = (f"sum({select(series, **labels, window=window)})" for window in SETTLED)
-    return f"{longer} > {shorter}"
+def _unjudged(stage: Stage) -> str:
+    return select(metrics.BLIND, cause=UNJUDGED, stage=(ALL, stage.name))
+
+
+def _of(quality: Quality, series: str, window: Values, **labels: Values) -> str:
+    """A series of whom a rule judges, in these windows."""
+    about: dict[str, Values] = {"stage": quality.stage.name, "experience": quality.experience.name}
+    if quality.segments:
+        about["segment"] = quality.segments
+    return select(series, **about, **labels, window=window)
 
 
 def _crossed(quality: Quality, limit: Limit) -> str:
-    def series(name: str, window: str) -> str:
-        about: dict[str, Values] = {"stage": quality.stage.name, "experience": quality.experience.name}
-        if quality.segments:
-            about["segment"] = quality.segments
-        return select(name, **about, window=window)
-
     gate, bad_ratio = limit.window, number(limit.bad_ratio)
     tests = [
-        f"{series(metrics.BAD_RATIO, gate)} >= {bad_ratio}",
-        f"{series(metrics.EVENTS_SUM, gate)} >= {limit.min_n}",
-        f"{series(metrics.BAD_SUM, gate)} >= {limit.min_bad}",
-        f"{series(WILSON[limit.z], gate)} > {number(limit.sure)}",
+        f"{_of(quality, metrics.BAD_RATIO, gate)} >= {bad_ratio}",
+        f"{_of(quality, metrics.EVENTS_SUM, gate)} >= {limit.min_n}",
+        f"{_of(quality, metrics.BAD_SUM, gate)} >= {limit.min_bad}",
+        f"{_of(quality, WILSON[limit.z], gate)} > {number(limit.sure)}",
     ]
     if limit.max_n is not None:
-        tests.append(f"{series(metrics.EVENTS_SUM, gate)} < {limit.max_n}")
+        tests.append(f"{_of(quality, metrics.EVENTS_SUM, gate)} < {limit.max_n}")
     crossed = "\n  and ".join(tests)
     for window in limit.windows[1:]:
-        crossed += f"\n  and ignoring (window) {series(metrics.BAD_RATIO, window)} >= {bad_ratio}"
+        crossed += f"\n  and ignoring (window) {_of(quality, metrics.BAD_RATIO, window)} >= {bad_ratio}"
+    if quality.recovery is not None and (within := quality.recovery.within(limit)):
+        below = _of(quality, metrics.BELOW, within, severity=quality.severity)
+        short_s = SECONDS[limit.windows[-1]] + 1  # a sample just on the edge counts, for Prometheus 3 too
+        crossed += f"\n  unless on ({WHOSE}) {lately(below, short_s)}"
     return f"({crossed})"
 
 
+def _narrower() -> Iterator[Recording]:
+    for windows in (PAGE_RECOVERY, TICKET_RECOVERY):
+        for narrow, wide in pairwise(windows):
+            yield Recording(metrics.NARROWER, select(metrics.EVENTS_SUM, window=narrow), {"window": wide})
+
+
+def _below(quality: Quality, recovery: Recovery) -> str:
+    """Written as `Recovery.below` is, operation by operation."""
+    n, p = (_of(quality, name, recovery.windows) for name in (metrics.EVENTS_SUM, metrics.BAD_RATIO))
+    return (
+        f"(({number(recovery.ratio)} - {p}) * sqrt({n}) > {number(recovery.spread)}\n"
+        f"  and {n} >= {recovery.min_n})\nunless on () {_unjudged(quality.stage)}"
+    )
+
+
+def _ongoing(quality: Quality, recovery: Recovery) -> str:
+    """What `Recovery.over` is not."""
+    widest = recovery.widest
+    below = _of(quality, metrics.BELOW, recovery.windows, severity=quality.severity)
+    told = _of(quality, metrics.NARROWER, recovery.windows) + f" >= {recovery.tells}"
+    within = f"{_of(quality, metrics.BAD_RATIO, widest)} <= {number(recovery.allowed)}"
+    return (
+        f"{_of(quality, metrics.EVENTS_SUM, widest)} >= {recovery.gone_n}\n"
+        f"unless on ({WHOSE}) ({below}\n  unless on ({WHOSE}, window) {told})\n"
+        f"unless on ({WHOSE}) ({within}\n  unless on ({WHOSE}, window) {told})"
+    )
+
+
+def _going(journey: Journey, stage: Stage, severity: Severity) -> str:
+    """What is or was (GOING at the evaluation before) a reason until it is over; while the monitor is blind
+    nothing is. A page of a critical stage may stand for a ticket, and is over when that would be."""
+    about = {"stage": stage.name, "severity": severity}
+    before, ongoing = select(metrics.GOING, **about), _ongoing_lately(stage, severity)
+    if journey.journeys is not None and stage.name != WHOLE and severity == "page":
+        is_critical = f"on (stage) {_is_critical(stage)}"
+        tickets = _ongoing_lately(stage, "ticket")
+        ongoing = f"(({ongoing} unless {is_critical})\n    or ({tickets} and {is_critical}))"
+    return (
+        f"max by ({WHOSE}) ({held(select(metrics.REASON, **about), severity)})\n"
+        f"or on ({WHOSE}) ({before} and on ({WHOSE}) {ongoing})\n"
+        f"or on ({WHOSE}) ({before} and on () {_unjudged(stage)})"
+    )
+
+
+def _ongoing_lately(stage: Stage, severity: Severity) -> str:
+    """Over at once where the narrowest window is sure; wider ones must say so for as long as a page is held,
+    for the last minutes may be worse."""
+    about = {"stage": stage.name, "severity": severity}
+    narrowest = (PAGE_RECOVERY if severity == "page" else TICKET_RECOVERY)[0]
+    sure = select(metrics.BELOW, **about, window=narrowest)
+    return f"({held(select(metrics.ONGOING, **about), 'page')} unless on ({WHOSE}) {sure})"
+
+
 def _reason(stage: Stage, severity: Severity) -> str:
-    """What is degraded and not explained by the stage's own silence; of a ticket, not by its page either."""
-    reason = select(metrics.DEGRADED, stage=stage.name, severity=severity)
+    """What is degraded and not explained by the stage's own silence; of a page, no old window after the last
+    one has ended (GOING at the evaluations before); of a ticket, nothing while its page goes on."""
+    about: dict[str, Values] = {"stage": stage.name, "severity": severity}
+    reason = select(metrics.DEGRADED, **about)
+    if severity == "page":
+        going = select(metrics.GOING, **about)
+        old = select(metrics.DEGRADED, **about, window=OLD_WINDOWS)
+        others = tuple(label for label in WINDOW_LABELS if label not in OLD_WINDOWS)
+        ended = f"({lately(going, NEW_S)} unless on () {going})"
+        reason = f"({select(metrics.DEGRADED, **about, window=others)}\nor ({old}\n  unless on () {ended}))"
     if stage.name != WHOLE:
         reason += f"\nunless on () {select(metrics.SILENT, stage=stage.name)}"
     if severity == "ticket":
@@ -233,11 +268,11 @@ def apart(severity: Severity) -> str:
 
 
 def _worst(stage: Stage, severity: Severity) -> str:
-    """What the alert names: as long as anything that it stands for is degraded, and `HOLD_S` longer, that
-    which was worst when it began.
+    """What the alert names: as long as anything that it stands for is going, that which was worst when it
+    began.
 
-    A series here means what was recorded at the evaluation before. So: what is named, if it is crossed now;
-    or else what was told of it, while anything is held; or else what begins, everybody together before the
+    WORST here means what was recorded at the evaluation before. So: what is named, if it is crossed now;
+    or else what was told of it, while anything is going; or else what begins, everybody together before the
     segments, and of two that are equally bad the experience that the journey file names first.
     """
     about = {"stage": stage.name, "severity": severity}
@@ -249,15 +284,9 @@ def _worst(stage: Stage, severity: Severity) -> str:
     of_all = select(metrics.REASON, **about, segment=ALL)
     return (
         f"topk by ({by}) (1, {some} and on ({WHOSE}) {before})\n"
-        f"or on ({by}) ({before} and on ({by}) {held(some, severity)})\n"
+        f"or on ({by}) ({before} and on ({by}) {select(metrics.GOING, **about)})\n"
         f"or on ({by}) topk by ({by}) (1, {everybody}\n  or ({some} unless on (experience) {of_all}))"
     )
-
-
-WHOSE = ", ".join(("experience", "segment", *OWN_LABELS))
-"""Labels by which an experience tells whom it hits; those that are of others are empty."""
-
-ONE = f"stage, {WHOSE}, severity"
 
 
 def _told(plan: Plan) -> Iterator[Recording]:
@@ -295,27 +324,6 @@ def _when_crossed(record: str, expr: str, *, by: str, brings: str = "") -> str:
     return f"{now}\nor on ({ONE}) ({record} and on ({ONE}, window) {metrics.WORST})"
 
 
-def of_each(worst: str, expr: str, *, by: str, brings: str) -> str:
-    """The value of `expr` for each of the worst, with its labels and the label that `expr` brings.
-
-    PromQL joins labels only by calculating with both values, so one must be made neutral: `* 0 + 1` turns
-    every worst ratio into a 1, which leaves the value of the other side as it is.
-    """
-    return f"({worst} * 0 + 1) * on ({by}) group_left ({brings}) {expr}"
-
-
-def with_stage(expr: str, stage: Stage) -> str:
-    """The series with the stage's label: by its labels an alert finds its facts."""
-    return f'label_replace({expr}, "stage", "{stage.name}", "", "")'
-
-
-def while_open(stage: Stage) -> str:
-    """What keeps a rule from a stage with opening hours while it is closed."""
-    if not stage.hours:
-        return ""
-    return f"\nunless on (stage) max by (stage) ({select(metrics.OPEN.name, stage=stage.name)}) == 0"
-
-
 def silent(stage: Stage) -> str:
     """How many events were expected in each window that has none, if the monitor has seen all of it and the
     stage is open. By the declared rhythm; without one, by what came a week ago."""
@@ -343,11 +351,6 @@ def _troubles(journey: Journey) -> Iterator[Recording]:
         bad = lately(select(metrics.DEGRADED, **about, window=PAGE_WINDOWS), EXPLAINS_S)
         quiet = lately(select(metrics.SILENT, stage=stage.name), EXPLAINS_S)
         yield Recording(metrics.TROUBLE, f"count by (stage) ({bad} or {quiet})", {"stage": stage.name})
-
-
-def lately(selector: str, seconds: int) -> str:
-    """Each series as it was last within this time, also one that has ended since."""
-    return f"last_over_time({selector}[{seconds}s])"
 
 
 def held(selector: str, severity: Severity) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from monitor.journey_file.model import WHOLE, Experience, Stage
 from monitor.rules.journeys import GOAL
-from monitor.rules.limits import Limit
+from monitor.rules.limits import Limit, Recovery
 
 Severity = Literal["page", "ticket"]
 
@@ -23,6 +23,11 @@ HOLD_S: dict[Severity, int] = {"page": 299, "ticket": 3599}
 """An alert goes on for this long after its last reason, or it would end and begin anew all the time. Five
 minutes; a ticket an hour, for its windows are hours and days long and linger around the limit: held like a
 page, one fault was 23 tickets. A second less: a sample just on the edge counts for Prometheus 2 only."""
+
+NEW_S = 1859
+"""After a stage's page has ended no old window begins another for half an hour, the widest short window of a
+page, and a minute, by which windows may lag: until then it may be the same incident. What is new shows in the
+fast windows. A second less, as above."""
 
 EXPLAINS_S = 59
 """A stage in trouble explains what it drags along for a minute more, for that recovers a little later; any
@@ -64,6 +69,9 @@ class Quality:
     segments: tuple[str, ...]
     """None of them named: whatever takes their place."""
     limits: tuple[Limit, ...]
+
+    recovery: Recovery | None = None
+    """What ends its alert, at the earliest `HOLD_S` after a limit was last crossed; None: that alone."""
 
 
 def severities(stage: Stage) -> tuple[Severity, ...]:

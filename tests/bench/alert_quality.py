@@ -1,4 +1,5 @@
-"""How good the alerts are: false pages in healthy months, faults found and how fast, beside plain SRE pairs.
+"""How good the alerts are: false pages in healthy months, faults found and how fast, pages per incident and
+how soon the last one ends, beside plain SRE pairs.
 
 Counts are drawn, not events: 10 s slices of six stages from 6 to 360 events a minute with nights, weekends
 and overdispersion, each 0.5 to 2 points above its target. Alone: `python -m tests.bench.alert_quality`.
@@ -157,7 +158,8 @@ STRENGTHS = {"strong": 0.75, "middling": 0.20, "weak": 0.05}
 LENGTH = {"blip": 3 * MINUTE, "outage": 30 * MINUTE, "ramp": 4 * HOUR}
 FAULTS = ("outage", "partial", "partner", "segment", "ramp", "blip", "silence", "upstream")
 STAGES_OF = {"silence": ("busy", "strict", "quiet"), "upstream": ("busy",)}
-TAIL = HOUR
+TAIL = 3 * HOUR
+"""After a fault, for its end to be told, and for a page too many to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ Alerting = dict[tuple[str, str], timeline.Mask]
 def ours(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
     """By the shipped rules, with their suppressions."""
     spans = spans_of(PLAN, heard, start, end, since=START)
-    return _any(((key.stage, key.severity), mask) for key, mask in alerts_of(PLAN, spans))
+    return _any(((key.stage, key.severity), mask) for key, mask in alerts_of(PLAN, spans, {}))
 
 
 def plain(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
@@ -257,7 +259,8 @@ def plain(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
     return _any(
         ((name, severity), timeline.held_on(mask, timeline.HOLD[severity])[timeline.BEFORE :])
         for name, span in spans.items()
-        for (_experience, severity, _segment), mask in span.crossed.items()
+        for (_experience, severity, _segment), by_window in span.crossed.items()
+        for mask in by_window.values()
     )
 
 
@@ -273,16 +276,19 @@ WAYS = {"ours": ours, "plain": plain}
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What became of one fault: seconds until the first page and ticket; whether another stage paged."""
+    """What became of one fault: seconds until the first page and ticket; whether another stage paged; how
+    many pages came, and seconds from the fault's end to theirs, None without a page or an end."""
 
     fault: Fault
     page_s: float | None
     ticket_s: float | None
     is_other_paged: bool
+    pages: int
+    ended_s: float | None
 
 
 def look_for(fault: Fault, way: str, heard: dict[str, StageHistory]) -> Found:
-    """Judge from the fault's beginning to an hour after its end."""
+    """Judge from the fault's beginning to `TAIL` after its end."""
     start = START + fault.at
     alerting = WAYS[way](heard, start, start + fault.length + TAIL)
 
@@ -293,7 +299,15 @@ def look_for(fault: Fault, way: str, heard: dict[str, StageHistory]) -> Found:
 
     others = [mask.any() for (name, severity), mask in alerting.items()
               if severity == "page" and name != fault.stage]  # fmt: skip
-    return Found(fault, first_s("page"), first_s("ticket"), any(others))
+    paging = alerting.get((fault.stage, "page"), np.zeros(fault.length + TAIL, dtype=bool))
+    last = np.flatnonzero(paging)[-1:].tolist()
+    ended_s = (last[0] + 1 - fault.length) * SHORT.ms / 1000 if last and not paging[-1] else None
+    return Found(fault, first_s("page"), first_s("ticket"), any(others), begun(paging), ended_s)
+
+
+def begun(mask: timeline.Mask) -> int:
+    """How many alerts it holds."""
+    return int((np.diff(np.concatenate(([0], mask.astype(np.int8)))) == 1).sum())
 
 
 def involved(fault: Fault) -> set[str]:
@@ -304,9 +318,11 @@ def involved(fault: Fault) -> set[str]:
 def false_alerts(heard: dict[str, StageHistory], way: str, days: int) -> dict[tuple[str, str], int]:
     """How often each stage would have paged or asked for a ticket in good health, once windows are full."""
     alerting = WAYS[way](heard, START + WARM_DAYS * DAY, START + days * DAY)
-    return {about: int((np.diff(np.concatenate(([0], mask.astype(np.int8)))) == 1).sum())
-            for about, mask in alerting.items()}  # fmt: skip
+    return {about: begun(mask) for about, mask in alerting.items()}
 
+
+END_S = 600
+"""By then people should be told that it is over."""
 
 WARM_DAYS = 8
 """The longest window and a day: before, windows are not full."""
@@ -356,10 +372,23 @@ def main() -> None:
             print(f"{strength:9} {what:10}" + "".join(
                 f"{_told(found[way], what, strength):>26}" for way in WAYS
             ) + "".join(f"{_others(found[way], what, strength):8}" for way in WAYS), flush=True)  # fmt: skip
+    for way in WAYS:
+        _tell_incidents(way, [one for one in found[way] if one.pages])
     for one in found["ours"]:
         if one.page_s is None and one.fault.strength != "weak":
             print(f"not paged: {one.fault.strength} {one.fault.what} of {one.fault.stage}, "
                   f"{'ticket' if one.ticket_s is not None else 'NOT FOUND'}")  # fmt: skip
+
+
+def _tell_incidents(way: str, paged: list[Found]) -> None:
+    ended_s = sorted(one.ended_s for one in paged if one.ended_s is not None)
+    in_time = sum(one <= END_S for one in ended_s)
+    print(
+        f"{way}: {len(paged)} incidents paged, {sum(one.pages for one in paged) / len(paged):.2f} pages each"
+    )
+    half_s, most_s = np.quantile(ended_s, (0.5, 0.9)).tolist()
+    print(f"{in_time} ended within {END_S} s of the fault's end")
+    print(f"half of them within {half_s:.0f} s, nine of ten within {most_s:.0f} s")
 
 
 def _of(found: list[Found], what: str, strength: str) -> list[Found]:

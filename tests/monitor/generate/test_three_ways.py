@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from monitor.backtest.run import Fired, Key, Teller, alerts_of, spans_of
-from monitor.backtest.timeline import StageSpan
+from monitor.backtest.timeline import BEFORE, StageSpan
 from monitor.counting import metrics
 from monitor.counting.panes import SHORT
 from monitor.generate import grafana
@@ -75,10 +75,12 @@ def by_backtest(
     end = t0 + situation.watched
     since = t0 - situation.before + situation.blind
     spans = spans_of(held_to, found.histories, t0, end, since=since)
+    for mask in (mask for span in spans.values() for by in span.crossed.values() for mask in by.values()):
+        mask[:BEFORE] = False  # Prometheus has seen nothing before: nothing is going on from then
     tell = Teller(held_to)
     firing: dict[int, set[str]] = {at: set() for at in range(0, situation.watched, situation.step)}
     begun: dict[tuple[int, str], Begun] = {}
-    for key, mask in alerts_of(held_to, spans):
+    for key, mask in alerts_of(held_to, spans, {}):
         named = key
         for at, names in firing.items():
             if not mask[at]:

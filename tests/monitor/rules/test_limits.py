@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from monitor.counting.measures import Share
-from monitor.rules.limits import fast_limits
+from monitor.counting.measures import Share, wilson_lower
+from monitor.rules.limits import fast_limits, page_limits, page_recovery, ticket_recovery
 from monitor.rules.verdict import State, state
 
 QUIET = Share(0, 0)
@@ -113,3 +113,51 @@ def test_state(known: dict[str, Share], target: str, expected: State) -> None:
     said whether they meet the target, or miss it by chance or beyond.
     """
     assert state(known, Decimal(target)) is expected
+
+
+@pytest.mark.parametrize(
+    ("five", "thirty", "six", "is_over"),
+    [
+        ((560, 40), (0, 0), (400, 100), True),  # the upper bound of 6.7 % is 9 %
+        ((540, 60), (3590, 10), (40_000, 10), False),  # exactly 10 %, whatever was before
+        ((56, 4), (100, 30), (1000, 500), False),  # 16 % perhaps
+        ((56, 4), (560, 40), (1000, 500), True),  # too few in five minutes: half an hour is asked
+        ((137, 1), (1, 99), (400, 100), True),
+        ((29, 0), (60, 40), (1000, 500), False),  # none bad, of too few
+        ((10, 2), (20, 4), (95, 5), True),  # too few in all: no more bad than allowed
+        ((10, 2), (20, 4), (94, 6), False),
+        ((7, 7), (7, 7), (7, 7), True),  # hardly anything any more
+        ((8, 7), (8, 7), (8, 7), False),
+    ],
+)
+def test_a_page_is_over_when_it_surely_is(
+    five: tuple[int, int], thirty: tuple[int, int], six: tuple[int, int], is_over: bool
+) -> None:
+    """At a target of 95 % the middle between what is allowed and the least limit is 10 %; 138 events tell."""
+    target = Decimal("0.95")
+    recovery = page_recovery(target, page_limits(target))
+    assert (recovery.ratio, recovery.tells) == (Decimal("0.10"), 138)
+    known = shares(w5m=five, w30m=thirty)
+    assert bool(recovery.over(known | {"2h": known["30m"], "6h": Share(*six)})) is is_over
+
+
+def test_a_target_of_all_has_a_recovery() -> None:
+    """Its burn rates allow nothing, and half way from there to nothing is nowhere: the fast limits count."""
+    assert page_recovery(Decimal(1), page_limits(Decimal(1))).ratio == Decimal("0.05")
+
+
+@pytest.mark.parametrize(("bad", "n"), [(10, 300), (1, 1_000), (40, 400)])
+def test_below_is_wilsons_upper_bound(bad: int, n: int) -> None:
+    """The same as the bound of the good ratio, from the other side."""
+    recovery = page_recovery(Decimal("0.95"), page_limits(Decimal("0.95")))
+    upper = 1 - wilson_lower(n - bad, n)
+    assert bool(recovery.below(Share(n - bad, bad))) is bool(upper < 0.10)
+
+
+def test_a_ticket_is_over_after_a_day_on_target() -> None:
+    """Or three, where a day holds too few."""
+    recovery = ticket_recovery(Decimal("0.95"))
+    bad = Share(50, 50)
+    assert recovery.over({"1d": Share(96, 4), "3d": bad, "7d": bad})
+    assert not recovery.over({"1d": Share(95, 5), "3d": Share(990, 10), "7d": bad})
+    assert recovery.over({"1d": Share(20, 9), "3d": Share(96, 4), "7d": bad})

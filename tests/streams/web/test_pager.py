@@ -23,7 +23,7 @@ from monitor.journey_file.grammar import parse
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Asked
 from monitor.rules.plan import plan
-from monitor.rules.promql import ANY
+from monitor.rules.series import ANY
 from streams.settings import SHIPPED_JOURNEY
 from streams.web.pager import Pages, said
 from tests.kit.pager import JSON, Pager, Posting, Rig, rig, serving

@@ -1,0 +1,114 @@
+"""PromQL that everybody writes: selectors, numbers as exact decimals, joins by labels, formulas."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from monitor.counting import metrics
+from monitor.counting.measures import Z
+from monitor.counting.windows import WINDOWS
+from monitor.journey_file.model import Stage
+from monitor.journeys.counters import CRITICAL_CELLS
+from monitor.rules import critical
+from monitor.rules.journeys import OWN_LABELS
+from monitor.rules.limits import FAST_Z
+from monitor.rules.qualities import SETTLED
+
+JOB = "touchpoint"
+"""The scrape job of the workers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A series that Prometheus computes and keeps."""
+
+    record: str
+    expr: str
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def number(value: Decimal) -> str:
+    """An exact decimal as PromQL reads it: no exponent, no trailing zeros."""
+    return f"{value.normalize():f}"
+
+
+Values = str | tuple[str, ...]
+"""The value that a label must have, or several that it may have."""
+
+SECONDS = {window.label: window.ms // 1000 for window in WINDOWS}
+
+ANY = ".+"
+"""Whatever value a label has, if it has one. No name of a journey file is written so."""
+
+
+def select(series: str, **labels: Values) -> str:
+    """A selector; several values of a label are alternatives."""
+    return f"{series}{{{', '.join(_matcher(label, values) for label, values in labels.items())}}}"
+
+
+def _matcher(label: str, values: Values) -> str:
+    alternatives = (values,) if isinstance(values, str) else values
+    if len(alternatives) == 1 and values != ANY:
+        return f'{label}="{alternatives[0]}"'
+    return f'{label}=~"{"|".join(alternatives)}"'
+
+
+WHOSE = ", ".join(("experience", "segment", *OWN_LABELS))
+"""Labels by which an experience tells whom it hits; those that are of others are empty."""
+
+ONE = f"stage, {WHOSE}, severity"
+
+
+def of_each(worst: str, expr: str, *, by: str, brings: str) -> str:
+    """The value of `expr` for each of the worst, with its labels and the label that `expr` brings.
+
+    PromQL joins labels only by calculating with both values, so one must be made neutral: `* 0 + 1` turns
+    every worst ratio into a 1, which leaves the value of the other side as it is.
+    """
+    return f"({worst} * 0 + 1) * on ({by}) group_left ({brings}) {expr}"
+
+
+def with_stage(expr: str, stage: Stage) -> str:
+    """The series with the stage's label: by its labels an alert finds its facts."""
+    return f'label_replace({expr}, "stage", "{stage.name}", "", "")'
+
+
+def lately(selector: str, seconds: int) -> str:
+    """Each series as it was last within this time, also one that has ended since."""
+    return f"last_over_time({selector}[{seconds}s])"
+
+
+def while_open(stage: Stage) -> str:
+    """What keeps a rule from a stage with opening hours while it is closed."""
+    if not stage.hours:
+        return ""
+    return f"\nunless on (stage) max by (stage) ({select(metrics.OPEN.name, stage=stage.name)}) == 0"
+
+
+WILSON = {Z: metrics.BAD_WILSON, FAST_Z: metrics.BAD_WILSON_FAST}
+
+
+def wilson_lower(p: str, n: str, z: Decimal) -> str:
+    """The Wilson lower bound of a bad ratio `p` of `n` events."""
+    once, zz, half, quarter = (number(one) for one in (z, z * z, z * z / 2, z * z / 4))
+    spread = f"{once} * sqrt({p} * (1 - {p}) / {n} + {quarter} / {n} ^ 2)"
+    return f"({p} + {half} / {n} - {spread}) / (1 + {zz} / {n})"
+
+
+def settled(series: str, **labels: Values) -> str:
+    """Whether it has counted for as long as `SETTLED` says."""
+    longer, shorter = (f"sum({select(series, **labels, window=window)})" for window in SETTLED)
+    return f"{longer} > {shorter}"
+
+
+def critical_share() -> str:
+    """The attributable share of each stage that is critical (`critical.is_critical`)."""
+    a, b, c, d = (
+        f"sum by (stage) ({select(metrics.WINDOW_CRITICAL.name, cell=cell, window=critical.WINDOW)})"
+        for cell in CRITICAL_CELLS
+    )
+    base = f"(({a} + {c}) / ({a} + {b} + {c} + {d}))"
+    return (
+        f"(1 - {c} / ({c} + {d}) / {base}) >= {number(critical.LEAST_SHARE)}\n"
+        f"  and {a} / ({a} + {b}) / {base} >= {number(critical.LEAST_LIFT)}\n"
+        f"  and {a} + {b} >= {critical.MIN_BAD}\n  and {a} + {c} >= {critical.MIN_DETRACTORS}"
+    )
