@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from monitor.counting.figures import aimed, counted, percent, printable
+from monitor.counting.display import aimed, counted, percent, printable
 from monitor.counting.measures import Share
 
 STYLES = {"good": "green", "within_chance": "green", "below": "yellow"}

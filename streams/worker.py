@@ -15,12 +15,12 @@ from monitor.rules.journeys import meant_labels
 from streams.clock import now_ms
 from streams.engine.app import App
 from streams.kafka import topics
-from streams.kafka.security import Guard, exposure, http_ssl
 from streams.publish.changes import ChangesReader
 from streams.settings import Settings
 from streams.state.latest import Shown
-from streams.web.asking import advertised_url
+from streams.web.client import advertised_url
 from streams.web.group import Group
+from streams.web.guard import Guard, exposure, http_ssl
 from streams.web.lookup import JourneyLookup
 from streams.web.server import Answers, HttpServer
 

@@ -49,7 +49,7 @@ TERMINAL_AT = {
     "streams/commands/main.py",
     "streams/commands/backtest.py",
     "streams/commands/journey.py",
-    "streams/commands/letters.py",
+    "streams/commands/dead_letters.py",
     "streams/commands/report.py",
     "streams/commands/render.py",
     "streams/commands/shared.py",

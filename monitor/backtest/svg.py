@@ -11,7 +11,7 @@ import numpy as np
 
 from monitor.backtest.history import StageHistory
 from monitor.backtest.run import Backtest, Fired
-from monitor.counting.figures import FLOORS, LEAST_N, escaped_for_html
+from monitor.counting.display import FLOORS, LEAST_N, escaped_for_html
 from monitor.counting.panes import SHORT
 from monitor.journey_file.model import Experience, Journey, Stage
 from monitor.rules.plan import Plan

@@ -14,7 +14,7 @@ from monitor.boards import voice as board_voice
 from monitor.boards.panels import Json, arranged, plain
 from monitor.boards.parts import CHOSEN
 from monitor.counting import metrics
-from monitor.counting.figures import BLUE, VERMILLION
+from monitor.counting.display import BLUE, VERMILLION
 from monitor.journey_file.links import (
     CUSTOMERS_BOARD,
     DATASOURCE,

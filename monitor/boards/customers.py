@@ -24,7 +24,7 @@ from monitor.boards.parts import UNKNOWN, cells
 from monitor.boards.tables import COLORED, table, values
 from monitor.boards.titles import partner_titles, segment_titles, stage_titles
 from monitor.counting import metrics
-from monitor.counting.figures import GREY
+from monitor.counting.display import GREY
 from monitor.journeys.closing import ASTRAY_MOVES
 from monitor.journeys.counters import promise_partners
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS

@@ -44,7 +44,7 @@ from monitor.boards.parts import (
 from monitor.boards.tables import COLORED, table
 from monitor.boards.titles import stage_titles
 from monitor.counting import metrics
-from monitor.counting.figures import BLUE, ORANGE, VERMILLION
+from monitor.counting.display import BLUE, ORANGE, VERMILLION
 from monitor.journey_file.model import ALL, OTHER
 from monitor.rules.limits import FAST_POINTS, MIN_N
 from monitor.rules.plan import Plan

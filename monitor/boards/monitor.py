@@ -29,8 +29,8 @@ from monitor.boards.parts import alerts_table, blind, trusted
 from monitor.boards.tables import table
 from monitor.boards.titles import stage_titles
 from monitor.counting import metrics
+from monitor.counting.display import BLUE, ORANGE, VERMILLION
 from monitor.counting.event import Reason
-from monitor.counting.figures import BLUE, ORANGE, VERMILLION
 from monitor.journey_file.model import STEPS_TOPIC
 from monitor.journeys.open import MAX_STEPS
 from monitor.rules.monitor import CAUSES, LETTERS_SHARE, READ

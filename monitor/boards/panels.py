@@ -14,7 +14,7 @@ from itertools import count, product
 from string import ascii_uppercase
 from typing import Any
 
-from monitor.counting.figures import BLUE, GREY, ORANGE, PURPLE, VERMILLION
+from monitor.counting.display import BLUE, GREY, ORANGE, PURPLE, VERMILLION
 from monitor.journey_file.links import DATASOURCE
 from monitor.rules.limits import FAST_POINTS
 

@@ -29,7 +29,7 @@ from monitor.boards.titles import (
     stage_titles,
 )
 from monitor.counting import metrics
-from monitor.counting.figures import BLUE, GREY, ORANGE, PURPLE, VERMILLION
+from monitor.counting.display import BLUE, GREY, ORANGE, PURPLE, VERMILLION
 from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.counting.metrics import ALERTS
 from monitor.counting.windows import WINDOW_LABELS

@@ -43,7 +43,7 @@ from monitor.boards.parts import (
 from monitor.boards.tables import COLORED, table, values
 from monitor.boards.titles import partner_titles
 from monitor.counting import metrics
-from monitor.counting.figures import GREY
+from monitor.counting.display import GREY
 from monitor.counting.judging import ABANDONED, reason_labels, touchpoint_labels
 from monitor.journey_file import links
 from monitor.journey_file.model import ALL, NONE, OTHER

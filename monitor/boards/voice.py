@@ -30,7 +30,7 @@ from monitor.boards.parts import windows_table
 from monitor.boards.tables import COLORED, table, values
 from monitor.boards.titles import segment_titles
 from monitor.counting import metrics
-from monitor.counting.figures import BLUE, GREY, ORANGE
+from monitor.counting.display import BLUE, GREY, ORANGE
 from monitor.counting.judging import ANSWER_CLASSES, ASKED, asked_channels, counts_answers
 from monitor.counting.measures import KINDS, Z
 from monitor.counting.staff import MIN_GROUP

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from monitor.counting.diagnosis import BOM, SCHEMA_PREFIX, mended, mistaken
+from monitor.counting.formats import BOM, SCHEMA_PREFIX, mended, mistaken
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import SCALES, Journey, Stage
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from monitor.counting.figures import duration
+from monitor.counting.display import duration
 from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.measures import Share, headline_window
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Numbers, StageWindows

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from monitor.counting.figures import BLUE, GREY, VERMILLION, escaped_for_html
+from monitor.counting.display import BLUE, GREY, VERMILLION, escaped_for_html
 from monitor.report.document import Document, Item, Picture
 
 BAR, BETWEEN, HEIGHT = 14, 4, 36

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from monitor.counting.figures import printable
+from monitor.counting.display import printable
 from monitor.report.document import Document, Picture
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from monitor.counting.figures import aimed, percent
+from monitor.counting.display import aimed, percent
 from monitor.counting.measures import Share
 from monitor.journey_file.model import Journey
 from monitor.report.digest import Judged, is_met, is_surely_missed

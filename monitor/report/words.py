@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from monitor.counting.figures import aimed, counted, percent
+from monitor.counting.display import aimed, counted, percent
 from monitor.counting.measures import KINDS, Share
 from monitor.report.digest import Answered, Digest, is_met, weakest_of
 from monitor.report.document import UNKNOWN, Document, Item, Section

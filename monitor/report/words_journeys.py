@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from monitor.counting.figures import counted, percent
+from monitor.counting.display import counted, percent
 from monitor.counting.measures import Share
 from monitor.journey_file.model import NONE, OTHER, UNASSIGNED
 from monitor.report.digest import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from monitor.counting.figures import duration
+from monitor.counting.display import duration
 from monitor.report.digest import DAY_S, Digest, Firings
 from monitor.report.document import Item
 from monitor.report.phrases import LEAST_DAYS, local, title

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from monitor.counting.figures import FLOORS, LEAST_N, duration, percent
+from monitor.counting.display import FLOORS, LEAST_N, duration, percent
 from monitor.journey_file.model import Journey
 from monitor.report.digest import BY_SEGMENT, DAY_S, Digest, Judged, Period, Spread, StageFound, is_met
 from monitor.report.document import Bar, Item, Picture

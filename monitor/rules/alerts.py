@@ -18,7 +18,7 @@ from monitor.journey_file.model import (
     Journeys,
     Stage,
 )
-from monitor.journeys.meant import CRITICAL
+from monitor.journeys.alerted import CRITICAL
 from monitor.rules.facts import (
     Alert,
     Asked,

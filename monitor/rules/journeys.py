@@ -22,6 +22,7 @@ from monitor.journey_file.model import (
     PromiseKind,
     Stage,
 )
+from monitor.journeys.alerted import CRITICAL
 from monitor.journeys.counters import (
     GAP,
     channel_moves,
@@ -30,7 +31,6 @@ from monitor.journeys.counters import (
     lived_stages,
     promise_partners,
 )
-from monitor.journeys.meant import CRITICAL
 
 WholeName = Literal[
     "JourneyDegraded", "PromisesOverdue", "HandoversLost", "CustomersLost", "UnderstandingGap"

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from monitor.counting.figures import counted
+from monitor.counting.display import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.commands.shared import failed, read_journey, read_settings, write_files

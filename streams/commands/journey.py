@@ -9,14 +9,14 @@ from urllib.parse import urlencode
 import orjson
 import typer
 
-from monitor.counting.figures import printable
+from monitor.counting.display import printable
 from streams import settings as settings_reader
 from streams.commands.shared import failed, read_settings, run_at_once
 from streams.settings import Settings
 
 if TYPE_CHECKING:
     from streams.terminal import Row
-    from streams.web.asking import Answer
+    from streams.web.client import Answer
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
@@ -80,7 +80,7 @@ def journey_command(
 
     Example: touchpoint journey j-81 --worker http://127.0.0.1:8080
     """
-    from streams.web.asking import path_of
+    from streams.web.client import path_of
     from streams.web.lookup import ID_RULE, is_id
 
     if not is_id(journey_id):
@@ -108,16 +108,16 @@ def _worker_url(settings: Settings, given: str | None) -> str:
             raise failed(f"--worker: {error}") from None
     if settings.advertised_url is None and settings.http.endswith(":0"):
         raise failed("TOUCHPOINT_HTTP names no port; give --worker")
-    from streams.web.asking import advertised_url
+    from streams.web.client import advertised_url
 
     return advertised_url(settings, settings.http)
 
 
 def _ask(settings: Settings, url: str, path: str) -> "Answer":
     """What a worker answers."""
-    from streams.web import asking
+    from streams.web import client
 
-    return run_at_once(lambda: asking.ask(url, path, _credentials(settings), asking.client_ssl(settings)))
+    return run_at_once(lambda: client.ask(url, path, _credentials(settings), client.client_ssl(settings)))
 
 
 def _credentials(settings: Settings) -> dict[str, str]:

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from monitor.counting.figures import counted
+from monitor.counting.display import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
 from streams.__main__ import INTERRUPTED
 from streams.clock import now_ms
 from streams.commands.backtest import backtest
+from streams.commands.dead_letters import dead_letters
 from streams.commands.journey import journey_command, journeys_command
-from streams.commands.letters import dead_letters
 from streams.commands.render import render
 from streams.commands.report import report
 from streams.commands.shared import (
@@ -44,7 +44,7 @@ from streams.settings import Settings
 from streams.stopping import entered
 
 if TYPE_CHECKING:
-    from streams.publish.traffic import Report
+    from streams.publish.lines import Report
 
 HTTP = "TOUCHPOINT_HTTP"
 
@@ -243,13 +243,13 @@ def publish() -> None:
 
     Example: touchpoint publish < events.jsonl
     """
-    from streams.publish import traffic
+    from streams.publish import lines
 
     settings = read_settings()
     journey = read_journey(settings.journey)
     at_ms = now_ms()
     report = run(
-        lambda stop: traffic.publish(journey, settings, arriving(sys.stdin.fileno(), stop), stop, at_ms)
+        lambda stop: lines.publish(journey, settings, arriving(sys.stdin.fileno(), stop), stop, at_ms)
     )
     _tell(report)
 
@@ -265,12 +265,12 @@ def change(
 
     Example: touchpoint change "checkout 4.2.0" --stage web_checkout
     """
-    from streams.publish import changes, traffic
+    from streams.publish import changes, lines
 
     settings = read_settings()
     journey = read_journey(settings.journey)
     try:
-        at_ms = traffic.read_time(at) if at else now_ms()
+        at_ms = lines.read_time(at) if at else now_ms()
         value = changes.record(journey, changes.Told(title, kind, stage, at_ms), now_ms())
     except ValueError as error:
         raise failed(str(error)) from None
@@ -340,15 +340,15 @@ def simulate(
 
     Example: touchpoint simulate --events 1000 --start 2026-01-01T00:00:00Z > events.jsonl
     """
-    from streams.demo.simulate import publish_simulated
+    from streams.demo.feed import publish_simulated
     from streams.demo.simulator import Simulator
-    from streams.publish import traffic
+    from streams.publish import lines
 
     settings = read_settings()
     journey = read_journey(settings.journey)
     faults = _faults(fault or (), journey)
     try:
-        start_ms = traffic.read_time(start) if start else now_ms()
+        start_ms = lines.read_time(start) if start else now_ms()
     except ValueError as error:
         raise failed(str(error)) from None
     simulator = Simulator(journey, seed=seed, start_ms=start_ms, rate=rate, compress=compress, faults=faults)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 import typer
 
-from monitor.counting.figures import printable
+from monitor.counting.display import printable
 from monitor.errors import UserError
 from monitor.journey_file.links import is_address
 from streams.clock import now_ms

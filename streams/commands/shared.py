@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from monitor.counting.figures import printable
+from monitor.counting.display import printable
 from monitor.errors import UserError
 from monitor.journey_file.grammar import JourneyFileError, parse
 from monitor.journey_file.model import Journey

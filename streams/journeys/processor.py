@@ -11,8 +11,8 @@ import msgspec
 from monitor.counting.times import rfc3339
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.model import Journey
+from monitor.journeys.alerted import KEPT
 from monitor.journeys.counters import CounterTally, counter_names
-from monitor.journeys.meant import KEPT
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import decode
 from monitor.live.closed import closed_journey, encode

@@ -13,13 +13,13 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from monitor.counting.diagnosis import SCHEMA_PREFIX, mended
 from monitor.counting.event import Codec, Event, Reason, Refused, Time
+from monitor.counting.formats import SCHEMA_PREFIX, mended
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams import files
 from streams.kafka.publisher import opened
-from streams.publish.traffic import Reader, Report, key
+from streams.publish.lines import Reader, Report, key
 from streams.settings import Settings
 from streams.stopping import entered
 from streams.terminal import progress

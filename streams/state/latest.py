@@ -12,8 +12,8 @@ from typing import Annotated, Any, NamedTuple, TypeGuard
 import msgspec
 from msgspec import Meta
 
+from monitor.journeys.alerted import meant
 from monitor.journeys.counters import Effect
-from monitor.journeys.meant import meant
 
 MOST = 50
 """As many as somebody reads; of each list and partition."""

@@ -16,7 +16,7 @@ from monitor.live import share
 from monitor.live.snapshot import Snapshot
 from streams.settings import Settings
 from streams.state.latest import Shown, is_shown, newest
-from streams.web.asking import FORWARDED, NotAnsweredError, ask, client_ssl
+from streams.web.client import FORWARDED, NotAnsweredError, ask, client_ssl
 
 if TYPE_CHECKING:
     from streams.engine.app import App

@@ -26,7 +26,7 @@ from monitor.live.journey import journey_answer
 from streams.clock import now_ms
 from streams.kafka.read_back import ReadBack
 from streams.settings import Settings
-from streams.web.asking import FORWARDED, Answer, NotAnsweredError, ask, client_ssl, path_of
+from streams.web.client import FORWARDED, Answer, NotAnsweredError, ask, client_ssl, path_of
 
 if TYPE_CHECKING:
     from streams.engine.app import App

@@ -20,13 +20,13 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from aiohttp import web
 
-from monitor.counting.figures import printable
+from monitor.counting.display import printable
 from monitor.errors import UserError
 from monitor.generate.grafana import PAGES_USER
 from monitor.rules.finding import encode, finding
 from streams.clock import now_ms
-from streams.kafka.security import Guard
 from streams.settings import Settings
+from streams.web.guard import Guard
 from streams.web.server import runner_of
 
 HEARTBEAT_S = 180.0

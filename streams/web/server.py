@@ -16,12 +16,12 @@ from monitor.journey_file.model import ALL
 from monitor.live.exposition import render
 from monitor.live.share import encode, share
 from monitor.live.snapshot import Snapshot
-from streams.kafka.security import Guard
 from streams.settings import Settings
 from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
-from streams.web.asking import FORWARDED
+from streams.web.client import FORWARDED
 from streams.web.group import Group, Member
+from streams.web.guard import Guard
 from streams.web.lookup import JourneyLookup
 
 CONTENT_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

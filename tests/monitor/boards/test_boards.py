@@ -18,7 +18,7 @@ from monitor.boards.all import boards
 from monitor.boards.monitor import STEPS
 from monitor.boards.parts import STATE_STEPS, STATES, state, weakest
 from monitor.boards.tables import ABSENT
-from monitor.counting import figures, measures, metrics
+from monitor.counting import display, measures, metrics
 from monitor.counting.measures import wilson_lower
 from monitor.counting.staff import MIN_GROUP
 from monitor.journey_file.grammar import parse
@@ -65,7 +65,7 @@ BOARDS = {
 LEAST_STAT_WIDTH = 5
 VARIABLES = {"stage", "__rate_interval", "__url_time_range", "__value"}
 PALETTE = {
-    figures.BLUE, figures.ORANGE, figures.VERMILLION, figures.GREY, figures.PURPLE, *panels.LINES,
+    display.BLUE, display.ORANGE, display.VERMILLION, display.GREY, display.PURPLE, *panels.LINES,
 }  # fmt: skip
 MADE_BY_PROMETHEUS = {"ALERTS", "ALERTS_FOR_STATE", "up", "scrape_duration_seconds", "scrape_samples_scraped"}
 SUFFIXES = {"counter": ["_total"], "info": ["_info"], "gauge": [""], "gaugehistogram": ["_bucket", "_gsum"]}
@@ -248,7 +248,7 @@ def test_every_experience_has_its_exact_target() -> None:
             aimed = f"{number(experience.target * 100)}\N{NO-BREAK SPACE}%"
             assert found["displayName"] == f"{experience.title}, target {aimed}"
     assert overrides == {}
-    assert panels.against(Decimal("0.95"))["steps"][-1] == {"color": figures.BLUE, "value": 0.95}
+    assert panels.against(Decimal("0.95"))["steps"][-1] == {"color": display.BLUE, "value": 0.95}
 
 
 def test_every_state_has_a_word() -> None:

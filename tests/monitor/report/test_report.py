@@ -20,7 +20,7 @@ import typer
 
 from deploy.kafka.kafka import HOST, free_port
 from monitor.counting import metrics
-from monitor.counting.figures import percent
+from monitor.counting.display import percent
 from monitor.counting.measures import Share
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.kafka.security import Guard
 from streams.settings import Secret, Settings
+from streams.web.guard import Guard
 from streams.web.pager import MAX_BYTES, Pages
 from streams.web.server import Answers, HttpServer
 from tests.kit.programs import touchpoint

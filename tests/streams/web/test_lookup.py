@@ -24,10 +24,11 @@ from aiohttp import web
 from aiokafka import AIOKafkaProducer
 from yarl import URL
 
-from streams.kafka.security import CertificateError, http_ssl
+from streams.certificates import CertificateError
 from streams.settings import Settings, SettingsError, read
-from streams.web import asking
-from streams.web.asking import FORWARDED, NotAnsweredError, advertised_url, ask, client_ssl
+from streams.web import client
+from streams.web.client import FORWARDED, NotAnsweredError, advertised_url, ask, client_ssl
+from streams.web.guard import http_ssl
 from streams.web.lookup import JourneyLookup
 from streams.web.server import Answers, HttpServer
 from tests.kit.brokers import TansuNode, running
@@ -409,7 +410,7 @@ async def answering(handler: Handler) -> AsyncIterator[str]:
 
 async def test_a_keeper_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that hangs, is gone, refuses, redirects or fails is 503 with the reason, and is asked once."""
-    monkeypatch.setattr(asking, "ASK_S", 0.3)
+    monkeypatch.setattr(client, "ASK_S", 0.3)
     requests: list[web.Request] = []
     statuses = iter((401, 302, 500))
 
@@ -441,7 +442,7 @@ async def test_a_keeper_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_keeper_that_never_stops_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer longer than any journey's is not read to its end."""
-    monkeypatch.setattr(asking, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(client, "MAX_BYTES", 100_000)
 
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

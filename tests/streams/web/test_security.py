@@ -23,9 +23,11 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest
 from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
 from monitor.live.snapshot import Snapshot, unknown_stage
+from streams.certificates import CertificateError
 from streams.kafka import security
-from streams.kafka.security import CertificateError, Guard, exposure, http_ssl, kafka_options, kafka_refusal
+from streams.kafka.security import kafka_options, kafka_refusal
 from streams.settings import SHIPPED_JOURNEY, Secret, Settings, SettingsError, read
+from streams.web.guard import Guard, exposure, http_ssl
 from streams.web.server import HEADERS, PAGE, Answers, HttpServer
 from tests.kit.brokers import running
 from tests.kit.polling import until

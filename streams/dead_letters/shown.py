@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from monitor.counting.figures import printable
+from monitor.counting.display import printable
 from monitor.counting.times import rfc3339
-from streams.letters.box import Box, Letter, LettersError, Selection
+from streams.dead_letters.box import Box, Letter, LettersError, Selection
 
 ERROR_SHOWN = 80
 """Characters of an error in the table; `show` and `--json` have it whole."""

@@ -14,8 +14,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.counting.figures import printable
-from streams.letters.box import CHUNK, Letter, Sent
+from monitor.counting.display import printable
+from streams.dead_letters.box import CHUNK, Letter, Sent
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint

@@ -18,12 +18,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced
 
+from monitor.counting.display import counted, printable
 from monitor.counting.event import Codec, Refused
-from monitor.counting.figures import counted, printable
+from streams.dead_letters.box import Box, Letter, LettersError, Selection, Sent
+from streams.dead_letters.shown import one
 from streams.kafka import security, topics
 from streams.kafka.dead_letter import ATTEMPT, SIZE
-from streams.letters.box import Box, Letter, LettersError, Selection, Sent
-from streams.letters.shown import one
 from streams.terminal import progress
 
 BATCH = 200

@@ -6,7 +6,7 @@ stays open. (Committed offsets would not do: they are a prefix, Kafka forgets th
 7 days, and the embedded broker keeps no text with them.) Whoever deletes a dead-letter topic deletes this one
 too, else new letters at old offsets count as sent.
 
-How letters and bits are written together stands in `streams/letters/resend.py`.
+How letters and bits are written together stands in `streams/dead_letters/resend.py`.
 """
 
 import contextlib

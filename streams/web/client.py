@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from monitor.errors import UserError
-from streams.kafka.security import CertificateError
+from streams.certificates import CertificateError
 from streams.settings import Settings
 from streams.web import bounded
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from streams.demo.simulator import SimulatedEvent
 from streams.kafka.publisher import opened
-from streams.publish.traffic import Report
+from streams.publish.lines import Report
 from streams.settings import Settings
 from streams.stopping import entered
 from streams.terminal import progress

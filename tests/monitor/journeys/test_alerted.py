@@ -2,7 +2,7 @@
 
 import pytest
 
-from monitor.journeys.meant import KEPT, meant
+from monitor.journeys.alerted import KEPT, meant
 
 LATE = "promise/delivery_window/postnord"
 LISTED = "promise_delivery_window/postnord"

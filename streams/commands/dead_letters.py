@@ -33,8 +33,8 @@ def list_letters(
 
     Example: touchpoint dead-letters list --stage web_checkout --reason bad_value
     """
-    from streams.letters import box as letters
-    from streams.letters import shown as letters_shown
+    from streams.dead_letters import box as letters
+    from streams.dead_letters import shown as letters_shown
 
     settings = read_settings()
     journey = read_journey(settings.journey)
@@ -60,8 +60,8 @@ def show_letter(
 
     Example: touchpoint dead-letters show touchpoint.store.v1.dlq:0:17 --value > event.json
     """
-    from streams.letters import box as letters
-    from streams.letters import shown as letters_shown
+    from streams.dead_letters import box as letters
+    from streams.dead_letters import shown as letters_shown
 
     settings = read_settings()
     journey = read_journey(settings.journey)
@@ -107,8 +107,8 @@ def replay_letters(
 
     Example: touchpoint dead-letters replay --stage web_checkout --reason unknown_outcome --dry-run
     """
-    from streams.letters import box as letters
-    from streams.letters import resend
+    from streams.dead_letters import box as letters
+    from streams.dead_letters import resend
 
     if value is not None and letter is None:
         raise failed("--value needs the letter it mends: TOPIC:PARTITION:OFFSET")
