@@ -111,7 +111,7 @@ def _open_standard_files() -> None:
 def demo(
     for_: Annotated[
         float | None,
-        typer.Option("--for", callback=above_zero, help="End after this many seconds."),
+        typer.Option("--for", callback=above_zero, help="End after this many seconds of live traffic."),
     ] = None,
     http: Annotated[
         str | None, typer.Option(help="HOST:PORT of the live page; TOUCHPOINT_HTTP unless given.")

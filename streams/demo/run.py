@@ -152,9 +152,9 @@ class _Demo:
         end_worker = asyncio.Event()
         working = asyncio.create_task(self._worker.run(end_worker, started=self._announce))
         async with self._publisher:
-            publishing = asyncio.create_task(self._publish())
+            publishing = asyncio.create_task(self._publish(for_s))
             showing = asyncio.create_task(self._show())
-            deciding = asyncio.create_task(asyncio.wait_for(self._stop.wait(), for_s))
+            deciding = asyncio.create_task(self._stop.wait())
             tasks: list[asyncio.Task[Any]] = [working, publishing, showing]
             try:
                 await asyncio.wait({*tasks, deciding}, return_when=asyncio.FIRST_COMPLETED)
@@ -183,7 +183,8 @@ class _Demo:
         self._view.say(f"one more    {one_more} touchpoint worker")
         self._view.say(f'then        make pages ARGS="--worker {first} --worker {second}" scrapes both')
 
-    async def _publish(self) -> None:
+    async def _publish(self, for_s: float | None) -> None:
+        """History at once, then traffic at its pace; it may take `for_s` seconds from then on."""
         live_ms = round(self._began * 1000)
         simulator = Simulator(
             self._journey,
@@ -198,6 +199,8 @@ class _Demo:
             if self._history is None and event.at_ms >= live_ms:
                 await self._publisher.flush()
                 self._history = self._publisher.acknowledged
+                if for_s is not None:
+                    asyncio.get_running_loop().call_later(for_s, self._stop.set)
             await asyncio.sleep(max(event.at_ms / 1000 - time.time(), 0))
             await self._publisher.send(event.topic, event.key, event.value)
 

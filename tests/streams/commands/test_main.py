@@ -41,7 +41,7 @@ def test_every_command_has_help_with_an_example() -> None:
 
 def test_demo_counts_what_it_publishes_and_ends_by_itself() -> None:
     """The demo's last line is a summary in which everything published is counted and every stage moves."""
-    done = touchpoint("demo", "--for", "12", "--http", "127.0.0.1:0")
+    done = touchpoint("demo", "--for", "1", "--http", "127.0.0.1:0")
     assert done.returncode == 0, done.stderr
     summary = orjson.loads(done.stdout.splitlines()[-1])
     assert summary["published"] == summary["counted"] > 500
