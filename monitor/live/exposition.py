@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -60,23 +61,22 @@ class _Collected(Collector):
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Family]:
-        snapshot = self._snapshot
+        snapshot, journey = self._snapshot, self._snapshot.journey
         if snapshot.ready:
-            yield from _windows(snapshot.journey, snapshot.stages)
-            yield _expected(snapshot)
+            yield from _windows(journey, snapshot.stages)
+            yield _family(metrics.EXPECTED, _expected(snapshot))
             if snapshot.journeys is not None:
                 yield from _journeys(snapshot.journeys)
-        yield from _targets(snapshot)
-        yield _open(snapshot)
+        yield _family(metrics.TARGET, _targets(journey))
+        is_open_now = (((stage.name,), is_open(journey, stage, snapshot.at_ms)) for stage in journey.stages)
+        yield _family(metrics.OPEN, is_open_now)
         yield from _flow(snapshot)
-        yield from _partitions(snapshot)
-        yield _changes(snapshot)
-        ready = _family(metrics.READY)
-        ready.add_metric([], snapshot.ready)
-        yield ready
-        build = _family(metrics.BUILD)
-        build.add_metric([], {"version": snapshot.version, "journey": snapshot.journey.name})
-        yield build
+        yield _family(metrics.PARTITIONS, [((), snapshot.partitions)])
+        yield _family(metrics.OWNED, [((), snapshot.owned)])
+        changes = (((one.stage, one.kind, one.title), one.at_ms / 1000) for one in snapshot.changes)
+        yield _family(metrics.LAST_CHANGE, changes)
+        yield _family(metrics.READY, [((), snapshot.ready)])
+        yield _family(metrics.BUILD, [((), {"version": snapshot.version, "journey": journey.name})])
 
 
 FAMILIES: dict[str, Any] = {
@@ -86,80 +86,85 @@ FAMILIES: dict[str, Any] = {
     "info": InfoMetricFamily,
 }
 
+Samples = Iterable[tuple[tuple[str, ...], Any]]
+"""Values of labels, and what is measured there."""
 
-def _family(metric: Metric) -> Any:
-    return FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
+
+def _family(metric: Metric, samples: Samples = ()) -> Any:
+    family = FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
+    for labels, value in samples:
+        family.add_metric(labels, value)
+    return family
+
+
+FAST_FAMILIES = ("hit", "closed")
+WATCHED_FAMILIES = ("weakest", "failed", "promise", "handoff", "moved", "lost", "gap")
+WATCHED_WINDOWS = ("1h", "2h", "6h", "1d", "3d", "7d")
+SLOW_WINDOWS = ("1h", "1d", "7d")
+"""What becomes of journeys, opinions and evenness show in hours; only what alerts look at is shown in every
+window that they look at."""
+NEAR_WINDOWS = ("5m", *SLOW_WINDOWS)
+"""Waits, and where people leave, are looked at now, too."""
 
 
 def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
-    events, good = _family(metrics.WINDOW_EVENTS), _family(metrics.WINDOW_GOOD)
-    for held in stages:
-        stage, column = held.stage, held.column
-        for experience, segment, partner in itertools.product(
-            stage.experiences, held.segments, stage.partner_labels
-        ):
-            cell = (experience.name, segment, partner)
-            good_column, bad_column = column[good_name(*cell)], column[bad_name(*cell)]
-            for window in WINDOW_LABELS:
-                row = held.sums[window]
-                labels = (stage.name, *cell, window)
-                n = row[good_column] + row[bad_column]
-                good.add_metric(labels, row[good_column])
-                events.add_metric(labels, n)
-    yield events
-    yield good
-    yield _by_name(metrics.WINDOW_OUTCOMES, stages, lambda stage: stage.outcomes, outcome_name)
-    yield _by_name(metrics.WINDOW_REASONS, stages, reason_labels, reason_name)
+    def counted(
+        metric: Metric, windows: Iterable[str], cells: Cells, *counters: Callable[..., str], unit: int = 1
+    ) -> Any:
+        """The sum of the counters of each cell, in each window."""
+        return _family(metric, _counted(stages, windows, cells, counters, unit))
+
+    def judged(stage: Stage) -> Iterable[tuple[str, ...]]:
+        names = (experience.name for experience in stage.experiences)
+        return itertools.product(names, journey.segment_labels, stage.partner_labels)
+
+    outcomes, spread = _each(lambda stage: stage.outcomes), partial(spread_cells, journey)
+    yield counted(metrics.WINDOW_EVENTS, WINDOW_LABELS, judged, good_name, bad_name)
+    yield counted(metrics.WINDOW_GOOD, WINDOW_LABELS, judged, good_name)
+    yield counted(metrics.WINDOW_OUTCOMES, WINDOW_LABELS, outcomes, outcome_name)
+    yield counted(metrics.WINDOW_REASONS, WINDOW_LABELS, _each(reason_labels), reason_name)
     yield _histogram(metrics.WINDOW_DURATION, "duration", stages)
     yield _histogram(metrics.WINDOW_WAIT, "wait", stages)
-    yield from _waits(stages)
-    yield _touchpoints(stages)
-    yield _asked(journey, stages)
-    yield _answers(journey, stages)
-    yield from _spread(journey, stages)
-    for metric, counter in ((metrics.WINDOW_TOOL, "tool_ms"), (metrics.WINDOW_TOOL_OF, "tool_of_ms")):
-        family = _family(metric)
-        for held in stages:
-            for window in WINDOW_LABELS:
-                family.add_metric((held.stage.name, window), held.count(counter, window) / 1000)
-        yield family
+    yield counted(metrics.WINDOW_WAITS, NEAR_WINDOWS, outcomes, lambda one: waits_names(one)[0])
+    yield counted(metrics.WINDOW_WAITED, NEAR_WINDOWS, outcomes, lambda one: waits_names(one)[1], unit=1000)
+    yield counted(
+        metrics.WINDOW_TOUCHPOINTS,
+        NEAR_WINDOWS,
+        lambda stage: itertools.product(touchpoint_labels(stage), stage.outcomes),
+        touchpoint_name,
+    )
+    yield counted(metrics.WINDOW_ASKED, SLOW_WINDOWS, _each(partial(asked_channels, journey)), asked_name)
+    yield _family(metrics.WINDOW_ANSWERS, _answers(journey, stages))
+    yield counted(metrics.WINDOW_SPREAD_EVENTS, SLOW_WINDOWS, spread, spread_good_name, spread_bad_name)
+    yield counted(metrics.WINDOW_SPREAD_GOOD, SLOW_WINDOWS, spread, spread_good_name)
+    yield counted(metrics.WINDOW_TOOL, WINDOW_LABELS, lambda _: [()], lambda: "tool_ms", unit=1000)
+    yield counted(metrics.WINDOW_TOOL_OF, WINDOW_LABELS, lambda _: [()], lambda: "tool_of_ms", unit=1000)
 
 
-def _waits(stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
-    waits, waited = _family(metrics.WINDOW_WAITS), _family(metrics.WINDOW_WAITED)
+Cells = Callable[[Stage], Iterable[tuple[str, ...]]]
+"""What a stage is counted by, as values of labels."""
+
+
+def _each(names: Callable[[Stage], Iterable[str]]) -> Cells:
+    return lambda stage: ((name,) for name in names(stage))
+
+
+def _counted(
+    stages: tuple[StageSnapshot, ...],
+    windows: Iterable[str],
+    cells: Cells,
+    counters: Iterable[Callable[..., str]],
+    unit: int,
+) -> Samples:
     for held in stages:
-        for outcome in held.stage.outcomes:
-            n, ms = waits_names(outcome)
-            for window in NEAR_WINDOWS:
-                labels = (held.stage.name, outcome, window)
-                waits.add_metric(labels, held.count(n, window))
-                waited.add_metric(labels, held.count(ms, window) / 1000)
-    yield from (waits, waited)
+        for cell in cells(held.stage):
+            columns = [held.column[counter(*cell)] for counter in counters]
+            for window in windows:
+                row = held.sums[window]
+                yield (held.stage.name, *cell, window), sum(row[column] for column in columns) / unit
 
 
-def _touchpoints(stages: tuple[StageSnapshot, ...]) -> Any:
-    family = _family(metrics.WINDOW_TOUCHPOINTS)
-    for held in stages:
-        for cell in itertools.product(touchpoint_labels(held.stage), held.stage.outcomes):
-            for window in NEAR_WINDOWS:
-                family.add_metric(
-                    (held.stage.name, *cell, window), held.count(touchpoint_name(*cell), window)
-                )
-    return family
-
-
-def _asked(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
-    family = _family(metrics.WINDOW_ASKED)
-    for held in stages:
-        for channel in asked_channels(journey, held.stage):
-            for window in SLOW_WINDOWS:
-                n = held.count(asked_name(channel), window)
-                family.add_metric((held.stage.name, channel, window), n)
-    return family
-
-
-def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
-    family = _family(metrics.WINDOW_ANSWERS)
+def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Samples:
     for held in stages:
         for kind, of_kind in itertools.groupby(answer_cells(journey, held.stage), key=itemgetter(0)):
             cells = list(of_kind)
@@ -168,47 +173,7 @@ def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Any:
                 if held.stage.kind == "staff" and not any(counts):
                     continue
                 for (_, *labels), n in zip(cells, counts, strict=True):
-                    family.add_metric((held.stage.name, kind, *labels, window), n)
-    return family
-
-
-def _spread(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
-    events, good = _family(metrics.WINDOW_SPREAD_EVENTS), _family(metrics.WINDOW_SPREAD_GOOD)
-    for held in stages:
-        for cell in spread_cells(journey, held.stage):
-            for window in SLOW_WINDOWS:
-                labels = (held.stage.name, *cell, window)
-                n = held.count(spread_good_name(*cell), window)
-                good.add_metric(labels, n)
-                events.add_metric(labels, n + held.count(spread_bad_name(*cell), window))
-    yield events
-    yield good
-
-
-def _by_name(
-    metric: Metric,
-    stages: tuple[StageSnapshot, ...],
-    names: Callable[[Stage], Iterable[str]],
-    counter: Callable[[str], str],
-) -> Any:
-    family = _family(metric)
-    for held in stages:
-        for name in names(held.stage):
-            column = held.column[counter(name)]
-            for window in WINDOW_LABELS:
-                n = held.sums[window][column]
-                family.add_metric((held.stage.name, name, window), n)
-    return family
-
-
-def _expected(snapshot: Snapshot) -> Any:
-    family = _family(metrics.EXPECTED)
-    windows = [window for window in WINDOWS if window.label in SILENT_WINDOWS]
-    for stage in snapshot.journey.stages:
-        for window in windows if stage.per_hour is not None else ():
-            events = expected(snapshot.journey, stage, window.start_ms(snapshot.at_ms), snapshot.at_ms)
-            family.add_metric((stage.name, window.label), events)
-    return family
+                    yield (held.stage.name, kind, *labels, window), n
 
 
 def _histogram(metric: Metric, kind: str, stages: tuple[StageSnapshot, ...]) -> Any:
@@ -226,45 +191,20 @@ def _histogram(metric: Metric, kind: str, stages: tuple[StageSnapshot, ...]) -> 
     return family
 
 
-def _targets(snapshot: Snapshot) -> Iterator[Family]:
-    target = _family(metrics.TARGET)
+def _expected(snapshot: Snapshot) -> Samples:
+    windows = [window for window in WINDOWS if window.label in SILENT_WINDOWS]
     for stage in snapshot.journey.stages:
+        for window in windows if stage.per_hour is not None else ():
+            from_ms = window.start_ms(snapshot.at_ms)
+            events = expected(snapshot.journey, stage, from_ms, snapshot.at_ms)
+            yield (stage.name, window.label), events
+
+
+def _targets(journey: Journey) -> Samples:
+    for stage in journey.stages:
         for experience in stage.experiences:
-            for segment in (ALL, *snapshot.journey.segment_labels):
-                value = float(experience.target_for(segment))
-                target.add_metric((stage.name, experience.name, segment), value)
-    yield target
-
-
-def _open(snapshot: Snapshot) -> Any:
-    family = _family(metrics.OPEN)
-    for stage in snapshot.journey.stages:
-        family.add_metric([stage.name], is_open(snapshot.journey, stage, snapshot.at_ms))
-    return family
-
-
-def _partitions(snapshot: Snapshot) -> Iterator[Family]:
-    total, owned = _family(metrics.PARTITIONS), _family(metrics.OWNED)
-    total.add_metric([], snapshot.partitions)
-    owned.add_metric([], snapshot.owned)
-    yield from (total, owned)
-
-
-def _changes(snapshot: Snapshot) -> Any:
-    family = _family(metrics.LAST_CHANGE)
-    for change in snapshot.changes:
-        family.add_metric((change.stage, change.kind, change.title), change.at_ms / 1000)
-    return family
-
-
-FAST_FAMILIES = ("hit", "closed")
-WATCHED_FAMILIES = ("weakest", "failed", "promise", "handoff", "moved", "lost", "gap")
-WATCHED_WINDOWS = ("1h", "2h", "6h", "1d", "3d", "7d")
-SLOW_WINDOWS = ("1h", "1d", "7d")
-"""What becomes of journeys, opinions and evenness show in hours; only what alerts look at is shown in every
-window that they look at."""
-NEAR_WINDOWS = ("5m", *SLOW_WINDOWS)
-"""Waits, and where people leave, are looked at now, too."""
+            for segment in (ALL, *journey.segment_labels):
+                yield (stage.name, experience.name, segment), float(experience.target_for(segment))
 
 
 def _journeys(journeys: JourneysSnapshot) -> Iterator[Family]:
@@ -277,44 +217,34 @@ def _journeys(journeys: JourneysSnapshot) -> Iterator[Family]:
         for window in windows[first]:
             families[first].add_metric((*labels, window), journeys.sums[window][column])
     yield from families.values()
-    open_journeys, overdue = _family(metrics.OPEN_JOURNEYS), _family(metrics.OVERDUE)
-    judged = _family(metrics.JOURNEYS_JUDGED)
-    open_journeys.add_metric((), journeys.open_journeys)
-    for labels_and_age, n in journeys.overdue.items():
-        overdue.add_metric(labels_and_age, n)
-    for partition, clock_ms in journeys.clocks_ms.items():
-        judged.add_metric((str(partition),), clock_ms / 1000)
-    for metric, n_bytes in (
-        (metrics.JOURNEYS_BYTES, journeys.kept_bytes),
-        (metrics.JOURNEYS_MAX_BYTES, journeys.max_bytes),
-    ):
-        family = _family(metric)
-        family.add_metric((), n_bytes)
-        yield family
-    yield from (open_journeys, overdue, judged)
+    yield _family(metrics.JOURNEYS_BYTES, [((), journeys.kept_bytes)])
+    yield _family(metrics.JOURNEYS_MAX_BYTES, [((), journeys.max_bytes)])
+    yield _family(metrics.OPEN_JOURNEYS, [((), journeys.open_journeys)])
+    yield _family(metrics.OVERDUE, journeys.overdue.items())
+    clocks = (((str(partition),), clock_ms / 1000) for partition, clock_ms in journeys.clocks_ms.items())
+    yield _family(metrics.JOURNEYS_JUDGED, clocks)
 
 
 def _flow(snapshot: Snapshot) -> Iterator[Family]:
-    last, records = _family(metrics.LAST_EVENT), _family(metrics.RECORDS)
-    dead_letters = _family(metrics.DEAD_LETTERS)
-    event_lag, consumer_lag = _family(metrics.EVENT_LAG), _family(metrics.CONSUMER_LAG)
-    blocked, whole_since = _family(metrics.OPEN_TRANSACTION), _family(metrics.WHOLE_SINCE)
-    for held in snapshot.stages:
-        stage = held.stage
-        for partner, at_ms in held.last_event_ms.items():
-            last.add_metric((stage.name, partner), at_ms / 1000)
-        for reason in Reason:
-            dead_letters.add_metric((stage.topic, reason), held.refusals.get(reason, 0))
-    for topic, results, lags in _topics(snapshot):
-        for result, n in results.items():
-            records.add_metric((topic, result), n)
-        for lag in lags:
-            event_lag.add_metric((topic, str(lag.partition)), lag.seconds)
-            consumer_lag.add_metric((topic, str(lag.partition)), lag.records)
-            blocked.add_metric((topic, str(lag.partition)), lag.blocked_s)
-            if lag.whole_since_ms:
-                whole_since.add_metric((topic, str(lag.partition)), lag.whole_since_ms / 1000)
-    yield from (last, records, dead_letters, event_lag, consumer_lag, blocked, whole_since)
+    stages, read = snapshot.stages, list(_topics(snapshot))
+    lags = [((topic, str(lag.partition)), lag) for topic, _, lags in read for lag in lags]
+    last = (
+        ((held.stage.name, partner), at_ms / 1000)
+        for held in stages
+        for partner, at_ms in held.last_event_ms.items()
+    )
+    yield _family(metrics.LAST_EVENT, last)
+    records = (((topic, result), n) for topic, results, _ in read for result, n in results.items())
+    yield _family(metrics.RECORDS, records)
+    letters = (
+        ((held.stage.topic, reason), held.refusals.get(reason, 0)) for held in stages for reason in Reason
+    )
+    yield _family(metrics.DEAD_LETTERS, letters)
+    yield _family(metrics.EVENT_LAG, ((labels, lag.seconds) for labels, lag in lags))
+    yield _family(metrics.CONSUMER_LAG, ((labels, lag.records) for labels, lag in lags))
+    yield _family(metrics.OPEN_TRANSACTION, ((labels, lag.blocked_s) for labels, lag in lags))
+    whole = ((labels, lag.whole_since_ms / 1000) for labels, lag in lags if lag.whole_since_ms)
+    yield _family(metrics.WHOLE_SINCE, whole)
 
 
 def _topics(snapshot: Snapshot) -> Iterator[tuple[str, Mapping[str, int], tuple[PartitionLag, ...]]]:
