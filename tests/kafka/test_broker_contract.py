@@ -427,7 +427,7 @@ async def test_acknowledged_records_survive_a_crash(own_node: Node, name: str) -
         assert name in await consumer.topics()
 
         async def is_committed() -> bool:
-            return await consumer.committed(tp) == 4
+            return bool(await consumer.committed(tp) == 4)
 
         # Under load a coordinator was seen to answer, in its first moments, that nothing is committed.
         await eventually(is_committed)
