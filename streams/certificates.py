@@ -4,6 +4,7 @@ import ssl
 from pathlib import Path
 
 from monitor.errors import UserError
+from streams.files import content_of
 
 
 class CertificateError(UserError):
@@ -12,7 +13,7 @@ class CertificateError(UserError):
 
 def only_trusting(ca: Path) -> ssl.SSLContext:
     """A client's context that checks host names and trusts this file's CAs, no others."""
-    _require(ca, "CERTIFICATE-----", "certificate")
+    require(ca, "CERTIFICATE-----", "certificate")
     try:
         return ssl.create_default_context(cafile=str(ca))
     except (ssl.SSLError, OSError) as error:
@@ -21,8 +22,8 @@ def only_trusting(ca: Path) -> ssl.SSLContext:
 
 def present(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     """Have a context show this certificate, and prove by the key that it is its own."""
-    _require(cert, "CERTIFICATE-----", "certificate")
-    if "ENCRYPTED" in _require(key, "PRIVATE KEY-----", "private key"):
+    require(cert, "CERTIFICATE-----", "certificate")
+    if "ENCRYPTED" in require(key, "PRIVATE KEY-----", "private key"):
         raise CertificateError(f"{key}: the private key is encrypted, which a worker cannot open")
     try:
         context.load_cert_chain(cert, key, password="")  # or OpenSSL would ask at the terminal
@@ -32,12 +33,12 @@ def present(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         raise CertificateError(f"{cert} or {key}: cannot be used ({_reason(error)})") from None
 
 
-def _require(file: Path, marker: str, what: str) -> str:
+def require(file: Path, marker: str, what: str) -> str:
     """The text of a PEM file that holds what it must."""
     try:
-        text = file.read_text(encoding="ascii", errors="replace")
-    except (OSError, ValueError) as error:
-        raise CertificateError(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+        text = content_of(file).decode("ascii", errors="replace")
+    except UserError as error:
+        raise CertificateError(str(error)) from None
     if marker not in text:
         raise CertificateError(f"{file}: holds no {what} in PEM form")
     return text

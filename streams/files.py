@@ -13,6 +13,8 @@ from typing import IO
 from monitor.counting.event import MAX_BYTES
 from monitor.errors import UserError
 
+STDIN = "standard input"
+
 CHUNK = 64 * 1024
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -23,9 +25,47 @@ NOT_GZIP_TOLD = "is cut short, or is not a gzip file"
 MAX_LINE = MAX_BYTES + CHUNK
 """A line that is longer is no event; what lies beyond is passed over."""
 
+MAX_PASSED_OVER = 64 * 1024 * 1024
+"""Bytes of a line, after which nobody waits for its end: these are no lines of JSON."""
+
+MAX_COPY = 16 * 1024**3
+"""Bytes of the copy of a pipe, or of what gzip has packed: half a month of a busy shop."""
+
+MAX_TEXT = 1_000_000
+"""Bytes of a file that people write: a journey file of 50 stages has a tenth of that, all CAs a quarter."""
+
 
 class FileProblemError(UserError):
     """A file that cannot be read or written; one line that names it."""
+
+    def __init__(self, file: object, problem: str | None) -> None:
+        super().__init__(f"{file}: {problem}")
+        self.problem = problem
+        """Without the name, which may be a misplaced secret."""
+
+
+class EndlessError(UserError):
+    """Lines that have no end; one line that names which, and leaves the name of the file to who opened it."""
+
+
+def content_of(file: Path, most: int = MAX_TEXT) -> bytes:
+    """All of a file; FileProblemError when it cannot be read or has more than `most` bytes."""
+    try:
+        with file.open("rb") as stream:
+            found = stream.read(most + 1)
+    except OSError as error:
+        raise FileProblemError(file, error.strerror) from None
+    if len(found) > most:
+        raise FileProblemError(file, f"is larger than {most:,} bytes")
+    return found
+
+
+def text_of(file: Path) -> str:
+    """The same of a text."""
+    try:
+        return content_of(file).decode("utf-8")
+    except UnicodeDecodeError:
+        raise FileProblemError(file, "is not UTF-8 text") from None
 
 
 class _Lines:
@@ -33,22 +73,41 @@ class _Lines:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._number = 1
+        self._length = 0
 
     def of(self, chunk: bytes) -> list[bytes]:
-        """The lines that end in the chunk, without their end; an empty chunk ends the last."""
+        """The lines that end in the chunk, without their end; an empty chunk ends the last.
+
+        EndlessError names the line that does not end.
+        """
+        end = chunk.find(b"\n")
+        if self._length + (len(chunk) if end < 0 else end) > MAX_PASSED_OVER:
+            bound = f"{MAX_PASSED_OVER >> 20} MiB; an event has at most {MAX_BYTES:,} bytes"
+            raise EndlessError(f"line {self._number}: has no end within {bound}")
         *whole, rest = (self._rest + chunk).split(b"\n")
+        self._length = len(rest) if whole else self._length + len(chunk)
+        self._number += len(whole)
         self._rest = rest[:MAX_LINE]
         return whole if chunk else [*whole, rest]
 
 
 def lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """Lines of a stream, of one that is too long its beginning."""
+    """Lines of a stream, of one that is too long its beginning; EndlessError for one without end."""
     cut = _Lines()
     while True:
         chunk = stream.read(CHUNK)
         yield from cut.of(chunk)
         if not chunk:
             return
+
+
+def copy(stream: IO[bytes] | gzip.GzipFile, to: IO[bytes]) -> None:
+    """Write the same lines elsewhere; EndlessError also when they are too many for a copy."""
+    for line in lines(stream):
+        if to.tell() > MAX_COPY:
+            raise EndlessError(f"holds more than {MAX_COPY >> 30} GiB; give it as a file, and unpacked")
+        to.write(line + b"\n")
 
 
 def unpacked(stream: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
@@ -58,7 +117,7 @@ def unpacked(stream: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
 
 
 async def arriving(descriptor: int, stop: asyncio.Event) -> AsyncIterator[bytes]:
-    """The same of a descriptor, as they come, until `stop`: Ctrl-C is heard also while nothing comes."""
+    """Lines of standard input, as they come, until `stop`: Ctrl-C is heard also while nothing comes."""
     cut = _Lines()
     try:
         while await _is_readable(descriptor, stop):
@@ -68,7 +127,9 @@ async def arriving(descriptor: int, stop: asyncio.Event) -> AsyncIterator[bytes]
             if not chunk:
                 return
     except OSError as error:
-        raise FileProblemError(f"standard input: {error.strerror}") from None
+        raise FileProblemError(STDIN, error.strerror) from None
+    except EndlessError as error:
+        raise FileProblemError(STDIN, str(error)) from None
 
 
 async def _is_readable(descriptor: int, stop: asyncio.Event) -> bool:
@@ -77,7 +138,8 @@ async def _is_readable(descriptor: int, stop: asyncio.Event) -> bool:
     loop = asyncio.get_running_loop()
     try:
         loop.add_reader(descriptor, ready.set)
-    except PermissionError:  # a file on a disk, which never keeps anybody waiting
+    except PermissionError:  # a file on a disk, or `/dev/zero`, which never keep anybody waiting
+        await asyncio.sleep(0)  # but signals are heard
         return not stop.is_set()
     waiting = [asyncio.create_task(one.wait()) for one in (ready, stop)]
     try:
@@ -110,7 +172,7 @@ def write(texts: Mapping[Path, str]) -> None:
         for path, written in beside.items():
             written.replace(path)
     except OSError as error:
-        raise FileProblemError(f"{path}: {error.strerror}") from None
+        raise FileProblemError(path, error.strerror) from None
     finally:
         for written in beside.values():
             with contextlib.suppress(OSError):

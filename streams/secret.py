@@ -3,6 +3,8 @@
 import hmac
 from pathlib import Path
 
+from streams.files import FileProblemError, content_of
+
 MAX_SECRET_BYTES = 64 * 1024
 """A secret is a line; reading on in a large or endless file would hang the start."""
 
@@ -34,13 +36,8 @@ class Secret:
 def first_line(path: Path) -> str:
     """What a file of one line holds; ValueError without the path, which could be a misplaced secret."""
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SECRET_BYTES + 1)
-    except OSError as error:
-        raise ValueError(error.strerror) from None
-    if len(content) > MAX_SECRET_BYTES:
-        raise ValueError("is too large for a secret")
-    try:
-        return content.decode().removesuffix("\n").removesuffix("\r")
+        return content_of(path, MAX_SECRET_BYTES).decode().removesuffix("\n").removesuffix("\r")
+    except FileProblemError as error:
+        raise ValueError(error.problem) from None
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8 text") from None

@@ -15,15 +15,13 @@ from monitor.counting.display import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.commands.shared import failed, read_journey, read_settings, write_files
-from streams.files import NOT_GZIP, NOT_GZIP_TOLD, lines, unpacked
+from streams.files import NOT_GZIP, NOT_GZIP_TOLD, STDIN, lines, unpacked
 from streams.terminal import Row, progress, say, show_table
 
 if TYPE_CHECKING:
     from monitor.backtest.history import History
     from monitor.backtest.run import Backtest, Fired
     from monitor.counting.event import Refused
-
-STDIN = "standard input"
 
 PROBLEMS_SHOWN = 20
 """Refused lines that are shown; they are counted all."""
@@ -67,18 +65,19 @@ def backtest(
     held_to = plan(read)
     history = History(held_to, refuse_personal_data=settings.refuse_personal_data)
     refusals = _Refusals()
+    name = STDIN if file == "-" else file
     try:
         _read(file, history, refusals)
         history.end()
         if not history.counted and history.refused:
-            raise failed(f"{file}: it has no event to judge: {refusals.most_frequent(history)}")
+            raise failed(f"{name}: it has no event to judge: {refusals.most_frequent(history)}")
         found = judge(held_to, history)
     except UserError as error:
-        raise failed(f"{file}: {error}") from None
+        raise failed(f"{name}: {error}") from None
     except NOT_GZIP:
-        raise failed(f"{file}: {NOT_GZIP_TOLD}") from None
+        raise failed(f"{name}: {NOT_GZIP_TOLD}") from None
     except OSError as error:
-        raise failed(f"{STDIN if file == '-' else file}: {error.strerror or error}") from None
+        raise failed(f"{name}: {error.strerror or error}") from None
     if picture is not None:
         write_files({picture: draw(held_to, history.heard(), found)})
     for problem in refusals.shown:

@@ -10,6 +10,7 @@ import typer
 
 from streams.clock import now_ms
 from streams.commands.shared import failed, read_journey, read_settings, run, run_at_once
+from streams.files import FileProblemError, content_of
 from streams.stopping import entered
 
 dead_letters = typer.Typer(no_args_is_help=True, help="List and show refused events, and send them back.")
@@ -109,13 +110,14 @@ def replay_letters(
     """
     from streams.dead_letters import box as letters
     from streams.dead_letters import resend
+    from streams.kafka.topics import MAX_RECORD_BYTES
 
     if value is not None and letter is None:
         raise failed("--value needs the letter it mends: TOPIC:PARTITION:OFFSET")
     try:
-        new_value = value.read_bytes() if value is not None else None
-    except OSError as error:
-        raise failed(f"{value}: {error.strerror}") from None
+        new_value = content_of(value, MAX_RECORD_BYTES) if value is not None else None
+    except FileProblemError as error:
+        raise failed(str(error)) from None
     settings = read_settings()
     journey = read_journey(settings.journey)
     way = resend.Way(max_attempts, rate, typer.echo if dry_run else None, new_value)

@@ -280,7 +280,13 @@ def change(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="History: JSON lines, oldest first; may be packed with gzip.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="History: JSON lines, oldest first; may be packed with gzip."
+            " What gzip or a pipe gives has at most 16 GiB."
+        ),
+    ],
     speed: Annotated[
         float,
         typer.Option(
@@ -309,8 +315,10 @@ def replay(
 def _tell(report: "Report") -> None:
     for problem in report.problems:
         typer.echo(f"touchpoint: {problem}", err=True)
+    if report.ended:
+        typer.echo(f"touchpoint: {report.ended}", err=True)
     typer.echo(json.dumps({"published": report.published, "refused": report.refused}))
-    if report.refused:
+    if report.refused or report.ended:
         raise typer.Exit(1)
 
 

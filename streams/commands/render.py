@@ -8,6 +8,7 @@ import typer
 
 from monitor.journey_file.links import is_address
 from streams.commands.shared import failed, read_journey, write_files
+from streams.files import FileProblemError, content_of
 
 
 def render(
@@ -44,7 +45,7 @@ def render(
         raise failed("--webhook-token-file: needs --webhook; the journey file has links.webhook_token_file")
     texts = rendered(journey)
     if check:
-        differing = [path for path, text in texts.items() if _read(out / path) != text]
+        differing = [path for path, text in texts.items() if not _holds(out / path, text.encode())]
         if differing:
             raise failed("\n".join(f"{out / path}: differs from what {file} gives" for path in differing))
         typer.echo(f"{len(texts)} files in {out} are what {file} gives")
@@ -53,8 +54,8 @@ def render(
     typer.echo(f"{len(texts)} files written to {out}")
 
 
-def _read(path: Path) -> str | None:
+def _holds(path: Path, expected: bytes) -> bool:
     try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+        return content_of(path, len(expected)) == expected
+    except FileProblemError:
+        return False

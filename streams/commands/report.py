@@ -14,6 +14,8 @@ from monitor.errors import UserError
 from monitor.journey_file.links import is_address
 from streams.clock import now_ms
 from streams.commands.shared import failed, read_journey, read_settings, run_at_once, write_files
+from streams.files import FileProblemError, content_of
+from streams.secret import MAX_SECRET_BYTES
 from streams.terminal import progress
 from streams.web.bounded import PLAIN, TooLongError, body
 
@@ -87,9 +89,9 @@ def report(
 
 def _token(file: Path) -> str:
     try:
-        token = file.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise failed(f"{file}: {error.strerror}") from None
+        token = content_of(file, MAX_SECRET_BYTES).decode("ascii").strip()
+    except FileProblemError as error:
+        raise failed(str(error)) from None
     except UnicodeDecodeError:
         raise failed(f"{file}: holds no bearer token") from None
     if not token.isprintable() or not token or " " in token:

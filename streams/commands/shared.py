@@ -17,7 +17,7 @@ from monitor.errors import UserError
 from monitor.journey_file.grammar import JourneyFileError, parse
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
-from streams.files import write
+from streams.files import text_of, write
 from streams.settings import Settings
 from streams.stopping import StoppedError, unless
 
@@ -45,11 +45,9 @@ def failed(message: str) -> typer.Exit:
 def read_journey(path: Path) -> Journey:
     """The journey of a file; every error is told and ends the command."""
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise failed(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise failed(f"{path}: is not UTF-8 text") from None
+        return parse(text_of(path))
+    except UserError as error:
+        raise failed(str(error)) from None
     except JourneyFileError as error:
         raise failed("\n".join(f"{path}: {wrong}" for wrong in error.errors)) from None
 

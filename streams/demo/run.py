@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import DURATION, UNIT_MS
@@ -18,7 +17,7 @@ from monitor.rules.verdict import State
 from streams.demo.broker import EmbeddedBroker
 from streams.demo.faults import Fault
 from streams.demo.simulator import Simulator
-from streams.files import write
+from streams.files import text_of, write
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.kafka.security import kafka_options
@@ -90,12 +89,9 @@ def _in_demo_time(journey: Journey, settings: Settings) -> tuple[Journey, Settin
     if journey.journeys is None:
         return journey, settings
     file = settings.state_dir / JOURNEY_FILE
-    try:
-        text = compressed(settings.journey.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{settings.journey}: {error.strerror}") from None
-    write({file: text})
-    return parse(text), dataclasses.replace(settings, journey=file)
+    short = compressed(text_of(settings.journey))
+    write({file: short})
+    return parse(short), dataclasses.replace(settings, journey=file)
 
 
 def compressed(text: str) -> str:

@@ -8,7 +8,8 @@ from datetime import datetime
 from monitor.counting.event import Codec, Event, Refused, stage_of
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import Journey
-from streams.kafka.publisher import opened
+from streams.files import FileProblemError
+from streams.kafka.publisher import Publisher, opened
 from streams.settings import Settings
 from streams.stopping import entered
 from streams.terminal import progress
@@ -24,6 +25,8 @@ class Report:
     published: int = 0
     refused: int = 0
     problems: list[str] = field(default_factory=list)
+    ended: str | None = None
+    """What ended the reading before its end."""
 
     def refuse(self, number: int, refused: Refused) -> None:
         self.refused += 1
@@ -79,10 +82,11 @@ async def publish(
     """Publish lines of JSON until they end or `stop`; what a worker would refuse is refused, by line."""
     report, reader = Report(), Reader(journey, settings)
     codec = Codec(journey, journey.stages[0])
-    async with entered(stop, opened(settings)) as publisher:
+
+    async def publish_all(publisher: Publisher) -> None:
+        number = 0
         with progress(None) as bar:
             task = bar.add_task("published")
-            number = 0
             async for line in lines:
                 number += 1
                 if stop.is_set():
@@ -99,6 +103,12 @@ async def publish(
                     continue
                 await publisher.send(topic, key(event), line.strip())
                 bar.update(task, advance=1)
+
+    async with entered(stop, opened(settings)) as publisher:
+        try:
+            await publish_all(publisher)
+        except FileProblemError as error:  # what came before has been published, and is told
+            report.ended = str(error)
         await publisher.flush()
         report.published = publisher.acknowledged
     return report

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -51,11 +50,13 @@ def history(file: Path) -> Iterator[IO[bytes]]:
             if plain is stream and stream.seekable():
                 yield stream
             else:
-                shutil.copyfileobj(plain, copy)
+                files.copy(plain, copy)
                 copy.seek(0)
                 yield copy
     except files.NOT_GZIP:
         raise HistoryError(f"{file}: {files.NOT_GZIP_TOLD}") from None
+    except files.EndlessError as error:
+        raise HistoryError(f"{file}: {error}") from None
     except OSError as error:
         raise HistoryError(f"{file}: {error.strerror}") from None
 

@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from monitor.errors import UserError
-from streams.certificates import CertificateError
+from streams.certificates import CertificateError, require
 from streams.settings import Settings
 from streams.web import bounded
 
@@ -115,6 +115,8 @@ def client_ssl(settings: Settings) -> ssl.SSLContext:
     Unless a CA is set: the system's, and the certificate that this worker shows itself, which others of the
     group may share.
     """
+    if shown := settings.http_ca or settings.http_cert:
+        require(shown, "CERTIFICATE-----", "certificate")
     try:
         context = ssl.create_default_context(cafile=str(settings.http_ca) if settings.http_ca else None)
         if settings.http_ca is None and settings.http_cert is not None:

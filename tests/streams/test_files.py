@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.files import CHUNK, MAX_LINE, FileProblemError, arriving, lines, write
+from streams.files import CHUNK, MAX_LINE, EndlessError, FileProblemError, arriving, lines, write
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, CHUNK])
@@ -25,6 +25,19 @@ def test_a_line_without_end_is_cut() -> None:
     long, after = lines(io.BytesIO(b"x" * 20_000_000 + b"\nafter"))
     assert MAX_LINE - CHUNK <= len(long) <= MAX_LINE + CHUNK
     assert after == b"after"
+
+
+@pytest.mark.parametrize("cut", [1000, CHUNK])
+def test_a_line_is_not_waited_for_without_bound(cut: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is a byte longer than is passed over ends the reading, and is named; the shorter is passed."""
+    monkeypatch.setattr("streams.files.CHUNK", cut)
+    monkeypatch.setattr("streams.files.MAX_PASSED_OVER", 100_000)
+    assert len(list(lines(io.BytesIO(b"a\n" + bytes(100_000) + b"\nb")))) == 3
+    for end in (b"", b"\nb"):
+        read = lines(io.BytesIO(b"a\n" + bytes(100_001) + end))
+        assert next(read) == b"a"
+        with pytest.raises(EndlessError, match=r"^line 2: has no end within "):
+            next(read)
 
 
 async def test_lines_arrive_as_they_are_written() -> None:
@@ -52,6 +65,15 @@ async def test_what_a_file_holds_arrives_too(tmp_path: Path) -> None:
     (tmp_path / "some").write_bytes(b"one\ntwo")
     with (tmp_path / "some").open("rb") as file:
         assert [line async for line in arriving(file.fileno(), asyncio.Event())] == [b"one", b"two"]
+
+
+async def test_stop_is_heard_while_a_file_is_read(tmp_path: Path) -> None:
+    """A file on a disk always has more; whoever sets `stop` has his turn at each chunk of it."""
+    stop = asyncio.Event()
+    (tmp_path / "blank").write_bytes(b"\n" * 10 * CHUNK)
+    with (tmp_path / "blank").open("rb") as file:
+        asyncio.get_running_loop().call_soon(stop.set)
+        assert len([line async for line in arriving(file.fileno(), stop)]) <= CHUNK
 
 
 async def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_publish_names_a_standard_input_that_is_closed() -> None:
         known = settings(KAFKA=broker.bootstrap, KAFKA_TIMEOUT_S="20")
         assert done("publish", ROOT, env=known, preexec_fn=closing(0)) == (
             1,
-            "",
+            '{"published": 0, "refused": 0}\n',
             "touchpoint: standard input: Bad file descriptor\n",
         )
 

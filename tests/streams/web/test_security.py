@@ -165,7 +165,7 @@ def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
         (b"\n", "must be printable text"),
         (f"{PASSWORD}\n{PASSWORD}\n".encode(), "must be printable text"),
         (b"\xff\xfe", "is not UTF-8 text"),
-        (b"x" * 100_000, "is too large for a secret"),
+        (b"x" * 100_000, "is larger than 65,536 bytes"),
     ],
 )
 def test_a_wrong_secret_file_is_one_line(content: bytes | None, problem: str, tmp_path: Path) -> None:
