@@ -164,9 +164,10 @@ def _is_left(letter: Letter, way: Way, limits: dict[str, int], report: Replayed)
     size += sum(len(name.encode()) + len(value or b"") + 10 for name, value in letter.headers)
     if letter.attempt >= way.max_attempts:
         report.say(letter, f"left: refused {counted(letter.attempt, 'time')}; --max-attempts raises the cap")
-    elif letter.header(SIZE):
+    elif letter.header(SIZE) and way.value is None:
         where = ":".join(letter.header(f"dlq.{name}") for name in ("topic", "partition", "offset"))
-        report.say(letter, f"left: it holds a part of its record only, which lies at {printable(where)}")
+        told = f"left: it holds a part of its record only, which lies at {printable(where)}"
+        report.say(letter, f"{told}; --value sends the whole event from a file")
     elif size > limits.get(letter.header("dlq.topic"), topics.MAX_RECORD_BYTES):
         report.say(letter, f"left: {letter.size} bytes are more than its topic takes")
     else:

@@ -1,7 +1,8 @@
 """Refused records as they stand in the dead-letter topic: the original, byte for byte, and why.
 
 One that would be larger than Kafka takes has only the first `HEAD_BYTES` of its value, and the true size in
-`dlq.size`: the original lies at `dlq.topic`, `dlq.partition` and `dlq.offset`.
+`dlq.size`: the original lies at `dlq.topic`, `dlq.partition` and `dlq.offset`. One that cannot be read has
+what is known of its key and value, and no headers.
 """
 
 from typing import Any
@@ -10,13 +11,13 @@ from aiokafka import TopicPartition
 
 from monitor.counting.event import Refused, Unreadable
 from streams.kafka.outgoing import Outgoing
+from streams.kafka.records import HEAD_BYTES
 from streams.kafka.topics import MAX_RECORD_BYTES
 
 ATTEMPT = "dlq.attempt"
 SIZE = "dlq.size"
 """Of letters that hold a part of their record only: how many bytes its value has."""
 
-HEAD_BYTES = 64 * 1024
 MAX_LETTER_BYTES = MAX_RECORD_BYTES - HEAD_BYTES
 """Leaves room for what is told of the record, and for Kafka's own framing."""
 
@@ -44,6 +45,7 @@ def dead_letter(topic: str, origin: TopicPartition, record: Any, refused: Refuse
         key = b""  # the producer refuses a record with neither, and a worker must get past one
     if isinstance(value, Unreadable):
         described[SIZE] = value.size
+        value = value.head
     elif _size(key, value, headers) > MAX_LETTER_BYTES:
         described[SIZE] = len(value or b"")
         key, value, headers = key and key[:HEAD_BYTES], value and value[:HEAD_BYTES], []

@@ -4,12 +4,14 @@ aiokafka raises for a header name that is not UTF-8, a bad checksum, an unknown 
 inflates whatever a batch inflates to; it would meet the same batch again at every start. Here names that are
 not UTF-8 are written with backslashes, a batch inflates to `MAX_INFLATED` at most, a record has at most
 `MAX_HEADERS` headers, and what still cannot be read is one `Unreadable` at the last offset of what it stands
-for, which no reader takes for anything else. That is a single record where its batch tells where it ends.
+for, which no reader takes for anything else. That is a single record where its batch tells where it ends; its
+key and its value are kept up to `HEAD_BYTES` each.
 Who asks for raw records (`internals.read_raw`) is given aiokafka's own, without topic and partition.
 """
 
+import contextlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import cramjam
@@ -28,6 +30,15 @@ broker takes a megabyte unless told otherwise."""
 MAX_HEADERS = 128
 """Of one record: an empty one takes two bytes in a batch, and forty times that as an object. Tracing and
 schemas need some ten."""
+
+OWN = "dlq."
+"""What names of our own headers begin with. They count extra, for a letter has those of its record too."""
+
+OWN_HEADERS = 8
+"""As many as a letter has."""
+
+HEAD_BYTES = 64 * 1024
+"""Of a key, or of a value, that is kept of a record which cannot be kept whole."""
 
 COUNTED_FROM = 1024 * 1024
 """Bytes of a batch from which headers are counted before any of them is made: below, those of one record
@@ -97,7 +108,7 @@ class Batch:
                     checked = (one.check_headers() for one in _Framed.all(data))
                     records = (record for _, record in zip(checked, records, strict=True))
                 for record in records:
-                    _check_headers(len(record.headers))
+                    _check_headers(record.headers)
                     yield record
             except Exception:  # what has been read is given again, and passed over by aiokafka
                 yield from self._singly(data)
@@ -115,10 +126,15 @@ class Batch:
         for one in _Framed.all(data):
             try:
                 one.check_headers()
-                yield one.read()
+                record = one.read()
+                _check_headers(record.headers)
+                yield record
             except Exception as error:  # whatever a record makes the client raise
                 offset = self.base_offset + one.offset_delta
-                yield self._unreadable(error, offset, offset)
+                unread = self._unreadable(error, offset, offset)
+                with contextlib.suppress(ValueError, IndexError):  # it does not even say where its value is
+                    unread = one.kept(unread)
+                yield unread
 
     def _unreadable(self, error: Exception, first: int, last: int) -> Record:
         """What stands for the records of these offsets."""
@@ -201,15 +217,35 @@ class _Framed(NamedTuple):
             raise ValueError("it does not end with its last record")
 
     def check_headers(self) -> None:
-        """ValueError for more than `MAX_HEADERS`, before any of them is made."""
+        """ValueError for more than there can be, before any of them is made."""
+        *_, behind = self._content()
+        count, _ = _varint(self.data, behind)
+        if count > MAX_HEADERS + OWN_HEADERS:
+            raise _too_many(count)
+
+    def _content(self) -> tuple[slice | None, slice | None, int]:
+        """Where its key and its value lie, None for one that it has not, and where its headers begin."""
+        found: list[slice | None] = []
         at = self.behind_offset
         for _ in ("key", "value"):
-            length, at = _varint(self.data, at)
-            at += max(length, 0)
+            length, begin = _varint(self.data, at)
+            at = begin + max(length, 0)
             if at >= self.end:
                 raise ValueError("it is cut off")
-        count, _ = _varint(self.data, at)
-        _check_headers(count)
+            found.append(slice(begin, at) if length >= 0 else None)
+        key, value = found
+        return key, value, at
+
+    def kept(self, unread: Record) -> Record:
+        """What stands for this record, with the beginning of its key and its value; ValueError or IndexError
+        when it does not say where they are."""
+        key, value, _ = self._content()
+        content = self.data[value] if value else b""
+        head = bytes(content[:HEAD_BYTES])
+        return unread._replace(
+            key=bytes(self.data[key][:HEAD_BYTES]) if key else None,
+            value=Unreadable(unread.value.error, len(content), head),  # type: ignore[union-attr] # it is one
+        )
 
     def read(self) -> Any:
         """It alone, as a batch of one."""
@@ -222,9 +258,15 @@ class _Framed(NamedTuple):
         return record
 
 
-def _check_headers(count: int) -> None:
-    if count > MAX_HEADERS:
-        raise ValueError(f"it has {count} headers, at most {MAX_HEADERS} are read")
+def _check_headers(headers: Sequence[tuple[str, Any]]) -> None:
+    if len(headers) > MAX_HEADERS:
+        own = sum(name.startswith(OWN) for name, _ in headers)
+        if (count := len(headers) - min(own, OWN_HEADERS)) > MAX_HEADERS:
+            raise _too_many(count)
+
+
+def _too_many(count: int) -> ValueError:
+    return ValueError(f"it has {count} headers, at most {MAX_HEADERS} are read")
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:

@@ -265,6 +265,23 @@ def test_a_mended_value_is_judged_by_the_settings(tmp_path: Path) -> None:
         assert (done.returncode, orjson.loads(done.stdout)) == (0, said(1)), done.stderr
 
 
+def test_a_part_of_a_record_goes_back_mended_only(tmp_path: Path) -> None:
+    """Replay says where the record lies, and how its event can be sent."""
+    file = tmp_path / "whole.json"
+    file.write_bytes(checkout(7))
+    key, value, headers = dead(7, reason="unreadable")
+    with running(TansuNode()) as broker:
+        assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+        send(broker.bootstrap, DLQ, [(key, value, [*headers, ("dlq.size", b"1000")])])
+        [letter] = until(lambda: listed(broker), "the letter")
+        done = touchpoint("dead-letters", "replay", KAFKA=broker.bootstrap)
+        assert (done.returncode, orjson.loads(done.stdout)) == (0, said(left=1))
+        assert f"which lies at {TOPIC}:0:7; --value sends the whole event from a file" in done.stderr
+        assert replayed(broker, place(letter), "--value", str(file)) == said(1)
+        [sent] = committed_records(broker, TOPIC)
+        assert sent.value == file.read_bytes()
+
+
 def test_an_empty_or_missing_dead_letter_topic_is_no_error(broker: Node) -> None:
     """Without dead letters, or topics for them, there is nothing to list or send; a wrong place is named."""
     assert listed(broker) == []

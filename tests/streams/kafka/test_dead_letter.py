@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import TopicPartition
 
-from monitor.counting.event import Reason, Refused
+from monitor.counting.event import Reason, Refused, Unreadable
 from streams.kafka.dead_letter import dead_letter
 
 ORIGIN = TopicPartition("touchpoint.store.v1", 3)
@@ -91,3 +91,10 @@ def test_counts_attempts(earlier: list[bytes | None], attempt: bytes) -> None:
     """Each refusal adds one to the attempts; a header that is no number starts over."""
     own = tuple(("dlq.attempt", value) for value in earlier)
     assert dict(headers_of(Record(headers=own)))["dlq.attempt"] == attempt
+
+
+def test_keeps_what_is_known_of_an_unreadable_record() -> None:
+    """Its key and the head of its value; the true size says that something is missing."""
+    letter = dead_letter("t.dlq", ORIGIN, Record(value=Unreadable("it has 129 headers", 7, b"head")), REFUSED)
+    assert (letter.key, letter.value, (letter.headers or [])[-1]) == (b"k", b"head", ("dlq.size", b"7"))
+    assert type(letter.value) is bytes

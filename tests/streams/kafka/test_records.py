@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from monitor.counting.event import Unreadable
-from streams.kafka.records import COUNTED_FROM, MAX_HEADERS, MAX_INFLATED, Records
+from streams.kafka.records import COUNTED_FROM, HEAD_BYTES, MAX_HEADERS, MAX_INFLATED, Records
 from tests.kit.batches import STRANGE, Told, batch, crowded, resealed, strange
 
 GZIP, SNAPPY, LZ4, ZSTD = range(1, 5)
@@ -159,6 +159,28 @@ def test_a_record_of_headers_takes_no_other_with_it(headers: int, codec: int) ->
     assert isinstance(found[1].value, Unreadable)
     assert f"the record at offset 1 cannot be read: it has {headers} headers" in found[1].value.error
     assert peak < MAX_INFLATED + COUNTED_FROM
+
+
+@pytest.mark.parametrize("codec", [0, ZSTD])
+def test_what_is_known_of_an_unreadable_record_is_kept(codec: int) -> None:
+    """Its key, and its value up to a bound, for whoever is to mend it; and how large the value is."""
+    value = b"v" * (HEAD_BYTES + 1)
+    headers: list[tuple[str, bytes | None]] = [("h", b"")] * (MAX_HEADERS + 1)
+    short, long = read(batch((b"key", b"value", headers), (b"k" * 70_000, value, headers), codec=codec))
+    assert (short.key, short.value.head, short.value.size) == (b"key", b"value", 5)
+    assert (long.key, long.value.head, long.value.size) == (b"k" * HEAD_BYTES, value[:-1], len(value))
+    assert short.value.error == (
+        "the record at offset 0 cannot be read: it has 129 headers, at most 128 are read"
+    )
+
+
+def test_the_monitors_own_headers_count_extra() -> None:
+    """A letter of a record with as many headers as may be is read, and so is that record sent back."""
+    own = [(f"dlq.{name}", b"x") for name in ("reason", "error", "topic", "partition", "offset", "timestamp")]
+    own += [("dlq.attempt", b"1"), ("dlq.size", b"1")]
+    headers: list[tuple[str, bytes | None]] = [*[("h", b"")] * MAX_HEADERS, *own]
+    whole, crowd = read(batch((None, b"v", headers), (None, b"v", [("h", b""), *headers])))
+    assert (len(whole.headers), type(crowd.value)) == (MAX_HEADERS + len(own), Unreadable)
 
 
 def test_as_many_headers_as_may_be() -> None:
