@@ -56,6 +56,7 @@ SIGNS = {
     "not ready": BLIND,
     "no worker": BLIND,
     "silent": metrics.SILENT,
+    "counts lost": metrics.WHOLE_SINCE.name,
     "nothing yet": metrics.SILENT,
 }
 """What Prometheus answers once it has understood the state; silence takes it a minute and a half."""

@@ -37,6 +37,8 @@ class World:
     behind_s: float = 0
     overdue: tuple[tuple[str, str], ...] = ()
     """What, and of which partner; each for half an hour."""
+    lost_h: float = 0
+    """Hours since the changelogs of the checkout and of whole journeys were deleted; 0: they never were."""
 
 
 def exposition(journey: Journey, world: World, now_ms: int) -> bytes:
@@ -56,6 +58,7 @@ def exposition(journey: Journey, world: World, now_ms: int) -> bytes:
 def _stage(journey: Journey, stage: Stage, world: World, now_ms: int) -> StageSnapshot:
     windows, tally = stage_windows(journey, stage), Tally(Judge(journey, stage))
     at_ms = now_ms - (30 * MINUTE_MS if stage.name in world.quiet else 1_000)
+    whole_since_ms = _whole_since_ms(world, now_ms) if stage.name == "web_checkout" else 0
     for n, fields in world.events.get(stage.name, ()):
         event = Event(stage=stage.name, **fields)
         for _ in range(n):
@@ -67,7 +70,7 @@ def _stage(journey: Journey, stage: Stage, world: World, now_ms: int) -> StageSn
             {"counted": 2_261, "late": 7, "duplicate": 2, "refused": 1},
             {Reason.NOT_JSON: 1},
             {"none": now_ms - 3 * DAY_MS} if world.events else {},
-            (PartitionLag(0, round(world.behind_s * 10), world.behind_s),),
+            (PartitionLag(0, round(world.behind_s * 10), world.behind_s, whole_since_ms=whole_since_ms),),
         ),
     )  # fmt: skip
 
@@ -89,8 +92,12 @@ def _journeys(journey: Journey, world: World, now_ms: int) -> JourneysSnapshot |
         overdue=ages(((what, partner, now_ms - 30 * MINUTE_MS) for what, partner in world.overdue), now_ms),
         clocks_ms={0: now_ms - MINUTE_MS},
         slowest={},
-        lags=(PartitionLag(0, 0, 0),),
+        lags=(PartitionLag(0, 0, 0, whole_since_ms=_whole_since_ms(world, now_ms)),),
     )  # fmt: skip
+
+
+def _whole_since_ms(world: World, now_ms: int) -> int:
+    return now_ms - round(world.lost_h * 60 * MINUTE_MS) if world.lost_h else 0
 
 
 def _filled(windows: StageWindows, panes: Iterable[Any]) -> None:
@@ -172,6 +179,7 @@ WORLDS: dict[str, World | None] = {
     "silent": replace(HEALTHY, quiet=("call_queue",)),
     "behind": replace(HEALTHY, behind_s=90),
     "not ready": replace(HEALTHY, ready=False),
+    "counts lost": replace(HEALTHY, lost_h=2),
     "nothing yet": World(),
     "no worker": None,
 }
