@@ -131,7 +131,7 @@ class App(faust.App):
         return JourneyProcessor(journey, topic, changelog, self._produce, extent)
 
     def _read_up_ms_ago(self, topic: str, partition: int, folded: int | None) -> int | None:
-        ago_ms: int | None = self.consumer.read_up_ms_ago(TP(topic, partition), folded)
+        ago_ms: int | None = self.consumer.kafka.read_up_ms_ago(TP(topic, partition), folded)
         return ago_ms
 
     def _declare(self, processor: Processor[Any], partitions: int) -> None:
@@ -249,12 +249,12 @@ class App(faust.App):
 
     def lags(self, processor: Processor[Any], now_s: float) -> tuple[PartitionLag, ...]:
         """How far this worker is behind in each partition it owns."""
-        found = []
+        found, kafka = [], self.consumer.kafka
         for partition in sorted(processor.owned or ()):
             tp = TP(processor.topic, partition)
-            waiting, blocked_s = self.consumer.unread(tp), self.consumer.blocked_s(tp)
+            waiting, blocked_s = kafka.unread(tp), kafka.blocked_s(tp)
             behind_s = blocked_s or max(now_s - processor.last_read_s.get(partition, now_s), 0)
-            since_ms = self.consumer.whole_since_ms(tp)
+            since_ms = kafka.whole_since_ms(tp)
             is_told = now_s * 1000 - since_ms < WINDOWS[-1].ms
             lag = PartitionLag(partition, waiting, behind_s if waiting else 0, blocked_s, since_ms * is_told)
             found.append(lag)
@@ -282,6 +282,6 @@ class App(faust.App):
     def on_rebalance_start(self) -> None:
         """Answer for no partition any more, at the first word of a rebalance."""
         super().on_rebalance_start()
-        self.consumer.forget_handed()
+        self.consumer.kafka.forget_handed()
         for processor in self.processors:
             processor.suspend()

@@ -25,7 +25,7 @@ class Assignor(partition_assignor.PartitionAssignor):
         self._is_first = False
         if is_restarted and (given.url != self._url or not self._is_complete(given)):
             self._url_given = given.url
-            self.app.consumer.join_anew()
+            self.app.consumer.kafka.join_anew()
         super().on_assignment(assignment)
         self._url_given = None
 

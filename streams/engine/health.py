@@ -165,7 +165,7 @@ class Health:
         """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""
         app = self._app
         while True:
-            if error := app.consumer.refusal:
+            if error := app.consumer.kafka.refusal():
                 if await is_of_new_protocol(internals.producer_client(app.producer), self._settings.group):
                     error = NewProtocolError()
                 self.fail("the worker cannot join its group", error)
@@ -192,9 +192,9 @@ class Health:
     def _is_at_work(self, processor: Processor[Any]) -> bool:
         """Whether anything is to be read or written."""
         tps = (TP(processor.topic, partition) for partition in processor.owned or ())
-        return bool(processor.unwritten) or any(self._app.consumer.readable(tp) for tp in tps)
+        return bool(processor.unwritten) or any(self._app.consumer.kafka.readable(tp) for tp in tps)
 
     def _join_state(self) -> Hashable | None:
         """The generation that this worker was last in; None unless it waits for a new one."""
         app = self._app
-        return app.consumer_generation_id if app.pulse.is_heard and app.consumer.is_joining else None
+        return app.consumer_generation_id if app.pulse.is_heard and app.consumer.kafka.is_joining() else None

@@ -101,7 +101,7 @@ class Recovery(recovery.Recovery):
         self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
     ) -> None:
         """Forget what was not ours in the generation before."""
-        member, _ = self.app.consumer.membership()
+        member, _ = self.app.consumer.kafka.membership()
         went_on = 0 <= self._last_generation <= generation_id <= self._last_generation + 1
         kept = self._last_assigned & assigned if went_on and member == self._last_member else frozenset()
         self._last_member, self._last_generation = member, generation_id

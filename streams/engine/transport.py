@@ -40,7 +40,8 @@ class Consumer(driver.Consumer):
     logger = FAUST_LOG
 
     @property
-    def _kafka(self) -> ConsumerThread:
+    def kafka(self) -> ConsumerThread:
+        """What runs Kafka's client."""
         thread: ConsumerThread = internals.consumer_thread(self)
         return thread
 
@@ -98,23 +99,15 @@ class Consumer(driver.Consumer):
             return True
         topic, partition = min(sources)
         (offset,) = (await self.committed_offsets(topic, [partition])).values()
-        confirmed = await self._kafka.commit({min(sources): offset})
-        _, joined = self.membership()
+        confirmed = await self.kafka.commit({min(sources): offset})
+        _, joined = self.kafka.membership()
         return bool(confirmed and generation == self.app.consumer_generation_id == joined)
-
-    def membership(self) -> tuple[str, int]:
-        """As `ConsumerThread.membership`."""
-        return self._kafka.membership()
 
     async def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[TopicPartition, int]:
         """Where reading goes on in each partition; 0 where nothing has been committed."""
         tps = [TopicPartition(topic, partition) for partition in sorted(partitions)]
-        found = await self._kafka.call_thread(self._kafka.committed, tps)
+        found = await self.kafka.call_thread(self.kafka.committed, tps)
         return {tp: found.get(tp) or 0 for tp in tps}
-
-    def join_anew(self) -> None:
-        """Ask the group for another assignment; called in the consumer's thread."""
-        self._kafka.join_anew()
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Nothing: where a rebalance has left a partition without a position, Faust's own watch, which only
@@ -122,40 +115,6 @@ class Consumer(driver.Consumer):
 
     def verify_recovery_event_path(self, now: float, tp: TP) -> None:
         """Nothing, as above."""
-
-    @property
-    def is_joining(self) -> bool:
-        """Whether the group has yet to say which partitions are this worker's."""
-        return self._kafka.is_joining()
-
-    @property
-    def refusal(self) -> BaseException | None:
-        """Why the group does not take this worker; without partitions there is no fetch that tells."""
-        return self._kafka.refusal()
-
-    def unread(self, tp: TP) -> int:
-        """Records of an owned partition that have not been read yet, as of its last fetch."""
-        return self._kafka.unread(tp)
-
-    def readable(self, tp: TP) -> int:
-        """Of these, what does not wait behind an open transaction."""
-        return self._kafka.readable(tp)
-
-    def blocked_s(self, tp: TP) -> float:
-        """For how long the partition's records have waited behind an open transaction; 0 when none do."""
-        return self._kafka.blocked_s(tp)
-
-    def whole_since_ms(self, tp: TP) -> int:
-        """Since when (event time) windows hold all of an owned partition; 0 where nothing was lost."""
-        return self._kafka.whole_since_ms(tp)
-
-    def forget_handed(self) -> None:
-        """At a rebalance: nothing is known to be read up."""
-        self._kafka.forget_handed()
-
-    def read_up_ms_ago(self, tp: TP, folded: int | None) -> int | None:
-        """How long ago nothing of the partition lay beyond that offset; None if something did."""
-        return self._kafka.read_up_ms_ago(tp, folded)
 
     def committed(self) -> frozenset[tuple[TP, int]]:
         """The offset committed last, for each partition that has one."""

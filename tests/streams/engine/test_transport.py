@@ -131,7 +131,7 @@ async def test_what_waits_behind_an_open_transaction_is_lag(tmp_path: Path) -> N
                 return (await lag()).records == 3
 
             async def is_not_read_up() -> bool:
-                return consumer.read_up_ms_ago(SOURCE, None) is None
+                return consumer.kafka.read_up_ms_ago(SOURCE, None) is None
 
             await eventually(is_behind)
             await eventually(is_not_read_up)  # the fetch under way has to return first
