@@ -24,7 +24,7 @@ from streams.journeys.records import Made, Room
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.kafka.topics import JOURNEYS
 from streams.state.latest import Entry, Shown, newest
-from streams.state.partition import PaneRecord, Partition, Run
+from streams.state.partition import Partition, Run
 from streams.state.processor import Processor
 from streams.state.steps import partition_of
 
@@ -79,9 +79,6 @@ class JourneyProcessor(Processor[JourneyPartition]):
 
     def _panes(self, held: JourneyPartition) -> Partition:
         return held.panes
-
-    def _restore(self, held: JourneyPartition, record: PaneRecord) -> None:
-        held.restore(record)
 
     async def _take_over(
         self, held: JourneyPartition, generation: int, is_current: Callable[[], bool]

@@ -57,6 +57,9 @@ class Owned(Protocol):
     def is_owned(self) -> bool:
         """Whether it has been taken over; before that its changelog is still being read."""
 
+    def restore(self, record: PaneRecord) -> None:
+        """Apply a changelog record. Raises before anything is changed if it is none of ours."""
+
 
 Held = TypeVar("Held", bound=Owned)
 
@@ -137,10 +140,6 @@ class Processor(ABC, Generic[Held]):
 
     # -- ownership -----------------------------------------------------------------------------------
 
-    @abstractmethod
-    def _restore(self, held: Held, record: PaneRecord) -> None:
-        """Apply a changelog record. Raises before anything is changed if it is none of ours."""
-
     def restore(
         self,
         partition: int,
@@ -165,7 +164,7 @@ class Processor(ABC, Generic[Held]):
 
     def _restore_ours(self, held: Held, record: PaneRecord, generation: int) -> None:
         require_successor(record.key, generation)
-        self._restore(held, record)
+        held.restore(record)
 
     def suspend(self) -> None:
         """Stop answering for any partition until `own` says which are ours."""

@@ -21,7 +21,7 @@ from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.dedupe import Sightings
 from streams.state.latest import MOST, Entry, Shown, is_shown, newest
-from streams.state.partition import PaneRecord, Partition, Positioned, Run
+from streams.state.partition import Partition, Positioned, Run
 from streams.state.processor import Processor, described
 from streams.state.steps import StepSender
 
@@ -104,9 +104,6 @@ class StageProcessor(Processor[Partition]):
 
     def _panes(self, held: Partition) -> Partition:
         return held
-
-    def _restore(self, held: Partition, record: PaneRecord) -> None:
-        held.restore(record)
 
     def knows_ids_before(self, partition: int, offset: int) -> bool:
         """Whether retried events can be told from that offset on."""
@@ -247,12 +244,13 @@ class StageProcessor(Processor[Partition]):
     def _writes(self) -> Iterator[list[Outgoing]]:
         letters, self._dead_letters = self._dead_letters, []
         steps = [] if self._steps is None else self._steps.drain(self.owned or ())
-        changes = {p: panes.take_changes() for p, panes in self._ours().items()}
+        ours = self._ours()
+        changes = {p: panes.take_changes() for p, panes in ours.items()}
         yield letters
         self._refused_bytes -= sum(map(_kept_bytes, letters))
         yield steps
         yield self._to_changelog(changes)
-        yield self._to_changelog({p: panes.take_stale() for p, panes in self._ours().items()})
+        yield self._to_changelog({p: panes.take_stale() for p, panes in ours.items()})
 
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> StageSnapshot:
         """The stage as it is now; without windows while its partitions are not recovered."""
