@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from monitor.causes.counts import OF_BAD, Codes, Counts, Numbers, Part, Table, Where, expected, grouped, rate
+from monitor.causes.counts import OF_BAD, Codes, Counts, Part, Table, Where, expected, grouped, rate
+from monitor.counting.panes import Numbers
 
 AT_ONCE = 3
 """Values a cause has at most. 8 of the 73 incidents have three: with two at most, one of the best three is
@@ -84,10 +85,10 @@ def _widened(table: Table, where: Where) -> Where:
     return where
 
 
-def _score(bad: Any, due: Any) -> Any:
+def _score(bad: Any, foreseen: Any) -> Any:
     """Of numbers or arrays; 0 where chance explains the excess."""
-    excess = bad - due
-    is_beyond = excess > BEYOND_CHANCE * np.sqrt(due + 1)
+    excess = bad - foreseen
+    is_beyond = excess > BEYOND_CHANCE * np.sqrt(foreseen + 1)
     return np.where(is_beyond, excess * (excess / np.maximum(bad, 1)) ** 2, 0.0)
 
 
@@ -110,8 +111,8 @@ def _best_of(table: Table, chosen: tuple[int, ...]) -> Iterator[_Scored]:
 
     usual = rate(summed(table.before.bad, alike), table.before.n.sum())
     n_now, bad_now = summed(table.during.n, of_all), summed(table.during.bad, group)
-    due = expected(summed(table.before.bad, group), summed(table.before.n, of_all), usual, n_now)
-    score = np.where((codes[first] >= 0).all(1), _score(bad_now, due), 0.0)
+    foreseen = expected(summed(table.before.bad, group), summed(table.before.n, of_all), usual, n_now)
+    score = np.where((codes[first] >= 0).all(1), _score(bad_now, foreseen), 0.0)
     for i in np.argsort(-score, kind="stable")[:NAMED].tolist():
         if score[i] > 0:
             places = zip(chosen, codes[first[i]].tolist(), strict=True)

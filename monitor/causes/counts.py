@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.counting.measures import wilson_lower
+from monitor.counting.panes import Numbers
 
 OF_BAD = ("reason", "touchpoint")
 """The attributes that say how an encounter was bad rather than what kind of encounter it was."""
@@ -21,7 +22,6 @@ PRIOR_N = 100.0
 """Encounters that every part gets on top of its own of the time before, as bad as all were then: a part with
 few of its own is expected to be as usual."""
 
-Numbers = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Where = Mapping[str, str]
@@ -122,8 +122,8 @@ class Table:
         alike = self._having({name: one for name, one in where.items() if name in OF_BAD})
         usual = rate(self.before.bad[alike].sum(), self.before.n.sum())
         bad, n = self.during.bad[rows].sum(), self.during.n[of_all].sum()
-        due = expected(self.before.bad[rows].sum(), self.before.n[of_all].sum(), usual, n)
-        return Part(where, int(bad), int(n), float(due), without)
+        foreseen = expected(self.before.bad[rows].sum(), self.before.n[of_all].sum(), usual, n)
+        return Part(where, int(bad), int(n), float(foreseen), without)
 
 
 def grouped(codes: Codes) -> tuple[Codes, Codes]:

@@ -17,6 +17,7 @@ from monitor.counting.event import Event
 from monitor.counting.judging import BOUNDS_S, Judge, bucket_names
 
 Numbers = NDArray[np.float64]
+"""Counts are whole numbers below 2^53, which float64 holds exactly; its matrix product is the fast one."""
 Indices = NDArray[Any]
 """Whole numbers that say which."""
 
@@ -84,6 +85,17 @@ def is_expired(key: PaneKey, event_clock_ms: int, horizon_ms: int) -> bool:
     return key.start_ms + grain.ms <= event_clock_ms - keep_ms(grain, horizon_ms)
 
 
+def by_pane(slices: Mapping[int, Counts]) -> Iterator[tuple[PaneKey, Counts]]:
+    """Counts by the start of their short slice, as panes of either grain."""
+    long: dict[int, Counts] = {}
+    for start, held in slices.items():
+        counts = dict(held)
+        yield PaneKey(SHORT.ms, start), counts
+        merge_into(long.setdefault(LONG.start_of(start), {}), counts)
+    for start, counts in long.items():
+        yield PaneKey(LONG.ms, start), counts
+
+
 _DURATION = bucket_names("duration")
 _WAIT = bucket_names("wait")
 _BOUNDS_S = np.array(BOUNDS_S)
@@ -148,13 +160,7 @@ class Tally:
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """The counts by pane of either grain."""
-        long: dict[int, Counts] = {}
-        for start, held in self._slices.items():
-            counts: Counts = dict(held)
-            yield PaneKey(SHORT.ms, start), counts
-            merge_into(long.setdefault(LONG.start_of(start), {}), counts)
-        for start, counts in long.items():
-            yield PaneKey(LONG.ms, start), counts
+        return by_pane(self._slices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from monitor.counting.event import AHEAD_MS
-from monitor.counting.panes import LONG, SHORT, Grain, PaneKey
-
-Numbers = NDArray[np.float64]
-"""Counts are whole numbers below 2^53, which float64 holds exactly; its matrix product is the fast one."""
+from monitor.counting.panes import LONG, SHORT, Grain, Numbers, PaneKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 from monitor.counting import metrics
-from monitor.counting.panes import LONG, SHORT, Counts, PaneKey, merge_into
+from monitor.counting.panes import SHORT, Counts, PaneKey, by_pane
 from monitor.journey_file.model import FOLLOW_UP, NONE, OTHER, UNASSIGNED, Edge, Journey, Stage
 
 RESULTS = ("met", "missed", "visit")
@@ -180,9 +180,4 @@ class CounterTally:
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """The counts by pane of either grain."""
-        long: dict[int, Counts] = {}
-        for start, counts in self._slices.items():
-            yield PaneKey(SHORT.ms, start), counts
-            merge_into(long.setdefault(LONG.start_of(start), {}), counts)
-        for start, counts in long.items():
-            yield PaneKey(LONG.ms, start), counts
+        return by_pane(self._slices)

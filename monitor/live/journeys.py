@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from monitor.counting.windows import Numbers
+from monitor.counting.panes import Numbers
 from monitor.journey_file.model import NONE, Journey
 from monitor.journeys.counters import RESULTS, edge_partners, name
 

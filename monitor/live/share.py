@@ -12,7 +12,8 @@ import numpy as np
 from msgspec import Struct
 
 from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
-from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS, Numbers
+from monitor.counting.panes import Numbers
+from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.snapshot import Snapshot, StageSnapshot
 

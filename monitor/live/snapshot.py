@@ -7,7 +7,8 @@ from functools import cached_property
 from monitor.counting.display import duration
 from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
 from monitor.counting.measures import Share, headline_window
-from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Numbers, StageWindows
+from monitor.counting.panes import Numbers
+from monitor.counting.windows import WINDOW_LABELS, WINDOWS, StageWindows
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.live.change import Change
