@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import cast, get_args
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from monitor.journey_file.grammar_journeys import read_journeys
 from monitor.journey_file.model import (
@@ -26,11 +26,7 @@ from monitor.journey_file.model import (
     Links,
     Stage,
 )
-from monitor.journey_file.nodes import FIXED, UNIT_MS, At, Known, read
-from monitor.journey_file.nodes import (
-    JourneyFileError as JourneyFileError,  # readers of a journey file catch it
-)
-from monitor.journey_file.nodes import nearest as nearest  # and name what they do not know in the same words
+from monitor.journey_file.nodes import FIXED, UNIT_MS, At, JourneyFileError, Known, nearest, read
 
 TOPIC = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,200}")
 """Kafka allows 249 characters; the changelog topic derived from it adds to them."""
@@ -110,7 +106,9 @@ def _journey(root: At) -> Journey:
             fields.get(key, root).wrong(f"topic `{topic}` already belongs to {others[topic]}")
         others.setdefault(topic, f"`{key}`")
     _no_shared_topic(others, stages, members)
-    _no_dependency_cycle(stages, members)
+    for stage in stages:
+        if stage.name in journey.upstream(stage):
+            members[stage.name].wrong("depends on itself through `depends_on`")
     return replace(journey, journeys=fields.take("journeys", read_journeys, None, journey))
 
 
@@ -323,23 +321,3 @@ def _no_shared_topic(owner: dict[str, str], stages: Iterable[Stage], fields: dic
             if topic in owner:
                 fields[stage.name].wrong(f"topic `{topic}` already belongs to {owner[topic]}")
             owner.setdefault(topic, f"stage `{stage.name}`")
-
-
-def _no_dependency_cycle(stages: Iterable[Stage], fields: dict[str, At]) -> None:
-    upstream = {stage.name: stage.depends_on for stage in stages}
-    for name in upstream:
-        seen: set[str] = set()
-        todo = list(upstream[name])
-        while todo:
-            other = todo.pop()
-            if other == name:
-                fields[name].wrong("depends on itself through `depends_on`")
-                break
-            if other not in seen:
-                seen.add(other)
-                todo.extend(upstream.get(other, ()))
-
-
-def zone(journey: Journey) -> ZoneInfo:
-    """The journey's time zone, in which hours of the day are meant."""
-    return ZoneInfo(journey.timezone)

@@ -227,6 +227,17 @@ class Journey:
                 return stage
         raise KeyError(name)
 
+    def upstream(self, stage: Stage) -> tuple[str, ...]:
+        """The stages that one depends on, directly or through others, the nearest first."""
+        found: dict[str, None] = {}
+        todo = list(stage.depends_on)
+        while todo:
+            name = todo.pop(0)
+            if name not in found:
+                found[name] = None
+                todo += next((one.depends_on for one in self.stages if one.name == name), ())
+        return tuple(found)
+
     @property
     def segment_labels(self) -> tuple[str, ...]:
         """Every value the `segment` label can take."""

@@ -54,7 +54,7 @@ def plan(journey: Journey) -> Plan:
     qualities = list(_of_stages(journey))
     if all_of_it is not None:
         qualities += _of_whole_journeys(journey, all_of_it, held_to)
-    upstream = {stage.name: _upstream(journey, stage) for stage in stages}
+    upstream = {stage.name: journey.upstream(stage) for stage in stages}
     return Plan(journey, stages, held_to, tuple(qualities), upstream)
 
 
@@ -91,14 +91,3 @@ def _by_target(journey: Journey, experience: Experience) -> dict[Decimal, tuple[
         target = experience.target_for(segment)
         found[target] = (*found.get(target, ()), segment)
     return found
-
-
-def _upstream(journey: Journey, stage: Stage) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    todo = list(stage.depends_on)
-    while todo:
-        name = todo.pop(0)
-        if name not in found:
-            found[name] = None
-            todo.extend(journey.stage(name).depends_on)
-    return tuple(found)

@@ -14,8 +14,9 @@ import typer
 
 from monitor.counting.display import printable
 from monitor.errors import UserError
-from monitor.journey_file.grammar import JourneyFileError, parse
+from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
+from monitor.journey_file.nodes import JourneyFileError
 from streams import settings as settings_reader
 from streams.files import text_of, write
 from streams.settings import Settings

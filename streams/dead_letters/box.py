@@ -20,8 +20,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from monitor.counting.event import Reason
 from monitor.errors import UserError
-from monitor.journey_file.grammar import nearest
 from monitor.journey_file.model import Journey, Stage
+from monitor.journey_file.nodes import nearest
 from streams.kafka import security, topics
 from streams.kafka.dead_letter import ATTEMPT
 from streams.settings import Settings

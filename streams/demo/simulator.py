@@ -13,13 +13,13 @@ from functools import partial
 from heapq import heappop, heappush
 from random import Random
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 
 from monitor.counting.event import Score
 from monitor.counting.judging import ASKED, FOLLOWED_UP
 from monitor.counting.times import rfc3339
-from monitor.journey_file.grammar import zone
 from monitor.journey_file.model import UNHAPPY, Journey, Stage
 from monitor.journeys.closing import is_unhappy
 from streams.demo import story
@@ -97,7 +97,7 @@ class Simulator:
         journey, start_ms = self.journey, self.start_ms
         self._rng = Random(self.seed)  # noqa: S311 - a simulation has to be repeatable
         self._run = f"{self.seed:x}-{start_ms:x}"  # so that two runs never share an event id
-        self._zone = zone(journey)
+        self._zone = ZoneInfo(journey.timezone)
         self._segments = [s for i, s in enumerate(journey.segments) for _ in range(i + 2)]
         self._shapes = {stage.name: Shape(journey, stage) for stage in journey.stages}
         self._weights = {stage.name: _weights(stage) for stage in journey.stages}

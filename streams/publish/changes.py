@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from monitor.journey_file.grammar import nearest
 from monitor.journey_file.model import Journey
+from monitor.journey_file.nodes import nearest
 from monitor.live.change import KEPT_MS, KINDS, Change, LatestChanges, read, written
 from streams.clock import now_ms
 from streams.kafka import topics

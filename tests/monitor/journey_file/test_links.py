@@ -11,9 +11,10 @@ import yaml
 from monitor.generate import alertmanager as routing
 from monitor.generate import grafana as grafana_alerts
 from monitor.generate.files import as_yaml
-from monitor.journey_file.grammar import JourneyFileError, parse
+from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import webhook
 from monitor.journey_file.model import Journey
+from monitor.journey_file.nodes import JourneyFileError
 from monitor.rules.plan import plan
 from streams.commands.render import render
 from streams.settings import SHIPPED_JOURNEY
