@@ -211,10 +211,11 @@ class Worker:
     def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown] | None:
         """The latest journeys that an alert on an experience of whole journeys means, newest first; None when
         there is no such experience, or it has not these labels."""
-        if self.app is not None and self.app.journeys is not None:
-            return self.app.journeys.meant(experience, labels)
-        known = meant_labels(self._journey).get(experience)
-        return [] if known is not None and labels.keys() <= set(known) else None
+        names = meant_labels(self._journey).get(experience)
+        if names is None or not labels.keys() <= set(names):
+            return None
+        journeys = self.app.journeys if self.app is not None else None
+        return journeys.meant(experience, names, labels) if journeys is not None else []
 
 
 def rest_collector() -> None:

@@ -17,7 +17,6 @@ from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import decode
 from monitor.live.closed import closed_journey, encode
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, ages
-from monitor.rules.journeys import meant_labels
 from streams.journeys.closed import Unpublished
 from streams.journeys.partition import JourneyPartition
 from streams.journeys.records import Made, Room
@@ -157,17 +156,14 @@ class JourneyProcessor(Processor[JourneyPartition]):
         offsets = self._partitions[partition].closed.offsets(journey_id)
         return Places(self._journey.journeys_topic, partition, offsets)
 
-    def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown] | None:
+    def meant(self, experience: str, names: Sequence[str], labels: Mapping[str, str]) -> list[Shown]:
         """Journeys that an alert on this experience of whole journeys means, the newest first, of any value
-        of labels that are not given; None if there is no such experience, or it has not these labels."""
-        known = meant_labels(self._journey).get(experience)
-        if known is None or not labels.keys() <= set(known):
-            return None
+        of labels that are not given; `names` are those that the experience has."""
         found: list[Shown] = []
         for latest in (held.panes.latest for held in self._partitions.values()):
             for name in latest.names:
                 listed, *values = name.split("/")
-                told = dict(zip(known, values, strict=False))
+                told = dict(zip(names, values, strict=False))
                 if listed == experience and labels.items() <= told.items():
                     found += [_meant(one, told) for one in latest.newest(name) if one.said != KEPT]
         return newest(found)
