@@ -17,10 +17,10 @@ from monitor.live.shown import (
     ShownHandOver,
     ShownPromise,
     ShownStep,
-    moment,
     shown_hand_over,
     shown_promise,
     shown_step,
+    staleness,
     written,
 )
 
@@ -114,11 +114,5 @@ def closed_answer(said: ClosedJourney, clock_ms: int, now_ms: int) -> dict[str, 
         "goal": None,
         "next": None,
         "ends": None,
-        "staleness": {
-            "at": moment(now_ms),
-            "last_step_age_s": (now_ms - last_ms) / 1000,
-            "clock": moment(clock_ms or None),
-            "clock_behind_s": (now_ms - clock_ms) / 1000 if clock_ms else None,
-            "overdue": False,
-        },
+        "staleness": staleness(last_ms, clock_ms, now_ms, is_overdue=False),
     }

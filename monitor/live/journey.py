@@ -10,7 +10,7 @@ import msgspec
 
 from monitor.journeys.closing import matches, score
 from monitor.journeys.open import JourneyRules, OpenJourney
-from monitor.live.shown import moment, named, shown_hand_over, shown_promise, shown_step
+from monitor.live.shown import moment, named, shown_hand_over, shown_promise, shown_step, staleness
 
 
 def journey_answer(
@@ -23,7 +23,8 @@ def journey_answer(
     """
     is_over = held.closed_ms is not None
     weakest = min(held.steps, key=score, default=None)
-    overdue = any(one.is_overdue for one in held.pledges) or any(one.is_lost for one in held.hand_overs)
+    last_ms = held.steps[-1].at_ms if held.steps else None
+    is_overdue = any(one.is_overdue for one in held.pledges) or any(one.is_lost for one in held.hand_overs)
     return {
         "journey_id": journey_id,
         "state": "over" if is_over else "open",
@@ -37,13 +38,7 @@ def journey_answer(
         "handoffs": msgspec.to_builtins([shown_hand_over(one) for one in held.hand_overs]),
         "next": _next(held, now_ms),
         "ends": None if is_over else moment(held.end_ms),
-        "staleness": {
-            "at": moment(now_ms),
-            "last_step_age_s": _seconds(now_ms - held.steps[-1].at_ms) if held.steps else None,
-            "clock": moment(clock_ms or None),
-            "clock_behind_s": _seconds(now_ms - clock_ms) if clock_ms else None,
-            "overdue": overdue,
-        },
+        "staleness": staleness(last_ms, clock_ms, now_ms, is_overdue=is_overdue),
     }
 
 
@@ -68,8 +63,4 @@ def _next(held: OpenJourney, now_ms: int) -> dict[str, Any] | None:
     if not waiting:
         return None
     due_ms, nearest = min(waiting, key=lambda one: one[0])
-    return {**nearest, "due": moment(due_ms), "in_s": _seconds(due_ms - now_ms)}
-
-
-def _seconds(ms: int) -> float:
-    return ms / 1000
+    return {**nearest, "due": moment(due_ms), "in_s": (due_ms - now_ms) / 1000}

@@ -3,6 +3,8 @@
 `closed_ms` is when the journey was over: what came later is not part of it.
 """
 
+from typing import Any
+
 from msgspec import Struct
 
 from monitor.counting.event import Handoff, Promise, Score
@@ -76,6 +78,17 @@ def moment(at_ms: int | None) -> str | None:
 def written(at_ms: int) -> str:
     """A moment as it is written, be it beyond what can be."""
     return rfc3339(min(max(at_ms, FIRST_MS), LAST_MS))
+
+
+def staleness(last_ms: int | None, clock_ms: int, now_ms: int, *, is_overdue: bool) -> dict[str, Any]:
+    """How old what is known of a journey is, whose last step was then; ages in seconds."""
+    return {
+        "at": moment(now_ms),
+        "last_step_age_s": (now_ms - last_ms) / 1000 if last_ms is not None else None,
+        "clock": moment(clock_ms or None),
+        "clock_behind_s": (now_ms - clock_ms) / 1000 if clock_ms else None,
+        "overdue": is_overdue,
+    }
 
 
 def shown_step(step: Step) -> ShownStep:
