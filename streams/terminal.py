@@ -12,14 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from monitor.counting.display import aimed, counted, percent, printable
+from monitor.counting.display import aimed, bar, counted, percent, printable
 from monitor.counting.measures import Share
 
 STYLES = {"good": "green", "within_chance": "green", "below": "yellow"}
 STYLES |= dict.fromkeys(("too_few", "quiet"), "dim") | dict.fromkeys(("silent", "degraded"), "bold red")
 """By `limits.State`. Colour and word say the same, so that nothing hangs on seeing colours."""
-
-BARS = "▁▂▃▄▅▆▇█"
 
 
 class _Console(Console):
@@ -128,7 +126,7 @@ def _target(stage: dict[str, Any]) -> Decimal:
 
 
 def _spark(qualities: list[float | None]) -> str:
-    return "".join(" " if q is None else BARS[min(int(q * len(BARS)), len(BARS) - 1)] for q in qualities)
+    return "".join(" " if quality is None else bar(quality) for quality in qualities)
 
 
 class Row(NamedTuple):

@@ -57,6 +57,14 @@ def duration(seconds: int) -> str:
     return " ".join([f"{n} {unit}" for n, unit in parts if n][:2]) or "0 min"
 
 
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def bar(share: float) -> str:
+    """A share, 0 to 1, as the letter of a line of bars."""
+    return BARS[min(int(max(share, 0.0) * len(BARS)), len(BARS) - 1)]
+
+
 BLUE, ORANGE, VERMILLION, GREY, PURPLE = "#0072B2", "#E69F00", "#D55E00", "#7F7F7F", "#CC79A7"
 """Good, below target, degraded, nothing known, not judged."""
 

@@ -12,20 +12,13 @@ BEHIND_PREFIX = re.compile(rb"\A((?:\x00.{4})?)" + BOM, re.DOTALL)
 LEAP_SECOND = re.compile(rb"([Tt ][0-2][0-9]:[0-5][0-9]):60(?=[.Zz+-])")
 """Written where the Earth is waited for; it counts as the second before it."""
 
+_COMPRESSED = "it is compressed with {}: let the producer compress (`compression.type`)"
+
 _BEGINNINGS = (
-    (
-        b"\x1f\x8b",
-        "it is compressed with gzip: let the producer compress (`compression.type`), not the service",
-    ),
-    (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: let the producer compress (`compression.type`)"),
-    (b"\xff\xfe\x00\x00", "it is UTF-32: write UTF-8"),
-    (b"\x00\x00\xfe\xff", "it is UTF-32: write UTF-8"),
-    (b"{\x00\x00\x00", "it is UTF-32: write UTF-8"),
-    (b"\x00\x00\x00{", "it is UTF-32: write UTF-8"),
-    (b"\xff\xfe", "it is UTF-16: write UTF-8"),
-    (b"\xfe\xff", "it is UTF-16: write UTF-8"),
-    (b"{\x00", "it is UTF-16: write UTF-8"),
-    (b"\x00{", "it is UTF-16: write UTF-8"),
+    (b"\x1f\x8b", f"{_COMPRESSED.format('gzip')}, not the service"),
+    (b"\x28\xb5\x2f\xfd", _COMPRESSED.format("zstd")),
+    ((b"\xff\xfe\0\0", b"\0\0\xfe\xff", b"{\0\0\0", b"\0\0\0{"), "it is UTF-32: write UTF-8"),
+    ((b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{"), "it is UTF-16: write UTF-8"),
     (b"[object ", "it is a JavaScript object as a string: publish JSON.stringify(event)"),
     (b"Obj\x01", "it is an Avro file: publish JSON"),
     (b'"', "it is JSON in a JSON text, encoded twice: encode the event once"),
@@ -55,8 +48,8 @@ def mended(value: bytes) -> bytes:
 
 def mistaken(value: bytes) -> str | None:
     """What it is and what to do instead; None when nothing is known."""
-    for beginning, said in _BEGINNINGS:
-        if value.startswith(beginning):
+    for beginnings, said in _BEGINNINGS:
+        if value.startswith(beginnings):
             return said
     if value[0] == 0:
         number = int.from_bytes(value[1:SCHEMA_PREFIX], "big")

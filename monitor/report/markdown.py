@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator
 
-from monitor.counting.display import printable
+from monitor.counting.display import bar, printable
 from monitor.report.document import Document, Picture
 
-BARS = "▁▂▃▄▅▆▇█"
 MISSING = "·"
 
 MARKS = re.compile(r"[\\`*\[\]<>|~&#]|(?<!\w)_|_(?!\w)")
@@ -20,12 +19,9 @@ def literal(text: str) -> str:
 
 def sparkline(picture: Picture) -> str:
     """The picture in one line of text."""
-    scale = len(BARS) / (1 - picture.floor)
+    floor = picture.floor
     return "".join(
-        MISSING
-        if bar.quality is None
-        else BARS[min(int(max(bar.quality - picture.floor, 0.0) * scale), len(BARS) - 1)]
-        for bar in picture.bars
+        MISSING if one.quality is None else bar((one.quality - floor) / (1 - floor)) for one in picture.bars
     )
 
 
