@@ -22,8 +22,9 @@ from monitor.counting.event import Reason
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey, Stage
 from monitor.journey_file.nodes import nearest
-from streams.kafka import security, topics
+from streams.kafka import topics
 from streams.kafka.dead_letter import ATTEMPT
+from streams.kafka.read_back import reader
 from streams.settings import Settings
 
 CHUNK = 8192
@@ -200,14 +201,7 @@ class Box:
     async def _read(self, at: list[TopicPartition], first: int | None = None) -> AsyncGenerator[Any, None]:
         if not at:
             return
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka.split(","),
-            **security.kafka_options(self.settings),
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            max_poll_records=POLL_RECORDS,
-        )
+        consumer = reader(self.settings, POLL_RECORDS)
         await consumer.start()
         try:
             begins, ends = await consumer.beginning_offsets(at), await consumer.end_offsets(at)

@@ -25,6 +25,18 @@ class ReadBackError(UserError):
     """Kafka stopped answering."""
 
 
+def reader(settings: Settings, poll_records: int) -> AIOKafkaConsumer:
+    """A consumer of no group, which is told where to read; it sees what has been committed only."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka.split(","),
+        **security.kafka_options(settings),
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        max_poll_records=poll_records,
+    )
+
+
 class ReadBack:
     """Reads backwards from offsets; of no consumer group."""
 
@@ -36,14 +48,7 @@ class ReadBack:
     @asynccontextmanager
     async def opened(cls, settings: Settings) -> AsyncIterator["ReadBack"]:
         """For a with block."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka.split(","),
-            **security.kafka_options(settings),
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            max_poll_records=POLL_RECORDS,
-        )
+        consumer = reader(settings, POLL_RECORDS)
         try:
             await consumer.start()
             yield cls(consumer, settings.kafka_timeout_s * 1000)

@@ -9,7 +9,7 @@ import logging
 import uuid
 from typing import Any, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from monitor.journey_file.model import Journey
@@ -18,7 +18,7 @@ from monitor.live.change import KEPT_MS, KINDS, Change, LatestChanges, read, wri
 from streams.clock import now_ms
 from streams.kafka import topics
 from streams.kafka.publisher import opened
-from streams.kafka.security import kafka_options
+from streams.kafka.read_back import reader
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,14 +58,7 @@ class ChangesReader:
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka.split(","),
-            **kafka_options(self._settings),
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-            isolation_level="read_committed",
-            max_poll_records=POLL_RECORDS,
-        )
+        consumer = reader(self._settings, POLL_RECORDS)
         try:
             await consumer.start()
             consumer.assign([TopicPartition(self._journey.changes_topic, 0)])
