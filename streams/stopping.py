@@ -1,6 +1,7 @@
 """Work that somebody may end before it is done."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
@@ -29,6 +30,13 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
         told.cancel()
         working.cancel()
         await asyncio.wait((working,))
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait for so long, or until `stop` is set; not at all if it is time already."""
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
 
 
 @asynccontextmanager

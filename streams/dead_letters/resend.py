@@ -24,6 +24,7 @@ from streams.dead_letters.box import Box, Letter, LettersError, Selection, Sent
 from streams.dead_letters.shown import one
 from streams.kafka import security, topics
 from streams.kafka.dead_letter import ATTEMPT, SIZE
+from streams.stopping import pause
 from streams.terminal import progress
 
 BATCH = 200
@@ -94,8 +95,7 @@ class _Pace:
         """Wait until so many letters may go, or until `stop`."""
         if not self._rate or not letters:
             return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), max(0.0, self._due_s - time.monotonic()))
+        await pause(stop, self._due_s - time.monotonic())
         self._due_s = time.monotonic() + letters / self._rate
 
 

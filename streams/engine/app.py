@@ -1,7 +1,6 @@
 """The Faust app: one agent and one pane table per stage topic, on the batched transport."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -41,6 +40,7 @@ from streams.state.dedupe import Sightings
 from streams.state.processor import FLUSH_S, Processor
 from streams.state.stage import StageProcessor
 from streams.state.steps import StepSender
+from streams.stopping import pause
 
 log = logging.getLogger(__name__)
 
@@ -239,8 +239,7 @@ class App(faust.App):
         """Write the counts every `FLUSH_S`, and once more at the end; an error ends the worker."""
         try:
             while not stop.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), FLUSH_S)
+                await pause(stop, FLUSH_S)
                 await processor.flush(self.acknowledge, self.pulse.confirm)
         except TopicsChangedError as error:
             log.info("%s is not written: %s", processor.name, error)

@@ -1,7 +1,8 @@
 """Events towards Kafka from standard input, and what every way there needs: topics, keys, a report."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from monitor.counting.event import Codec, Event, Refused, stage_of
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import Journey
 from streams.files import FileProblemError
-from streams.kafka.publisher import Publisher, opened
+from streams.kafka.publisher import opened
 from streams.settings import Settings
 from streams.stopping import entered
 from streams.terminal import progress
@@ -72,6 +73,29 @@ def key(event: Event) -> bytes:
     return (event.journey_id or event.id or "").encode()
 
 
+Send = Callable[[str, bytes, bytes], Awaitable[None]]
+"""Sends an event: its topic, key and value."""
+
+
+@asynccontextmanager
+async def publishing(
+    settings: Settings, stop: asyncio.Event, report: Report, total: int | None = None
+) -> AsyncIterator[Send]:
+    """What sends events, of which there are `total`, for a with block. Behind it the report says how many of
+    them Kafka has."""
+    async with entered(stop, opened(settings)) as publisher:
+        with progress(total) as bar:
+            task = bar.add_task("published", total=total)
+
+            async def send(topic: str, key: bytes, value: bytes) -> None:
+                await publisher.send(topic, key, value)
+                bar.update(task, advance=1)
+
+            yield send
+        await publisher.flush()
+        report.published = publisher.acknowledged
+
+
 async def publish(
     journey: Journey,
     settings: Settings,
@@ -82,11 +106,9 @@ async def publish(
     """Publish lines of JSON until they end or `stop`; what a worker would refuse is refused, by line."""
     report, reader = Report(), Reader(journey, settings)
     codec = Codec(journey, journey.stages[0])
-
-    async def publish_all(publisher: Publisher) -> None:
-        number = 0
-        with progress(None) as bar:
-            task = bar.add_task("published")
+    number = 0
+    async with publishing(settings, stop, report) as send:
+        try:
             async for line in lines:
                 number += 1
                 if stop.is_set():
@@ -96,19 +118,11 @@ async def publish(
                 read = reader.read(line.strip())
                 if isinstance(read, Refused):
                     report.refuse(number, read)
-                    continue
-                topic, event = read
-                if refused := codec.refuse_time(event.at_ms, now_ms):
+                elif refused := codec.refuse_time(read[1].at_ms, now_ms):
                     report.refuse(number, refused)
-                    continue
-                await publisher.send(topic, key(event), line.strip())
-                bar.update(task, advance=1)
-
-    async with entered(stop, opened(settings)) as publisher:
-        try:
-            await publish_all(publisher)
+                else:
+                    topic, event = read
+                    await send(topic, key(event), line.strip())
         except FileProblemError as error:  # what came before has been published, and is told
             report.ended = str(error)
-        await publisher.flush()
-        report.published = publisher.acknowledged
     return report

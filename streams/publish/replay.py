@@ -17,10 +17,9 @@ from monitor.counting.formats import SCHEMA_PREFIX, mended
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams import files
-from streams.kafka.publisher import opened
-from streams.publish.lines import Reader, Report, key
+from streams.publish.lines import Reader, Report, key, publishing
 from streams.settings import Settings
-from streams.stopping import entered
+from streams.stopping import pause
 from streams.terminal import progress
 
 TIMES = ("time", "due_from", "due")
@@ -134,30 +133,16 @@ class History:
 async def replay(history: History, settings: Settings, speed: float, stop: asyncio.Event) -> Report:
     """Publish history; a `speed` of 0 is as fast as Kafka takes it."""
     report = history.report
-    async with entered(stop, opened(settings)) as publisher:
-        with progress(history.events) as bar:
-            task = bar.add_task("published", total=history.events)
-            began_s = time.monotonic()
-            for _, line, topic, event in history.again():
-                if speed:
-                    due_s = (event.at_ms - history.first_ms) / 1000 / speed
-                    await _until(began_s + due_s, stop)
-                if stop.is_set():
-                    break
-                await publisher.send(topic, key(event), line)
-                bar.update(task, advance=1)
-        await publisher.flush()
-        report.published = publisher.acknowledged
+    async with publishing(settings, stop, report, history.events) as send:
+        began_s = time.monotonic()
+        for _, line, topic, event in history.again():
+            if speed:
+                due_s = (event.at_ms - history.first_ms) / 1000 / speed
+                await pause(stop, began_s + due_s - time.monotonic())
+            if stop.is_set():
+                break
+            await send(topic, key(event), line)
     return report
-
-
-async def _until(due_s: float, stop: asyncio.Event) -> None:
-    """Wait for a moment of the monotonic clock, or `stop`."""
-    left_s = due_s - time.monotonic()
-    if left_s > 0:
-        told = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((told,), timeout=left_s)
-        told.cancel()
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
