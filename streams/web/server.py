@@ -75,11 +75,7 @@ class HttpServer:
     ) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
-        self._snapshot = answers.snapshot
-        self._failures = answers.failures
-        self._meant = answers.meant
-        self._group = answers.group
-        self._journeys = answers.journeys
+        self._answers = answers
         self._guard = guard or Guard(Settings(http=address))
         self._ssl_context = ssl_context
         self._page = {
@@ -103,8 +99,8 @@ class HttpServer:
         app.router.add_get("/api/share", self._share)
         app.router.add_get("/api/stages/{stage}/failures", self._stage_failures)
         app.router.add_get("/api/journeys", self._journeys_meant)
-        if self._journeys is not None:
-            app.router.add_get(r"/api/journeys/{id:[\s\S]*}", partial(self._journey, self._journeys))
+        if (journeys := self._answers.journeys) is not None:
+            app.router.add_get(r"/api/journeys/{id:[\s\S]*}", partial(self._journey, journeys))
         app.router.add_get("/runbooks/{name}", self._runbook)
         for path in PAGE:
             app.router.add_get(path, self._static)
@@ -126,7 +122,7 @@ class HttpServer:
             await self._runner.cleanup()
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        snapshot = await self._snapshot()
+        snapshot = await self._answers.snapshot()
         # Rendering takes some 70 ms for 10,000 series: in a thread it does not hold up the stages.
         body, content_type = await asyncio.to_thread(render, snapshot, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
@@ -135,30 +131,30 @@ class HttpServer:
         return web.Response(text="alive\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        snapshot = await self._snapshot()
+        snapshot = await self._answers.snapshot()
         if snapshot.ready:
             return web.Response(text="ready\n")
         return web.Response(text="\n".join(snapshot.problems) + "\n", status=503)
 
     async def _whole(self, request: web.Request) -> tuple[Snapshot, list[Member]]:
         """What all workers count; what this one does for another that asks."""
-        snapshot = await self._snapshot()
-        if self._group is None or FORWARDED in request.headers:
+        snapshot = await self._answers.snapshot()
+        if self._answers.group is None or FORWARDED in request.headers:
             return snapshot, [Member(snapshot.worker)]
-        return await self._group.whole(snapshot, request.headers.get("Authorization"))
+        return await self._answers.group.whole(snapshot, request.headers.get("Authorization"))
 
     async def _listed(
         self, request: web.Request, field: str, own: list[Shown]
     ) -> tuple[Snapshot, list[Member], list[Shown]]:
         """A list of all workers; what this one lists for another that asks."""
-        snapshot = await self._snapshot()
-        if self._group is None or FORWARDED in request.headers:
+        snapshot = await self._answers.snapshot()
+        if self._answers.group is None or FORWARDED in request.headers:
             return snapshot, [Member(snapshot.worker)], own
         authorization = request.headers.get("Authorization")
-        return await self._group.listed(snapshot, request.raw_path, field, own, authorization)
+        return await self._answers.group.listed(snapshot, request.raw_path, field, own, authorization)
 
     async def _share(self, _: web.Request) -> web.Response:
-        body = encode(share(await self._snapshot()))
+        body = encode(share(await self._answers.snapshot()))
         return web.Response(body=body, content_type="application/msgpack")
 
     async def _stages(self, request: web.Request) -> web.Response:
@@ -166,7 +162,7 @@ class HttpServer:
 
     async def _stage_failures(self, request: web.Request) -> web.Response:
         stage = request.match_info["stage"]
-        failures = self._failures(stage)
+        failures = self._answers.failures(stage)
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
         snapshot, members, failures = await self._listed(request, "failures", failures)
@@ -175,7 +171,7 @@ class HttpServer:
     async def _journeys_meant(self, request: web.Request) -> web.Response:
         labels = {name: value for name, value in request.query.items() if value != ALL}
         experience = labels.pop("experience", "")
-        journeys = self._meant(experience, labels)
+        journeys = self._answers.meant(experience, labels)
         if journeys is None:
             return _json({"error": "no such experience of journeys, or not with these labels"}, status=404)
         snapshot, members, journeys = await self._listed(request, "journeys", journeys)
