@@ -85,12 +85,14 @@ async def worker_app(broker: Node, state: Path, journey: Journey = JOURNEY) -> A
         counts = await topics.ensure(admin, journey, settings)
         can = await topics.abilities(admin)
     app = App(journey, settings, counts, can)
+    feeling = asyncio.create_task(app.pulse.feel())  # or Kafka is not heard after 15 s
     await app.start()
     try:
         await eventually(lambda: owns(app))
         yield app
     finally:
         await app.stop()
+        feeling.cancel()
 
 
 async def owns(app: App) -> bool:
