@@ -33,10 +33,6 @@ SNAPSHOT_MS = 250
 """Scrapes and pages that ask within this time share one snapshot."""
 
 
-class WorkerFailedError(UserError):
-    """The worker cannot go on; its supervisor should start it again."""
-
-
 class Worker:
     """Composes the parts; `run` is its whole life."""
 
@@ -97,7 +93,7 @@ class Worker:
         try:
             self._settings.state_dir.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise WorkerFailedError(f"{self._settings.state_dir}: {error.strerror}") from None
+            raise UserError(f"{self._settings.state_dir}: {error.strerror}") from None
         async with topics.connected(self._settings) as admin:
             counts = await topics.ensure(admin, self._journey, self._settings)
             can = await topics.abilities(admin)
@@ -122,7 +118,7 @@ class Worker:
             if not await _first(failing, stop):
                 return False
             if app.health.failure is not None or app.pulse.change is None:
-                raise WorkerFailedError(failing.result())
+                raise UserError(failing.result())
             log.warning("%s: beginning anew", app.pulse.change)
             return True
         finally:

@@ -49,10 +49,6 @@ KEPT_IDS = 1_000_000
 """Some 200 MB; beyond it the ids of events older than `dedupe_s` before the newest are forgotten."""
 
 
-class HistoryError(UserError):
-    """A history that cannot be judged."""
-
-
 class StageHistory:
     """Counts of one stage, or of whole journeys. A slice is named by its number since 1970.
 
@@ -273,7 +269,7 @@ class History:
             return
         self._steps += 1
         if self._steps > MAX_STEPS:
-            raise HistoryError(f"more than {MAX_STEPS:,} events name a journey or case: judge them in parts")
+            raise UserError(f"more than {MAX_STEPS:,} events name a journey or case: judge them in parts")
         if event.journey_id is not None:
             journeys.add(step_of(event, 0, self.counted, verdict))
         if contact is not None:
@@ -291,17 +287,17 @@ class History:
         return {name: stage for name, stage in self.stages.items() if stage.span() is not None}
 
     def span(self) -> tuple[int, int]:
-        """The first and the last slice with an event; HistoryError without any, or with too much between."""
+        """The first and the last slice with an event; UserError without any, or with too much between."""
         spans = [span for stage in self.stages.values() if (span := stage.span()) is not None]
         if not spans:
-            raise HistoryError("it has no event to judge")
+            raise UserError("it has no event to judge")
         first, last = min(span[0] for span in spans), max(span[1] for span in spans)
         _check_span(first, last)
         return first, last
 
 
 def _check_span(first: int, last: int) -> None:
-    """HistoryError when there are too many slices between the first and the last."""
+    """UserError when there are too many slices between the first and the last."""
     if last - first > MAX_SLICES:
         days = (last - first) * SHORT.ms // 86_400_000
-        raise HistoryError(f"the events span {days} days, at most 3650 can be judged: is a time wrong?")
+        raise UserError(f"the events span {days} days, at most 3650 can be judged: is a time wrong?")

@@ -23,10 +23,6 @@ CLOSE_S = 10.0
 """How long closing waits for a Kafka that does not answer."""
 
 
-class PublishError(UserError):
-    """Kafka did not take an event."""
-
-
 class Publisher:
     """An idempotent producer with delivery report: `acknowledged` counts what every replica has.
 
@@ -52,7 +48,7 @@ class Publisher:
             await self._producer.start()
         except KafkaError as error:
             await self._producer.stop()
-            raise PublishError(f"Kafka does not answer: {type(error).__name__}") from None
+            raise UserError(f"Kafka does not answer: {type(error).__name__}") from None
         return self
 
     async def __aexit__(
@@ -67,14 +63,14 @@ class Publisher:
                     await self._producer.stop()
 
     async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
-        """Send one event; waits while too many are unacknowledged, raises PublishError once one failed."""
+        """Send one event; waits while too many are unacknowledged, raises UserError once one failed."""
         self._raise_if_failed()
         while len(self._in_flight) >= MAX_IN_FLIGHT:
             await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
         try:
             future = await self._producer.send(topic, value, key)
         except KafkaError as error:
-            raise PublishError(f"topic {topic}: {type(error).__name__}: {error}") from None
+            raise UserError(f"topic {topic}: {type(error).__name__}: {error}") from None
         self.sent += 1
         self._in_flight.add(future)
         future.add_done_callback(self._done)
@@ -88,14 +84,14 @@ class Publisher:
             self.acknowledged += 1
 
     async def flush(self) -> None:
-        """Wait until everything sent is acknowledged; PublishError when something was not."""
+        """Wait until everything sent is acknowledged; UserError when something was not."""
         await self._producer.flush()
         self._raise_if_failed()
 
     def _raise_if_failed(self) -> None:
         if self._error is not None:
             lost = self.sent - self.acknowledged - len(self._in_flight)
-            raise PublishError(f"{lost} events were not taken: {type(self._error).__name__}: {self._error}")
+            raise UserError(f"{lost} events were not taken: {type(self._error).__name__}: {self._error}")
 
 
 @asynccontextmanager

@@ -21,10 +21,6 @@ POLL_RECORDS = 2000
 """Some 10 ms of decoding between two turns of the event loop."""
 
 
-class ReadBackError(UserError):
-    """Kafka stopped answering."""
-
-
 def reader(settings: Settings, poll_records: int) -> AIOKafkaConsumer:
     """A consumer of no group, which is told where to read; it sees what has been committed only."""
     return AIOKafkaConsumer(
@@ -101,4 +97,4 @@ class ReadBack:
                 yield records
             waited_ms = 0 if fetched else waited_ms + POLL_MS
             if waited_ms > self._patience_ms:
-                raise ReadBackError(f"{tp.topic}: Kafka does not give the records before offset {end}")
+                raise UserError(f"{tp.topic}: Kafka does not give the records before offset {end}")

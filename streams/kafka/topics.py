@@ -25,18 +25,6 @@ CLUSTER_ID = "touchpoint-embedded"
 """In every Metadata answer, so a worker can tell this broker from Apache Kafka."""
 
 
-class TopicError(UserError):
-    """Topics that a worker cannot run on; one line each."""
-
-
-class BrokerUnreachableError(UserError):
-    """No answer from Kafka."""
-
-
-class BrokerRefusesError(UserError):
-    """Kafka is there and does not let us in, or shows a certificate that is not trusted."""
-
-
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 """Limit of dead letters and of our producer: what a source topic took, with the reason added, must fit.
 Kafka's own default is 1 MiB; a record beyond this limit stops the worker."""
@@ -99,15 +87,15 @@ def steps_topic(group: str) -> str:
 
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """An admin client for a with block; retries for `kafka_timeout_s`, then BrokerUnreachableError.
+    """An admin client for a with block; retries for `kafka_timeout_s`, then UserError.
 
-    What asking again cannot mend is a BrokerRefusesError at once.
+    What asking again cannot mend is a UserError at once.
     """
     admin = await _connect(settings)
     try:
         yield admin
     except KafkaError as error:
-        raise TopicError(in_words(error, settings)) from None
+        raise UserError(in_words(error, settings)) from None
     finally:
         await admin.close()
 
@@ -146,9 +134,9 @@ async def _connect(settings: Settings) -> AIOKafkaAdminClient:
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             await admin.close()
             if refusal := await kafka_refusal(settings, options):
-                raise BrokerRefusesError(refusal) from None
+                raise UserError(refusal) from None
             if loop.time() >= deadline:
-                raise BrokerUnreachableError(
+                raise UserError(
                     f"Kafka at {settings.kafka} does not answer ({type(error).__name__});"
                     f" tried for {settings.kafka_timeout_s:g} s"
                 ) from None
@@ -187,7 +175,7 @@ async def create(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Sett
     for name, code, *text in answer.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            raise TopicError(f"topic {name} cannot be created: {error.__name__} {' '.join(map(str, text))}")
+            raise UserError(f"topic {name} cannot be created: {error.__name__} {' '.join(map(str, text))}")
 
 
 def source_topics(journey: Journey) -> list[Topic]:
@@ -239,7 +227,7 @@ async def ensure(
     """Create what is missing, compare what is there; the partition counts of what workers read.
 
     A changelog gets the partitions that its source has been given meanwhile, if topics may be created. With
-    `grow` it gets them anyway, and a stage's topic those that the journey file says. TopicError names every
+    `grow` it gets them anyway, and a stage's topic those that the journey file says. UserError names every
     topic that is missing (and may not be created) or has another count.
     """
     counts = await _ensure(admin, read_topics(journey, settings.group), settings, grow=grow)
@@ -248,7 +236,7 @@ async def ensure(
 
 
 async def ensure_one(admin: AIOKafkaAdminClient, topic: Topic, settings: Settings) -> None:
-    """Create a topic if it is missing, compare it if it is there; TopicError as `ensure`."""
+    """Create a topic if it is missing, compare it if it is there; UserError as `ensure`."""
     await _ensure(admin, [topic], settings)
 
 
@@ -259,7 +247,7 @@ async def _ensure(
     there = await partition_counts(admin, names)
     missing = [topic for topic in topics if topic.name not in there]
     if missing and not settings.create_topics:
-        raise TopicError("\n".join(f"topic {topic.name} does not exist" for topic in missing))
+        raise UserError("\n".join(f"topic {topic.name} does not exist" for topic in missing))
     await create(admin, missing, settings)
     found = await _known(admin, dict.fromkeys(names, 1), settings)
     short = {
@@ -274,12 +262,12 @@ async def _ensure(
     found |= await _known(admin, short, settings)
     wrong = [line for topic in topics if (line := topic.wrong(found[topic.name]))]
     if wrong:
-        raise TopicError("\n".join(wrong))
+        raise UserError("\n".join(wrong))
     return found
 
 
 async def _known(admin: AIOKafkaAdminClient, least: Mapping[str, int], settings: Settings) -> dict[str, int]:
-    """Partition counts, once each topic has at least so many; TopicError after `kafka_timeout_s`.
+    """Partition counts, once each topic has at least so many; UserError after `kafka_timeout_s`.
 
     What has just been created or enlarged, by whomever, takes a moment to be known to every broker.
     """
@@ -292,7 +280,7 @@ async def _known(admin: AIOKafkaAdminClient, least: Mapping[str, int], settings:
             return found
         if loop.time() > deadline:
             names = ", ".join(unknown)
-            raise TopicError(f"created, but not known to Kafka after {settings.kafka_timeout_s:g} s: {names}")
+            raise UserError(f"created, but not known to Kafka after {settings.kafka_timeout_s:g} s: {names}")
         await asyncio.sleep(0.05)
 
 
@@ -303,5 +291,5 @@ async def _grow(admin: AIOKafkaAdminClient, partitions: Mapping[str, int]) -> No
             with contextlib.suppress(InvalidPartitionsError):
                 await admin.create_partitions({name: NewPartitions(total)})
         except KafkaError as error:
-            raise TopicError(f"topic {name} cannot be given {total} partitions: {error}") from None
+            raise UserError(f"topic {name} cannot be given {total} partitions: {error}") from None
         log.info("topic %s has %d partitions now", name, total)

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.kafka import topics
-from streams.kafka.publisher import PublishError, opened
+from streams.kafka.publisher import opened
 from streams.settings import Settings
 
 
@@ -22,6 +23,6 @@ async def sharing(journey: Journey, settings: Settings) -> AsyncIterator[Callabl
                     await publisher.flush()
             except TimeoutError:
                 taken_s = f"{settings.kafka_timeout_s:g}"
-                raise PublishError(f"Kafka did not take a finding within {taken_s} s") from None
+                raise UserError(f"Kafka did not take a finding within {taken_s} s") from None
 
         yield share

@@ -29,10 +29,6 @@ WRAPPING = ("data", "promise")
 """Fields that hold some of these."""
 
 
-class HistoryError(UserError):
-    """History that cannot be replayed; one line."""
-
-
 class _Told(NamedTuple):
     number: int
     line: bytes
@@ -53,11 +49,11 @@ def history(file: Path) -> Iterator[IO[bytes]]:
                 copy.seek(0)
                 yield copy
     except files.NOT_GZIP:
-        raise HistoryError(f"{file}: {files.NOT_GZIP_TOLD}") from None
+        raise UserError(f"{file}: {files.NOT_GZIP_TOLD}") from None
     except files.EndlessError as error:
-        raise HistoryError(f"{file}: {error}") from None
+        raise UserError(f"{file}: {error}") from None
     except OSError as error:
-        raise HistoryError(f"{file}: {error.strerror}") from None
+        raise UserError(f"{file}: {error.strerror}") from None
 
 
 class History:
@@ -86,7 +82,7 @@ class History:
         self._shift_ms = now_ms - newest_ms if until_now and self.events else 0
         if oldest_ms + self._shift_ms < 0:
             years = (newest_ms - oldest_ms) // (365 * 86_400_000)
-            raise HistoryError(f"the events span {years} years, from before 1970: is a time wrong?")
+            raise UserError(f"the events span {years} years, from before 1970: is a time wrong?")
 
     def again(self) -> Iterator[_Told]:
         """The events that were not refused, shifted; one that cannot be is refused."""

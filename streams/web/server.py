@@ -59,10 +59,6 @@ class Answers:
     group: Group | None = None
 
 
-class PortTakenError(UserError):
-    """The HTTP address cannot be used."""
-
-
 class HttpServer:
     """Serves snapshots that it asks for; knows nothing of Kafka."""
 
@@ -110,7 +106,7 @@ class HttpServer:
             await web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl_context).start()
         except OSError as error:
             await runner.cleanup()
-            raise PortTakenError(
+            raise UserError(
                 f"cannot serve HTTP on {self._host}:{self._port}: {error.strerror or error}"
             ) from None
         host = f"[{self._host}]" if ":" in self._host else self._host

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
 from streams.publish.changes import ChangesReader
 from streams.settings import SHIPPED_JOURNEY, Settings
-from streams.worker import Worker, WorkerFailedError
+from streams.worker import Worker
 from tests.kit.brokers import TansuNode, running
 
 
@@ -32,6 +33,6 @@ async def test_a_worker_without_its_reader_of_changes_is_not_ready_and_ends(
                 snapshot = await worker.snapshot()
                 assert not snapshot.ready
                 problems |= set(snapshot.problems)
-        with pytest.raises(WorkerFailedError, match="the reader of changes has ended 4 times: Unicode"):
+        with pytest.raises(UserError, match="the reader of changes has ended 4 times: Unicode"):
             await working
     assert "the reader of changes has ended (UnicodeDecodeError)" in problems

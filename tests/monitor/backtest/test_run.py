@@ -16,13 +16,14 @@ import numpy as np
 import orjson
 import pytest
 
-from monitor.backtest.history import MAX_SLICES, History, HistoryError, StageHistory
+from monitor.backtest.history import MAX_SLICES, History, StageHistory
 from monitor.backtest.run import Backtest, Key, alerts_of, backtest, spans_of, worst
 from monitor.backtest.svg import picture
 from monitor.backtest.timeline import reach
 from monitor.counting.event import Reason
 from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
+from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
 from monitor.rules.plan import plan
@@ -294,9 +295,9 @@ def test_repeated_ids_count_once_where_the_stage_says_so() -> None:
 
 def test_a_history_without_end_is_an_error() -> None:
     """No event, or a wrong time that makes it span more than ten years, is one line."""
-    with pytest.raises(HistoryError, match="no event"):
+    with pytest.raises(UserError, match="no event"):
         backtest(plan(JOURNEY), History(plan(JOURNEY)))
-    with pytest.raises(HistoryError, match="span 3651 days"):
+    with pytest.raises(UserError, match="span 3651 days"):
         judged([line(0), line((MAX_SLICES + 8640) * 10)])
 
 

@@ -11,10 +11,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 
+from monitor.errors import UserError
 from streams.engine import pulse
 from streams.engine.pulse import Pulse
 from streams.kafka import topics
-from streams.kafka.topics import BrokerUnreachableError, connected
+from streams.kafka.topics import connected
 from streams.settings import Settings
 from tests.kit.brokers import TansuNode, running
 
@@ -73,7 +74,7 @@ async def knocked(address: str) -> None:
 
 async def commanded(address: str) -> None:
     """What every command and worker begins with."""
-    with pytest.raises(BrokerUnreachableError):
+    with pytest.raises(UserError, match="does not answer"):
         async with connected(Settings(kafka=address, kafka_timeout_s=0.5)):
             pass
 

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from monitor.counting.event import Codec, Event
+from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
-from streams.publish.replay import History, HistoryError, history
+from streams.publish.replay import History, history
 from streams.settings import SHIPPED_JOURNEY, Settings
 
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
@@ -111,7 +112,7 @@ def test_a_time_that_no_calendar_has_is_refused_by_its_line() -> None:
 
 def test_one_wrong_time_is_named_before_anything_is_sent() -> None:
     """The year 9999 as now would move all others to before the calendar began."""
-    with pytest.raises(HistoryError, match=r"^the events span 7\d\d\d years, .*: is a time wrong\?$"):
+    with pytest.raises(UserError, match=r"^the events span 7\d\d\d years, .*: is a time wrong\?$"):
         known(line(event()), line(event(time="9999-12-31T23:59:59Z")))
 
 
@@ -136,7 +137,7 @@ def test_packed_history_is_read(tmp_path: Path) -> None:
         assert [len(list(known.again())) for _ in range(2)] == [1, 1]
     packed.write_bytes(packed.read_bytes()[:-9])
     with (
-        pytest.raises(HistoryError, match=r"history.jsonl.gz: is cut short, or is not a gzip file$"),
+        pytest.raises(UserError, match=r"history.jsonl.gz: is cut short, or is not a gzip file$"),
         history(packed),
     ):
         pass

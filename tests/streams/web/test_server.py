@@ -15,6 +15,7 @@ import pytest
 import streams.web.server as served
 from monitor.counting import metrics
 from monitor.counting.staff import stage_windows
+from monitor.errors import UserError
 from monitor.live.exposition import render
 from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.alerts import alerts
@@ -23,7 +24,7 @@ from monitor.rules.plan import plan
 from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
 from streams.web.group import Member
-from streams.web.server import HEADERS, PAGE, Answers, HttpServer, PortTakenError
+from streams.web.server import HEADERS, PAGE, Answers, HttpServer
 from tests.kit.programs import ROOT
 from tests.streams.web.snapshots import CHAIR, FAILURES, MEANT, NOW, READY, snapshot
 
@@ -249,7 +250,7 @@ async def test_port_taken(worker: Worker) -> None:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         server = HttpServer(address, Answers(worker.snapshot, worker.failures, meant=worker.meant))
-        with pytest.raises(PortTakenError, match=f"^cannot serve HTTP on {address}: ") as refused:
+        with pytest.raises(UserError, match=f"^cannot serve HTTP on {address}: ") as refused:
             await server.start()
         assert "\n" not in str(refused.value)
         assert refused.value.__cause__ is None
