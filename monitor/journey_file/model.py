@@ -89,25 +89,25 @@ class Experience:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the journey as its owner sees it; its events arrive on `topic`."""
+    """One step of the journey as its owner sees it; its events arrive on `topic`. Whole journeys have none."""
 
     name: str
     title: str
     kind: Kind
-    topic: str
-    partitions: int | None
     owner: str
     runbook: str
     depends_on: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    partners: tuple[str, ...]
-    locations: tuple[str, ...]
-    reasons: tuple[str, ...]
-    per_hour: float | None
-    by_hour: tuple[float, ...]
-    hours: Hours
-    dedupe_ms: int
     experiences: tuple[Experience, ...]
+    topic: str = ""
+    partitions: int | None = None
+    outcomes: tuple[str, ...] = ()
+    partners: tuple[str, ...] = ()
+    locations: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    per_hour: float | None = None
+    by_hour: tuple[float, ...] = ()
+    hours: Hours = ()
+    dedupe_ms: int = 0
     touchpoints: tuple[str, ...] = ()
     """The steps within the stage, in the order customers meet them; none if they are not told apart."""
 
