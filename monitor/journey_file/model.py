@@ -89,7 +89,7 @@ class Experience:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the journey as its owner sees it; its events arrive on `topic`. Whole journeys have none."""
+    """One step of the journey as its owner sees it. Its events arrive on `topic`, but for whole journeys."""
 
     name: str
     title: str

@@ -157,9 +157,9 @@ class App(faust.App):
         self, processor: Processor[Any], partitions: frozenset[int], is_current: Callable[[], bool]
     ) -> dict[int, Sightings]:
         """The ids of a stage with `dedupe_s`, read back where they are not known up to what is committed."""
-        dedupe_ms = processor.dedupe_ms
-        if not dedupe_ms or not isinstance(processor, StageProcessor):
+        if not isinstance(processor, StageProcessor) or not processor.dedupe_ms:
             return {}
+        dedupe_ms = processor.dedupe_ms
         committed = await self.consumer.committed_offsets(processor.topic, partitions)
         ends = {tp: at for tp, at in committed.items() if not processor.knows_ids_before(tp.partition, at)}
         found = {tp.partition: Sightings(dedupe_ms) for tp in ends}

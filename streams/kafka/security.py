@@ -32,7 +32,7 @@ def kafka_options(settings: Settings) -> dict[str, Any]:
         options |= {
             "sasl_mechanism": settings.kafka_sasl_mechanism,
             "sasl_plain_username": settings.kafka_user,
-            "sasl_plain_password": _kafka_password(settings),
+            "sasl_plain_password": settings.kafka_password.reveal() if settings.kafka_password else None,
         }
     return options
 
@@ -41,16 +41,16 @@ def broker_credentials(settings: Settings) -> Any:
     """The same for Faust: its `broker_credentials`, with our own TLS context."""
     import faust  # takes most of a second, and only a worker needs it
 
-    if settings.kafka_security == PLAINTEXT:
+    options = kafka_options(settings)
+    if not options:
         return None
-    context = _kafka_ssl(settings)
     if settings.kafka_security == SSL:
-        return faust.SSLCredentials(context)
+        return faust.SSLCredentials(options["ssl_context"])
     return faust.SASLCredentials(
-        username=settings.kafka_user,
-        password=_kafka_password(settings),
-        mechanism=settings.kafka_sasl_mechanism,
-        ssl_context=context,
+        username=options["sasl_plain_username"],
+        password=options["sasl_plain_password"],
+        mechanism=options["sasl_mechanism"],
+        ssl_context=options["ssl_context"],
     )
 
 
@@ -86,10 +86,6 @@ def _refusal(settings: Settings, error: BaseException | None) -> str | None:
             return f"refuses user {settings.kafka_user} ({type(error).__name__})"
         error = error.__cause__ or error.__context__
     return None
-
-
-def _kafka_password(settings: Settings) -> str | None:
-    return settings.kafka_password.reveal() if settings.kafka_password else None
 
 
 def _kafka_ssl(settings: Settings) -> ssl.SSLContext | None:

@@ -81,7 +81,6 @@ class Processor(ABC, Generic[Held]):
     `topic_id` is Kafka's id of the topic that is read, empty while it is not known.
     """
 
-    dedupe_ms = 0
     topic_id = ""
 
     def __init__(
@@ -182,10 +181,6 @@ class Processor(ABC, Generic[Held]):
         for lost in self._partitions.keys() - partitions:
             del self._partitions[lost]
             self._incarnations.pop(lost, None)
-
-    def knows_ids_before(self, partition: int, offset: int) -> bool:  # noqa: ARG002 - for who has `dedupe_ms`
-        """Whether retried events can be told from that offset on."""
-        return True
 
     async def own(
         self,
