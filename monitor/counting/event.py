@@ -8,14 +8,24 @@ Confluent schema prefix (byte 0 and a 4-byte id) before the JSON is skipped.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from monitor.counting.formats import BOM, SCHEMA_PREFIX, mended, mistaken
+from monitor.counting.display import duration
+from monitor.counting.formats import (
+    BOM,
+    MAX_SECONDS,
+    SCHEMA_PREFIX,
+    absent,
+    malformed,
+    mended,
+    mistaken,
+    out_of_range,
+)
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import SCALES, Journey, Stage
 
@@ -27,6 +37,8 @@ AHEAD_MS = 5 * 60_000
 
 DEADLINE_YEARS = range(1970, 9999)
 """Others do not fit into records, nor into a customer's life."""
+
+YEARS_END_MS = epoch_ms(datetime(DEADLINE_YEARS.stop, 1, 1, tzinfo=UTC))
 
 EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
 """Anywhere in the text: `Ann <ann@example.com>` is no better."""
@@ -52,7 +64,7 @@ Headers = Iterable[tuple[str, bytes | None]]
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
 Time = Annotated[datetime, Meta(tz=True)]
-Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Seconds = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 
 
 class Reason(StrEnum):
@@ -215,7 +227,7 @@ class Codec:
             event = read
         if event.id is None or event.time is None:
             missing = "id" if event.id is None else "time"
-            return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is missing")
+            return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is {absent(value, missing)}")
         if event.stage != self._stage:
             if event.stage in self._stages:
                 return Refused(Reason.WRONG_TOPIC, f"this topic is for stage `{self._stage}`")
@@ -244,11 +256,14 @@ class Codec:
     def refuse_time(self, at_ms: int, now_ms: int) -> Refused | None:
         """Refusal of an event too far ahead of `now_ms`, or further back than the horizon."""
         earliest_ms, latest_ms = self.accepted_ms(now_ms)
+        if earliest_ms <= at_ms <= latest_ms:
+            return None
+        if not 0 <= at_ms < YEARS_END_MS:
+            return Refused(Reason.BAD_TIME, "the year is not within 1970 to 9998 - at `$.time`")
         if at_ms > latest_ms:
-            return Refused(Reason.IN_FUTURE, f"{(at_ms - now_ms) // 1000} s ahead of the clock")
-        if at_ms < earliest_ms:
-            return Refused(Reason.TOO_OLD, f"{(now_ms - at_ms) // 1000} s old, beyond the horizon")
-        return None
+            return Refused(Reason.IN_FUTURE, f"{duration((at_ms - now_ms) // 1000)} ahead of the clock")
+        age, horizon = duration((now_ms - at_ms) // 1000), duration(self._horizon_ms // 1000)
+        return Refused(Reason.TOO_OLD, f"{age} old, beyond the horizon of {horizon}")
 
 
 def refuse_personal_data(customer_ref: str) -> Refused | None:
@@ -265,7 +280,8 @@ def _refused_deadline(promise: Promise) -> Refused | None:
     """Refusal of a deadline that nobody has named: the first and the last day of a calendar are defaults."""
     for name, time in (("due_from", promise.due_from), ("due", promise.due)):
         if time is not None and time.year not in DEADLINE_YEARS:
-            return Refused(Reason.BAD_TIME, f"the year is {time.year} - at `$.promise.{name}`")
+            told = f"the year is {time.year}: leave out a time that is not known"
+            return Refused(Reason.BAD_TIME, f"{told} - at `$.promise.{name}`")
     return None
 
 
@@ -291,7 +307,7 @@ def _refused_as_event(value: bytes, error: Exception) -> Refused:
     if isinstance(error, msgspec.ValidationError):
         refused = _refused_by_schema(str(error))
         return refused if known is None else Refused(refused.reason, known)
-    return Refused(Reason.NOT_JSON, known or f"{type(error).__name__}: the value is not JSON text")
+    return Refused(Reason.NOT_JSON, known or malformed(value, error))
 
 
 def _read_mended(value: bytes, headers: Headers, error: Exception) -> Event | Refused:
@@ -367,6 +383,8 @@ def _refused_by_schema(message: str) -> Refused:
         ("`$.id`", "`$.time`")
     ):  # an envelope may have them instead; nobody may leave them out
         message = message.replace(" | null`", "`")
+    if ranged := out_of_range(message):
+        return Refused(Reason.BAD_VALUE, ranged)
     if message.startswith("Invalid enum value"):  # first, because it quotes the data
         where = message[message.rindex(" - at") :]
         return Refused(Reason.BAD_VALUE, f"not one of the known values{where}")

@@ -5,12 +5,22 @@ import re
 import msgspec
 from msgspec import Struct
 
+from monitor.journey_file.model import SCALES
+
 BOM = b"\xef\xbb\xbf"
 
 BEHIND_PREFIX = re.compile(rb"\A((?:\x00.{4})?)" + BOM, re.DOTALL)
 
 LEAP_SECOND = re.compile(rb"([Tt ][0-2][0-9]:[0-5][0-9]):60(?=[.Zz+-])")
 """Written where the Earth is waited for; it counts as the second before it."""
+
+ENDS_EARLY = "Input data was truncated"
+AT_BYTE = re.compile(r"\(byte ([0-9]+)\)$")
+"""What msgspec says of a text; where it begins half a surrogate pair, it takes it for cut off."""
+
+HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u)")
+NO_NUMBER = re.compile(rb"NaN|Infinity")
+"""What languages write for a number that is none; msgspec has read the sign before it."""
 
 _COMPRESSED = "it is compressed with {}: let the producer compress (`compression.type`)"
 
@@ -27,6 +37,25 @@ SCHEMA_PREFIX = 5
 """Byte 0 and a schema id of four bytes, as clients of a schema registry write them."""
 
 
+MAX_SECONDS = 1_000_000_000
+"""Thirty years, so that no sum of seconds overflows."""
+
+RANGES = dict.fromkeys(
+    ("`$.duration_s`", "`$.wait_s`", "`$.system_wait_s`"), f"a number from 0 to {MAX_SECONDS:,}"
+)
+RANGES["`$.score.value`"] = "on its scale: " + ", ".join(
+    f"{kind} {least} to {greatest}" for kind, (least, greatest) in SCALES.items()
+)
+"""What a number has to be, for whoever sends another."""
+
+
+class _Required(Struct):
+    """What an envelope may have instead, as it is written."""
+
+    id: msgspec.Raw = msgspec.Raw()
+    time: msgspec.Raw = msgspec.Raw()
+
+
 class _Wrapped(Struct):
     """Enough of what wraps an event elsewhere."""
 
@@ -37,6 +66,7 @@ class _Wrapped(Struct):
     after: msgspec.Raw = msgspec.Raw()
 
 
+_decode_required = msgspec.json.Decoder(_Required).decode
 _decode_wrapped = msgspec.json.Decoder(_Wrapped).decode
 _decode_several = msgspec.json.Decoder(list[_Wrapped]).decode
 
@@ -51,11 +81,51 @@ def mistaken(value: bytes) -> str | None:
     for beginnings, said in _BEGINNINGS:
         if value.startswith(beginnings):
             return said
+    if value[0] == 0 and value[SCHEMA_PREFIX : SCHEMA_PREFIX + 1] == b"{":
+        return _mistaken_json(value[SCHEMA_PREFIX:])
     if value[0] == 0:
         number = int.from_bytes(value[1:SCHEMA_PREFIX], "big")
-        binary = f"it is Avro or Protobuf with schema id {number}: publish JSON"
-        return _mistaken_json(value[SCHEMA_PREFIX:]) or binary
+        return f"it is Avro or Protobuf with schema id {number}: publish JSON"
     return _mistaken_json(value)
+
+
+def absent(value: bytes, name: str) -> str:
+    """Whether a field that nobody may leave out is missing, or null."""
+    try:
+        written = bytes(getattr(_decode_required(value.removeprefix(BOM)), name))
+    except ValueError:  # it is framed; who looks sees it
+        return "missing"
+    return "null" if written == b"null" else "missing"
+
+
+def out_of_range(message: str) -> str | None:
+    """What a number has to be, where that is what msgspec says is wrong with one."""
+    path = message.rpartition(" - at ")[2]
+    if path in RANGES and ("out of range" in message or "` >= " in message or "` <= " in message):
+        return f"must be {RANGES[path]} - at {path}"
+    return None
+
+
+def malformed(value: bytes, error: Exception) -> str:
+    """Why it is no JSON text, without quoting it, and what to do where that is known."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply: keep `attributes` flat"
+    if isinstance(error, UnicodeDecodeError):
+        return "a text in it is not UTF-8: write UTF-8"
+    if not value.strip():
+        return "the value is blank"
+    said = str(error).removeprefix("JSON is malformed: ")
+    ends_early = said == ENDS_EARLY
+    if "surrogate" in said or (ends_early and HALF_A_PAIR.search(value)):
+        return "half a surrogate pair: write the whole character"
+    if (found := AT_BYTE.search(said)) and NO_NUMBER.match(value, int(found[1]) + _prefix(value)):
+        return "JSON has neither NaN nor Infinity: leave the field out"
+    return f"the value is not JSON text: {'it ends too early' if ends_early else said}"
+
+
+def _prefix(value: bytes) -> int:
+    """Bytes before the JSON text."""
+    return SCHEMA_PREFIX if value[0] == 0 else 0
 
 
 def _mistaken_json(value: bytes) -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
+from monitor.counting.display import duration
 from streams.engine.pulse import STALLED_S
 from streams.kafka import internals
 from streams.kafka.errors import in_words
@@ -153,11 +154,13 @@ class Health:
             self.fail("the watch over the worker has ended", error)
             return str(self.failure)
         if working.done() and not app.pulse.is_heard:
-            return f"Kafka has not answered for {app.pulse.silent_s:.0f} s"
+            return f"Kafka has not answered for {duration(int(app.pulse.silent_s))}"
         if working.done():
-            return f"no progress for {working.result():.0f} s: nothing more is recovered, read or committed"
+            stuck = duration(int(working.result()))
+            return f"no progress for {stuck}: nothing more is recovered, read or committed"
         if joining.done():
-            return f"the group {self._settings.group} has assigned no partitions for {joining.result():.0f} s"
+            waited = duration(int(joining.result()))
+            return f"the group {self._settings.group} has assigned no partitions for {waited}"
         crash = in_words(app.crash_reason, self._settings)
         return self.failure or app.pulse.change or f"Faust stopped: {crash}"
 

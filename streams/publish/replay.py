@@ -111,7 +111,7 @@ class History:
         if self._latest_ms is None:
             return None
         refused = self._codec.refuse_time(event.at_ms, self._latest_ms)
-        return refused if refused is not None and refused.reason is Reason.IN_FUTURE else None
+        return refused if refused is not None and refused.reason is not Reason.TOO_OLD else None
 
     def _shifted(self, line: bytes) -> bytes | Refused:
         if not self._shift_ms:

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from aiohttp import web
 
-from monitor.counting.display import printable
+from monitor.counting.display import duration, printable
 from monitor.errors import UserError
 from monitor.generate.grafana import PAGES_USER
 from monitor.rules.finding import encode, finding
@@ -236,7 +236,7 @@ class Pages:
                 await asyncio.wait_for(self._beat.wait(), HEARTBEAT_S)
             except TimeoutError:
                 self._is_beating = False
-                self._tell(f"HEARTBEAT missing for {HEARTBEAT_S:.0f} s: alerting itself is broken")
+                self._tell(f"HEARTBEAT missing for {duration(int(HEARTBEAT_S))}: alerting itself is broken")
                 await self._beat.wait()
                 self._tell("HEARTBEAT is back")
 
