@@ -22,6 +22,12 @@ from tests.streams.web.snapshots import FAILED, FAILURES, GOOD
 from tests.streams.web.test_lookup import answering
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who answers has the time for it, also on a loaded machine."""
+    monkeypatch.setattr(group_module, "ASK_S", 60)
+
+
 @asynccontextmanager
 async def serving(snapshot: Snapshot, others: tuple[str, ...] = (), failures: Any = ()) -> AsyncIterator[str]:
     """A worker that knows where the others answer."""

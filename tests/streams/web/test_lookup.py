@@ -334,8 +334,9 @@ def test_a_wrong_ca_is_one_line(tmp_path: Path) -> None:
     """A file that is not there, or holds no certificate, is named."""
     nonsense = tmp_path / "nonsense.pem"
     nonsense.write_text("nonsense")
-    for file in (nonsense, tmp_path / "missing.pem"):
-        with pytest.raises(CertificateError, match=f"^{file}: holds no usable certificate"):
+    missing = tmp_path / "missing.pem"
+    for file, why in ((nonsense, "holds no certificate in PEM form"), (missing, "No such file or directory")):
+        with pytest.raises(CertificateError, match=f"^{file}: {why}$"):
             client_ssl(Settings(http_ca=file))
 
 
