@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +47,8 @@ def list_letters(
             return await letters_shown.listing(box, selection, limit)
 
     found = run_at_once(work)
-    for line in map(json.dumps, found.rows) if as_json else letters_shown.table(found):
+    width = os.get_terminal_size(sys.stdout.fileno()).columns or None if sys.stdout.isatty() else None
+    for line in map(json.dumps, found.rows) if as_json else letters_shown.table(found, width):
         typer.echo(line)
 
 
@@ -82,11 +84,10 @@ def show_letter(
 
 @dead_letters.command("replay")
 def replay_letters(
-    letter: Annotated[
-        str | None, typer.Argument(help="TOPIC:PARTITION:OFFSET of one refused event; all unless given.")
-    ] = None,
+    letter: Annotated[str | None, typer.Argument(help="TOPIC:PARTITION:OFFSET of one refused event.")] = None,
     stage: StageOption = None,
     reason: ReasonOption = None,
+    all_: Annotated[bool, typer.Option("--all", help="All refused events, of every stage.")] = False,
     value: Annotated[
         Path | None, typer.Option(help="File with the corrected value of that one event.")
     ] = None,
@@ -100,11 +101,15 @@ def replay_letters(
 ) -> None:
     """Send refused events back to the topics they came from, each once.
 
+    Choose them: one letter, --stage, --reason, or --all. Without a choice, or with --dry-run, it prints what
+    it would send, and sends nothing.
+
     Apache Kafka gets each exactly once: the events and the record that they were sent are one transaction.
     The embedded broker has no transactions: after a killed replay it may get up to 200 events again.
 
-    Left out are events that were refused `--max-attempts` times, or are too large for their topic. If one
-    does not name the topic of a stage that it came from, it is not sent, and the exit code is 1.
+    Left out is what was refused `--max-attempts` times, is too large for its topic, or will never be counted
+    whatever the journey file says: that has to be mended (`--value`). If one does not name the topic of a
+    stage that it came from, it is not sent, and the exit code is 1.
 
     Example: touchpoint dead-letters replay --stage web_checkout --reason unknown_outcome --dry-run
     """
@@ -120,7 +125,9 @@ def replay_letters(
         raise failed(str(error)) from None
     settings = read_settings()
     journey = read_journey(settings.journey)
-    way = resend.Way(max_attempts, rate, typer.echo if dry_run else None, new_value)
+    is_chosen = all_ or any(choice is not None for choice in (letter, stage, reason))
+    only_told = dry_run or not is_chosen
+    way = resend.Way(max_attempts, rate, typer.echo if only_told else None, new_value)
 
     async def work(stop: asyncio.Event) -> resend.Replayed:
         selection = letters.select(journey, stage, reason, letter)
@@ -131,6 +138,8 @@ def replay_letters(
     for problem in report.problems:
         typer.echo(f"touchpoint: {problem}", err=True)
     summary = {name: getattr(report, name) for name in ("sent", "sent_before", "left", "refused")}
-    typer.echo(json.dumps(summary | ({"dry_run": True} if dry_run else {})))
+    typer.echo(json.dumps(summary | ({"dry_run": True} if only_told else {})))
+    if report.sent and not (is_chosen or dry_run):
+        raise failed("nothing was sent: choose a letter, --stage or --reason, or give --all")
     if report.refused:
         raise typer.Exit(1)

@@ -71,6 +71,11 @@ class Letter:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
     @property
+    def reason(self) -> str:
+        """Why it was refused; others' letters may not say."""
+        return self.header("dlq.reason") or "none"
+
+    @property
     def attempt(self) -> int:
         """How often it has been refused; it is here, so at least once."""
         return max(self.number(ATTEMPT) or 1, 1)

@@ -19,7 +19,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced
 
 from monitor.counting.display import counted, printable
-from monitor.counting.event import Codec, Refused
+from monitor.counting.event import Codec, Reason, Refused
 from streams.dead_letters.box import Box, Letter, LettersError, Selection, Sent
 from streams.dead_letters.shown import one
 from streams.kafka import security, topics
@@ -72,16 +72,29 @@ class Way:
     """What the one letter selected by its place is mended to."""
 
 
+HOPELESS = frozenset(Reason) - {
+    *(Reason.UNKNOWN_STAGE, Reason.UNKNOWN_OUTCOME, Reason.WRONG_TOPIC, Reason.PERSONAL_DATA),
+    Reason.IN_FUTURE,
+}
+"""Why an event is refused for good; the others depend on the journey file, a setting, or the clock."""
+
+
 def _mended(box: Box, letter: Letter, value: bytes, now_ms: int) -> Letter:
     """The letter with another value; LettersError if a worker would refuse that too."""
     letter = replace(letter, value=value, size=len(value))
-    [stage] = [stage for stage in box.journey.stages if stage.name == letter.stage]
-    codec = Codec(box.journey, stage, refuse_personal_data=box.settings.refuse_personal_data)
-    event = codec.decode(value, [header for header in letter.headers if not header[0].startswith("dlq.")])
-    refused = event if isinstance(event, Refused) else codec.refuse_time(event.at_ms, now_ms)
-    if refused:
+    if refused := _refused(box, letter, now_ms):
         raise LettersError(f"the mended value would be refused again: {refused.reason}: {refused.error}")
     return letter
+
+
+def _refused(box: Box, letter: Letter, now_ms: int) -> Refused | None:
+    """What a worker would say of it now."""
+    [stage] = [stage for stage in box.journey.stages if stage.name == letter.stage]
+    codec = Codec(box.journey, stage, refuse_personal_data=box.settings.refuse_personal_data)
+    event = codec.decode(
+        letter.value, [header for header in letter.headers if not header[0].startswith("dlq.")]
+    )
+    return event if isinstance(event, Refused) else codec.refuse_time(event.at_ms, now_ms)
 
 
 class _Pace:
@@ -105,7 +118,7 @@ async def resend(box: Box, selection: Selection, way: Way, stop: asyncio.Event, 
         await one(box, selection)  # which is an error where there is none
     report, pace = Replayed(), _Pace(way.rate)
     batch_size = max(1, min(BATCH, int(way.rate or BATCH)))
-    limits = await _limits(box)
+    sieve = _Sieve(box, way, await _limits(box), now_ms, report)
     batch: list[Letter] = []
     async with (
         _sender(box, is_dry=way.would_send is not None) as sender,
@@ -129,7 +142,7 @@ async def resend(box: Box, selection: Selection, way: Way, stop: asyncio.Event, 
                 continue
             if way.value is not None:
                 letter = _mended(box, letter, way.value, now_ms)  # noqa: PLW2901 - the letter, mended
-            if _goes(box, letter, way, limits, report):
+            if sieve.goes(letter):
                 batch.append(letter)
             if len(batch) >= batch_size or sum(one.size for one in batch) >= BATCH_BYTES:
                 await send()
@@ -139,41 +152,50 @@ async def resend(box: Box, selection: Selection, way: Way, stop: asyncio.Event, 
     return report
 
 
-def _goes(box: Box, letter: Letter, way: Way, limits: dict[str, int], report: Replayed) -> bool:
-    """Whether the letter is to be sent; in a dry run it is only told of."""
-    if _is_refused(box, letter, report) or _is_left(letter, way, limits, report):
+@dataclass(frozen=True, slots=True)
+class _Sieve:
+    """Which letters are to be sent."""
+
+    box: Box
+    way: Way
+    limits: dict[str, int]
+    now_ms: int
+    report: Replayed
+
+    def goes(self, letter: Letter) -> bool:
+        """Whether the letter is to be sent; in a dry run it is only told of."""
+        topic = letter.header("dlq.topic")
+        if topic not in {stage.topic for stage in self.box.journey.stages} & self.box.counts.keys():
+            self.report.refused += 1
+            where = f"dlq.topic is `{printable(topic)}`, which is not the topic of a stage"
+            self.report.say(letter, f"refused: {where}")
+            return False
+        if why := self._left(letter):
+            self.report.left += 1
+            self.report.say(letter, f"left: {why}")
+            return False
+        if self.way.would_send is None:
+            return True
+        self.report.sent += 1
+        self.way.would_send(f"{letter.place}: to {topic}, attempt {letter.attempt}")
         return False
-    if way.would_send is None:
-        return True
-    report.sent += 1
-    way.would_send(f"{letter.place}: to {letter.header('dlq.topic')}, attempt {letter.attempt}")
-    return False
 
-
-def _is_refused(box: Box, letter: Letter, report: Replayed) -> bool:
-    topic = letter.header("dlq.topic")
-    if topic in {stage.topic for stage in box.journey.stages} & box.counts.keys():
-        return False
-    report.refused += 1
-    report.say(letter, f"refused: dlq.topic is `{printable(topic)}`, which is not the topic of a stage")
-    return True
-
-
-def _is_left(letter: Letter, way: Way, limits: dict[str, int], report: Replayed) -> bool:
-    size = letter.size + len(letter.key or b"") + FRAME_BYTES
-    size += sum(len(name.encode()) + len(value or b"") + 10 for name, value in letter.headers)
-    if letter.attempt >= way.max_attempts:
-        report.say(letter, f"left: refused {counted(letter.attempt, 'time')}; --max-attempts raises the cap")
-    elif letter.header(SIZE) and way.value is None:
-        where = ":".join(letter.header(f"dlq.{name}") for name in ("topic", "partition", "offset"))
-        told = f"left: it holds a part of its record only, which lies at {printable(where)}"
-        report.say(letter, f"{told}; --value sends the whole event from a file")
-    elif size > limits.get(letter.header("dlq.topic"), topics.MAX_RECORD_BYTES):
-        report.say(letter, f"left: {letter.size} bytes are more than its topic takes")
-    else:
-        return False
-    report.left += 1
-    return True
+    def _left(self, letter: Letter) -> str | None:
+        """Why the letter stays where it is; None if it need not."""
+        if letter.attempt >= self.way.max_attempts:
+            return f"refused {counted(letter.attempt, 'time')}; --max-attempts raises the cap"
+        if letter.header(SIZE) and self.way.value is None:
+            where = ":".join(letter.header(f"dlq.{name}") for name in ("topic", "partition", "offset"))
+            told = f"it holds a part of its record only, which lies at {printable(where)}"
+            return f"{told}; --value sends the whole event from a file"
+        size = letter.size + len(letter.key or b"") + FRAME_BYTES
+        size += sum(len(name.encode()) + len(value or b"") + 10 for name, value in letter.headers)
+        if size > self.limits.get(letter.header("dlq.topic"), topics.MAX_RECORD_BYTES):
+            return f"{letter.size} bytes are more than its topic takes"
+        refused = _refused(self.box, letter, self.now_ms)
+        if refused and refused.reason in HOPELESS:
+            return f"no worker will count it: {refused.reason}: {refused.error}; --value sends a mended one"
+        return None
 
 
 async def _limits(box: Box) -> dict[str, int]:
@@ -214,8 +236,7 @@ class _Sender:
             partition = None  # no such partition any more; the key decides
         headers = [header for header in letter.headers if not header[0].startswith("dlq.")]
         headers += [(name, letter.header(name).encode()) for name in SENT_ALONG if letter.header(name)]
-        key = b"" if letter.key is None and letter.value is None else letter.key
-        return await self._producer.send(topic, letter.value, key, partition, headers=headers)
+        return await self._producer.send(topic, letter.value, letter.key, partition, headers=headers)
 
 
 @asynccontextmanager

@@ -10,9 +10,6 @@ from monitor.counting.display import printable
 from monitor.counting.times import rfc3339
 from streams.dead_letters.box import Box, Letter, LettersError, Selection
 
-ERROR_SHOWN = 80
-"""Characters of an error in the table; `show` and `--json` have it whole."""
-
 COLUMNS = ("topic", "partition", "offset", "time", "reason", "attempt", "size", "state", "error")
 
 
@@ -30,11 +27,11 @@ async def listing(box: Box, selection: Selection, limit: int) -> Listing:
     newest: list[tuple[int, str, int, int, Letter]] = []
     found = Listing()
     async for letter in box.letters(selection):
-        found.summary[letter.stage, letter.header("dlq.reason") or "none"] += 1
+        found.summary[letter.stage, letter.reason] += 1
         heapq.heappush(newest, (*_order(letter), replace(letter, value=None)))
         if len(newest) > limit:
             heapq.heappop(newest)
-    found.rows = [_row(letter, letter in sent) for *_, letter in sorted(newest, key=lambda one: one[:4])]
+    found.rows = [row(letter, letter in sent) for *_, letter in sorted(newest, key=lambda one: one[:4])]
     return found
 
 
@@ -42,14 +39,15 @@ def _order(letter: Letter) -> tuple[int, str, int, int]:
     return letter.at_ms, letter.topic, letter.partition, letter.offset
 
 
-def _row(letter: Letter, is_sent: bool) -> dict[str, Any]:
+def row(letter: Letter, is_sent: bool) -> dict[str, Any]:
+    """A letter as the listing shows it."""
     return {
         "topic": letter.topic,
         "partition": letter.partition,
         "offset": letter.offset,
         "time": _time(letter.at_ms),
         "stage": letter.stage,
-        "reason": letter.header("dlq.reason"),
+        "reason": letter.reason,
         "attempt": letter.attempt,
         "size": letter.size,
         "state": "sent back" if is_sent else "open",
@@ -57,13 +55,14 @@ def _row(letter: Letter, is_sent: bool) -> dict[str, Any]:
     }
 
 
-def table(found: Listing) -> Iterator[str]:
-    """The listing as lines."""
+def table(found: Listing, width: int | None) -> Iterator[str]:
+    """The listing as lines, cut to the width of a terminal; `show` and `--json` have all of an error."""
     if not found.summary:
         yield "no dead letters"
         return
     lines = [COLUMNS, *(tuple(printable(str(row[name])) for name in COLUMNS) for row in found.rows)]
-    yield from _aligned([(*line[:-1], line[-1][:ERROR_SHOWN]) for line in lines])
+    for line in _aligned(lines):
+        yield line if width is None or len(line) <= width else f"{line[: width - 1]}…"
     total = sum(found.summary.values())
     yield ""
     if len(found.rows) < total:
@@ -94,7 +93,7 @@ def described(letter: Letter, is_sent: bool) -> Iterator[str]:
         "letter": letter.place,
         "stage": letter.stage,
         "refused": _time(letter.at_ms),
-        "reason": letter.header("dlq.reason"),
+        "reason": letter.reason,
         "error": letter.header("dlq.error"),
         "attempt": str(letter.attempt),
         "from": ":".join(letter.header(f"dlq.{name}") or "?" for name in ("topic", "partition", "offset")),

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from deploy.kafka.kafka import KafkaNode
 from monitor.counting.display import printable
 from streams.dead_letters.box import CHUNK, Letter, Sent
+from streams.dead_letters.shown import Listing, described, row, table
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint
@@ -46,10 +47,9 @@ def listed(broker: Node, *arguments: str) -> list[dict[str, Any]]:
 
 
 def replayed(broker: Node, *arguments: str, code: int = 0) -> dict[str, int]:
-    """The last line of `replay`."""
-    answer: dict[str, int] = orjson.loads(
-        dead_letters(broker, "replay", *arguments, code=code).splitlines()[-1]
-    )
+    """The last line of `replay`, of all letters unless some are chosen."""
+    chosen = arguments or ("--all",)
+    answer: dict[str, int] = orjson.loads(dead_letters(broker, "replay", *chosen, code=code).splitlines()[-1])
     return answer
 
 
@@ -167,13 +167,13 @@ def replayed_fails(broker: Node, *arguments: str) -> str:
 
 
 def test_a_letter_goes_back_as_it_came(broker: Node) -> None:
-    """Key, value and own headers are kept, with its attempt and whence it came; one of no stage stays."""
+    """Key, value and own headers are kept, with its attempt and whence it came; one of no stage stays, and so
+    does one that no worker will ever count."""
     assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
     tombstone: Record = (b"", None, dead(5)[2])
     send(broker.bootstrap, DLQ, [dead(4, attempt=2), dead(1, topic="payroll"), (b"k", b"v", []), tombstone])
-    assert replayed(broker, code=1) == said(2, refused=2)
-    records = committed_records(broker, TOPIC)
-    first, second = sorted(records, key=lambda one: dict(one.headers)["dlq.offset"])
+    assert replayed(broker, code=1) == said(1, left=1, refused=2)
+    [first] = committed_records(broker, TOPIC)
     assert (first.key, orjson.loads(first.value)["id"], first.partition) == (b"k", "e-4", 0)
     assert list(first.headers) == [
         ("trace", b"t-1"),
@@ -182,7 +182,6 @@ def test_a_letter_goes_back_as_it_came(broker: Node) -> None:
         ("dlq.partition", b"0"),
         ("dlq.offset", b"4"),
     ]
-    assert (second.key, second.value) == (b"", None)
 
 
 def end_of(broker: Node, topic: str) -> int:
@@ -240,7 +239,14 @@ def test_a_replay_that_another_takes_over_says_one_line(tmp_path: Path) -> None:
     with running(KafkaNode(tmp_path)) as node:
         assert touchpoint("topics", KAFKA=node.bootstrap).returncode == 0
         send(node.bootstrap, DLQ, [dead(i) for i in range(600)])
-        command = [TOUCHPOINT, "dead-letters", "replay", "--rate", "100"]  # so that one finds the other at it
+        command = [
+            TOUCHPOINT,
+            "dead-letters",
+            "replay",
+            "--all",
+            "--rate",
+            "100",
+        ]  # so that one finds the other at it
         env = environment(KAFKA=node.bootstrap)
         with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as first:
             until(lambda: end_of(node, TOPIC) > 0 or first.poll() is not None, "sending")
@@ -274,12 +280,78 @@ def test_a_part_of_a_record_goes_back_mended_only(tmp_path: Path) -> None:
         assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
         send(broker.bootstrap, DLQ, [(key, value, [*headers, ("dlq.size", b"1000")])])
         [letter] = until(lambda: listed(broker), "the letter")
-        done = touchpoint("dead-letters", "replay", KAFKA=broker.bootstrap)
+        done = touchpoint("dead-letters", "replay", "--all", KAFKA=broker.bootstrap)
         assert (done.returncode, orjson.loads(done.stdout)) == (0, said(left=1))
         assert f"which lies at {TOPIC}:0:7; --value sends the whole event from a file" in done.stderr
         assert replayed(broker, place(letter), "--value", str(file)) == said(1)
         [sent] = committed_records(broker, TOPIC)
         assert sent.value == file.read_bytes()
+
+
+HOPELESS = {
+    "empty": b"",
+    "not_json": b"{",
+    "missing_field": b"{}",
+    "too_old": checkout(1, time="2020-05-04T10:00:00Z"),
+    "bad_time": checkout(1, time="0001-01-01T00:00:00Z"),
+}
+"""Values that are refused whatever a journey file says, by why."""
+
+
+def test_what_no_worker_will_count_is_left() -> None:
+    """Each with its reason; what another journey file, or a later clock, makes countable goes back."""
+    some = [
+        *HOPELESS.values(),
+        checkout(2, stage="moon_base"),
+        checkout(3, outcome="meh"),
+        checkout(4, time="2190-01-01T00:00:00Z"),
+    ]
+    with running(TansuNode()) as broker:
+        assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+        send(broker.bootstrap, DLQ, [(b"k", value, dead(number)[2]) for number, value in enumerate(some)])
+        until(lambda: len(listed(broker)) == len(some), "the letters")
+        done = touchpoint("dead-letters", "replay", "--all", KAFKA=broker.bootstrap)
+        assert (done.returncode, orjson.loads(done.stdout)) == (0, said(3, left=len(HOPELESS)))
+        for reason in HOPELESS:
+            assert f"left: no worker will count it: {reason}: " in done.stderr
+
+
+def test_nothing_goes_back_unless_it_is_chosen() -> None:
+    """Without a word which, replay says what it would send, and how to send it; nothing is sent."""
+    with running(TansuNode()) as broker:
+        assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+        send(broker.bootstrap, DLQ, [dead(1)])
+        [letter] = until(lambda: listed(broker), "the letter")
+        done = touchpoint("dead-letters", "replay", KAFKA=broker.bootstrap)
+        told, summary = done.stdout.splitlines()
+        assert (done.returncode, told) == (1, f"{place(letter)}: to {TOPIC}, attempt 1")
+        assert orjson.loads(summary) == said(1) | {"dry_run": True}
+        assert done.stderr == (
+            "touchpoint: nothing was sent: choose a letter, --stage or --reason, or give --all\n"
+        )
+        assert listed(broker) == [letter]
+        assert replayed(broker, "--all") == said(1)
+
+
+def a_letter(error: str, reason: str = "bad_value") -> dict[str, Any]:
+    """A row of the listing."""
+    headers = [("dlq.reason", reason.encode()), ("dlq.error", error.encode())]
+    return row(Letter("store", "t.dlq", 0, 1, 0, None, b"v", tuple(headers), 1), is_sent=False)
+
+
+def test_an_error_is_cut_to_the_terminal_only() -> None:
+    """A file or a pipe gets all of it."""
+    found = Listing([a_letter("e" * 300)], Counter({("store", "bad_value"): 1}))
+    assert list(table(found, None))[1].endswith("  " + "e" * 300)
+    assert all(len(line) <= 120 for line in table(found, 120))
+    assert list(table(found, 120))[1].endswith("eee…")
+
+
+def test_a_letter_without_a_reason_says_so_everywhere() -> None:
+    """In its row as in the sums."""
+    letter = Letter("store", "t.dlq", 0, 1, 0, None, b"v", (), 1)
+    assert row(letter, is_sent=False)["reason"] == letter.reason == "none"
+    assert "none" in next(line for line in described(letter, is_sent=False) if line.startswith("reason"))
 
 
 def test_an_empty_or_missing_dead_letter_topic_is_no_error(broker: Node) -> None:
@@ -301,7 +373,7 @@ def test_a_rate_is_kept(broker: Node) -> None:
     assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
     send(broker.bootstrap, DLQ, [dead(i) for i in range(51)])
     began_s = time.monotonic()
-    assert replayed(broker, "--rate", "25") == said(51)
+    assert replayed(broker, "--all", "--rate", "25") == said(51)
     times = [record.timestamp for record in committed_records(broker, TOPIC)]
     assert max(times) - min(times) > 1500
     assert time.monotonic() - began_s > 2
