@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import IO
 
 from monitor.counting.event import MAX_BYTES
+from monitor.counting.formats import encoding_of, packed_with
 from monitor.errors import UserError
 
 STDIN = "standard input"
 
 CHUNK = 64 * 1024
-
-GZIP_MAGIC = b"\x1f\x8b"
 
 NOT_GZIP = (EOFError, zlib.error, gzip.BadGzipFile)
 NOT_GZIP_TOLD = "is cut short, or is not a gzip file"
@@ -44,8 +43,8 @@ class FileProblemError(UserError):
         """Without the name, which may be a misplaced secret."""
 
 
-class EndlessError(UserError):
-    """Lines that have no end; one line that names which, and leaves the name of the file to who opened it."""
+class LinesError(UserError):
+    """No lines, or one without end; whoever opened the file names it."""
 
 
 def content_of(file: Path, most: int = MAX_TEXT) -> bytes:
@@ -62,10 +61,20 @@ def content_of(file: Path, most: int = MAX_TEXT) -> bytes:
 
 def text_of(file: Path) -> str:
     """The same of a text."""
+    content = content_of(file)
     try:
-        return content_of(file).decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise FileProblemError(file, "is not UTF-8 text") from None
+        said = _no_text(content) or "is not UTF-8 text: save it as UTF-8"
+        raise FileProblemError(file, said) from None
+
+
+def _no_text(content: bytes) -> str | None:
+    """What it is and what to do, where its first bytes tell that it is no text in UTF-8."""
+    if packing := packed_with(content):
+        return f"is packed with {packing}: unpack it first"
+    encoding = encoding_of(content)
+    return f"is {encoding}: save it as UTF-8" if encoding else None
 
 
 class _Lines:
@@ -73,18 +82,22 @@ class _Lines:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._is_first = True
         self._number = 1
         self._length = 0
 
     def of(self, chunk: bytes) -> list[bytes]:
         """The lines that end in the chunk, without their end; an empty chunk ends the last.
 
-        EndlessError names the line that does not end.
+        LinesError names the line that does not end, or says what it is that has no lines.
         """
+        if self._is_first and (said := _no_text(chunk)):
+            raise LinesError(said)
+        self._is_first = False
         end = chunk.find(b"\n")
         if self._length + (len(chunk) if end < 0 else end) > MAX_PASSED_OVER:
             bound = f"{MAX_PASSED_OVER >> 20} MiB; an event has at most {MAX_BYTES:,} bytes"
-            raise EndlessError(f"line {self._number}: has no end within {bound}")
+            raise LinesError(f"line {self._number}: has no end within {bound}")
         *whole, rest = (self._rest + chunk).split(b"\n")
         self._length = len(rest) if whole else self._length + len(chunk)
         self._number += len(whole)
@@ -93,7 +106,7 @@ class _Lines:
 
 
 def lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
-    """Lines of a stream, of one that is too long its beginning; EndlessError for one without end."""
+    """Lines of a stream, of one that is too long its beginning; LinesError for one without end."""
     cut = _Lines()
     while True:
         chunk = stream.read(CHUNK)
@@ -103,17 +116,17 @@ def lines(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
 
 
 def copy(stream: IO[bytes] | gzip.GzipFile, to: IO[bytes]) -> None:
-    """Write the same lines elsewhere; EndlessError also when they are too many for a copy."""
+    """Write the same lines elsewhere; LinesError also when they are too many for a copy."""
     for line in lines(stream):
         if to.tell() > MAX_COPY:
-            raise EndlessError(f"holds more than {MAX_COPY >> 30} GiB; give it as a file, and unpacked")
+            raise LinesError(f"holds more than {MAX_COPY >> 30} GiB; give it as a file, and unpacked")
         to.write(line + b"\n")
 
 
 def unpacked(stream: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
     """The same, or what gzip has packed in it. Reading raises one of `NOT_GZIP` where that is spoilt."""
-    packed = stream.peek(2)[:2] == GZIP_MAGIC  # type: ignore[attr-defined] # a buffered reader's
-    return gzip.open(stream) if packed else stream
+    beginning = stream.peek(2)  # type: ignore[attr-defined] # a buffered reader's
+    return gzip.open(stream) if packed_with(beginning) == "gzip" else stream
 
 
 async def arriving(descriptor: int, stop: asyncio.Event) -> AsyncIterator[bytes]:
@@ -128,7 +141,7 @@ async def arriving(descriptor: int, stop: asyncio.Event) -> AsyncIterator[bytes]
                 return
     except OSError as error:
         raise FileProblemError(STDIN, error.strerror) from None
-    except EndlessError as error:
+    except LinesError as error:
         raise FileProblemError(STDIN, str(error)) from None
 
 

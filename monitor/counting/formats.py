@@ -22,13 +22,14 @@ HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u)")
 NO_NUMBER = re.compile(rb"NaN|Infinity")
 """What languages write for a number that is none; msgspec has read the sign before it."""
 
-_COMPRESSED = "it is compressed with {}: let the producer compress (`compression.type`)"
+PACKINGS = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+ENCODINGS = {
+    "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff", b"{\0\0\0", b"\0\0\0{"),
+    "UTF-16": (b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{"),
+}
+"""What bytes begin with that are no UTF-8; of UTF-32 that of UTF-16 is the beginning."""
 
 _BEGINNINGS = (
-    (b"\x1f\x8b", f"{_COMPRESSED.format('gzip')}, not the service"),
-    (b"\x28\xb5\x2f\xfd", _COMPRESSED.format("zstd")),
-    ((b"\xff\xfe\0\0", b"\0\0\xfe\xff", b"{\0\0\0", b"\0\0\0{"), "it is UTF-32: write UTF-8"),
-    ((b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{"), "it is UTF-16: write UTF-8"),
     (b"[object ", "it is a JavaScript object as a string: publish JSON.stringify(event)"),
     (b"Obj\x01", "it is an Avro file: publish JSON"),
     (b'"', "it is JSON in a JSON text, encoded twice: encode the event once"),
@@ -76,8 +77,23 @@ def mended(value: bytes) -> bytes:
     return LEAP_SECOND.sub(rb"\1:59", BEHIND_PREFIX.sub(rb"\1", value))
 
 
+def packed_with(value: bytes) -> str | None:
+    """What has packed it, as its first bytes say."""
+    return next((name for name, beginning in PACKINGS.items() if value.startswith(beginning)), None)
+
+
+def encoding_of(value: bytes) -> str | None:
+    """How its text is encoded where that is not UTF-8, as its first bytes say."""
+    return next((name for name, beginnings in ENCODINGS.items() if value.startswith(beginnings)), None)
+
+
 def mistaken(value: bytes) -> str | None:
     """What it is and what to do instead; None when nothing is known."""
+    if packing := packed_with(value):
+        told = "let the producer compress (`compression.type`), not the service"
+        return f"it is compressed with {packing}: {told}"
+    if encoding := encoding_of(value):
+        return f"it is {encoding}: write UTF-8"
     for beginnings, said in _BEGINNINGS:
         if value.startswith(beginnings):
             return said

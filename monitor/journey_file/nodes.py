@@ -232,10 +232,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known are {', '.join(known)}" if known else "; none is declared"
 
 
+class _Untagged(yaml.SafeLoader):
+    """Composes nodes without tags: nobody reads tags here, so whoever writes one expects something else."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node; ComposerError for one with a tag."""
+        event = self.peek_event()  # type: ignore[no-untyped-call] # PyYAML has no types
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            shown = re.sub(r"^tag:yaml\.org,2002:", "!!", tag)
+            problem = f"the tag `{shown}` means nothing here: leave it out"
+            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
+        return super().compose_node(parent, index)
+
+
 def read(text: str) -> At:
     """The root of a YAML text; JourneyFileError when it is no YAML."""
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Untagged)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         problem = f"character U+{error.character:04X} is not allowed"

@@ -50,7 +50,7 @@ def history(file: Path) -> Iterator[IO[bytes]]:
                 yield copy
     except files.NOT_GZIP:
         raise UserError(f"{file}: {files.NOT_GZIP_TOLD}") from None
-    except files.EndlessError as error:
+    except files.LinesError as error:
         raise UserError(f"{file}: {error}") from None
     except OSError as error:
         raise UserError(f"{file}: {error.strerror}") from None

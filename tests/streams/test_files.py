@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.files import CHUNK, MAX_LINE, EndlessError, FileProblemError, arriving, lines, write
+from streams.files import CHUNK, MAX_LINE, FileProblemError, LinesError, arriving, lines, text_of, write
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, CHUNK])
@@ -18,6 +18,27 @@ def test_lines_are_the_same_however_they_are_cut(cut: int, monkeypatch: pytest.M
     text = b"one\n\n  two \r\n" + b"x" * 50 + b"\nlast"
     assert list(lines(io.BytesIO(text))) == text.split(b"\n")
     assert list(lines(gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(text))))) == text.split(b"\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"version: 1"), "is packed with gzip: unpack it first"),
+        ("version: 1".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        (b"\xff\xfe\x00\x00v", "is UTF-32: save it as UTF-8"),
+        (b"\x28\xb5\x2f\xfd\x00", "is packed with zstd: unpack it first"),
+        (b"caf\xe9", "is not UTF-8 text: save it as UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_text_is_named_for_what_it_is(content: bytes, said: str, tmp_path: Path) -> None:
+    """A journey file; and one of events, where it is more than a letter within one of them."""
+    file = tmp_path / "file"
+    file.write_bytes(content)
+    with pytest.raises(FileProblemError, match=f"^{file}: {said}$"):
+        text_of(file)
+    if "not UTF-8" not in said:
+        with pytest.raises(LinesError, match=f"^{said}$"):
+            list(lines(io.BytesIO(content)))
 
 
 def test_a_line_without_end_is_cut() -> None:
@@ -36,7 +57,7 @@ def test_a_line_is_not_waited_for_without_bound(cut: int, monkeypatch: pytest.Mo
     for end in (b"", b"\nb"):
         read = lines(io.BytesIO(b"a\n" + bytes(100_001) + end))
         assert next(read) == b"a"
-        with pytest.raises(EndlessError, match=r"^line 2: has no end within "):
+        with pytest.raises(LinesError, match=r"^line 2: has no end within "):
             next(read)
 
 
