@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -477,8 +478,13 @@ async def test_a_worker_that_the_group_keeps_waiting_ends(
             coordinator = held.consumer._thread._ensure_consumer()._coordinator
             await held.consumer._thread.call_thread(asleep, coordinator)
             async with joining(node, tmp_path / "2", watchdog_s=1) as app:
-                assert await failure(app) == "the group transport has assigned no partitions for 4 s"
-                await held.stop()  # lets the other's request to join be answered, which its stop waits for
+                try:
+                    said = await failure(app)
+                finally:
+                    await (
+                        held.stop()
+                    )  # lets the other's request to join be answered, which its stop waits for
+                assert re.fullmatch(r"the group transport has assigned no partitions for [0-9 min]+ s", said)
 
 
 async def asleep(coordinator: Any) -> None:
