@@ -298,6 +298,8 @@ def replay(
 ) -> None:
     """Publish the events of a file, as fast as possible or at a multiple of their pace.
 
+    Says beforehand how many events are too old for journeys or for workers, and what to do instead.
+
     Example: touchpoint replay january.jsonl --until-now
     """
     from streams.publish import replay as replaying
@@ -307,6 +309,8 @@ def replay(
     try:
         with replaying.history(file) as stream:
             known = replaying.History(journey, settings, stream, now_ms(), until_now=until_now)
+            for told in known.too_old(str(file)):
+                typer.echo(f"touchpoint: {told}", err=True)
             _tell(run(lambda stop: replaying.replay(known, settings, speed, stop)))
     except UserError as error:
         raise failed(str(error)) from None

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import tempfile
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,11 +17,14 @@ from monitor.counting.event import Codec, Event, Reason, Refused, Time
 from monitor.counting.formats import SCHEMA_PREFIX, mended
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
+from monitor.journeys.open import KEEP_MS
 from streams import files
 from streams.publish.lines import Reader, Report, key, publishing
 from streams.settings import Settings
 from streams.stopping import pause
 from streams.terminal import progress
+
+HOUR_MS = 3_600_000
 
 TIMES = ("time", "due_from", "due")
 """Fields of an event, its promise and its envelope that are shifted."""
@@ -64,12 +68,15 @@ class History:
     ) -> None:
         """`until_now` shifts times so that the newest event happened at `now_ms`; else none may lie ahead."""
         self._stream = stream
+        self._horizon_ms = journey.horizon_ms
         self._reader = Reader(journey, settings)
         self._codec = Codec(journey, journey.stages[0])
         self._latest_ms = None if until_now else now_ms
         self.report = Report()
         self.events = 0
         self.first_ms = 0
+        self._times_ms, self._steps_ms = array("q"), array("q")
+        """Of all events, and of those of journeys."""
         oldest_ms, newest_ms = now_ms, 0
         with progress(None) as bar:
             task = bar.add_task("read")
@@ -77,12 +84,33 @@ class History:
                 at_ms = told.event.at_ms
                 self.first_ms = at_ms if not self.events else self.first_ms
                 self.events += 1
+                self._times_ms.append(at_ms)
+                if journey.journeys is not None and told.event.journey_id is not None:
+                    self._steps_ms.append(at_ms)
                 oldest_ms, newest_ms = min(oldest_ms, at_ms), max(newest_ms, at_ms)
                 bar.update(task, completed=self.events)
         self._shift_ms = now_ms - newest_ms if until_now and self.events else 0
+        self._unshifted_ms = now_ms - self._shift_ms
         if oldest_ms + self._shift_ms < 0:
             years = (newest_ms - oldest_ms) // (365 * 86_400_000)
             raise UserError(f"the events span {years} years, from before 1970: is a time wrong?")
+
+    def too_old(self, file: str) -> Iterator[str]:
+        """What is lost of it when it is published to a monitor that runs, and what to do instead."""
+        steps, events = len(self._steps_ms), len(self._times_ms)
+        if late := sum(at_ms < self._unshifted_ms - KEEP_MS for at_ms in self._steps_ms):
+            yield (
+                f"{late:,} of {steps:,} events of journeys happened more than {KEEP_MS // HOUR_MS} h ago. "
+                "A running monitor counts them at their stage, but opens no journey for them. "
+                f"For whole journeys of any age: touchpoint backtest {file}"
+            )
+        if refused := sum(at_ms < self._unshifted_ms - self._horizon_ms for at_ms in self._times_ms):
+            days = self._horizon_ms // (24 * HOUR_MS)
+            yield (
+                f"{refused:,} of {events:,} events happened more than {days} d ago, "
+                "before the `horizon` of the journey file. Workers refuse them as too_old. "
+                "Raise the horizon, or shift them with --until-now"
+            )
 
     def again(self) -> Iterator[_Told]:
         """The events that were not refused, shifted; one that cannot be is refused."""

@@ -131,6 +131,20 @@ def test_publish_sends_what_is_valid_and_names_the_lines_that_are_not(broker: Em
         assert worker.scrape().sum("touchpoint_records_total", result="refused") == 0
 
 
+def test_replay_says_before_it_begins_what_no_journey_is_opened_for(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
+    """How many, and what to do instead; they are published all the same."""
+    file = tmp_path / "history.jsonl"
+    event = {"id": "e", "stage": "store", "outcome": "ok", "journey_id": "j"}
+    times = [f"2026-05-04T{hour}:00:00Z" for hour in ("08", "10")]
+    file.write_bytes(b"\n".join(orjson.dumps(event | {"time": time}) for time in times))
+    done = touchpoint("replay", str(file), "--until-now", KAFKA=broker.bootstrap)
+    assert orjson.loads(done.stdout) == {"published": 2, "refused": 0}
+    assert done.stderr.startswith("touchpoint: 1 of 2 events of journeys happened more than 1 h ago.")
+    assert f"touchpoint backtest {file}" in done.stderr
+
+
 def test_replay_of_a_missing_file_is_one_line(broker: EmbeddedBroker) -> None:
     """A file that is not there is named."""
     done = touchpoint("replay", "/nowhere.jsonl", KAFKA=broker.bootstrap)

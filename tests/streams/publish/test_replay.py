@@ -91,6 +91,41 @@ def test_without_a_shift_lines_stay_byte_for_byte() -> None:
     assert (again.line, again.topic) == (told, "touchpoint.store.v1")
 
 
+def at(minutes_ago: float, **fields: Any) -> bytes:
+    """An event so long before now."""
+    when = datetime.fromtimestamp(NOW_MS / 1000 - 60 * minutes_ago, UTC).isoformat()
+    return line({"id": "e", "time": when, "stage": "store", "outcome": "ok"} | fields)
+
+
+def test_what_is_too_old_is_told_beforehand() -> None:
+    """Of journeys what is more than an hour old, of all what is beyond the horizon of 8 days; exactly as old
+    is not too old."""
+    some = [
+        at(60.01, journey_id="j"),
+        at(60, journey_id="j"),
+        at(1, journey_id="j"),
+        at(8 * 1440),
+        at(8 * 1440 + 0.01),
+    ]
+    journeys, refused = known(*some, until_now=False).too_old("january.jsonl")
+    assert journeys == (
+        "1 of 3 events of journeys happened more than 1 h ago. A running monitor counts them at their stage, "
+        "but opens no journey for them. For whole journeys of any age: touchpoint backtest january.jsonl"
+    )
+    assert refused == (
+        "1 of 5 events happened more than 8 d ago, before the `horizon` of the journey file. Workers refuse "
+        "them as too_old. Raise the horizon, or shift them with --until-now"
+    )
+
+
+def test_what_is_shifted_may_be_too_old_still() -> None:
+    """The newest is of now, and what came two hours before opens no journey."""
+    some = [at(100_120, journey_id="a"), at(100_000, journey_id="b")]
+    [journeys] = known(*some).too_old("january.jsonl")
+    assert journeys.startswith("1 of 2 events of journeys ")
+    assert not list(known(at(1, journey_id="a"), at(0)).too_old("january.jsonl"))
+
+
 def test_what_lies_ahead_is_refused_by_its_line() -> None:
     """A worker would refuse it; at its own pace, a replay would wait for it for ever."""
     history = known(b"", line(event(time="9999-12-31T23:59:59-05:00")), line(event()), until_now=False)
