@@ -2,7 +2,7 @@
 journeys`: those that an alert means."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
@@ -56,15 +56,8 @@ def journeys_command(
     pairs = [label.partition("=") for label in labels or ()]
     if wrong := next((label for label, sign, _ in pairs if not sign), None):
         raise failed(f"{wrong}: labels are given as LABEL=VALUE")
-    settings = read_settings()
-    url = _worker_url(settings, worker)
     query = urlencode([("experience", experience), *((label, value) for label, _, value in pairs)])
-    answer = _ask(settings, url, f"/api/journeys?{query}")
-    said = _read(url, answer, "journeys")
-    if as_json:
-        typer.echo(answer.body)
-        return
-    _show_list(said)
+    _ask(worker, f"/api/journeys?{query}", "journeys", None if as_json else _show_list)
 
 
 def journey_command(
@@ -85,19 +78,7 @@ def journey_command(
 
     if not is_id(journey_id):
         raise failed(ID_RULE)
-    settings = read_settings()
-    url = _worker_url(settings, worker)
-    answer = _ask(settings, url, path_of(journey_id))
-    said = _read(url, answer, "journey_id")
-    if as_json:
-        typer.echo(answer.body)
-        return
-    try:
-        _show(said)
-    except (AttributeError, KeyError, TypeError, ValueError):  # another version's, or none of ours
-        raise failed(
-            f"{url} does not answer as a worker of this version does; --json shows its answer"
-        ) from None
+    _ask(worker, path_of(journey_id), "journey_id", None if as_json else _show)
 
 
 def _worker_url(settings: Settings, given: str | None) -> str:
@@ -113,11 +94,23 @@ def _worker_url(settings: Settings, given: str | None) -> str:
     return advertised_url(settings, settings.http)
 
 
-def _ask(settings: Settings, url: str, path: str) -> "Answer":
-    """What a worker answers."""
+def _ask(worker: str | None, path: str, field: str, show: Callable[[dict[str, Any]], None] | None) -> None:
+    """Ask a worker for a path, and show its answer, which has this field; as it is unless in words."""
     from streams.web import client
 
-    return run_at_once(lambda: client.ask(url, path, _credentials(settings), client.client_ssl(settings)))
+    settings = read_settings()
+    url = _worker_url(settings, worker)
+    answer = run_at_once(lambda: client.ask(url, path, _credentials(settings), client.client_ssl(settings)))
+    said = _read(url, answer, field)
+    if show is None:
+        typer.echo(answer.body)
+        return
+    try:
+        show(said)
+    except (AttributeError, KeyError, TypeError, ValueError):  # another version's, or none of ours
+        raise failed(
+            f"{url} does not answer as a worker of this version does; --json shows its answer"
+        ) from None
 
 
 def _credentials(settings: Settings) -> dict[str, str]:
