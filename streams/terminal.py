@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
@@ -158,10 +159,14 @@ def say(line: str) -> None:
     _to_output().print(_literal(line), soft_wrap=True)
 
 
-def progress(total: int | None) -> Progress:
-    """Progress on standard error, if a terminal; a bare count where the total is unknown."""
+@contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Progress on standard error, if a terminal; a bare count where the total is unknown.
+
+    What it gives is told how many more are done.
+    """
     console = Console(stderr=True)
-    return Progress(
+    bar = Progress(
         TextColumn("{task.description}"),
         *([BarColumn(), MofNCompleteColumn()] if total else [TextColumn("{task.completed}")]),
         TimeElapsedColumn(),
@@ -169,3 +174,6 @@ def progress(total: int | None) -> Progress:
         transient=True,
         disable=not console.is_terminal,  # it would leave an empty line there
     )
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda more: bar.update(task, advance=more)

@@ -116,11 +116,10 @@ class _Refusals:
 
 def _read(file: str, history: "History", refusals: _Refusals) -> None:
     """Fill the history."""
-    with progress(None) as bar:
-        task = bar.add_task("read")
+    with progress("read") as advance:
         for number, line in enumerate(_lines(file), 1):
             if number % TELL_EVERY == 0:
-                bar.update(task, completed=number)
+                advance(TELL_EVERY)
             if not (text := line.strip()):
                 continue
             refused = history.add_line(text)

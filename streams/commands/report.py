@@ -106,15 +106,14 @@ async def _asked(prometheus: str, token: str | None, questions: "list[Question]"
     headers = PLAIN | ({"Authorization": f"Bearer {token}"} if token is not None else {})
     timeout = aiohttp.ClientTimeout(total=None, sock_read=ANSWER_S + 5, sock_connect=10)
     connector = aiohttp.TCPConnector(limit=ASKED_AT_ONCE)
-    with progress(len(questions)) as bar:
-        shown = bar.add_task("ask Prometheus")
+    with progress("ask Prometheus", len(questions)) as advance:
         async with aiohttp.ClientSession(
             headers=headers, timeout=timeout, connector=connector, auto_decompress=False
         ) as session:
 
             async def ask(question: "Question") -> "list[Sample]":
                 samples = await _answer(session, prometheus, question, has_token=token is not None)
-                bar.advance(shown)
+                advance(1)
                 return samples
 
             try:

@@ -122,33 +122,31 @@ async def resend(box: Box, selection: Selection, way: Way, stop: asyncio.Event, 
     batch: list[Letter] = []
     async with (
         _sender(box, is_dry=way.would_send is not None) as sender,
-        contextlib.AsyncExitStack() as stack,
+        contextlib.aclosing(box.letters(selection)) as letters,
     ):
-        bar = stack.enter_context(progress(None))
-        task = bar.add_task("sent back")
+        with progress("sent back") as advance:
 
-        async def send() -> None:
-            await pace.turn(len(batch), stop)
-            if batch and not stop.is_set():
-                await sender.send(batch)
-                report.sent += len(batch)
-                bar.update(task, completed=report.sent)
-            batch.clear()
+            async def send() -> None:
+                await pace.turn(len(batch), stop)
+                if batch and not stop.is_set():
+                    await sender.send(batch)
+                    report.sent += len(batch)
+                    advance(len(batch))
+                batch.clear()
 
-        letters = await stack.enter_async_context(contextlib.aclosing(box.letters(selection)))
-        async for letter in letters:
-            if letter in sender.sent:
-                report.sent_before += 1
-                continue
-            if way.value is not None:
-                letter = _mended(box, letter, way.value, now_ms)  # noqa: PLW2901 - the letter, mended
-            if sieve.goes(letter):
-                batch.append(letter)
-            if len(batch) >= batch_size or sum(one.size for one in batch) >= BATCH_BYTES:
-                await send()
-            if stop.is_set():
-                break
-        await send()
+            async for letter in letters:
+                if letter in sender.sent:
+                    report.sent_before += 1
+                    continue
+                if way.value is not None:
+                    letter = _mended(box, letter, way.value, now_ms)  # noqa: PLW2901 - the letter, mended
+                if sieve.goes(letter):
+                    batch.append(letter)
+                if len(batch) >= batch_size or sum(one.size for one in batch) >= BATCH_BYTES:
+                    await send()
+                if stop.is_set():
+                    break
+            await send()
     return report
 
 

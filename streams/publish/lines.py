@@ -84,12 +84,11 @@ async def publishing(
     """What sends events, of which there are `total`, for a with block. Behind it the report says how many of
     them Kafka has."""
     async with entered(stop, opened(settings)) as publisher:
-        with progress(total) as bar:
-            task = bar.add_task("published", total=total)
+        with progress("published", total) as advance:
 
             async def send(topic: str, key: bytes, value: bytes) -> None:
                 await publisher.send(topic, key, value)
-                bar.update(task, advance=1)
+                advance(1)
 
             yield send
         await publisher.flush()

@@ -78,8 +78,7 @@ class History:
         self._times_ms, self._steps_ms = array("q"), array("q")
         """Of all events, and of those of journeys."""
         oldest_ms, newest_ms = now_ms, 0
-        with progress(None) as bar:
-            task = bar.add_task("read")
+        with progress("read") as advance:
             for told in self._read(self.report.refuse):
                 at_ms = told.event.at_ms
                 self.first_ms = at_ms if not self.events else self.first_ms
@@ -88,7 +87,7 @@ class History:
                 if journey.journeys is not None and told.event.journey_id is not None:
                     self._steps_ms.append(at_ms)
                 oldest_ms, newest_ms = min(oldest_ms, at_ms), max(newest_ms, at_ms)
-                bar.update(task, completed=self.events)
+                advance(1)
         self._shift_ms = now_ms - newest_ms if until_now and self.events else 0
         self._unshifted_ms = now_ms - self._shift_ms
         if oldest_ms + self._shift_ms < 0:
