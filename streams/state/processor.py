@@ -232,8 +232,13 @@ class Processor(ABC, Generic[Held]):
 
     def fold(self, message: Any, now_ms: int) -> None:
         """Fold one batch."""
-        self._fold(message.partition, message.value, now_ms)
-        self._folded(message)
+        records = message.value
+        self._fold(message.partition, records, now_ms)
+        self.last_read_s[message.partition] = records[-1].timestamp / 1000
+        self._unacknowledged.append(Batch(message, len(records)))
+        self.unwritten += len(records)
+        self._make_room()
+        message.value = None  # the records are dealt with; free them before the acknowledgement comes
 
     def _fold(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
         """Fold records; one that our code fails on is found by halving and set aside: it would stop every
@@ -252,15 +257,6 @@ class Processor(ABC, Generic[Held]):
             place = f"{self.topic}:{partition}:{record.offset}"
             log.warning("%s cannot be processed and is set aside", place, exc_info=error)
             self._set_aside(partition, record, described(error))
-
-    def _folded(self, message: Any) -> None:
-        """A batch has been dealt with, but for writing it down."""
-        records = message.value
-        self.last_read_s[message.partition] = records[-1].timestamp / 1000
-        self._unacknowledged.append(Batch(message, len(records)))
-        self.unwritten += len(records)
-        self._make_room()
-        message.value = None  # the records are dealt with; free them before the acknowledgement comes
 
     def _make_room(self) -> None:
         """Let reading go on, or pause it."""
