@@ -14,7 +14,7 @@ whoever wrote it, and says up to which offset. What differs is how far each was 
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from monitor.counting.panes import SHORT
 from monitor.journeys.counters import Effect
@@ -337,10 +337,3 @@ class JourneyPartition:
         stale += [PaneRecord(key, None) for key in self._store.stale | self.closed.take_stale()]
         self._store.stale.clear()
         return [*self.panes.take_stale(), *stale]
-
-    def journeys(self) -> Iterator[tuple[str, OpenJourney]]:
-        """Every journey that is kept."""
-        for journey_id in self._store:
-            found = self.look_up(journey_id)
-            if found is not None:
-                yield journey_id, found

@@ -81,9 +81,6 @@ class JourneyStore:
     def __len__(self) -> int:
         return len(self._records)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._records.keys() | self._changed.keys())
-
     def find(self, journey_id: str) -> Kept | None:
         """The journey as it is now. What is changed of it counts once `change` has heard of it."""
         kept = self._changed.get(journey_id)

@@ -35,6 +35,7 @@ from streams.web.server import Answers, HttpServer
 from tests.fuzz.holds import JOURNEY, NOW_MS
 from tests.fuzz.hostile import follow, forged, packed, some
 from tests.fuzz.record import Header
+from tests.kit.kept import kept
 
 Sent = tuple[str, bytes, list[Header]]
 """Stage, value and headers of a record on that stage's topic."""
@@ -196,7 +197,7 @@ class Life:
         lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0], closed)  # type: ignore[arg-type, return-value]
         server = HttpServer("127.0.0.1:0", Answers(snapshot, failures, lookup))
         address = await server.start()
-        ids = [id_ for held in self.journeys._partitions.values() for id_, _ in held.journeys() if is_id(id_)]
+        ids = [id_ for held in self.journeys._partitions.values() for id_, _ in kept(held) if is_id(id_)]
         paths = ["/metrics", "/api/stages", *(f"/api/stages/{name}/failures" for name in self.stages)]
         paths += [f"/api/journeys/{quote(id_, safe='')}" for id_ in ids[:JOURNEYS_ASKED]]
         try:

@@ -26,6 +26,7 @@ from streams.journeys.partition import JourneyPartition
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord, Run
 from tests.kit.journey_truth import Truth, sharing_cases
+from tests.kit.kept import kept
 
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 RULES = JourneyRules(CHAIR)
@@ -323,15 +324,15 @@ def test_what_is_over_is_forgotten_an_hour_later() -> None:
     for offset, stage in enumerate(sorted(SOURCES), 1):
         fold(partition, offset, Steps(stage[0], 0, START + HOUR, ()))
     assert partition.open == 0
-    assert [found for found, _ in partition.journeys()] == ["j"]
+    assert [found for found, _ in kept(partition)] == ["j"]
     again = Step("j", "feedback", 0, 2, START + 1, "ok", 1, ())
     assert partition.take(20, Steps("feedback", 0, START, (again,))).late == 1
     assert len(list(flush(partition))) == 3
     for offset, stage in enumerate(sorted(SOURCES), 21):
         fold(partition, offset, Steps(stage[0], 0, START + KEEP_MS + 2 * GRACE_MS, ()))
-    assert list(partition.journeys()) == []
+    assert list(kept(partition)) == []
     assert partition.take(40, Steps("feedback", 0, START, (again,))).late == 1
-    assert list(partition.journeys()) == []
+    assert list(kept(partition)) == []
 
 
 @pytest.mark.parametrize("backlog", [False, True])
@@ -346,7 +347,7 @@ def test_a_step_after_the_end_is_late_in_any_order(backlog: bool) -> None:
     read = [Steps("feedback", 0, 0, (one,)) for one in (first, after)]
     order = [*read, *over] if backlog else [read[0], *over, read[1]]
     taken = [partition.take(offset, record) for offset, record in enumerate(order)]
-    assert [journey.result for _, journey in partition.journeys()] == ["visit"]
+    assert [journey.result for _, journey in kept(partition)] == ["visit"]
     assert sum(one.late for one in taken) == 1
     assert sum(one.duplicate + one.refused for one in taken) == 0
 

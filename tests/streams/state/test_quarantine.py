@@ -19,6 +19,7 @@ from monitor.journeys.step import Step, Steps, encode
 from streams.journeys.partition import JourneyPartition
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord, Partition, Run
+from tests.kit.kept import kept
 from tests.streams.journeys.test_bound import Keeper
 from tests.streams.state.test_processor import DEDUPED, MODEL, NOW, Record, Rig, event, settle
 
@@ -111,7 +112,7 @@ def test_a_step_that_rules_fail_on_is_passed_over() -> None:
     ]
     taken = held.take(0, Steps("store", 0, NOW, tuple(steps)))
     assert (taken.steps, taken.refused) == (3, 1)
-    (one,) = [journey for _, journey in held.journeys()]
+    (one,) = [journey for _, journey in kept(held)]
     assert [step.offset for step in one.steps] == [0, 2]
     assert len(held.take_changes()[0]) == 1
 
