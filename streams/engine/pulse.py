@@ -38,7 +38,8 @@ class Pulse:
     def __init__(self, settings: Settings, client: Callable[[], AIOKafkaClient]) -> None:
         self._settings = settings
         self._client = client
-        self._answered_s = asyncio.get_running_loop().time()
+        self.answered_s = asyncio.get_running_loop().time()
+        """When Kafka answered last, by the loop's clock."""
         self._compared_s = 0.0
         self._asking = asyncio.Lock()
         self.topics: dict[str, int] = {}
@@ -53,23 +54,18 @@ class Pulse:
     @property
     def silent_s(self) -> float:
         """For how long Kafka has not answered."""
-        return asyncio.get_running_loop().time() - self._answered_s
+        return asyncio.get_running_loop().time() - self.answered_s
 
     @property
     def is_heard(self) -> bool:
         """Whether Kafka has answered lately."""
         return self.silent_s < STALLED_S
 
-    @property
-    def answered_s(self) -> float:
-        """When Kafka answered last, by the loop's clock."""
-        return self._answered_s
-
     async def feel(self) -> None:
         """Ask every `PULSE_S`, until cancelled."""
         while True:
             if await self._asked() or await self._knocked():
-                self._answered_s = asyncio.get_running_loop().time()
+                self.answered_s = asyncio.get_running_loop().time()
             else:
                 log.info("Kafka does not answer")
             await asyncio.sleep(PULSE_S)
