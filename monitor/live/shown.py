@@ -93,25 +93,8 @@ def staleness(last_ms: int | None, clock_ms: int, now_ms: int, *, is_overdue: bo
 
 def shown_step(step: Step) -> ShownStep:
     """A step, but for its journey's id."""
-    return ShownStep(
-        rfc3339(step.at_ms),
-        step.stage,
-        step.outcome,
-        step.touchpoint,
-        step.channel,
-        step.partner,
-        step.reason,
-        step.segment,
-        step.initiator,
-        step.internal_ok,
-        step.judged,
-        step.bad_for,
-        step.score,
-        step.promise,
-        step.handoff,
-        step.partition,
-        step.offset,
-    )
+    same = (getattr(step, name) for name in ShownStep.__struct_fields__ if name != "time")
+    return ShownStep(rfc3339(step.at_ms), *same)
 
 
 def shown_promise(one: Pledge, closed_ms: int | None = None) -> ShownPromise:

@@ -35,10 +35,6 @@ MAX_BYTES = 64 * 1024 * 1024
 """Of an answer; one that needs most of it holds some 300,000 series."""
 
 
-class PrometheusError(UserError):
-    """What is wrong with the answer, the address or the token."""
-
-
 def report(
     prometheus: Annotated[str, typer.Option(help="Address of Prometheus.")] = "http://localhost:9090",
     days: Annotated[
@@ -100,7 +96,7 @@ def _token(file: Path) -> str:
 
 
 async def _asked(prometheus: str, token: str | None, questions: "list[Question]") -> "Answers":
-    """The answers of all questions; PrometheusError for the first that has none."""
+    """The answers of all questions; UserError for the first that has none."""
     import aiohttp
 
     headers = PLAIN | ({"Authorization": f"Bearer {token}"} if token is not None else {})
@@ -156,32 +152,30 @@ async def _answer(
             status, location = response.status, response.headers.get("Location", "")
             said = await body(response, MAX_BYTES)
     except TooLongError:
-        raise PrometheusError(f"{prometheus}: answers with more than {MAX_BYTES:,} bytes") from None
+        raise UserError(f"{prometheus}: answers with more than {MAX_BYTES:,} bytes") from None
     except TimeoutError:
-        raise PrometheusError(f"{prometheus}: gave no answer in time") from None
+        raise UserError(f"{prometheus}: gave no answer in time") from None
     except aiohttp.ClientError as error:
         cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
         number = getattr(cause, "errno", None) or 0
         reason = os.strerror(number) if number > 0 else str(cause) or type(cause).__name__
-        raise PrometheusError(f"{prometheus}: cannot be reached: {_line(reason)}") from None
+        raise UserError(f"{prometheus}: cannot be reached: {_line(reason)}") from None
     if status in (401, 403):
         mend = "the token is refused" if has_token else "--prometheus-token-file gives a token"
-        raise PrometheusError(f"{prometheus}: refuses access (HTTP {status}): {mend}")
+        raise UserError(f"{prometheus}: refuses access (HTTP {status}): {mend}")
     if 300 <= status < 400:
-        raise PrometheusError(f"{prometheus}: redirects to {_line(location)}; give the address it stands for")
+        raise UserError(f"{prometheus}: redirects to {_line(location)}; give the address it stands for")
     try:
         answer = msgspec.json.decode(said, type=_Answer)
         if answer.status == "error" and answer.error:
-            raise PrometheusError(f"{prometheus}: {_line(answer.error)}")
+            raise UserError(f"{prometheus}: {_line(answer.error)}")
         if answer.status != "success" or answer.data is None:
             raise ValueError
         samples = [Sample(one.metric, float(one.value[1])) for one in answer.data.result]
     except (ValueError, msgspec.DecodeError):
-        raise PrometheusError(
-            f"{prometheus}: is not a Prometheus server (HTTP {status} from {url})"
-        ) from None
+        raise UserError(f"{prometheus}: is not a Prometheus server (HTTP {status} from {url})") from None
     if answer.warnings:  # Thanos and others so say that a part of the answer is missing
-        raise PrometheusError(f"{prometheus}: answers only in part: {_line(answer.warnings[0])}")
+        raise UserError(f"{prometheus}: answers only in part: {_line(answer.warnings[0])}")
     return samples
 
 
