@@ -166,9 +166,9 @@ def _properties(properties: Mapping[str, Any]) -> list[Json]:
     return [{"id": key.replace("custom_", "custom.", 1), "value": value} for key, value in properties.items()]
 
 
-def titled(texts: Mapping[str, str], **properties: Any) -> list[Json]:
+def titled(texts: Mapping[str, str]) -> list[Json]:
     """Titles instead of the names of series."""
-    return [override(name, displayName=plain(text), **properties) for name, text in texts.items()]
+    return [override(name, displayName=plain(text)) for name, text in texts.items()]
 
 
 def lines(texts: Mapping[str, str]) -> list[Json]:

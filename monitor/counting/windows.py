@@ -121,6 +121,6 @@ class StageWindows:
         start_ms, grain = (short_ms, SHORT) if short_ms >= long_ms else (long_ms, LONG)
         return (start_ms, start_ms + grain.ms) if start_ms >= 0 else None
 
-    def trend(self, now_ms: int, step_ms: int = 60_000, steps: int = TREND_STEPS) -> Numbers:
-        """Sums of the last `steps` slices, oldest first."""
-        return self._rings[SHORT.ms].trend(step_ms, steps, now_ms)
+    def trend(self, now_ms: int) -> Numbers:
+        """Sums of the last `TREND_STEPS` minutes, oldest first."""
+        return self._rings[SHORT.ms].trend(60_000, TREND_STEPS, now_ms)
