@@ -145,7 +145,7 @@ def _promises(plan: Plan) -> Iterator[Json]:
     yield table(
         "Promises that fell due, last day",
         "By kind and partner: how many fell due and what share was kept by then; how many came late, were "
-        "called off before, or never came. 100 % kept is best.",
+        "called off, or never came. 100 % kept is best.",
         {"kind": "Promise", "partner": "Partner", **values("Due", "Kept", "Late", "Called off", "Never")},
         rows(f"{due} > 0"),
         rows(f"{kept} / ({due} > 0)"),

@@ -69,10 +69,10 @@ class Pledge(Struct, array_like=True, gc=False):
         """What had become of it by then: `kept`, `early`, `broken`, `late`; None when nothing was heard."""
         if self.word_ms is None or self.due_ms is None or self.word_ms > by_ms:
             return None
-        if self.word_ms > self.due_ms:  # whatever the service says of it
-            return "late"
         if not self.kept:
             return "broken"
+        if self.word_ms > self.due_ms:
+            return "late"
         return "early" if self.due_from_ms is not None and self.word_ms < self.due_from_ms else "kept"
 
     def failed_ms(self, by_ms: int) -> int | None:

@@ -296,10 +296,10 @@ def _told_of(promise: Fact, end: int) -> Iterable[str]:
         yield f"{head}/rescheduled"
     if kept is None:
         yield f"{head}/missed"
-    elif at > promise["due"]:
-        yield f"{head}/late"
     elif not kept:
         yield f"{head}/broken"
+    elif at > promise["due"]:
+        yield f"{head}/late"
     else:
         yield f"{head}/{'early' if at < (promise['from'] or 0) else 'kept'}"
 

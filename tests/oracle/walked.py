@@ -116,7 +116,9 @@ class Journey:
         kept = [time for time, kept in in_time if kept]
         if kept:
             return "early" if since and kept[0] < since else "kept"
-        return "broken" if in_time else "late" if words else ""
+        if not words:
+            return ""
+        return "late" if words[0][1] else "broken"
 
     def _owner(self, stage: str, steps: list[Event], due: datetime) -> str:
         names = self.file.tree["stages"][stage].get("partners")
