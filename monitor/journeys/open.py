@@ -37,6 +37,11 @@ class HandOver(Struct, array_like=True, gc=False):
     due_ms: int | None = None
     received_ms: int | None = None
     is_counted: bool = False
+    """Whether it was looked at when it was due."""
+    is_sent_counted: bool = True
+    is_received_counted: bool = True
+    """So it is with what an earlier version has heard of."""
+    was_lost: bool = False
 
     @property
     def begun_ms(self) -> float:
@@ -52,6 +57,17 @@ class HandOver(Struct, array_like=True, gc=False):
     def is_lost(self) -> bool:
         """Whether it has not arrived in time, nor since."""
         return self.is_counted and self.received_ms is None
+
+    @property
+    def next_ms(self) -> float:
+        """When something of it is counted next."""
+        if self.sent_ms is None or self.due_ms is None:
+            return inf
+        sent_ms = inf if self.is_sent_counted else self.sent_ms
+        due_ms = inf if self.is_counted else self.due_ms
+        is_told = self.received_ms is None or self.is_received_counted
+        received_ms = inf if is_told else max(self.sent_ms, self.received_ms or 0)
+        return min(sent_ms, due_ms, received_ms)
 
     def failed_ms(self, by_ms: int) -> int | None:
         """Since when it was lost; None if it was not by then."""
@@ -132,7 +148,7 @@ class JourneyRules:
         if is_first_hit:
             effects.append(Effect(step.at_ms, (name("hit", step.stage, self._segment(steps)),)))
         if step.handoff is not None:
-            effects += self._handed(held, step)
+            self._handed(held, step)
         reaches_back = self._promises.take(held.pledges, steps, step, is_newest=is_newest)
         held.end_ms = self._end_ms(held) if reaches_back else self._later_end_ms(held, step)
         _look_ahead(held)
@@ -147,8 +163,8 @@ class JourneyRules:
                     count = self._promises.fall_due if pledge.is_pending else self._promises.count_word
                     effects += count(pledge, now_ms)
             for one in held.hand_overs:
-                if one.is_pending and one.due_ms == now_ms:
-                    effects += self._arrived(one)
+                while one.next_ms == now_ms:
+                    effects += self._handed_on(one, now_ms)
             _look_ahead(held)
             if now_ms >= held.end_ms:
                 effects += self._close(held, now_ms)
@@ -156,44 +172,50 @@ class JourneyRules:
 
     # -- hand-overs ----------------------------------------------------------------------------------
 
-    def _handed(self, held: OpenJourney, step: Step) -> list[Effect]:
+    def _handed(self, held: OpenJourney, step: Step) -> None:
+        """Note what a step says of a hand-over. Of several that say the same the first in time counts, unless
+        another was counted before it was read."""
         told = step.handoff
         assert told is not None  # noqa: S101 - the caller has looked
         edge = self._edges.get((told.from_, told.to))
         if edge is None or step.stage not in (edge.sender, edge.receiver):
-            return []
+            return
         partners = self._stages[edge.receiver].partners
         partner = label(told.to if told.to in partners else step.partner, partners)
-        one = next((one for one in held.hand_overs if one.id == told.id), None)
+        about = told.id, edge.sender, edge.receiver
+        one = next((one for one in held.hand_overs if (one.id, one.sender, one.receiver) == about), None)
         if one is None:
-            one = HandOver(told.id, edge.sender, edge.receiver, partner)
+            one = HandOver(*about, partner)
             held.hand_overs.append(one)
-        if step.stage == edge.sender and one.due_ms is None:
-            one.partner = partner
-            one.sent_ms, one.due_ms = step.at_ms, step.at_ms + edge.within_ms
-            effects = [Effect(step.at_ms, (self._handed_counter(one, "sent"),))]
-            if one.received_ms is not None:
-                effects.append(Effect(one.received_ms, (self._handed_counter(one, "received"),)))
-            return effects
-        if step.stage == edge.receiver and one.received_ms is None:
-            was_lost = one.is_lost
-            one.received_ms = step.at_ms
-            if one.sent_ms is None:  # to which partner it went, the sender has to say
-                return []
-            what = ("received", "late") if was_lost else ("received",)
-            return [Effect(step.at_ms, tuple(self._handed_counter(one, each) for each in what))]
-        return []
+        at_ms = step.at_ms
+        if step.stage == edge.sender and (
+            one.sent_ms is None or (at_ms < one.sent_ms and not one.is_sent_counted)
+        ):
+            one.partner, one.is_sent_counted = partner, False
+            one.sent_ms, one.due_ms = at_ms, at_ms + edge.within_ms
+        elif step.stage == edge.receiver and (
+            one.received_ms is None or (at_ms < one.received_ms and not one.is_received_counted)
+        ):
+            one.received_ms, one.is_received_counted = at_ms, False
+            if one.sent_ms is None:
+                one.partner = partner
 
-    def _arrived(self, one: HandOver) -> list[Effect]:
-        """It should have arrived by now."""
-        assert one.due_ms is not None  # noqa: S101 - it is pending
+    def _handed_on(self, one: HandOver, now_ms: int) -> list[Effect]:
+        """It was sent, it was received, or it should have been by now."""
+        assert one.sent_ms is not None  # noqa: S101 - something of it is due
+        assert one.due_ms is not None  # noqa: S101
+        if not one.is_sent_counted:
+            one.is_sent_counted = True
+            return [Effect(one.sent_ms, (self._handed_counter(one, "sent"),))]
+        if one.received_ms is not None and not one.is_received_counted and one.received_ms <= now_ms:
+            one.is_received_counted = True
+            what = ("received", "late") if one.was_lost else ("received",)
+            return [Effect(one.received_ms, tuple(self._handed_counter(one, each) for each in what))]
         one.is_counted = True
-        if one.received_ms is not None and one.received_ms <= one.due_ms:
+        if one.is_received_counted and one.received_ms is not None:
             return []
-        effects = [Effect(one.due_ms, (self._handed_counter(one, "lost"),))]
-        if one.received_ms is not None:
-            effects.append(Effect(one.received_ms, (self._handed_counter(one, "late"),)))
-        return effects
+        one.was_lost = True
+        return [Effect(one.due_ms, (self._handed_counter(one, "lost"),))]
 
     def _handed_counter(self, one: HandOver, what: str) -> str:
         return name("handoff", one.sender, one.receiver, one.partner, what)
@@ -248,7 +270,7 @@ class JourneyRules:
         effects += [
             Effect(one.received_ms, (self._handed_counter(one, "received"),))
             for one in held.hand_overs
-            if one.sent_ms is None and one.received_ms is not None and one.received_ms <= at_ms
+            if (one.sent_ms or inf) > at_ms and one.received_ms is not None and one.received_ms <= at_ms
         ]
         failures = list(_failures(pledges, held.hand_overs, at_ms))
         counters = self._closing.counters(steps, self._segment(steps), failures)
@@ -278,14 +300,13 @@ def _edges(journey: Journey) -> dict[tuple[str, str], Edge]:
 
 def _look_ahead(held: OpenJourney) -> None:
     """When time changes it next."""
-    next_ms = held.end_ms
+    next_ms: float = held.end_ms
     for pledge in held.pledges:
         if (due_ms := pledge.next_ms) is not None and due_ms < next_ms:
             next_ms = due_ms
     for one in held.hand_overs:
-        if one.due_ms is not None and one.due_ms < next_ms and not one.is_counted:
-            next_ms = one.due_ms
-    held.next_ms = next_ms
+        next_ms = min(next_ms, one.next_ms)
+    held.next_ms = int(next_ms)
 
 
 def _failures(pledges: Iterable[Pledge], hand_overs: Iterable[HandOver], at_ms: int) -> Iterator[Failure]:

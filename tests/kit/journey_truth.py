@@ -74,6 +74,7 @@ class Truth:
         promises, handoffs = self._promises(facts), self._handoffs(facts)
         end = self._end(facts, promises, handoffs)
         inside = [fact for fact in facts if fact["at"] <= end]
+        handoffs = self._handoffs(inside)
         segment = next((f["segment"] for f in inside if f.get("segment") in self._journey.segments), "other")
         for stage in {fact["stage"] for fact in facts if fact["bad"]}:
             yield f"hit/{stage}/{segment}"
@@ -158,7 +159,7 @@ class Truth:
         return score is not None and score["value"] <= self._rules.unhappy[score["kind"]]
 
     def _handoffs(self, facts: list[Fact]) -> list[Fact]:
-        found: dict[str, Fact] = {}
+        found: dict[tuple[str, str, str], Fact] = {}
         for fact in facts:
             told = fact.get("handoff") or {"from": None, "to": None}
             for edge in self._rules.edges:
@@ -168,7 +169,8 @@ class Truth:
                 named = told["to"] if told["to"] in partners else fact.get("partner")
                 partner = named if named in partners else ("none" if named is None else "other")
                 one = found.setdefault(
-                    told["id"], {"edge": edge, "partner": partner, "sent": None, "received": None}
+                    (told["id"], edge.sender, edge.receiver),
+                    {"edge": edge, "partner": partner, "sent": None, "received": None},
                 )
                 if fact["stage"] == edge.sender and one["sent"] is None:
                     one["partner"] = partner

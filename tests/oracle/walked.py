@@ -154,7 +154,11 @@ class Journey:
 
     def handoffs(self) -> Iterator[Owed]:
         """What one stage handed over to another."""
-        for steps in self._told("handoff").values():
+        told: dict[tuple[str, str], list[Event]] = defaultdict(list)
+        for step in self.steps:
+            if step.get("handoff"):
+                told[step["handoff"]["id"], step["handoff"]["from"]].append(step)
+        for steps in told.values():
             sent = next((step for step in steps if self._handed_to(step)), None)
             if not sent:
                 continue

@@ -103,6 +103,45 @@ def test_what_nobody_says_to_have_sent_is_received_all_the_same() -> None:
     assert counted == ["handoff/warehouse/delivery/postnord/received"]
 
 
+def handed(number: int, stage: str, days: float, to: str = "postnord") -> Step:
+    """A step that hands `h` over to `to`, or receives it."""
+    at_ms = BEGIN + round(days * DAY)
+    return Step("j", stage, 0, number, at_ms, "ok", 1, (), handoff=Handoff("h", "warehouse", to))
+
+
+@pytest.mark.parametrize(
+    ("steps", "what"),
+    [
+        ([handed(1, "warehouse", 0), handed(2, "warehouse", 0), handed(3, "delivery", 1)], "received sent"),
+        (
+            [handed(1, "warehouse", 0), handed(2, "warehouse", 1, "matkahuolto"), handed(3, "delivery", 2)],
+            "received sent",
+        ),
+        (
+            [handed(1, "warehouse", 0), handed(2, "warehouse", 3), handed(3, "delivery", 6)],
+            "late lost received sent",
+        ),
+        ([handed(1, "warehouse", 0), handed(2, "delivery", 1), handed(3, "delivery", 6)], "received sent"),
+        ([handed(1, "warehouse", 0), handed(2, "delivery", 5)], "received sent"),
+        ([handed(1, "delivery", 0), handed(2, "warehouse", 1)], "received sent"),
+        ([handed(1, "warehouse", 0)], "lost sent"),
+    ],
+    ids=["twice", "sent again", "late for the first", "received twice", "at its time", "before", "lost"],
+)  # fmt: skip
+def test_the_first_to_send_and_the_first_to_receive_count(steps: list[Step], what: str) -> None:
+    """In whatever order they are read, and while time passes."""
+    wanted = [f"handoff/warehouse/delivery/postnord/{one}" for one in what.split()]
+    for order in permutations(steps):
+        assert [name for name in comes_to(order) if name.startswith("handoff/")] == wanted
+    held, effects = OpenJourney([], [], []), []
+    for step in steps:
+        effects += RULES.pass_time(held, step.at_ms - 1) if held.steps else []
+        effects += RULES.take(held, step) or []
+    effects += RULES.pass_time(held, BEGIN + 30 * DAY)
+    found = sorted(name for effect in effects for name in effect.counters if name.startswith("handoff/"))
+    assert found == wanted
+
+
 class Work:
     """Counts the bytecodes that are run: what a step costs, whatever else the machine does."""
 
