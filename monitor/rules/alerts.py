@@ -36,7 +36,7 @@ from monitor.rules.journeys import Watched, WholeName
 from monitor.rules.monitor import dead_letters, journeys_full, monitor_blind, watchdog
 from monitor.rules.plan import Plan
 from monitor.rules.promql import UNJUDGED, held
-from monitor.rules.qualities import HOLD_S, Severity, pages_for, severities, silence_severity
+from monitor.rules.qualities import HOLD_S, LAG_S, Severity, pages_for, severities, silence_severity
 from monitor.rules.series import number, of_each, select, while_open, with_stage
 
 
@@ -310,8 +310,9 @@ def _silent(journey: Journey, stage: Stage) -> Alert:
     shortest = f"topk(1, -{quiet})"
     about = {"stage": stage.name}
     since = f"time() - max by (stage) ({select(metrics.LAST_EVENT.name, **about)})"
-    # Of the time that an alert is held, or it would tell the age of the event that has ended the silence.
-    longest = f"max_over_time(({since})[{HOLD_S[severity]}s:{SHORT.ms // 1000}s])"
+    # Of the time that an alert is held and windows may lag, or it would tell the age of the event that has
+    # ended the silence.
+    longest = f"max_over_time(({since})[{HOLD_S[severity] + LAG_S}s:{SHORT.ms // 1000}s])"
     return Alert(
         "StageSilent",
         f"max by (stage) ({quiet})",

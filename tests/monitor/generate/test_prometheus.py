@@ -558,17 +558,18 @@ def test_a_broken_promise_without_a_partner_reads_well(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_a_silent_stage_says_for_how_long(tmp_path: Path) -> None:
     """Since its last event, whatever window is empty; to the end of the alert, though events have come again
-    by then. A stage of which no worker has counted an event says so."""
-    steps = 80
-    for last, said in (([0.0] * 60 + [600.0] * 20, "for 9m 50s;"), ([], "for as long as the workers run;")):
+    by then, a scrape before their window held them. A stage of which no worker counted any says so."""
+    steps = 100
+    for last, said in (([0.0] * 59 + [590.0] * 41, "for 9m 40s;"), ([], "for as long as the workers run;")):
         world = World(silent=("store",), steps=steps)
         came = [0 if step < 60 else 5 for step in range(steps)]
         for window in FAST_WINDOWS:
             world.add(metrics.WINDOW_OUTCOMES.name, came, stage="store", outcome="ok", window=window)
         if last:
             world.add(metrics.LAST_EVENT.name, last, stage="store", partner="none")
-        told = told_by(tmp_path, JOURNEY, world, 700, "StageSilent")
-        assert f"Store: no event {said} 99 were expected in the last" in told
+        for at_s in (700, 590 + HOLD_S["page"] - 9):
+            told = told_by(tmp_path, JOURNEY, world, at_s, "StageSilent")
+            assert f"Store: no event {said} 99 were expected in the last" in told, at_s
 
 
 @pytest.mark.full
