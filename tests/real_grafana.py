@@ -177,16 +177,13 @@ class Grafana:
 
     def pictures(self, directory: Path) -> None:
         """Each board at each size, of the last quarter of an hour."""
-        pictures = [
-            Picture(
-                f"{self.url}/d/{uid}/x?kiosk&from=now-15m&to=now", *size, directory / f"{board}-{name}.png"
-            )
-            for board, uid in sorted(
-                (board.stem, json.loads(board.read_text())["uid"])
-                for board in (ROOT / "grafana/boards").glob("*.json")
-            )
-            for name, size in SIZES.items()
-        ]
+        pictures = []
+        for file in sorted((ROOT / "grafana/boards").glob("*.json")):
+            board = json.loads(file.read_text())
+            url = f"{self.url}/d/{board['uid']}/x?kiosk&from=now-15m&to=now"
+            for name, size in SIZES.items():
+                png = directory / f"{file.stem}-{name}.png"
+                pictures.append(Picture(url, *size, png, holds=board["panels"][0]["title"]))
         asyncio.run(photograph(pictures))
 
 

@@ -27,12 +27,16 @@ LISTENING = re.compile(rb"DevTools listening on (ws://\S+)")
 
 
 class Picture(NamedTuple):
-    """What to look at, through a window of so many CSS pixels, and where to put the PNG."""
+    """What to look at, through a window of so many CSS pixels, and where to put the PNG.
+
+    A page that says for seconds that it is loading has not come to rest before it `holds` a text.
+    """
 
     url: str
     width: int
     height: int
     file: Path
+    holds: str = ""
 
 
 async def photograph(pictures: Sequence[Picture]) -> None:
@@ -89,7 +93,7 @@ async def _taken(tab: _Protocol, picture: Picture) -> bytes:
     await tab.ask("Emulation.setDeviceMetricsOverride", **size)
     await tab.ask("Page.navigate", url=picture.url)
     before = None
-    while before != (text := await _text(tab)) or not text:
+    while before != (text := await _text(tab)) or not text or picture.holds not in text:
         before = text
         await asyncio.sleep(REST_S)
     shot = await tab.ask("Page.captureScreenshot", format="png")
