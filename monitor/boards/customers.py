@@ -9,12 +9,10 @@ from monitor.boards.panels import (
     COUNT,
     Json,
     bars,
-    fixed,
     heading,
     high_is_bad,
     names,
     now,
-    numbers,
     override,
     query,
     rows,
@@ -24,7 +22,6 @@ from monitor.boards.parts import UNKNOWN, cells
 from monitor.boards.tables import COLORED, table, values
 from monitor.boards.titles import partner_titles, segment_titles, stage_titles
 from monitor.counting import metrics
-from monitor.counting.display import GREY
 from monitor.journeys.closing import ASTRAY_MOVES
 from monitor.journeys.counters import promise_partners
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
@@ -295,7 +292,6 @@ def _labyrinth() -> Iterator[Json]:
         unit=COUNT,
         size=(6, 8),
         overrides=[
-            numbers(color=fixed(GREY)),
             override("Value #A", **COLORED, thresholds=high_is_bad(1, 20)),
         ],
     )

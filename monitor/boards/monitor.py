@@ -26,7 +26,7 @@ from monitor.boards.panels import (
     words,
 )
 from monitor.boards.parts import alerts_table, blind, trusted
-from monitor.boards.tables import table
+from monitor.boards.tables import table, wide_enough
 from monitor.boards.titles import stage_titles
 from monitor.counting import metrics
 from monitor.counting.display import BLUE, ORANGE, VERMILLION
@@ -299,5 +299,6 @@ def _cost(plan: Plan) -> Iterator[Json]:
         unit=COUNT,
         size=(8, 8),
         nothing="no worker",
+        overrides=[override("instance", custom_minWidth=wide_enough(["127.0.0.1:65535"]))],
     )
     yield alerts_table(plan, (WIDTH, 6), alertname="MonitorBlind")

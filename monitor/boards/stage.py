@@ -40,7 +40,7 @@ from monitor.boards.parts import (
     windows_table,
     with_targets,
 )
-from monitor.boards.tables import COLORED, table, values
+from monitor.boards.tables import COLORED, table, tall_enough, values
 from monitor.boards.titles import partner_titles
 from monitor.counting import metrics
 from monitor.counting.display import GREY
@@ -88,11 +88,12 @@ def panels(plan: Plan) -> Iterator[Json]:
         overrides=with_targets(plan.journey.stages, stage_too=False),
     )
     yield _against_target(plan)
+    most = max(len(stage.experiences) for stage in plan.journey.stages)
     yield windows_table(
         plan,
         "By experience, segment and time span",
         "Each segment against its own target, from the last 20 seconds to the last 7 days.",
-        (WIDTH, 9),
+        (WIDTH, tall_enough(most * (1 + len(plan.journey.segments)))),
         stage=CHOSEN,
     )
     yield alerts_table(plan, (WIDTH, 6), stage=OF_CHOSEN)
@@ -128,7 +129,7 @@ def _left(plan: Plan) -> Json:
     return bars(
         "Where people leave, last hour",
         "At which step of the stage customers gave up or failed, most first. Short bars are good; one far "
-        "ahead of the others is where to begin. No data: none left, or the stage names no steps.",
+        "ahead of the others is where to begin. None counted: none left, or the stage names no steps.",
         now(f"sort_desc(sum by (touchpoint) ({left}) > 0)", "{{touchpoint}}"),
         unit=COUNT, size=(12, 9), overrides=titled(titles | {NONE: "not told", OTHER: "elsewhere"}),
         field={"decimals": 0, "min": 0},
@@ -150,7 +151,7 @@ def _waits(plan: Plan) -> Json:
         "Average wait, last hour",
         "How long customers waited until they were answered (the average speed of answer; no wait counts as "
         "0), and how long those waited who gave up. Good is short, and giving up rare. "
-        "No data: no event of the stage says.",
+        "None counted: no event of the stage says.",
         query(mean(tuple(answered)), "until answered"), query(mean(ABANDONED), "until they gave up"),
         unit="s", size=(12, 9), textMode="value_and_name", field={"decimals": 1},
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Tables: which columns, what a cell says that has nothing, and how wide they are."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,12 @@ PADDING_PX = 30
 
 LEAST_PX = 70
 """Of a column of numbers."""
+
+ROW_PX, ABOVE_ROWS_PX, GRID_PX = 36, 90, 38
+"""Of one row; of title, headings and frame; of one unit of a panel's height. Measured in Grafana 9.4."""
+
+MOST_ROWS = 14
+"""A table of more is scrolled, or the board would be."""
 
 ABSENT = "\u2013"
 
@@ -68,6 +75,11 @@ def values(*headings: str) -> dict[str, str]:
 def wide_enough(texts: Iterable[str]) -> int:
     """The least width of a column in which none of these is cut, in pixels."""
     return round(max(map(len, texts)) * CHARACTER_PX) + PADDING_PX
+
+
+def tall_enough(rows: int) -> int:
+    """The height of a panel that shows so many rows of its table."""
+    return math.ceil((min(rows, MOST_ROWS) * ROW_PX + ABOVE_ROWS_PX) / GRID_PX)
 
 
 def room(columns: int) -> int:

@@ -27,7 +27,7 @@ from monitor.boards.panels import (
     words,
 )
 from monitor.boards.parts import windows_table
-from monitor.boards.tables import COLORED, table, values
+from monitor.boards.tables import COLORED, table, tall_enough, values
 from monitor.boards.titles import segment_titles
 from monitor.counting import metrics
 from monitor.counting.display import BLUE, GREY, ORANGE
@@ -276,7 +276,7 @@ def _asked_by_channel(plan: Plan, stage: Stage) -> Iterator[Json]:
         "0 is a channel in which nobody is heard. Answers follow days later, so their share may pass 100 %.",
         {"channel": "Channel", **values("Asked", "Answered", "Share")},
         rows(asked), rows(f"{answered} and on (channel) ({asked})"), rows(f"{answered} / ({everywhere} > 0)"),
-        unit=COUNT, size=(WIDTH, 7), nothing="nobody was asked",
+        unit=COUNT, size=(WIDTH, tall_enough(len(plan.journey.channels))), nothing="nobody was asked",
         overrides=[
             override("channel", mappings=names(channel_titles(plan))),
             override("Value #A", thresholds=thresholds((None, ORANGE), (1, BLUE)), **COLORED),

@@ -196,11 +196,12 @@ def _hand_overs(journey: Journey, edge: Edge) -> Watched:
         result: Term(metrics.WINDOW_HANDOFFS, {**about, "result": result}, sign)
         for result, sign in HANDED_KNOWN.items()
     }
+    sender, receiver = journey.stage(edge.sender).title, journey.stage(edge.receiver).title
     return Watched(
         "HandoversLost",
         _experience(
             f"handoff_{edge.sender}_{edge.receiver}",
-            f"What {edge.sender} hands over reaches {edge.receiver}",
+            f"What {sender} hands over reaches {receiver}",
             edge.target,
         ),
         journey.stage(edge.receiver).owner,
@@ -210,7 +211,7 @@ def _hand_overs(journey: Journey, edge: Edge) -> Watched:
         groups=edge_partners(journey, edge),
         about=about,
         overdue=f"handoff/{edge.sender}/{edge.receiver}",
-        noun=f"Hand-overs from {journey.stage(edge.sender).title} to {journey.stage(edge.receiver).title}",
+        noun=f"Hand-overs from {sender} to {receiver}",
     )
 
 

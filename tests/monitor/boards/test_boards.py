@@ -879,6 +879,36 @@ def test_no_text_of_the_shipped_journey_is_cut() -> None:
     assert cut == []
 
 
+def test_tables_of_known_length_show_all_their_rows() -> None:
+    """Seen in Grafana 9.4: the last segment of the last experience lay below the edge, and a channel."""
+    rows = {
+        "shipped/stage.json: By experience, segment and time span": 8,
+        "shipped/voice.json: Asked and answered by channel, last day": len(SHIPPED.channels),
+        "shipped/voice.json: Answers against target, by segment and time span": 1 + len(SHIPPED.segments),
+    }
+    heights = {name: panel["gridPos"]["h"] * 38 - 8 for name, panel in all_panels()}
+    hidden = [name for name, known in rows.items() if heights[name] < 46 + 36 * (1 + known)]
+    assert hidden == []
+
+
+def test_a_coloured_cell_has_the_colour_of_its_value() -> None:
+    """A colour fixed for all numbers of a table wins over the thresholds of its columns."""
+    for name, panel in all_panels():
+        given = [each for one in panel["fieldConfig"]["overrides"] for each in one["properties"]]
+        if any(each["id"] == "custom.cellOptions" for each in given):
+            assert not [each for each in given if each["id"] == "color"], name
+
+
+def test_what_a_panel_says_of_nothing_is_what_it_shows() -> None:
+    """Only heat maps show Grafana's own `No data`."""
+    wrong = [
+        name
+        for name, panel in all_panels()
+        if "No data:" in panel["description"] and panel["type"] != "heatmap"
+    ]
+    assert wrong == []
+
+
 @pytest.mark.parametrize("state", sorted(file.stem for file in (ROOT / "tests/golden/boards").iterdir()))
 def test_boards_are_read_without_a_glossary(state: str) -> None:
     """No name of the code, no missing number as such, no query stands on a board."""

@@ -157,6 +157,8 @@ def test_the_shipped_journey_is_watched() -> None:
         ("understood", "UnderstandingGap", "customer-care", Decimal("0.80"), ""),
     ]  # fmt: skip
     assert by_name(CHAIR)[GOAL].experience.segment_targets == {"business": Decimal("0.85")}
+    handed = by_name(CHAIR)["handoff_warehouse_delivery"].experience
+    assert handed.title == "What Warehouse hands over reaches Delivery", "by the titles of stages"
 
 
 def test_only_what_the_file_names_is_watched() -> None:
