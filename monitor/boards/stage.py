@@ -84,7 +84,6 @@ def panels(plan: Plan) -> Iterator[Json]:
         unit="percentunit",
         size=(WIDTH, 5),
         textMode="value_and_name",
-        graphMode="area",
         overrides=with_targets(plan.journey.stages, stage_too=False),
     )
     yield _against_target(plan)

@@ -814,6 +814,7 @@ def test_name_and_figure_stand_apart() -> None:
     ]
     assert named
     assert [name for name, one in named if one["wideLayout"] or one["justifyMode"] != "auto"] == []
+    assert [name for name, one in named if one["graphMode"] != "none"] == [], "a figure on a curve"
 
 
 def test_strips_tell_their_states_in_a_legend() -> None:
