@@ -234,14 +234,23 @@ def _paging(span: StageSpan, unexplained: Mask, going: Going) -> Mask:
 def _going(
     span: StageSpan, severity: Severity, unexplained: Mask, going: Going, experience: str | None = None
 ) -> Mask:
-    """Whether anything of this severity, of one or any experience, was a reason to alert and is not over."""
-    found = np.zeros_like(span.silent)
+    """Whether anything of this severity, of one or any experience, was a reason to alert and is not over.
+
+    When everybody's page is over, so is that of a segment that is not bad itself.
+    """
+    found, none = np.zeros_like(span.silent), np.zeros_like(span.silent)
+    ended: dict[str, Mask] = {}
     for one, loud, group in span.crossed:
         if loud != severity or experience not in (None, one):
             continue
         about = span.stage.name, one, severity, group
         reason = held_on(span.reason((one, loud, group)) & unexplained, HOLD[severity])
-        mask = latched(reason, span.over[one, loud, group], going.get(about, found[:0]))
+        over = span.over[one, loud, group]
+        if group != ALL:
+            over = over | (ended.get(one, none) & ~span.bad.get((one, loud, group), none))
+        mask = latched(reason, over, going.get(about, none[:0]))
+        if (severity, group) == ("page", ALL):
+            ended[one] = held_on(mask, HOLD[severity]) & ~mask
         going[about] = mask[-BEFORE:]
         found = found | mask
     return found

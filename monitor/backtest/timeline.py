@@ -114,6 +114,8 @@ class StageSpan:
         self._expected: NDArray[np.float64] | None = None
         self.crossed: dict[Judged, dict[str, Mask]] = {}
         self.over: dict[Judged, Mask] = {}
+        self.bad: dict[Judged, Mask] = {}
+        """Whether the narrowest window of its recovery still is."""
         self.begins = np.ones(len(self._at), dtype=bool)
         """Whether an old window may begin a page: where none has ended lately."""
         self._judge([rule for rule in plan.qualities if rule.stage.name == stage.name])
@@ -227,6 +229,8 @@ class StageSpan:
                 about = experience, rule.severity, segment
                 self.crossed[about] = self._crossed(rule, shares)
                 self.over[about] = self._over(rule, shares)
+                if shares and rule.recovery is not None:
+                    self.bad[about] = rule.recovery.bad(shares[rule.recovery.windows[0]])
 
     def _any(self, masks: Iterable[Mask]) -> Mask:
         found = np.zeros(len(self._at), dtype=bool)

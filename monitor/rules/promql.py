@@ -6,12 +6,11 @@ by operation.
 """
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 from monitor.counting import metrics
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS
 from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, WHOLE, Journey, Stage
-from monitor.rules.journeys import AT_STAGE, GOAL, Term, Watched
+from monitor.rules.journeys import GOAL, Watched
 from monitor.rules.limits import (
     OLD_WINDOWS,
     PAGE_RECOVERY,
@@ -23,7 +22,6 @@ from monitor.rules.limits import (
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     EXPLAINS_S,
-    HOLD_S,
     JOURNEYS_LAG_S,
     LAG_S,
     NEW_S,
@@ -45,12 +43,15 @@ from monitor.rules.series import (
     WILSON,
     Recording,
     Values,
+    apart,
     critical_share,
+    held,
     lately,
     number,
     of_each,
     select,
     settled,
+    sum_of,
     while_open,
     wilson_lower,
 )
@@ -63,12 +64,12 @@ def recordings(plan: Plan) -> Iterator[Recording]:
     yield from _sums_of_whole_journeys(plan.watched)
     yield from _ratios()
     yield from _blind(journey)
-    yield from _narrower()
     for quality in plan.qualities:
         labels = {"severity": quality.severity, "experience": quality.experience.name}
         labels |= {"stage": quality.stage.name, "target": number(quality.target)}
         if quality.recovery is not None:
             yield Recording(metrics.BELOW, _below(quality, quality.recovery), labels)
+            yield Recording(metrics.STILL_BAD, _still_bad(quality, quality.recovery), labels)
             yield Recording(metrics.ONGOING, _ongoing(quality, quality.recovery), labels)
         yield Recording(metrics.DEGRADED, degraded(quality), labels)
     if journey.journeys is not None:
@@ -85,7 +86,9 @@ def recordings(plan: Plan) -> Iterator[Recording]:
             explained = _unless_in_trouble(plan.explaining(stage, severity))
             about = {"stage": stage.name, "severity": severity}
             yield Recording(metrics.REASON, _reason(stage, severity) + explained, about)
-            yield Recording(metrics.GOING, _going(journey, stage, severity), about)
+            for whose in _whose(journey, severity):
+                of_all = {"segment": ALL} if whose.get("segment") == ALL else {}
+                yield Recording(metrics.GOING, _going(journey, stage, severity, whose), about | of_all)
             yield Recording(metrics.WORST, _worst(stage, severity), about)
     yield from _told(plan)
 
@@ -104,21 +107,9 @@ def _sums_of_whole_journeys(held_to: tuple[Watched, ...]) -> Iterator[Recording]
     for one in held_to:
         about = {"stage": WHOLE, "experience": one.experience.name}
         for record, terms in ((metrics.EVENTS_SUM, one.events), (metrics.BAD_SUM, one.bad)):
-            yield Recording(record, _sum_of(terms, one.by), about)
+            yield Recording(record, sum_of(terms, one.by), about)
             if not one.groups:
-                yield Recording(record, _sum_of(terms, ()), about | {"segment": ALL})
-
-
-def _sum_of(terms: tuple[Term, ...], by: tuple[str, ...]) -> str:
-    """The terms by window, and by the values of these labels."""
-    found, labels = "", [AT_STAGE if label == "stage" else label for label in by]
-    for term in terms:
-        series = select(term.metric.name, **term.labels) if term.labels else term.metric.name
-        if by == ("stage",):
-            series = f'label_replace({series}, "{AT_STAGE}", "$1", "stage", "(.*)")'
-        sign = {1: " + ", -1: " - "}[term.sign] if found else ""
-        found += f"{sign}sum by ({', '.join((*labels, 'window'))}) ({series})"
-    return found
+                yield Recording(record, sum_of(terms, ()), about | {"segment": ALL})
 
 
 def _raised(journey: Journey) -> Iterator[Recording]:
@@ -189,48 +180,66 @@ def _crossed(quality: Quality, limit: Limit) -> str:
     return f"({crossed})"
 
 
-def _narrower() -> Iterator[Recording]:
-    for windows in (PAGE_RECOVERY, TICKET_RECOVERY):
-        for narrow, wide in pairwise(windows):
-            yield Recording(metrics.NARROWER, select(metrics.EVENTS_SUM, window=narrow), {"window": wide})
-
-
 def _below(quality: Quality, recovery: Recovery) -> str:
     """Written as `Recovery.below` is, operation by operation."""
     n, p = (_of(quality, name, recovery.windows) for name in (metrics.EVENTS_SUM, metrics.BAD_RATIO))
-    return (
-        f"(({number(recovery.ratio)} - {p}) * sqrt({n}) > {number(recovery.spread)}\n"
-        f"  and {n} >= {recovery.min_n})\nunless on () {_unjudged(quality.stage)}"
-    )
+    bounds = [
+        f"({number(one.ratio)} - {p}) * sqrt({n}) > {number(one.spread)}\n  and " for one in recovery.bounds
+    ]
+    return f"({''.join(bounds)}{n} >= {recovery.min_n})\nunless on () {_unjudged(quality.stage)}"
+
+
+def _still_bad(quality: Quality, recovery: Recovery) -> str:
+    n, p = (_of(quality, name, recovery.windows) for name in (metrics.EVENTS_SUM, metrics.BAD_RATIO))
+    return f"{p} > {number(recovery.ratio)} and {n} >= {recovery.min_n}"
 
 
 def _ongoing(quality: Quality, recovery: Recovery) -> str:
     """What `Recovery.over` is not."""
-    widest = recovery.widest
-    below = _of(quality, metrics.BELOW, recovery.windows, severity=quality.severity)
-    told = _of(quality, metrics.NARROWER, recovery.windows) + f" >= {recovery.tells}"
-    within = f"{_of(quality, metrics.BAD_RATIO, widest)} <= {number(recovery.allowed)}"
-    return (
-        f"{_of(quality, metrics.EVENTS_SUM, widest)} >= {recovery.gone_n}\n"
-        f"unless on ({WHOSE}) ({below}\n  unless on ({WHOSE}, window) {told})\n"
-        f"unless on ({WHOSE}) ({within}\n  unless on ({WHOSE}, window) {told})"
-    )
+    p = _of(quality, metrics.BAD_RATIO, recovery.widest)
+    found = f"{_of(quality, metrics.EVENTS_SUM, recovery.widest)} >= {recovery.gone_n}"
+    for at, window in enumerate(recovery.windows):
+        says = _of(quality, metrics.BELOW, window, severity=quality.severity)
+        if window == recovery.widest:
+            says += f" or on ({WHOSE}) {p} <= {number(recovery.allowed)}"
+        if narrower := recovery.windows[:at]:
+            told = f"{_of(quality, metrics.EVENTS_SUM, narrower)} >= {recovery.tells}"
+            bad = _of(quality, metrics.STILL_BAD, narrower, severity=quality.severity)
+            says = f"({says})\n    unless on ({WHOSE}) ({told} or {bad})"
+        found += f"\n  unless on ({WHOSE}) ({says})"
+    return found
 
 
-def _going(journey: Journey, stage: Stage, severity: Severity) -> str:
+def _going(journey: Journey, stage: Stage, severity: Severity, whose: dict[str, Values]) -> str:
     """What is or was (GOING at the evaluation before) a reason until it is over; while the monitor is blind
-    nothing is. A page of a critical stage may stand for a ticket, and is over when that would be."""
+    nothing is. A page of a critical stage may stand for a ticket, and is over when that would be. When
+    everybody's page is over, so is that of a segment that is not bad itself."""
     about = {"stage": stage.name, "severity": severity}
-    before, ongoing = select(metrics.GOING, **about), _ongoing_lately(stage, severity)
+    before, ongoing = select(metrics.GOING, **about, **whose), _ongoing_lately(stage, severity)
     if journey.journeys is not None and stage.name != WHOLE and severity == "page":
         is_critical = f"on (stage) {_is_critical(stage)}"
         tickets = _ongoing_lately(stage, "ticket")
         ongoing = f"(({ongoing} unless {is_critical})\n    or ({tickets} and {is_critical}))"
+    if whose.get("segment", ALL) != ALL:
+        of_all = select(metrics.GOING, **about, segment=ALL)
+        ended = f"({held(of_all, severity)} unless on (experience) {of_all})"
+        bad = select(metrics.STILL_BAD, **about, **whose, window=PAGE_RECOVERY[0])
+        ongoing += f"\n  and on ({WHOSE}) ({bad} or ({before} unless on (experience) {ended}))"
     return (
-        f"max by ({WHOSE}) ({held(select(metrics.REASON, **about), severity)})\n"
+        f"max by ({WHOSE}) ({held(select(metrics.REASON, **about, **whose), severity)})\n"
         f"or on ({WHOSE}) ({before} and on ({WHOSE}) {ongoing})\n"
         f"or on ({WHOSE}) ({before} and on () {_unjudged(stage)})"
     )
+
+
+def _whose(journey: Journey, severity: Severity) -> Iterator[dict[str, Values]]:
+    """Pages of everybody come before those of segments, which end with them."""
+    if severity == "ticket":
+        yield {}
+        return
+    yield {"segment": ALL}
+    if journey.segments:
+        yield {"segment": journey.segments}
 
 
 def _ongoing_lately(stage: Stage, severity: Severity) -> str:
@@ -259,12 +268,6 @@ def _reason(stage: Stage, severity: Severity) -> str:
         of = "experience" if stage.name == WHOLE else ""
         reason += f"\nunless on ({of}) {select(metrics.WORST, stage=stage.name, severity='page')}"
     return reason
-
-
-def apart(severity: Severity) -> str:
-    """The labels by which alerts on degraded stages are told apart: a page for each stage, a ticket for each
-    experience."""
-    return "stage" if severity == "page" else "stage, experience"
 
 
 def _worst(stage: Stage, severity: Severity) -> str:
@@ -351,11 +354,6 @@ def _troubles(journey: Journey) -> Iterator[Recording]:
         bad = lately(select(metrics.DEGRADED, **about, window=PAGE_WINDOWS), EXPLAINS_S)
         quiet = lately(select(metrics.SILENT, stage=stage.name), EXPLAINS_S)
         yield Recording(metrics.TROUBLE, f"count by (stage) ({bad} or {quiet})", {"stage": stage.name})
-
-
-def held(selector: str, severity: Severity) -> str:
-    """Each reason for as long as it keeps an alert going."""
-    return lately(selector, HOLD_S[severity])
 
 
 def _blind(journey: Journey) -> Iterator[Recording]:

@@ -9,9 +9,9 @@ from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import Stage
 from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.rules import critical
-from monitor.rules.journeys import OWN_LABELS
+from monitor.rules.journeys import AT_STAGE, OWN_LABELS, Term
 from monitor.rules.limits import FAST_Z
-from monitor.rules.qualities import SETTLED
+from monitor.rules.qualities import HOLD_S, SETTLED, Severity
 
 JOB = "touchpoint"
 """The scrape job of the workers."""
@@ -58,6 +58,18 @@ WHOSE = ", ".join(("experience", "segment", *OWN_LABELS))
 ONE = f"stage, {WHOSE}, severity"
 
 
+def sum_of(terms: tuple[Term, ...], by: tuple[str, ...]) -> str:
+    """The terms by window, and by the values of these labels."""
+    found, labels = "", [AT_STAGE if label == "stage" else label for label in by]
+    for term in terms:
+        series = select(term.metric.name, **term.labels) if term.labels else term.metric.name
+        if by == ("stage",):
+            series = f'label_replace({series}, "{AT_STAGE}", "$1", "stage", "(.*)")'
+        sign = {1: " + ", -1: " - "}[term.sign] if found else ""
+        found += f"{sign}sum by ({', '.join((*labels, 'window'))}) ({series})"
+    return found
+
+
 def of_each(worst: str, expr: str, *, by: str, brings: str) -> str:
     """The value of `expr` for each of the worst, with its labels and the label that `expr` brings.
 
@@ -75,6 +87,17 @@ def with_stage(expr: str, stage: Stage) -> str:
 def lately(selector: str, seconds: int) -> str:
     """Each series as it was last within this time, also one that has ended since."""
     return f"last_over_time({selector}[{seconds}s])"
+
+
+def held(selector: str, severity: Severity) -> str:
+    """Each reason for as long as it keeps an alert going."""
+    return lately(selector, HOLD_S[severity])
+
+
+def apart(severity: Severity) -> str:
+    """The labels by which alerts on degraded stages are told apart: a page for each stage, a ticket for each
+    experience."""
+    return "stage" if severity == "page" else "stage, experience"
 
 
 def while_open(stage: Stage) -> str:

@@ -122,6 +122,11 @@ def test_state(known: dict[str, Share], target: str, expected: State) -> None:
         ((540, 60), (3590, 10), (40_000, 10), False),  # exactly 10 %, whatever was before
         ((56, 4), (100, 30), (1000, 500), False),  # 16 % perhaps
         ((56, 4), (560, 40), (1000, 500), True),  # too few in five minutes: half an hour is asked
+        ((54, 6), (560, 40), (1000, 500), True),  # exactly the middle
+        ((53, 7), (5600, 40), (10_000, 10), False),  # above it: no wider window says that all is over
+        ((53, 7), (560, 40), (7, 7), True),  # hardly anything any more
+        ((60, 0), (500, 100), (1000, 500), False),  # 6 % perhaps, but it may be chance at 15 %
+        ((80, 0), (500, 100), (1000, 500), True),  # it is none
         ((137, 1), (1, 99), (400, 100), True),
         ((29, 0), (60, 40), (1000, 500), False),  # none bad, of too few
         ((10, 2), (20, 4), (95, 5), True),  # too few in all: no more bad than allowed
