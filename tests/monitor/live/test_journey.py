@@ -145,7 +145,7 @@ def test_each_promise_has_its_state() -> None:
         "late",
         "overdue",
         "pending",
-        "late",
+        "broken",
         "broken",
     ]
     assert promises[1] == {
