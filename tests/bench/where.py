@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monitor.causes.common import causes
 from monitor.causes.counts import Counts, Where
+from monitor.causes.search import causes
 
 LAST_MINUTE = 1
 NOT_ATTRIBUTES = ("case", "minute", "bad", "total")

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from monitor.causes.common import Found, causes
 from monitor.causes.counts import Counts
+from monitor.causes.search import Found, causes
 
 SHARES: dict[str, dict[str, float]] = {
     "segment": {"new": 0.3, "returning": 0.7},

@@ -26,7 +26,7 @@ NAMED = 3
 
 BEYOND_CHANCE = 4.0
 """Standard errors by which a cause exceeds what is expected. Hundreds of candidates are asked: at 3, ten of
-60 healthy times had a cause, at 4 one had (`tests/monitor/causes/test_common.py`)."""
+60 healthy times had a cause, at 4 one had (`tests/monitor/causes/test_search.py`)."""
 
 SURE = 2.0
 """Standard errors by which what a value leaves out must be better than the cause, or the value goes with it
