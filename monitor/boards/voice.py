@@ -7,7 +7,7 @@ much of their time tools take, and how often they meet more than they were promi
 from collections.abc import Iterator
 from typing import Any
 
-from monitor.boards import unasked
+from monitor.boards import inferred
 from monitor.boards.panels import (
     COUNT,
     LINES,
@@ -80,7 +80,7 @@ def panels(plan: Plan) -> Iterator[Json]:
         for experience in stage.experiences:
             if _is_scored(experience):
                 yield from _against_target(plan, stage, experience)
-    yield from unasked.panels(plan)
+    yield from inferred.panels(plan)
 
 
 def _is_scored(experience: Experience) -> bool:

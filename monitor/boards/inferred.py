@@ -1,4 +1,4 @@
-"""The part of the board of the voice of the customer that shows without asking: evenness, tools, wow."""
+"""The inferred part of the voice of the customer, known without asking: evenness, time lost to tools, wow."""
 
 from collections.abc import Iterator
 
