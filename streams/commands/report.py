@@ -58,11 +58,11 @@ def report(
 
     Example: touchpoint report --prometheus http://prometheus:9090 --html digest.html
     """
+    from monitor.report.aggregate import digest
     from monitor.report.digest import Period
     from monitor.report.html import html as page
     from monitor.report.markdown import markdown as text
     from monitor.report.questions import questions
-    from monitor.report.sums import digest
     from monitor.report.words import document
     from monitor.rules.plan import plan
 

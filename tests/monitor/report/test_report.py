@@ -25,11 +25,11 @@ from monitor.counting.measures import Share
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.report import digest as report_digest
+from monitor.report.aggregate import digest
 from monitor.report.digest import DAY_S, Digest, Period, is_met
 from monitor.report.html import html
 from monitor.report.markdown import literal, markdown
 from monitor.report.questions import Answers, Question, Sample, questions
-from monitor.report.sums import digest
 from monitor.report.words import document
 from monitor.rules.journeys import watched
 from monitor.rules.plan import plan

@@ -1,4 +1,4 @@
-"""What the digest tells of whole journeys: None where nothing is known, nobody named worst for nothing."""
+"""Answers about whole journeys, aggregated: None where nothing is known, nobody named worst for nothing."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The digest of the last days: what Prometheus' answers to `report_questions` add up to.
+"""Prometheus' answers to `questions`, aggregated into the digest of the last days.
 
 Counts are added and ratios divided at the end; what nobody knows is None, never 0 or 100 %. Formulas are
 those of `measures` and `critical`.
@@ -11,6 +11,15 @@ from monitor.counting.judging import ANSWER_CLASSES, BY_CHANNEL, BY_LOCATION, co
 from monitor.counting.measures import Share, nps, wilson_lower
 from monitor.counting.staff import MIN_GROUP
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
+from monitor.report.aggregate_journeys import (
+    astray,
+    gaps,
+    handed_over,
+    outcome,
+    promises,
+    weights,
+    worst_partner,
+)
 from monitor.report.digest import (
     BY_SEGMENT,
     Answered,
@@ -24,7 +33,6 @@ from monitor.report.digest import (
     weakest_of,
 )
 from monitor.report.questions import STEP_S, Answers, Told
-from monitor.report.sums_journeys import astray, gaps, handed_over, outcome, promises, weights, worst_partner
 from monitor.rules.plan import Plan
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
 
