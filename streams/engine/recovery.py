@@ -6,8 +6,8 @@ The clock is the caller's.
 from collections.abc import Sequence
 from typing import Any
 
-from streams.state.incarnation import WRITER
 from streams.state.partition import PaneRecord
+from streams.state.topic_incarnation import WRITER
 
 TELL_EVERY_S = 1.0
 """Often enough to see that it moves; a recovery of 200,000 records takes about three lines."""

@@ -31,8 +31,8 @@ from monitor.counting.panes import LONG
 from monitor.counting.windows import StageWindows
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.dedupe import Sightings
-from streams.state.incarnation import Incarnation
 from streams.state.partition import PaneRecord, Partition, TakenOverError, require_successor
+from streams.state.topic_incarnation import Incarnation
 
 log = logging.getLogger(__name__)
 

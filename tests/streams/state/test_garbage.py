@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from streams.state.incarnation import INCARNATIONS
 from streams.state.partition import EPOCHS, GENERATIONS, PaneRecord
+from streams.state.topic_incarnation import INCARNATIONS
 from tests.streams.journeys.test_bound import NOW, Keeper
 from tests.streams.state.test_processor import Record, Rig, settle
 

@@ -6,7 +6,7 @@ import pytest
 
 from streams.engine.recovery import compacted, writers
 from streams.kafka.outgoing import Outgoing
-from streams.state.incarnation import OFFSETS, Incarnation
+from streams.state.topic_incarnation import OFFSETS, Incarnation
 from tests.streams.state.test_processor import Record, Rig, event, settle
 
 
