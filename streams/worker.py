@@ -99,7 +99,7 @@ class Worker:
             can = await topics.abilities(admin)
             url = advertised_url(self._settings, self.address)
             app = App(self._journey, self._settings, counts, can, url)
-            app.know_topics(await topics.states(admin, app.pulse.topics))
+            app.know_topics(await topics.states(admin, app.cluster.topics))
         return app
 
     async def _work(self, app: App, stop: asyncio.Event) -> bool:
@@ -110,16 +110,16 @@ class Worker:
         keep = app.health.supervisor.keep
         beside = [
             asyncio.create_task(keep("the reader of changes", self._changes.run)),
-            asyncio.create_task(keep("the pulse", app.pulse.feel)),
+            asyncio.create_task(keep("the watch over Kafka", app.cluster.watch)),
         ]
         failing = asyncio.create_task(app.health.wait_for_failure())
         starting = asyncio.create_task(self._start(app, flushing, stop_flushing))
         try:
             if not await _first(failing, stop):
                 return False
-            if app.health.failure is not None or app.pulse.change is None:
+            if app.health.failure is not None or app.cluster.change is None:
                 raise UserError(failing.result())
-            log.warning("%s: beginning anew", app.pulse.change)
+            log.warning("%s: beginning anew", app.cluster.change)
             return True
         finally:
             self.app = None

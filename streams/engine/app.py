@@ -15,8 +15,8 @@ from monitor.journey_file.model import Journey, Stage
 from monitor.live.journeys import PartitionLag
 from streams.clock import SteadyClock
 from streams.engine.assignor import Assignor
+from streams.engine.cluster import Cluster, TopicsChangedError
 from streams.engine.health import REBALANCE_S, Health
-from streams.engine.pulse import Pulse, TopicsChangedError
 from streams.engine.recovery import Progress
 from streams.engine.tables import PaneTable, TableManager
 from streams.engine.thread import FAUST_LOG
@@ -98,7 +98,7 @@ class App(faust.App):
         self.can = can
         self._settings = settings
         self._clock = SteadyClock()
-        self.pulse = Pulse(settings, lambda: internals.producer_client(self.producer))
+        self.cluster = Cluster(settings, lambda: internals.producer_client(self.producer))
         self.health = Health(self, settings)
         self.recovery_progress = Progress()
         self.partition_total = sum(counts.values())
@@ -137,7 +137,7 @@ class App(faust.App):
     def _declare(self, processor: Processor[Any], partitions: int) -> None:
         self.tables.add(PaneTable(self, processor, partitions))
         changelog = changelog_topic(self._settings.group, processor.name)
-        self.pulse.topics |= {processor.topic: partitions, changelog: partitions}
+        self.cluster.topics |= {processor.topic: partitions, changelog: partitions}
         topic = self.topic(processor.topic, schema=BatchSchema(), partitions=partitions)
 
         async def fold(stream: Any) -> None:
@@ -182,9 +182,9 @@ class App(faust.App):
     def know_topics(self, states: Mapping[str, TopicState]) -> None:
         """Take these for the topics that there are; before the start."""
         changelogs = {one.topic: changelog_topic(self._settings.group, one.name) for one in self.processors}
-        self.pulse.know({topic: states[topic] for topic in changelogs.keys() & states.keys()})
+        self.cluster.know({topic: states[topic] for topic in changelogs.keys() & states.keys()})
         for processor in self.processors:
-            processor.topic_id = self.pulse.ids.get(processor.topic, "")
+            processor.topic_id = self.cluster.ids.get(processor.topic, "")
         self.changelog_ids = {
             topic: states[changelog].topic_id
             for topic, changelog in changelogs.items()
@@ -240,7 +240,7 @@ class App(faust.App):
         try:
             while not stop.is_set():
                 await pause(stop, FLUSH_S)
-                await processor.flush(self.acknowledge, self.pulse.confirm)
+                await processor.flush(self.acknowledge, self.cluster.confirm)
         except TopicsChangedError as error:
             log.info("%s is not written: %s", processor.name, error)
         except Exception as error:

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from monitor.counting.display import duration
-from streams.engine.pulse import STALLED_S
+from streams.engine.cluster import STALLED_S
 from streams.kafka import internals
 from streams.kafka.errors import in_words
 from streams.kafka.groups import NewProtocolError, is_of_new_protocol
@@ -125,14 +125,14 @@ class Health:
         """Whether every stage's partitions are assigned and recovered, and what is read gets committed."""
         if self.failure is not None or self._waits_for_partitions:
             return False
-        if self.supervisor.problems or not self._app.pulse.is_heard:
+        if self.supervisor.problems or not self._app.cluster.is_heard:
             return False
         return self._working.stalled_s(asyncio.get_running_loop().time()) < STALLED_S
 
     @property
     def problem(self) -> str:
         """Why it is not ready, in words."""
-        if not self._app.pulse.is_heard:
+        if not self._app.cluster.is_heard:
             return f"Kafka at {self._settings.kafka} does not answer"
         ended = next(iter(self.supervisor.problems.values()), None)
         return self.failure or ended or "waiting for partitions, or recovering their counts"
@@ -142,7 +142,7 @@ class Health:
         app = self._app
         working = asyncio.ensure_future(self._working.bark())
         joining = asyncio.ensure_future(self._joining.bark())
-        events = (self._failed, internals.crashed(app), app.pulse.changed)
+        events = (self._failed, internals.crashed(app), app.cluster.changed)
         waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(event.wait()) for event in events}
         waiting |= {working, joining, asyncio.ensure_future(self._hear_refusal())}
         try:
@@ -153,8 +153,8 @@ class Health:
         for error in filter(None, (task.exception() for task in done)):
             self.fail("the watch over the worker has ended", error)
             return str(self.failure)
-        if working.done() and not app.pulse.is_heard:
-            return f"Kafka has not answered for {duration(int(app.pulse.silent_s))}"
+        if working.done() and not app.cluster.is_heard:
+            return f"Kafka has not answered for {duration(int(app.cluster.silent_s))}"
         if working.done():
             stuck = duration(int(working.result()))
             return f"no progress for {stuck}: nothing more is recovered, read or committed"
@@ -162,7 +162,7 @@ class Health:
             waited = duration(int(joining.result()))
             return f"the group {self._settings.group} has assigned no partitions for {waited}"
         crash = in_words(app.crash_reason, self._settings)
-        return self.failure or app.pulse.change or f"Faust stopped: {crash}"
+        return self.failure or app.cluster.change or f"Faust stopped: {crash}"
 
     async def _hear_refusal(self) -> None:
         """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""
@@ -181,8 +181,8 @@ class Health:
     def _work_state(self) -> Hashable | None:
         """What changes as long as the worker gets anywhere; None while nothing is to be done."""
         app = self._app
-        if not app.pulse.is_heard:
-            return ("no answer since", app.pulse.answered_s)
+        if not app.cluster.is_heard:
+            return ("no answer since", app.cluster.answered_s)
         if self._waits_for_partitions:
             recovery = app.tables.recovery
             if not recovery.in_recovery:
@@ -200,4 +200,5 @@ class Health:
     def _join_state(self) -> Hashable | None:
         """The generation that this worker was last in; None unless it waits for a new one."""
         app = self._app
-        return app.consumer_generation_id if app.pulse.is_heard and app.consumer.kafka.is_joining() else None
+        is_waiting = app.cluster.is_heard and app.consumer.kafka.is_joining()
+        return app.consumer_generation_id if is_waiting else None

@@ -91,7 +91,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             held = self._commitments.get(tp, Commitment())
             noticed_ms = held.whole_since_ms or now_ms()  # before the next commit it is noticed again
             now = before.of(
-                self.app.pulse.ids.get(tp.topic), self.app.changelog_ids.get(tp.topic), noticed_ms
+                self.app.cluster.ids.get(tp.topic), self.app.changelog_ids.get(tp.topic), noticed_ms
             )
             self._commitments[tp] = now
             if now.whole_since_ms > held.whole_since_ms and now.whole_since_ms > before.whole_since_ms:

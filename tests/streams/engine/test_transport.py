@@ -86,14 +86,14 @@ async def worker_app(broker: Node, state: Path, journey: Journey = JOURNEY) -> A
         counts = await topics.ensure(admin, journey, settings)
         can = await topics.abilities(admin)
     app = App(journey, settings, counts, can)
-    feeling = asyncio.create_task(app.pulse.feel())  # or Kafka is not heard after 15 s
+    watching = asyncio.create_task(app.cluster.watch())  # or Kafka is not heard after 15 s
     await app.start()
     try:
         await eventually(lambda: owns(app))
         yield app
     finally:
         await app.stop()
-        feeling.cancel()
+        watching.cancel()
 
 
 async def owns(app: App) -> bool:
@@ -379,7 +379,7 @@ async def joining(broker: Node, state: Path, **options: Any) -> AsyncIterator[Ap
     async with topics.connected(settings) as admin:
         counts = await topics.ensure(admin, JOURNEY, settings)
     app = App(JOURNEY, settings, counts)
-    beside = [asyncio.create_task(app.pulse.feel()), asyncio.create_task(app.start())]
+    beside = [asyncio.create_task(app.cluster.watch()), asyncio.create_task(app.start())]
     try:
         yield app
     finally:

@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 
 from monitor.errors import UserError
-from streams.engine import pulse
-from streams.engine.pulse import Pulse
+from streams.engine import cluster
+from streams.engine.cluster import Cluster
 from streams.kafka import topics
 from streams.kafka.topics import connected
 from streams.settings import Settings
@@ -68,8 +68,8 @@ async def mute(broker: TansuNode) -> AsyncIterator[Mute]:
 
 
 async def knocked(address: str) -> None:
-    """The pulse, when the old connection says nothing."""
-    assert not await Pulse(Settings(kafka=address), lambda: None)._knocked()
+    """The watch over Kafka, when the old connection says nothing."""
+    assert not await Cluster(Settings(kafka=address), lambda: None)._knocked()
 
 
 async def commanded(address: str) -> None:
@@ -102,7 +102,7 @@ async def test_a_question_given_up_closes_its_connection(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """By itself, or because whoever asks is cancelled."""
-    monkeypatch.setattr(pulse, "PULSE_S", 0.5)
+    monkeypatch.setattr(cluster, "ASK_S", 0.5)
     monkeypatch.setattr(topics, "MIN_ATTEMPT_S", 0.1)
     with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.ERROR):
         warnings.simplefilter("always")

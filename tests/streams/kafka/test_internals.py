@@ -190,7 +190,7 @@ async def consumer(app: faust.App) -> AsyncIterator[Any]:
 
 
 async def test_a_producer_has_a_client(app: faust.App) -> None:
-    """None of it before the start: an AttributeError, which the pulse takes for no answer."""
+    """None of it before the start: an AttributeError, which the watch over Kafka takes for no answer."""
     with pytest.raises(AttributeError):
         internals.producer_client(app.producer)
     await app.producer.start()

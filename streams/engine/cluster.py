@@ -1,4 +1,4 @@
-"""Whether Kafka is there, and whether its topics are still those that the worker began with.
+"""Whether Kafka's cluster is there, and whether its topics are still those that the worker began with.
 
 Without traffic nothing else tells that Kafka is gone; and no fetch tells that a topic is another one by now.
 """
@@ -16,7 +16,7 @@ from streams.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PULSE_S = 4.0
+ASK_S = 4.0
 """How often Kafka is asked whether it is there; three answers may be missed before a worker is not ready."""
 
 STALLED_S = 15.0
@@ -29,8 +29,8 @@ class TopicsChangedError(Exception):
     """What is read is no longer of the topics that were there at the start."""
 
 
-class Pulse:
-    """Asks Kafka for the metadata of `topics`, which have so many partitions, on the connection of `client`.
+class Cluster:
+    """Kafka as its metadata of `topics` tell, which have so many partitions; asked for through `client`.
 
     `change` says how these have changed since the start.
     """
@@ -61,14 +61,14 @@ class Pulse:
         """Whether Kafka has answered lately."""
         return self.silent_s < STALLED_S
 
-    async def feel(self) -> None:
-        """Ask every `PULSE_S`, until cancelled."""
+    async def watch(self) -> None:
+        """Ask every `ASK_S`, until cancelled."""
         while True:
             if await self._asked() or await self._knocked():
                 self.answered_s = asyncio.get_running_loop().time()
             else:
                 log.info("Kafka does not answer")
-            await asyncio.sleep(PULSE_S)
+            await asyncio.sleep(ASK_S)
 
     async def confirm(self) -> None:
         """Return once Kafka has said that topics are still the same, later than now; else TopicsChangedError.
@@ -87,7 +87,7 @@ class Pulse:
         """Whether Kafka answers on the connection that there is."""
         began_s = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(PULSE_S):
+            async with asyncio.timeout(ASK_S):
                 states = await topic_states(self._client(), self.topics)
         except (KafkaError, OSError, AttributeError):  # the last while the producer starts or stops
             return False
@@ -113,7 +113,7 @@ class Pulse:
             bootstrap_servers=self._settings.kafka.split(","), **kafka_options(self._settings)
         )
         try:
-            async with asyncio.timeout(PULSE_S):
+            async with asyncio.timeout(ASK_S):
                 await client.bootstrap()
         except (KafkaError, OSError):
             return False
