@@ -36,7 +36,7 @@ SPAN = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-(?:([01][0-9]|2[0-3]):([0-5]
 SPAN_EXAMPLE = "09:00-21:00 or 09:00-12:00, 13:00-24:00"
 
 MAX_STAGES = 50
-"""Each stage is a topic, a changelog and some 700 series; 10,000 series are the sane most of one instance."""
+"""Each stage is a topic, a changelog and some 1,500 series; Prometheus gets those of fifty in a second."""
 
 MAX_DEDUPE_S = 86_400
 """Ids are kept in memory for so long, 16 bytes each."""

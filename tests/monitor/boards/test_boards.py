@@ -15,7 +15,7 @@ import pytest
 
 from monitor.boards import panels
 from monitor.boards.all import boards
-from monitor.boards.monitor import STEPS
+from monitor.boards.monitor import MANY_SAMPLES, STEPS
 from monitor.boards.parts import STATE_STEPS, STATES, state, weakest
 from monitor.boards.tables import ABSENT
 from monitor.counting import display, measures, metrics
@@ -31,6 +31,7 @@ from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.rules.series import number
 from monitor.rules.verdict import SEVERITY, State
 from tests.kit.programs import ROOT
+from tests.monitor.boards.worlds import HEALTHY, exposition
 
 Json = dict[str, Any]
 
