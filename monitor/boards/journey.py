@@ -96,7 +96,7 @@ def panels(plan: Plan) -> Iterator[Json]:
         (7, 6),
     )
     yield trusted((6, 6))
-    yield alerts_table(plan, (WIDTH, 6))
+    yield alerts_table(plan)
     yield heading("Each stage against its targets")
     width = WIDTH // min(4, len(stages))
     for stage in stages:

@@ -305,4 +305,4 @@ def _cost(plan: Plan) -> Iterator[Json]:
         nothing="no worker",
         overrides=[override("instance", custom_minWidth=wide_enough(["127.0.0.1:65535"]))],
     )
-    yield alerts_table(plan, (WIDTH, 6), alertname="MonitorBlind")
+    yield alerts_table(plan, alertname="MonitorBlind")

@@ -7,6 +7,7 @@ from monitor.boards.panels import (
     COUNT,
     LINES,
     POINTS,
+    WIDTH,
     Json,
     against,
     high_is_bad,
@@ -21,7 +22,7 @@ from monitor.boards.panels import (
     thresholds,
     words,
 )
-from monitor.boards.tables import ABSENT, COLORED, table, values, wide_enough
+from monitor.boards.tables import ABSENT, COLORED, table, tall_enough, values, wide_enough
 from monitor.boards.titles import (
     experience_titles,
     group_titles,
@@ -203,8 +204,11 @@ UNKNOWN = "nothing known"
 
 LABELS = {"stage": "Stage", "experience": "Experience", "segment": "Segment"}
 
+ALERTS_SHOWN = 6
+"""As many rows as the first look has room for; the next one is whole but for its lower line."""
 
-def alerts_table(plan: Plan, size: tuple[int, int], **about: Values) -> Json:
+
+def alerts_table(plan: Plan, **about: Values) -> Json:
     """Pages and tickets that fire, each with since when, whom it hits, whose it is and what to do."""
     owners = [stage.owner for stage in plan.stages]
     return table(
@@ -216,7 +220,7 @@ def alerts_table(plan: Plan, size: tuple[int, int], **about: Values) -> Json:
         | {"experience": LABELS["experience"], "whom": "Whom", "hits": "Hits most", "owner": "Owner"},
         rows(_began(**about)),
         unit=COUNT,
-        size=size,
+        size=(WIDTH, tall_enough(ALERTS_SHOWN)),
         nothing="none",
         sortBy=[{"displayName": "Severity", "desc": False}],
         hide=("segment",),

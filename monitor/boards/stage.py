@@ -95,7 +95,7 @@ def panels(plan: Plan) -> Iterator[Json]:
         (WIDTH, tall_enough(most * (1 + len(plan.journey.segments)))),
         stage=CHOSEN,
     )
-    yield alerts_table(plan, (WIDTH, 6), stage=OF_CHOSEN)
+    yield alerts_table(plan, stage=OF_CHOSEN)
     yield heading("Why")
     yield _reasons(plan)
     yield _failures(plan)
