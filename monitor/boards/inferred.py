@@ -2,7 +2,19 @@
 
 from collections.abc import Iterator
 
-from monitor.boards.panels import WIDTH, Json, bars, heading, high_is_bad, names, now, override, rows, titled
+from monitor.boards.panels import (
+    FEW_COUNTED,
+    WIDTH,
+    Json,
+    bars,
+    heading,
+    high_is_bad,
+    names,
+    now,
+    override,
+    rows,
+    titled,
+)
 from monitor.boards.parts import LABELS, cells
 from monitor.boards.tables import COLORED, table, values
 from monitor.counting import metrics
@@ -110,5 +122,6 @@ def _everyday(plan: Plan, met: tuple[str, ...]) -> Json:
         *(rows(f"{outcomes(*one)} / {n}") for one in (bad, everyday, wow)),
         unit="percentunit",
         size=(12, 9),
+        nothing=FEW_COUNTED,
         overrides=cells(plan)[:1],
     )

@@ -5,6 +5,7 @@ from textwrap import shorten
 
 from monitor.boards.panels import (
     COUNT,
+    FEW_COUNTED,
     WIDTH,
     Json,
     bars,
@@ -80,6 +81,7 @@ def panels(plan: Plan) -> Iterator[Json]:
         unit="percentunit",
         size=(5, 6),
         textMode="value_and_name",
+        nothing=FEW_COUNTED,
         overrides=with_targets(stages, stage_too=True),
     )
     facing = tuple(one.name for one in stages if one.kind in FACING) or tuple(one.name for one in stages)

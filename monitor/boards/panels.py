@@ -41,6 +41,9 @@ WIDTH = 24
 NOTHING = "none counted"
 """Where there is no value: true of a stage without events, and where nobody counts them."""
 
+FEW_COUNTED = "too few counted"
+"""Where so few were counted that nothing is shown of them, and where none were."""
+
 COUNT = "locale"
 """The unit of what is counted: 2,261 in full, where Grafana's `short` makes 2 K of it."""
 

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from monitor.boards.panels import (
     COUNT,
+    FEW_COUNTED,
     LINES,
     POINTS,
     WIDTH,
@@ -384,6 +385,7 @@ def windows_table(plan: Plan, title: str, description: str, size: tuple[int, int
         *map(rows, found),
         unit="percentunit",
         size=size,
+        nothing=FEW_COUNTED,
         overrides=[*cells(plan), override("Value #B", thresholds=POINTS, **COLORED)],
         hide=[] if "experience" not in about else ["experience"],
     )

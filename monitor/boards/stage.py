@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from monitor.boards.panels import (
     COUNT,
     DASHED,
+    FEW_COUNTED,
     LINES,
     POINTS,
     SOLID,
@@ -229,6 +230,7 @@ def _partners(plan: Plan) -> Json:
         rows(f"{quality} * 0 + on (stage, experience) group_left () {target} and {weakest}"),
         unit="percentunit",
         size=(12, 9),
+        nothing=FEW_COUNTED,
         hide=["stage"],
         overrides=[
             *cells(plan),
