@@ -332,7 +332,10 @@ def timeline(title: str, description: str, *queries: Json, **more: Any) -> Json:
 
 
 def heatmap(title: str, description: str, buckets: str, **more: Any) -> Json:
-    """A histogram over time, from cumulative buckets by `le`."""
+    """A histogram over time, from cumulative buckets by `le`.
+
+    Of nothing it says `No data`: Grafana 9.4 takes `noValue` out of heat maps, so descriptions say why.
+    """
     queries = [query(buckets, "{{le}}", format="heatmap")]
     return panel("heatmap", title, description, queries, **HEATMAP | more)
 

@@ -102,16 +102,16 @@ def panels(plan: Plan) -> Iterator[Json]:
     yield _failures(plan)
     yield _partners(plan)
     yield _flow()
-    for title, metric in (
-        ("How long encounters take, where events say", metrics.WINDOW_DURATION),
-        ("How long customers wait, where events say", metrics.WINDOW_WAIT),
+    for title, metric, field in (
+        ("How long encounters take, where events say", metrics.WINDOW_DURATION, "duration_s"),
+        ("How long customers wait, where events say", metrics.WINDOW_WAIT, "wait_s"),
     ):
         buckets = select(f"{metric.name}_bucket", stage=CHOSEN, window="5m")
         yield heatmap(
             title,
             f"{metric.help.removesuffix('.')}: the brighter, the more of them took so long. Each moment "
             "looks back 5 minutes. Good is a band that stays low and narrow. "
-            "No data: no event of the stage says.",
+            f"No data: no event of the stage has a `{field}`, or none came.",
             f"sum by (le) ({buckets}) and on () sum({buckets}) > 0",
             unit="s",
             size=(12, 9),

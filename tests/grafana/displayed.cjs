@@ -141,7 +141,8 @@ function buckets(panel, data) {
     .map(({ name }) => number(name))
     .sort((one, other) => one - other)
     .map((at) => (Number.isFinite(at) ? grafana.formattedValueToString(bound(at)) : "more"));
-  return [found.length ? found.join(", ") : panel.fieldConfig.defaults.noValue];
+  // Grafana 9.4 removes from a heat map's defaults what its editor does not offer, `noValue` among it.
+  return [found.length ? found.join(", ") : "No data"];
 }
 
 const READERS = {
