@@ -305,8 +305,9 @@ def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
 
 
 def bars(title: str, description: str, *queries: Json, **more: Any) -> Json:
-    """A bar for each series."""
-    return panel("bargauge", title, description, queries, **BARS | more)
+    """A bar for each series, with its name: of a lone bar Grafana leaves it out unless the panel has one."""
+    field = {"displayName": "${__field.displayName}"} | more.pop("field", {})
+    return panel("bargauge", title, description, queries, field=field, **BARS | more)
 
 
 def _room(field: Json) -> Json:

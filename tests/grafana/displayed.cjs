@@ -13,6 +13,8 @@ globalThis.window = {};
 globalThis.navigator ??= { languages: ["en-US"], language: "en-US" };
 const isNew = Boolean(grafana.createDataFrame);  // since Grafana 10
 
+// Grafana fills variables in names alone.
+const SETTINGS = { displayName: { expandTemplateVars: true } };
 const PROPERTIES = {
   displayName: grafana.displayNameOverrideProcessor,
   unit: grafana.stringOverrideProcessor,
@@ -27,7 +29,7 @@ const PROPERTIES = {
 };
 grafana.standardFieldConfigEditorRegistry.setInit(() =>
   Object.entries(PROPERTIES).map(([id, process]) => ({
-    id, path: id, name: id, process, settings: {}, shouldApply: () => true,
+    id, path: id, name: id, process, settings: SETTINGS[id] ?? {}, shouldApply: () => true,
   })),
 );
 const { organizeFieldsTransformer, mergeTransformer } = grafana.standardTransformers;
@@ -37,7 +39,22 @@ grafana.standardTransformersRegistry.setInit(() =>
   })),
 );
 const theme = grafana.createTheme();
-const replaceVariables = (written) => written;
+
+// Grafana's variables about what is shown: in `scopedVars` themselves, since 10 in the context these hold
+// (9.4: `template_srv.ts`; 13: `dataMacros.ts`). A board's own stay as they are.
+function replaceVariables(written, scoped = {}) {
+  const { field: one, frame, frameIndex, data } = scoped.__dataContext?.value ?? {};
+  const known = one
+    ? {
+      "__series.name": () => grafana.getFrameDisplayName(frame, frameIndex),
+      "__field.name": () => one.name,
+      "__field.displayName": () => grafana.getFieldDisplayName(one, frame, data),
+    }
+    : {};
+  return written.replace(/\${(\w+)\.(\w+)}/g, (variable, name, property) =>
+    known[`${name}.${property}`]?.() ?? scoped[name]?.value[property] ?? variable,
+  );
+}
 
 // -- frames ------------------------------------------------------------------------------------------------
 
@@ -104,12 +121,15 @@ const list = (values) => (isNew ? values : values.toArray());
 const text = (one, value) => grafana.formattedValueToString(one.display(value));
 const texts = (one) => list(one.values).map((value) => text(one, value));
 
-// A stat writes names where there are several or it is told to, bars always.
+// Names are written where there are several values; of one, a stat writes it when told to, and bars when their
+// panel, and not only an override, has a name (`clearNameForSingleSeries` in `BarGaugePanel.tsx`).
 function figures(panel, data) {
   const found = grafana.getFieldDisplayValues({
     data, theme, replaceVariables, fieldConfig: panel.fieldConfig, reduceOptions: panel.options.reduceOptions,
   });
-  const named = panel.type === "bargauge" || panel.options.textMode === "value_and_name" || found.length > 1;
+  const isAloneNamed = panel.type === "bargauge"
+    ? Boolean(panel.fieldConfig.defaults.displayName) : panel.options.textMode === "value_and_name";
+  const named = found.length > 1 || isAloneNamed;
   return found.map(({ display }) => {
     const figure = grafana.formattedValueToString(display);
     return named && display.title ? `${display.title}: ${figure}` : figure;
