@@ -16,12 +16,20 @@ from tests.bench.report import tell
 TICK_S = 0.005
 
 
-async def main(events: int, steps: int) -> None:
-    """Run until so many events are counted and acknowledged, and steps of journeys taken."""
+async def main(events: int, sent_on: int) -> None:
+    """Run until so many events are counted and acknowledged, and so many steps and contacts taken."""
     settings = settings_reader.read(os.environ)
     worker = Worker(parse(settings.journey.read_text()), settings)
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
+    try:
+        await _measure(worker, running, events, sent_on)
+    finally:
+        stop.set()
+        await running
+
+
+async def _measure(worker: Worker, running: "asyncio.Task[None]", events: int, sent_on: int) -> None:
     while worker.app is None and not running.done():
         await asyncio.sleep(TICK_S)
     assert worker.app is not None
@@ -36,16 +44,14 @@ async def main(events: int, steps: int) -> None:
     while not counted() and not running.done():
         await asyncio.sleep(TICK_S)
     began, began_cpu_s, first = time.perf_counter(), time.process_time(), counted()
-    while counted() < events or taken() < steps or any(one.unwritten for one in processors):
+    while counted() < events or taken() < sent_on or any(one.unwritten for one in processors):
         assert not running.done()
         await asyncio.sleep(TICK_S)
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu_s
-    assert (counted(), taken()) == (events, steps)
+    assert (counted(), taken()) == (events, sent_on), f"{counted():,} events, {taken():,} steps and contacts"
     assert sum(one.counted_ever() for one in stages) == events, "the panes do not hold every event"
     await worker.snapshot()
     tell(events - first, seconds, cpu_us=1e6 * cpu_s / (events - first))
-    stop.set()
-    await running
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from deploy.kafka.kafka import KafkaNode, KafkaNodeError
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from streams.commands.shared import ONE_BLAS_THREAD
+from streams.demo.simulator import SimulatedEvent
 from streams.kafka import topics
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.bench import page
@@ -62,11 +63,11 @@ JOURNEYS_SECTION = re.compile(r"(?m)^journeys:\n((  .*)?\n)*")
 
 @dataclass(frozen=True)
 class Load:
-    """A journey file with topics of its own, and how much has been published to them."""
+    """A journey file with topics of its own, what has been published to them, what stages send on of that."""
 
     file: Path
     events: int
-    steps: int = 0
+    sent_on: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,28 @@ def _load(name: str, kafka: str, size: float, directory: Path) -> Load:
             if dense
             else sparse_journeys(journey, SPARSE_EVENTS, SPARSE_DAYS)
         )
-        steps = sum(b'"journey_id"' in one.value for one in traffic) if journey.journeys else 0
-        load, records = Load(file, len(traffic), steps), ((one.topic, one.key, one.value) for one in traffic)
+        load = Load(file, len(traffic), _sent_on(journey, traffic))
+        records = ((one.topic, one.key, one.value) for one in traffic)
     bytes_each = asyncio.run(_publish(journey, kafka, records))
-    print(f"load {name}: {load.events:,} events of {bytes_each} bytes, {load.steps:,} steps", flush=True)
+    print(
+        f"load {name}: {load.events:,} events of {bytes_each} bytes, {load.sent_on:,} steps and contacts",
+        flush=True,
+    )
     return load
+
+
+def _sent_on(journey: Journey, traffic: Iterable[SimulatedEvent]) -> int:
+    """How much stages send on to whoever keeps journeys: every step, and beside it contacts of customers."""
+    if journey.journeys is None:
+        return 0
+    contact_topics = {journey.stage(name).topic for name in journey.journeys.contacts}
+    sent_on = 0
+    for one in traffic:
+        sent_on += b'"journey_id"' in one.value
+        if one.topic in contact_topics:
+            event = json.loads(one.value)
+            sent_on += event.get("initiator") != "company" and bool(event.keys() & {"case_id", "journey_id"})
+    return sent_on
 
 
 async def _publish(journey: Journey, kafka: str, records: Iterable[Record]) -> int:
@@ -176,7 +194,7 @@ def _round(contender: Contender, load: Load, kafka: str, number: int) -> dict[st
     if contender.module == "stock":
         numbers = (load.events // STOCK_SHARE, PARTITIONS)
     else:
-        numbers = (load.events, load.steps)
+        numbers = (load.events, load.sent_on)
     with tempfile.TemporaryDirectory() as state:
         settings = environment(
             KAFKA=kafka, JOURNEY=str(load.file), GROUP=f"bench-{os.getpid()}-{contender.name}-{number}",
