@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from streams.engine.thread import FAUST_LOG
 from streams.engine.transport import BatchSchema, Transport
 from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka import internals
-from streams.kafka.outgoing import Outgoing
+from streams.kafka.outgoing import Outgoing, produce
 from streams.kafka.read_back import ReadBack
 from streams.kafka.security import broker_credentials
 from streams.kafka.topic_ids import TopicState
@@ -230,10 +230,8 @@ class App(faust.App):
         if self.is_current(message):
             message.ack(self.consumer)
 
-    async def _produce(self, record: Outgoing) -> Awaitable[Any]:
-        topic, partition, key, value, headers = record
-        sent: Awaitable[Any] = await self.producer.send(topic, key, value, partition, None, headers)
-        return sent
+    async def _produce(self, records: Sequence[Outgoing]) -> Sequence[int]:
+        return await produce(internals.kafka_producer(self.producer), records)
 
     async def flush_until(self, processor: Processor[Any], stop: asyncio.Event) -> None:
         """Write the counts every `FLUSH_S`, and once more at the end; an error ends the worker."""

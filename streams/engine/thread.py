@@ -28,6 +28,10 @@ FAUST_LOG = logging.getLogger("faust.touchpoint")
 """For all that derives from Faust's services, which would log under our modules' names otherwise."""
 
 
+FETCH_WAIT_MS = 100
+"""Faust waits 1,500 for partitions that have nothing, such as those of steps: others fill them meanwhile."""
+
+
 @dataclass(frozen=True)
 class Fetched:
     """The last offset handed over of each partition, which partitions are at their end, and as of when.
@@ -72,6 +76,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         internals.read_committed_only(consumer)
         internals.read_raw(consumer)
+        internals.fetch_waits_ms(consumer, FETCH_WAIT_MS)
         commit = consumer.commit
 
         async def commit_with_topics(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:

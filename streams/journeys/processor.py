@@ -130,8 +130,8 @@ class JourneyProcessor(Processor[JourneyPartition]):
             for start in range(0, len(waiting), CLOSED_SLICE):
                 some = dict(self._closed(partition, waiting[start : start + CLOSED_SLICE]))
                 yield list(some.values())
-                for one, acknowledged in zip(some, self.acknowledged, strict=True):
-                    ours[partition].closed.note(acknowledged.offset, one)
+                for one, offset in zip(some, self.offsets, strict=True):
+                    ours[partition].closed.note(offset, one)
         yield self._to_changelog(
             {p: one.closed.take_changes(one.panes.epoch, one.clock_ms) for p, one in ours.items()}
         )

@@ -23,6 +23,14 @@ def read_committed_only(consumer: Any) -> None:
     consumer._isolation_level = "read_committed"
 
 
+def fetch_waits_ms(consumer: Any, at_most_ms: int) -> None:
+    """Have an `AIOKafkaConsumer` that has not started wait so long for records where there are none.
+
+    A broker answers the next fetch after the one before, whatever partitions that one waits for.
+    """
+    consumer._fetch_max_wait_ms = at_most_ms
+
+
 def _as_read(key: bytes | None) -> bytes | None:
     return key
 
@@ -40,6 +48,11 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc] # shippe
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         return record if self._key_deserializer is _as_read else super()._consumer_record(tp, record)
+
+
+def partition_for(producer: Any, topic: str, key: bytes | None) -> int:
+    """Where an `AIOKafkaProducer` that knows the topic sends a record with that key."""
+    return int(producer._partition(topic, None, key, None, key, None))
 
 
 async def fetch_committed(consumer: Any, tps: Iterable[Any]) -> Mapping[Any, Any]:
@@ -114,6 +127,11 @@ def replace_buffer(batch: Any, kind: type[bytearray]) -> None:
 
 
 # -- Faust and mode ----------------------------------------------------------------------------------
+
+
+def kafka_producer(producer: Any) -> Any:
+    """The `AIOKafkaProducer` of Faust's producer; Faust's NotReady while it has not started."""
+    return producer._ensure_producer()
 
 
 def producer_client(producer: Any) -> Any:

@@ -43,9 +43,6 @@ MAX_UNWRITTEN = 200_000
 """Records folded but not yet acknowledged before reading pauses. A replay after a crash is at most this:
 about a second of work. With `FLUSH_S` it bounds a worker: 50,000 held it to 250,000 records a second."""
 
-SEND_SLICE = 200
-"""Records handed to the producer before the event loop gets a turn; a flood of refusals has thousands."""
-
 REBUILD_SLICE = 200
 """Panes added to the windows before the event loop gets a turn: some 5 ms."""
 
@@ -108,8 +105,8 @@ class Processor(ABC, Generic[Held]):
         self.windows = self._new_windows()
         self.results: Counter[str] = Counter(counted=0, late=0, duplicate=0, refused=0)
         self.last_read_s: dict[int, float] = {}
-        self.acknowledged: Sequence[Any] = ()
-        """What Kafka has said of each record of the list that was written last."""
+        self.offsets: Sequence[int] = ()
+        """Of the records of the list that was written last."""
 
     @abstractmethod
     def _new_partition(self) -> Held:
@@ -287,7 +284,7 @@ class Processor(ABC, Generic[Held]):
             for number, records in enumerate(self._writes()):
                 if number == 0 and batches and confirm is not None:
                     await confirm()
-                self.acknowledged = await self._send(records)
+                self.offsets = await self._send(records)
             for message, size in batches:
                 acknowledge(message)
                 self.unwritten -= size
@@ -317,15 +314,12 @@ class Processor(ABC, Generic[Held]):
             for key, value in some
         ]
 
-    async def _send(self, records: list[Outgoing]) -> Sequence[Any]:
-        """All to one topic; what Kafka says of each."""
+    async def _send(self, records: Sequence[Outgoing]) -> Sequence[int]:
+        """All to one topic; the offset of each."""
+        if not records:
+            return ()
         try:
-            sent = []
-            for number, record in enumerate(records):
-                if number % SEND_SLICE == 0:
-                    await asyncio.sleep(0)
-                sent.append(await self._produce(record))
-            return await asyncio.gather(*sent)
+            return await self._produce(records)
         except KafkaError as error:
             raise WriteError(f"{records[0].topic}: {type(error).__name__}") from error
 

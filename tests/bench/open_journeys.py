@@ -114,16 +114,15 @@ class Keeper:
         )
         self._source = source
         self._offset = 0
-        self._done = asyncio.get_running_loop().create_future()
-        self._done.set_result(None)
         self.written: list[tuple[int, bytes, bytes | None]] | None = None
 
-    async def _produce(self, record: Outgoing) -> asyncio.Future[None]:
+    async def _produce(self, records: Sequence[Outgoing]) -> Sequence[int]:
         if self.written is not None:
-            assert record.partition is not None
-            assert record.key is not None
-            self.written.append((record.partition, record.key, record.value))
-        return self._done
+            for record in records:
+                assert record.partition is not None
+                assert record.key is not None
+                self.written.append((record.partition, record.key, record.value))
+        return range(len(records))
 
     async def own(self) -> None:
         """Take over all partitions."""

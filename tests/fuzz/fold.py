@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from random import Random
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -90,12 +89,10 @@ class Life:
         codec = Codec(JOURNEY, stage, refuse_personal_data=False)
         return StageProcessor(codec, name, self._produce, sender)
 
-    async def _produce(self, record: Outgoing) -> asyncio.Future[Any]:
-        offset = len(self.written[record.topic])
-        self.written[record.topic].append(record)
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(SimpleNamespace(offset=offset))
-        return done
+    async def _produce(self, records: Sequence[Outgoing]) -> Sequence[int]:
+        written = self.written[records[0].topic]
+        written += records
+        return range(len(written) - len(records), len(written))
 
     async def _closed(self, places: Places) -> AsyncGenerator[bytes, None]:
         for offset in places.offsets:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -131,10 +131,8 @@ def test_unknown_names_add_no_series() -> None:
 async def test_unknown_names_are_not_kept() -> None:
     """What a stage keeps in memory has the same names after 10,000 unknown ones as before them."""
 
-    async def produce(_: Outgoing) -> asyncio.Future[None]:
-        taken = asyncio.get_running_loop().create_future()
-        taken.set_result(None)
-        return taken
+    async def produce(records: Sequence[Outgoing]) -> Sequence[int]:
+        return range(len(records))
 
     processor = StageProcessor(Codec(JOURNEY, CHECKOUT), "changelog", produce)
     await processor.own(frozenset({0}), 1, lambda: True)

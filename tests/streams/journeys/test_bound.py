@@ -1,7 +1,7 @@
 """The memory of journeys is bounded: what finds no room is refused, and nothing is counted twice for it."""
 
-import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -31,11 +31,9 @@ class Keeper:
             JOURNEY, "steps", "changelog", self._produce, Extent(frozenset([("store", 0)]), 1, max_bytes)
         )
 
-    async def _produce(self, record: Outgoing) -> "asyncio.Future[None]":
-        self.written.append(record)
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(SimpleNamespace(offset=len(self.written)))
-        return done
+    async def _produce(self, records: Sequence[Outgoing]) -> Sequence[int]:
+        self.written += records
+        return range(len(records))
 
     async def own(self, generation: int, inherited: list[Outgoing]) -> "Keeper":
         """Take over what another wrote."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -50,20 +51,21 @@ class Broker:
     """Takes records and acknowledges them when told to."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Outgoing, asyncio.Future[None]]] = []
+        self.waiting: list[tuple[Sequence[Outgoing], asyncio.Future[Sequence[int]]]] = []
 
-    async def produce(self, record: Outgoing) -> asyncio.Future[None]:
-        """Hand over a record."""
+    async def produce(self, records: Sequence[Outgoing]) -> Sequence[int]:
+        """Hand over records."""
         future = asyncio.get_running_loop().create_future()
-        self.waiting.append((record, future))
-        return future
+        self.waiting.append((records, future))
+        offsets: Sequence[int] = await future
+        return offsets
 
     def acknowledge(self) -> list[Outgoing]:
         """Acknowledge everything handed over so far."""
         taken, self.waiting = self.waiting, []
-        for _, future in taken:
-            future.set_result(None)
-        return [record for record, _ in taken]
+        for records, future in taken:
+            future.set_result(range(len(records)))
+        return [record for records, _ in taken for record in records]
 
 
 class Rig:
