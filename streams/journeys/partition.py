@@ -293,6 +293,11 @@ class JourneyPartition:
             self.overdue.pop(journey_id, None)
 
     @property
+    def changed(self) -> int:
+        """How many journeys differ from their records."""
+        return self._store.changed
+
+    @property
     def kept_bytes(self) -> int:
         """The memory that journeys take, but for what has not been written yet."""
         beside = self._contacts.kept_bytes + self.closed.kept_bytes

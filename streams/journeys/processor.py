@@ -33,6 +33,10 @@ UNDER_WAY = 0.9
 """Up to this share of the bound new journeys are begun; the rest is for those under way, to end."""
 
 
+MAX_CHANGED = 10_000
+"""Journeys changed but not yet written before reading pauses: some 40 MB of them. A record holds up to 500
+steps, so that a bound on records alone (`MAX_UNWRITTEN`) let a backlog of steps take hundreds."""
+
 CLOSED_SLICE = 500
 """Closed journeys put into words at a time: some 100 ms of work and 2 MB."""
 
@@ -106,6 +110,10 @@ class JourneyProcessor(Processor[JourneyPartition]):
             if made:
                 for key, counts in held.panes.fold(Run.of(made), CounterTally, held.clock_ms).added:
                     self.windows.add(key, counts)
+
+    def _is_full(self) -> bool:
+        changed = sum(held.changed for held in self._partitions.values())
+        return super()._is_full() or changed >= MAX_CHANGED
 
     def _room(self) -> Room:
         kept = self._kept_bytes()

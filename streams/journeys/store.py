@@ -81,6 +81,11 @@ class JourneyStore:
     def __len__(self) -> int:
         return len(self._records)
 
+    @property
+    def changed(self) -> int:
+        """How many differ from their records."""
+        return len(self._changed)
+
     def find(self, journey_id: str) -> Kept | None:
         """The journey as it is now. What is changed of it counts once `change` has heard of it."""
         kept = self._changed.get(journey_id)

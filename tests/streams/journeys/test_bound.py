@@ -1,5 +1,6 @@
 """The memory of journeys is bounded: what finds no room is refused, and nothing is counted twice for it."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 from monitor.journey_file.grammar import parse
 from monitor.journeys.step import Step, Steps, encode
 from monitor.live.journeys import JourneysSnapshot
+from streams.journeys import processor
 from streams.journeys.processor import Extent, JourneyProcessor
 from streams.journeys.store import EACH_BYTES
 from streams.kafka.outgoing import Outgoing
@@ -107,6 +109,19 @@ async def test_at_the_bound_no_step_is_taken() -> None:
     counted = known.results["counted"]
     keeper.fold(offset + 1000, ("j0", 99_000))
     assert (await keeper.flush()).results["counted"] == counted
+
+
+async def test_reading_pauses_for_journeys_not_yet_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few records they came in: what is held unpacked takes ten times the memory."""
+    monkeypatch.setattr(processor, "MAX_CHANGED", 100)
+    keeper = await Keeper(10 * BOUND).own(1, [])
+    keeper.fold(0, *((f"j{n}", n) for n in range(99)))
+    await asyncio.wait_for(keeper.processor.wait_for_room(), 60)
+    keeper.fold(1, ("j99", 99))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(keeper.processor.wait_for_room(), 0)
+    await keeper.flush()
+    await asyncio.wait_for(keeper.processor.wait_for_room(), 60)
 
 
 async def test_what_is_kept_is_known_to_the_byte() -> None:

@@ -24,7 +24,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import OffsetAndMetadata
-from faust.exceptions import ConsumerNotStarted
+from faust.exceptions import ConsumerNotStarted, NotReady
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
@@ -61,6 +61,23 @@ async def test_the_isolation_level_is_taken_at_the_start(broker: TansuNode) -> N
     internals.read_committed_only(consumer)
     async with consumer:
         assert consumer._fetcher._isolation_level == fetcher.READ_COMMITTED
+
+
+async def test_how_long_a_fetch_waits_is_taken_at_the_start(broker: TansuNode) -> None:
+    """Set before the start, it is what the broker is asked to wait."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=broker.bootstrap, group_id="waiting")
+    internals.fetch_waits_ms(consumer, 123)
+    async with consumer:
+        assert consumer._fetcher._fetch_max_wait_ms == 123
+
+
+async def test_a_producer_says_where_a_key_goes(broker: TansuNode) -> None:
+    """Once it knows the topic, it is where its own `send` puts a record of that key."""
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap) as producer:
+        for key in (b"a", b"b", b"c"):
+            sent = await producer.send_and_wait("keys", b"value", key)
+            assert internals.partition_for(producer, "keys", key) == sent.partition
+        assert internals.partition_for(producer, "keys", None) in await producer.partitions_for("keys")
 
 
 async def test_records_are_handed_over_as_they_are_read(broker: TansuNode) -> None:
@@ -193,9 +210,12 @@ async def test_a_producer_has_a_client(app: faust.App) -> None:
     """None of it before the start: an AttributeError, which the watch over Kafka takes for no answer."""
     with pytest.raises(AttributeError):
         internals.producer_client(app.producer)
+    with pytest.raises(NotReady):
+        internals.kafka_producer(app.producer)
     await app.producer.start()
     try:
         assert isinstance(internals.producer_client(app.producer), AIOKafkaClient)
+        assert isinstance(internals.kafka_producer(app.producer), AIOKafkaProducer)
     finally:
         await app.producer.stop()
 

@@ -1,0 +1,76 @@
+"""Records come to Kafka whole, in order, and where it is said that they lie."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from streams.kafka import internals
+from streams.kafka.outgoing import Outgoing, produce
+from tests.kit.brokers import TansuNode, running
+
+BATCH_BYTES = 1_000
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[TansuNode]:
+    """A broker that creates topics of several partitions."""
+    with running(TansuNode()) as node:
+        yield node
+
+
+async def written(broker: TansuNode, records: Sequence[Outgoing]) -> list[tuple[int, int, Any]]:
+    """Of each record, once it is written: partition, the offset told, and what lies there."""
+    bootstrap = broker.bootstrap
+    async with (
+        AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=BATCH_BYTES) as producer,
+        AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer,
+    ):
+        found = []
+        for record, offset in zip(records, await produce(producer, records), strict=True):
+            partition = record.partition
+            if partition is None:
+                partition = internals.partition_for(producer, record.topic, record.key)
+            tp = TopicPartition(record.topic, partition)
+            consumer.assign([tp])
+            consumer.seek(tp, offset)
+            found.append((partition, offset, await consumer.getone()))
+    return found
+
+
+async def test_many_batches_keep_order_and_offsets(broker: TansuNode) -> None:
+    """With keys, values and headers as they were given; a second write goes on behind the first."""
+    records = []
+    for n in range(120):
+        headers = [("h", b"%d" % n)] if n % 3 else None
+        records.append(Outgoing("many", (0, 1, None)[n % 3], b"k%d" % n, b"v" * (n % 97), headers))
+    for turn in (1, 2):
+        ends: dict[int, int] = {}
+        for record, (partition, offset, read) in zip(records, await written(broker, records), strict=True):
+            assert (read.key, read.value) == (record.key, record.value)
+            assert list(read.headers) == (record.headers or [])
+            assert offset == ends.get(partition, offset) >= 0
+            ends[partition] = offset + 1
+        assert sum(ends.values()) == turn * len(records)
+
+
+async def test_one_that_fills_a_batch_alone_is_written(broker: TansuNode) -> None:
+    """Between others, and deletions: what is larger than a batch makes one of its own."""
+    values = [b"small", b"x" * 5 * BATCH_BYTES, None]
+    found = await written(broker, [Outgoing("large", 0, b"k", value) for value in values])
+    assert [(offset, read.value) for _, offset, read in found] == list(enumerate(values))
+
+
+async def test_what_kafka_does_not_take_is_an_error() -> None:
+    """A broker that is away is Kafka's own error, not silence."""
+    with running(TansuNode()) as node:
+        producer = AIOKafkaProducer(bootstrap_servers=node.bootstrap, request_timeout_ms=1_000)
+        await producer.start()
+        await produce(producer, [Outgoing("away", 0, b"k", b"v")])
+    try:
+        with pytest.raises(KafkaError):
+            await produce(producer, [Outgoing("away", 0, b"k", b"v"), Outgoing("away", 0, b"k", b"w")])
+    finally:
+        await producer.stop()
