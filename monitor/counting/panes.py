@@ -5,10 +5,10 @@ ones. A late event lands in the pane it belongs to. Windows are sums of panes (`
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,10 @@ class PaneKey(NamedTuple):
     start_ms: int
 
 
+WAITING = PaneKey(0, 0)
+"""No slice of time: what is counted already, and not told yet (`staff`)."""
+
+
 @dataclass(slots=True)
 class Pane:
     """Counts of one slice. `watermark` is the highest position of the source that it includes."""
@@ -82,7 +86,7 @@ def is_expired(key: PaneKey, event_clock_ms: int, horizon_ms: int) -> bool:
     `event_clock_ms` is the newest event time seen: replayed history expires by its own time, not today's.
     """
     grain = SHORT if key.grain_ms == SHORT.ms else LONG
-    return key.start_ms + grain.ms <= event_clock_ms - keep_ms(grain, horizon_ms)
+    return key != WAITING and key.start_ms + grain.ms <= event_clock_ms - keep_ms(grain, horizon_ms)
 
 
 def by_pane(slices: Mapping[int, Counts]) -> Iterator[tuple[PaneKey, Counts]]:
@@ -94,6 +98,17 @@ def by_pane(slices: Mapping[int, Counts]) -> Iterator[tuple[PaneKey, Counts]]:
         merge_into(long.setdefault(LONG.start_of(start), {}), counts)
     for start, counts in long.items():
         yield PaneKey(LONG.ms, start), counts
+
+
+class PaneTally(Protocol):
+    """Counts a run; `add` returns the experiences that each was bad for."""
+
+    def add(self, events: Sequence[Any], times_ms: Sequence[int], /) -> list[tuple[str, ...]]: ...
+
+    def panes(self) -> Iterator[tuple[PaneKey, Counts]]: ...
+
+
+NewTally = Callable[[], PaneTally]
 
 
 _DURATION = bucket_names("duration")

@@ -1,73 +1,125 @@
-"""What staff answer reaches windows in groups: no two readings differ by fewer than `MIN_GROUP` answers.
+"""What staff answer is counted in groups: no two readings differ by fewer than `MIN_GROUP` answers.
 
 Whoever reads a sum of five answers, and soon after one of six, knows the sixth. So answers wait until there
 are five of a kind, and are added together, to the pane of the last. They leave a window together, too. Each
-experience, each kind of answer and each reason is a sum of its own; segments and partners of an experience
-are one. After a restart or a rebalance groups are formed anew.
+experience, each kind of answer and each reason is a sum of its own, and so are durations, waits, what tools
+took, and where people were; segments and partners of an experience are one.
 
-Events by outcome are counted at once: that somebody answered is no secret, and a silent stage must be seen.
+Groups are formed where a partition is counted, in the order of its events. What waits is kept beside its
+panes (`WAITING`). So whoever counts on after a crash forms the same groups, and a partition that moves takes
+whole groups along.
+
+How many answered is counted at once, as `ok` whatever the outcome: that somebody answered is no secret, and a
+silent stage must be seen.
 """
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
+from monitor.counting.event import Event
 from monitor.counting.judging import (
+    Judge,
     answer_cells,
     answer_name,
     bad_name,
+    bucket_names,
     counter_names,
     good_name,
+    outcome_name,
     reason_labels,
     reason_name,
+    touchpoint_labels,
+    touchpoint_name,
+    waits_names,
 )
-from monitor.counting.panes import LONG, Counts, PaneKey
+from monitor.counting.panes import WAITING, Counts, PaneKey, PaneTally, Tally, by_pane, merge_into
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.model import NONE, OTHER, Journey, Stage
 
 MIN_GROUP = 5
 """In a smaller group people are known by their answers. The least that surveys of employees usually name."""
 
+TOLD = "told/"
+"""How counters begin that hold whole groups. Others, of an earlier version, hold single answers."""
+
+ANSWERED = outcome_name("ok")
+
+Sums = Mapping[str, tuple[str, str]]
+"""Counter -> the sum that must be large enough, and the counter it is shown as."""
+
 
 class StaffWindows(StageWindows):
     """Windows of a stage of staff."""
 
-    def __init__(self, journey: Journey, stage: Stage) -> None:
-        super().__init__(counter_names(journey, stage))
-        self._sums = _sums(journey, stage)
-        self._waiting: dict[str, Counter[str]] = {summed: Counter() for summed, _ in self._sums.values()}
-
     def add(self, key: PaneKey, counts: Mapping[str, int]) -> None:
-        """Add counts to a pane, answers once there are enough. Both grains take them from the long pane, so
-        that windows of either differ by whole groups."""
-        super().add(key, {name: n for name, n in counts.items() if name not in self._sums})
-        if key.grain_ms == LONG.ms and (group := self._group(counts)):
-            for grain_ms in self._rings:
-                super().add(PaneKey(grain_ms, key.start_ms), group)
+        """Add what is told, and how many answered."""
+        told = {name.removeprefix(TOLD): n for name, n in counts.items() if name.startswith(TOLD)}
+        answered = sum(n for name, n in counts.items() if name.startswith(outcome_name("")))
+        super().add(key, told | {ANSWERED: answered})
 
-    def _group(self, counts: Mapping[str, int]) -> Counts:
-        """What these make enough of, with what has waited."""
-        group: Counts = {}
-        touched = dict.fromkeys(self._sums[name][0] for name in counts if name in self._sums)
-        for name, n in counts.items():
-            if name in self._sums:
-                summed, shown = self._sums[name]
-                self._waiting[summed][shown] += n
-        for summed in touched:
-            if self._waiting[summed].total() >= MIN_GROUP:
-                group |= self._waiting[summed]
-                self._waiting[summed].clear()
-        return group
+
+class StaffTally:
+    """Counts answers of one partition, of which these wait already."""
+
+    def __init__(self, judge: Judge, sums: Sums, waiting: Mapping[str, int]) -> None:
+        self._judge = judge
+        self._sums = sums
+        self._before = waiting
+        self._waiting: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for name, n in waiting.items():
+            summed, _, shown = name.partition(" ")
+            self._waiting[summed][shown] += n
+        self._slices: defaultdict[int, Counts] = defaultdict(dict)
+
+    def add(self, events: Sequence[Event], times_ms: Sequence[int]) -> list[tuple[str, ...]]:
+        """Count them one by one; returns the experiences that each was bad for."""
+        bad_for = []
+        for event, at_ms in zip(events, times_ms, strict=True):
+            tally = Tally(self._judge)
+            bad_for += tally.add([event], [at_ms])
+            key, counts = next(tally.panes())
+            merge_into(self._slices[key.start_ms], {ANSWERED: 1})
+            merge_into(self._slices[key.start_ms], self._told(counts))
+        return bad_for
+
+    def _told(self, counts: Mapping[str, int]) -> Counts:
+        """What an answer makes enough of, with what has waited. A sum counts its answers under no name."""
+        told: Counts = {}
+        held = [(self._sums[name], n) for name, n in counts.items() if name in self._sums]
+        for (summed, shown), n in held:
+            self._waiting[summed][shown] += n
+        for summed in dict.fromkeys(summed for (summed, _), _ in held):
+            group = self._waiting[summed]
+            group[""] += 1
+            if group[""] >= MIN_GROUP:
+                told |= {TOLD + shown: n for shown, n in group.items() if shown}
+                group.clear()
+        return told
+
+    def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
+        """What is told, by pane of either grain; last, by how much what waits has changed."""
+        yield from by_pane(self._slices)
+        changed = Counter({name: -n for name, n in self._before.items()})
+        for summed, group in self._waiting.items():
+            changed.update({f"{summed} {shown}": n for shown, n in group.items()})
+        yield WAITING, {name: n for name, n in changed.items() if n}
 
 
 def stage_windows(journey: Journey, stage: Stage) -> StageWindows:
     """The windows of a stage, of which nothing is known yet."""
+    windows = StaffWindows if stage.kind == "staff" else StageWindows
+    return windows(counter_names(journey, stage))
+
+
+def stage_tally(journey: Journey, stage: Stage, judge: Judge) -> Callable[[Mapping[str, int]], PaneTally]:
+    """What counts events of a stage, given what waits."""
     if stage.kind == "staff":
-        return StaffWindows(journey, stage)
-    return StageWindows(counter_names(journey, stage))
+        return partial(StaffTally, judge, _sums(journey, stage))
+    return lambda _waiting: Tally(judge)
 
 
-def _sums(journey: Journey, stage: Stage) -> dict[str, tuple[str, str]]:
-    """Counter -> the sum that must be large enough, and the counter it is shown as."""
+def _sums(journey: Journey, stage: Stage) -> Sums:
     sums = {reason_name(one): (reason_name(one), reason_name(one)) for one in reason_labels(stage)}
     for kind, *rest in answer_cells(journey, stage):
         name = answer_name(kind, *rest)
@@ -78,4 +130,12 @@ def _sums(journey: Journey, stage: Stage) -> dict[str, tuple[str, str]]:
                 for verdict in (good_name, bad_name):
                     shown = verdict(experience.name, OTHER, NONE)
                     sums[verdict(experience.name, segment, partner)] = (f"judged/{experience.name}", shown)
-    return sums
+    waits = [name for outcome in stage.outcomes for name in waits_names(outcome)]
+    places = [touchpoint_name(at, outcome) for at in touchpoint_labels(stage) for outcome in stage.outcomes]
+    measured = {
+        "duration": (*bucket_names("duration"), "duration_ms"),
+        "wait": (*bucket_names("wait"), "wait_ms", *waits),
+        "tool": ("tool_ms", "tool_of_ms"),
+        "touchpoint": places,
+    }
+    return sums | {name: (summed, name) for summed, names in measured.items() for name in names}

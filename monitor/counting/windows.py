@@ -93,8 +93,9 @@ class StageWindows:
 
     def add(self, key: PaneKey, counts: Mapping[str, int]) -> None:
         """Add counts to a pane. Counters of an older journey file that no longer exist are passed over."""
-        row = self._rings[key.grain_ms].row(key.start_ms)
-        if row is None:
+        ring = self._rings.get(key.grain_ms)
+        row = ring.row(key.start_ms) if ring is not None else None
+        if row is None:  # what waits is in no window
             return
         for name, n in counts.items():
             column = self.column.get(name)

@@ -7,7 +7,10 @@ stands in the record's key, so a former owner that wakes up late can never overw
 still outrank or delete records older than its own, so whoever recognises a replayed event by another owner's
 record writes that pane again as its own before it acknowledges the event.
 
-Beside the panes stand lists of what people look at one by one (`streams.state.latest`).
+Beside the panes stand lists of what people look at one by one (`streams.state.latest`), and what waits to be
+told (`monitor.counting.staff`). What waits is kept as a pane, and written after the panes that it went to: an
+event is in its pane before it no longer waits. A new owner writes it first as it was read: one that a former
+owner writes late may be ahead of the panes.
 
 Record key: `<grain ms>:<start ms>:<epoch>`. Record value: watermark (8 bytes, big endian), then the named
 counts as MessagePack in an LZ4 block, which the many like names shrink to less than half. A record without
@@ -15,16 +18,26 @@ value deletes that key.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import compress, groupby
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 from cramjam import lz4
 
-from monitor.counting.panes import LONG, SHORT, Counts, Pane, PaneKey, is_expired
+from monitor.counting.panes import (
+    LONG,
+    SHORT,
+    WAITING,
+    Counts,
+    NewTally,
+    Pane,
+    PaneKey,
+    PaneTally,
+    is_expired,
+)
 from streams.state.latest import Latest
 
 EXPIRE_EVERY_MS = 60_000
@@ -87,17 +100,6 @@ class Run(NamedTuple):
         return Run(*(list(compress(column, are)) for column in self))
 
 
-class PaneTally(Protocol):
-    """Counts a run; `add` returns the experiences that each was bad for."""
-
-    def add(self, events: Sequence[Any], times_ms: Sequence[int], /) -> list[tuple[str, ...]]: ...
-
-    def panes(self) -> Iterator[tuple[PaneKey, Counts]]: ...
-
-
-NewTally = Callable[[], PaneTally]
-
-
 class PaneRecord(NamedTuple):
     """A record for the changelog; without a value it deletes its key."""
 
@@ -142,6 +144,7 @@ class Partition:
         self._highest_watermark = -1
         self._event_clock_ms = 0
         self._swept_ms = 0
+        self._inherited: bytes | None = None
         self.epoch = -1
         self.latest = Latest()
 
@@ -204,6 +207,8 @@ class Partition:
         if generation != self._generation:
             self._generation = generation
             self._highest_epoch = self.epoch = next_epoch(self._highest_epoch, generation)
+            if WAITING in self._records:
+                self._inherited = self._records[WAITING][1]
 
     def _version(self, key: PaneKey) -> tuple[int, int]:
         """Epoch and watermark of a pane as it stands; what is not yet written will be written as ours."""
@@ -243,7 +248,7 @@ class Partition:
         offset, at_ms = run.offsets[place], run.times_ms[place]
         if offset in run.offsets[max(place - 1, 0) : place] or offset in run.offsets[place + 1 : place + 2]:
             return offset
-        keys = [PaneKey(grain.ms, grain.start_of(at_ms)) for grain in (SHORT, LONG)]
+        keys = [*(PaneKey(grain.ms, grain.start_of(at_ms)) for grain in (SHORT, LONG)), WAITING]
         return keys[0], *(offset <= self._version(key)[1] for key in keys)
 
     def _fold_run(self, run: Run, tally: PaneTally, now_ms: int, folded: Folded) -> None:
@@ -265,7 +270,7 @@ class Partition:
             pane.add(counts, last_offset)
             self._dirty.add(key)
             folded.added.append((key, counts))
-            counted = counted or not is_short
+            counted = counted or key.grain_ms == LONG.ms
         if counted:
             folded.counted += len(run.events)
             folded.late += sum(at_ms < now_ms - LATE_MS for at_ms in run.times_ms)
@@ -288,9 +293,16 @@ class Partition:
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """Every pane's counts, the oldest of a grain first."""
-        for key in sorted(self._records.keys() | self._hot.keys()):
-            hot = self._hot.get(key)
-            yield key, (hot if hot is not None else self._read(key)).counts
+        for key in sorted((self._records.keys() | self._hot.keys()) - {WAITING}):
+            yield key, self._counts(key)
+
+    def waiting(self) -> Counts:
+        """What is counted already, and not told yet."""
+        return self._counts(WAITING)
+
+    def _counts(self, key: PaneKey) -> Counts:
+        hot = self._hot.get(key)
+        return (hot if hot is not None else self._read(key)).counts
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -300,7 +312,12 @@ class Partition:
         Only what they replace is remembered as stale: `take_stale` yields it once these are acknowledged.
         """
         records = []
-        for key in self._dirty:
+        if self._inherited is not None:
+            records.append(PaneRecord(_write_key(WAITING, self.epoch), self._inherited))
+            self._dirty.add(WAITING)
+            self._pane(WAITING)
+            self._inherited = None
+        for key in sorted(self._dirty, reverse=True):  # what waits comes last
             pane = self._hot[key]
             value = _write_value(pane)
             known = self._records.get(key)
@@ -337,9 +354,11 @@ def _read_key(key: bytes) -> tuple[PaneKey, int]:
     """ValueError for what no worker writes."""
     grain_text, start_text, epoch_text = key.split(b":")
     grain_ms, start_ms = int(grain_text), int(start_text)
-    if grain_ms not in (SHORT.ms, LONG.ms) or start_ms not in STARTS_MS or start_ms % grain_ms:
+    pane = PaneKey(grain_ms, start_ms)
+    is_time = grain_ms in (SHORT.ms, LONG.ms) and start_ms in STARTS_MS and not start_ms % grain_ms
+    if not is_time and pane != WAITING:
         raise ValueError("no pane begins there")
-    return PaneKey(grain_ms, start_ms), read_epoch(epoch_text)
+    return pane, read_epoch(epoch_text)
 
 
 def read_epoch(text: bytes) -> int:

@@ -11,8 +11,7 @@ from aiokafka import TopicPartition
 
 from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge
-from monitor.counting.panes import Tally
-from monitor.counting.staff import stage_windows
+from monitor.counting.staff import stage_tally, stage_windows
 from monitor.counting.times import rfc3339
 from monitor.journeys.step import Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
@@ -86,6 +85,7 @@ class StageProcessor(Processor[Partition]):
         self._journey = journey
         self._codec = codec
         self._judge = Judge(journey, stage)
+        self._tally = stage_tally(journey, stage, self._judge)
         self._steps = steps
         self._takes_contacts = journey.journeys is not None and stage.name in journey.journeys.contacts
         self._sightings: dict[int, Sightings] = {}
@@ -149,7 +149,7 @@ class StageProcessor(Processor[Partition]):
             accepted = accepted.which(not is_repeated for is_repeated in repeated)
         steps = self._steps_of(partition, accepted, panes) if self._steps is not None else ()
         contacts = self._contacts_of(accepted, panes) if self._steps is not None else ()
-        folded = panes.fold(accepted, partial(Tally, self._judge), now_ms)
+        folded = panes.fold(accepted, lambda: self._tally(panes.waiting()), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
         if self.stage.kind != "staff":  # one colleague's answer is nobody's business

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, Counts
+from monitor.counting.staff import ANSWERED, TOLD
 from monitor.journey_file.model import NONE, OTHER, Journey
 from streams.engine.commitment import Commitment
 from streams.kafka.topic_ids import TopicState, topic_states
@@ -30,6 +31,8 @@ Ends = Mapping[tuple[str, int], int]
 
 Place = tuple[str, int, int]
 """Stage, partition, start of a long pane in ms."""
+
+Counted = dict[Place, Counter[str]]
 
 
 class Expected:
@@ -121,8 +124,31 @@ def windows_wanted(journey: Journey, panes: dict[Place, Counter[str]]) -> Counte
 
 
 def staff_stages(journey: Journey) -> set[str]:
-    """Of each worker up to `MIN_GROUP - 1` of their answers wait to be shown."""
+    """In each partition of them up to `MIN_GROUP - 1` of their answers wait to be shown."""
     return {stage.name for stage in journey.stages if stage.kind == "staff"}
+
+
+def in_groups(panes: Counted, waiting: dict[tuple[str, int], Counts]) -> Counted:
+    """Of staff by pane how many answered, and all that they answered by partition: when a group is told
+    depends on the order of events. `waiting` is what is not told yet."""
+    found: dict[Place, Counter[str]] = {}
+    staff = staff_stages(journey(BASE))
+    for (stage, partition, start_ms), counts in panes.items():
+        if stage not in staff:
+            found[stage, partition, start_ms] = counts
+            continue
+        for name, n in counts.items():
+            kind, *cell = name.removeprefix(TOLD).split("/")
+            if kind == "outcome":
+                found.setdefault((stage, partition, start_ms), Counter())[ANSWERED] += n
+                continue
+            shown = "/".join([kind, cell[0], OTHER, NONE] if kind in ("good", "bad") else [kind, *cell])
+            found.setdefault((stage, partition, 0), Counter())[shown] += n
+    for (stage, partition), some in waiting.items():
+        for name, n in some.items():
+            if shown := name.partition(" ")[2]:
+                found.setdefault((stage, partition, 0), Counter())[shown] += n
+    return found
 
 
 SHOWN = ("touchpoint_window_events{", "touchpoint_window_good{")
@@ -179,7 +205,7 @@ def judge(
 ) -> Verdict:
     """Read changelogs and dead letters, and compare; `letters_before` each deletion of a topic."""
     verdict = Verdict()
-    counted = _counted(bootstrap, end_known)
+    expected, counted = in_groups(expected, {}), _counted(bootstrap, end_known)
     for place in sorted(expected.keys() | counted.keys()):
         compare(place, expected.get(place, Counter()), counted.get(place, {}), verdict)
     letters = _letters(bootstrap, letters_before, end_known)
@@ -212,7 +238,7 @@ def compare(place: Place, wanted: Counter[str], found: Counts, verdict: Verdict)
         verdict.examples.append(f"{place}: {LOOSE_EXPERIENCE} judged {events} of {published}")
 
 
-def _counted(bootstrap: str, end_known: bool) -> dict[Place, Counts]:
+def _counted(bootstrap: str, end_known: bool) -> Counted:
     """The long panes a successor would recover."""
     stages = {changelog_topic(GROUP, stage.name): stage.name for stage in journey(BASE).stages}
     partitions: dict[tuple[str, int], Partition] = {}
@@ -223,12 +249,13 @@ def _counted(bootstrap: str, end_known: bool) -> dict[Place, Counts]:
         panes.restore(PaneRecord(record.key, record.value))
 
     _read(bootstrap, list(stages), restore, end_known)
-    return {
-        (stage, partition, key.start_ms): counts
+    long = {
+        (stage, partition, key.start_ms): Counter(counts)
         for (stage, partition), panes in partitions.items()
         for key, counts in panes.panes()
         if key.grain_ms == LONG.ms
     }
+    return in_groups(long, {place: panes.waiting() for place, panes in partitions.items()})
 
 
 Letter = tuple[str, int, int, int]

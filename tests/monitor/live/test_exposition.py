@@ -15,8 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.counting import metrics
 from monitor.counting.event import Event, Reason, Score
 from monitor.counting.judging import BUCKETS, Judge, reason_labels
-from monitor.counting.panes import Tally
-from monitor.counting.staff import MIN_GROUP, stage_windows
+from monitor.counting.staff import MIN_GROUP, stage_tally, stage_windows
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journeys import counters as journey_counters
@@ -62,7 +61,7 @@ def snapshot(ready: bool = True, **more: Many) -> Snapshot:
     stages = []
     for stage in CHAIR.stages:
         windows = stage_windows(CHAIR, stage)
-        tally = Tally(Judge(CHAIR, stage))
+        tally = stage_tally(CHAIR, stage, Judge(CHAIR, stage))({})
         for n, event in [*EVENTS.get(stage.name, []), *more.get(stage.name, [])]:
             for _ in range(n):
                 tally.add([event], [NOW - 1_000])

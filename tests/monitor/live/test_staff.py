@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from monitor.counting.event import Event, Score
 from monitor.counting.judging import Judge
-from monitor.counting.panes import Tally
-from monitor.counting.staff import MIN_GROUP, stage_windows
+from monitor.counting.panes import WAITING, Counts, merge_into
+from monitor.counting.staff import MIN_GROUP, stage_tally, stage_windows
+from monitor.counting.windows import StageWindows
 from monitor.live.exposition import render
 from monitor.live.share import added, share
 from monitor.live.snapshot import Snapshot, stage_snapshot
@@ -36,6 +37,24 @@ LINE = re.compile(r'touchpoint_window_(events|good|answers|reasons)\{(.*stage="s
 
 SUMMED = r'(segment|partner|class)="\w+",?'
 """Labels that are added up: together they are one sum."""
+
+
+class Counted:
+    """What one partition counts, answer by answer."""
+
+    def __init__(self) -> None:
+        self.windows: StageWindows = stage_windows(CHAIR, PULSE)
+        self._tally = stage_tally(CHAIR, PULSE, Judge(CHAIR, PULSE))
+        self._waiting: Counts = {}
+
+    def add(self, event: Event, at_ms: int) -> None:
+        """One more."""
+        tally = self._tally(dict(self._waiting))
+        tally.add([event], [at_ms])
+        for key, counts in tally.panes():
+            if key == WAITING:
+                merge_into(self._waiting, counts)
+            self.windows.add(key, counts)
 
 
 def worker(windows: object) -> Snapshot:
@@ -68,15 +87,14 @@ def differences(before: Mapping[str, float], after: Mapping[str, float]) -> set[
 @given(ANSWERS)
 def test_no_difference_tells_on_fewer(answers: list[tuple[int, int, str, bool]]) -> None:
     """Of metrics, the API, what workers tell each other, and of two windows of one reading."""
-    windows, readings = stage_windows(CHAIR, PULSE), [read(worker(stage_windows(CHAIR, PULSE)))]
+    counted = Counted()
+    readings = [read(worker(counted.windows))]
     for ago_s, value, segment, is_read in answers:
-        tally, score = Tally(Judge(CHAIR, PULSE)), Score("csat", value)
+        score = Score("csat", value)
         event = Event(PULSE.name, "ok", segment=segment or None, reason="tools", score=score)
-        tally.add([event], [NOW - ago_s * 1000])
-        for key, counts in tally.panes():
-            windows.add(key, counts)
+        counted.add(event, NOW - ago_s * 1000)
         if is_read:
-            readings.append(read(worker(windows)))
+            readings.append(read(worker(counted.windows)))
     for before, after in pairwise(readings):
         assert all(n == 0 or n >= MIN_GROUP for n in differences(before, after))
     last = [n for name, n in sorted(readings[-1].items()) if name.startswith("share")]
@@ -86,13 +104,10 @@ def test_no_difference_tells_on_fewer(answers: list[tuple[int, int, str, bool]])
 @pytest.mark.parametrize(("n", "shown"), [(4, 0), (5, 5), (6, 5), (9, 5), (10, 10)])
 def test_answers_are_told_five_at_a_time(n: int, shown: int) -> None:
     """One more is told with four others; how many answered is told at once."""
-    windows = stage_windows(CHAIR, PULSE)
+    counted = Counted()
     for _ in range(n):
-        tally = Tally(Judge(CHAIR, PULSE))
-        tally.add([Event(PULSE.name, "ok", score=Score("csat", 5))], [NOW - 1000])
-        for key, counts in tally.panes():
-            windows.add(key, counts)
-    one = worker(windows)
+        counted.add(Event(PULSE.name, "ok", score=Score("csat", 5)), NOW - 1000)
+    one = worker(counted.windows)
     (stage,) = stages_answer(one)["stages"]
     assert (stage["n"], one.stages[0].events("1h")) == (shown, n)
     assert stages_answer(added(one, share(one)))["stages"][0]["n"] == 2 * shown

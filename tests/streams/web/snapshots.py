@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 
 from monitor.counting.event import Event
 from monitor.counting.judging import Judge
-from monitor.counting.panes import Tally
-from monitor.counting.staff import stage_windows
+from monitor.counting.staff import stage_tally, stage_windows
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from monitor.live.snapshot import Snapshot, StageSnapshot, stage_snapshot, unknown_stage
@@ -36,7 +35,7 @@ def held(
     stage: Stage, events: Iterable[Event], at_ms: int = NOW, more: Mapping[str, int] | None = None
 ) -> StageSnapshot:
     """A stage at `NOW` that counted these events at `at_ms`, and in each pane `more` of other counters."""
-    windows, tally = stage_windows(CHAIR, stage), Tally(Judge(CHAIR, stage))
+    windows, tally = stage_windows(CHAIR, stage), stage_tally(CHAIR, stage, Judge(CHAIR, stage))({})
     for event in events:
         tally.add([event], [at_ms])
     for key, counts in tally.panes():
