@@ -8,7 +8,10 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from streams.__main__ import ONE_BLAS_THREAD
 from tests.kit.starting import Guard, mark
+
+os.environ.update(ONE_BLAS_THREAD)  # as in a worker; tests side by side have no core for more threads
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no error
 hypothesis.settings.load_profile("unhurried")

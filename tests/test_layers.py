@@ -44,7 +44,12 @@ CORE_MODULES = {
 """What the core may import: none reads a file, socket, clock or environment by itself."""
 
 RANDOM_AT = {"streams/demo/simulator.py", "streams/demo/faults.py"}
-ENVIRONMENT_AT = {"streams/commands/main.py", "streams/commands/shared.py", "streams/settings.py"}
+ENVIRONMENT_AT = {
+    "streams/__main__.py",
+    "streams/commands/main.py",
+    "streams/commands/shared.py",
+    "streams/settings.py",
+}
 TERMINAL_AT = {
     "streams/commands/main.py",
     "streams/commands/backtest.py",

@@ -28,7 +28,6 @@ from streams.commands.journey import journey_command, journeys_command
 from streams.commands.render import render
 from streams.commands.report import report
 from streams.commands.shared import (
-    ONE_BLAS_THREAD,
     above_zero,
     failed,
     not_negative,
@@ -74,7 +73,6 @@ app.command()(report)
 
 def main() -> None:
     """Run the command that was typed."""
-    os.environ.update(ONE_BLAS_THREAD)
     threading.excepthook = tell_of_thread
     _open_standard_files()
     try:

@@ -31,10 +31,6 @@ LEFTOVERS_S = 10.0
 """How long tasks that are left when the work is done may take to be cancelled; some of Kafka's and Faust's
 clients, with no Kafka there, never are."""
 
-ONE_BLAS_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
-"""numpy reads it when imported. With more threads a window sum spun for up to 70 ms on a busy machine,
-waiting for a second thread that had no core; alone it takes under 2 ms."""
-
 
 def failed(message: str) -> typer.Exit:
     """Tell what went wrong, a line each; raise what is returned."""

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from streams.commands.shared import ONE_BLAS_THREAD
+from streams.__main__ import ONE_BLAS_THREAD
 from tests.bench import speed
 
 EVERYWHERE = ("scrape", "alert_quality", "dedupe", "journeys", "open_journeys")

@@ -29,7 +29,8 @@ from monitor.counting.event import Codec
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
-from streams.commands.shared import ONE_BLAS_THREAD, SWITCH_S
+from streams.__main__ import ONE_BLAS_THREAD
+from streams.commands.shared import SWITCH_S
 from streams.demo.simulator import Simulator
 from streams.kafka import topics
 from streams.kafka.outgoing import Outgoing

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from streams.commands.shared import ONE_BLAS_THREAD
+from streams.__main__ import ONE_BLAS_THREAD
 from tests.kit.programs import environment
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from deploy.kafka.kafka import KafkaNode, KafkaNodeError
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
-from streams.commands.shared import ONE_BLAS_THREAD
+from streams.__main__ import ONE_BLAS_THREAD
 from streams.demo.simulator import SimulatedEvent
 from streams.kafka import topics
 from streams.settings import SHIPPED_JOURNEY, Settings

@@ -1,5 +1,7 @@
 """The other commands as a user runs them."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from streams.demo.broker import EmbeddedBroker
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.polling import until
-from tests.kit.programs import WorkerProcess, counted, touchpoint, touchpoint_reading
+from tests.kit.programs import WorkerProcess, counted, environment, touchpoint, touchpoint_reading
 
 SHIPPED = SHIPPED_JOURNEY
 
@@ -37,6 +39,30 @@ def test_every_command_has_help_with_an_example() -> None:
         done = touchpoint(command, "--help")
         assert done.returncode == 0
         assert "Example: " in done.stdout, command
+
+
+AT_NUMPY = """
+import os, sys
+from streams.__main__ import main
+
+def hear(event, arguments):
+    if event == "import" and arguments[0] == "numpy":
+        sys.exit(os.environ.get("OPENBLAS_NUM_THREADS", "as many threads as cores"))
+
+sys.addaudithook(hear)
+main()
+"""
+"""What a command has said of threads by the time that numpy, which reads it once, is imported."""
+
+
+def test_numpy_begins_with_one_thread() -> None:
+    """Said later, it would change nothing: window sums would wait for a second thread that has no core."""
+    own = environment()
+    own.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run(
+        [sys.executable, "-c", AT_NUMPY], env=own, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.stderr, done.returncode) == ("1\n", 1)
 
 
 def test_demo_counts_what_it_publishes_and_ends_by_itself() -> None:
