@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from streams.engine.thread import FAUST_LOG
 from streams.engine.transport import BatchSchema, Transport
 from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka import internals
-from streams.kafka.outgoing import Outgoing, produce
+from streams.kafka.outgoing import Writer
 from streams.kafka.read_back import ReadBack
 from streams.kafka.security import broker_credentials
 from streams.kafka.topic_ids import TopicState
@@ -99,6 +99,7 @@ class App(faust.App):
         self._settings = settings
         self._clock = SteadyClock()
         self.cluster = Cluster(settings, lambda: internals.producer_client(self.producer))
+        self._writer = Writer(lambda: internals.kafka_producer(self.producer))
         self.health = Health(self, settings)
         self.recovery_progress = Progress()
         self.partition_total = sum(counts.values())
@@ -114,7 +115,7 @@ class App(faust.App):
         return StageProcessor(
             Codec(journey, stage, refuse_personal_data=self._settings.refuse_personal_data),
             changelog_topic(self._settings.group, stage.name),
-            self._produce,
+            self._writer.write,
             self._step_sender(stage, counts) if journey.journeys else None,
         )
 
@@ -128,7 +129,7 @@ class App(faust.App):
         topic, changelog = steps_topic(group), changelog_topic(group, JOURNEYS)
         sources = ((stage.name, p) for stage in journey.stages for p in range(counts[stage.topic]))
         extent = Extent(frozenset(sources), counts[topic], self._settings.journeys_mb * 1_000_000)
-        return JourneyProcessor(journey, topic, changelog, self._produce, extent)
+        return JourneyProcessor(journey, topic, changelog, self._writer.write, extent)
 
     def _read_up_ms_ago(self, topic: str, partition: int, folded: int | None) -> int | None:
         ago_ms: int | None = self.consumer.kafka.read_up_ms_ago(TP(topic, partition), folded)
@@ -229,9 +230,6 @@ class App(faust.App):
         """Acknowledge a batch, unless its partition has moved on to another owner."""
         if self.is_current(message):
             message.ack(self.consumer)
-
-    async def _produce(self, records: Sequence[Outgoing]) -> Sequence[int]:
-        return await produce(internals.kafka_producer(self.producer), records)
 
     async def flush_until(self, processor: Processor[Any], stop: asyncio.Event) -> None:
         """Write the counts every `FLUSH_S`, and once more at the end; an error ends the worker."""

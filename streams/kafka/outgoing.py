@@ -6,7 +6,7 @@ read. So batches are made here, and each is waited for once.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from streams.kafka import internals
@@ -26,38 +26,56 @@ Produce = Callable[[Sequence[Outgoing]], Awaitable[Sequence[int]]]
 """Writes records of one topic; the offset of each, once the broker has acknowledged them all."""
 
 
-async def produce(producer: Any, records: Sequence[Outgoing]) -> Sequence[int]:
-    """Write records of one topic with an `AIOKafkaProducer`, those of a partition in their order.
+class Writer:
+    """Writes with the `AIOKafkaProducer` that it is given once there is something to write."""
 
-    Returns the offset of each, once the broker has acknowledged them all; KafkaError when it does not.
-    """
-    topic = records[0].topic
-    await producer.partitions_for(topic)
-    places: defaultdict[int, list[int]] = defaultdict(list)
-    for place, record in enumerate(records):
-        partition = record.partition
-        if partition is None:
-            partition = internals.partition_for(producer, topic, record.key)
-        places[partition].append(place)
-    offsets = [0] * len(records)
+    def __init__(self, producer: Callable[[], Any]) -> None:
+        self._producer = producer
+        self._turns: defaultdict[tuple[str, int], asyncio.Lock] = defaultdict(asyncio.Lock)
+        """aiokafka lets one batch of a partition wait at a time. It takes what others wait for off the time
+        that each may wait, again and again: ten stages that write steps at once had none left."""
 
-    async def write(partition: int, wanted: Iterable[int]) -> None:
-        sent: list[tuple[list[int], Awaitable[Any]]] = []
-        some: list[int] = []
-        batch = producer.create_batch()
-        for place in wanted:
-            _, _, key, value, headers = records[place]
-            if batch.append(timestamp=None, key=key, value=value, headers=headers or []) is None:
-                sent.append((some, await producer.send_batch(batch, topic, partition=partition)))
-                some, batch = [], producer.create_batch()
-                batch.append(timestamp=None, key=key, value=value, headers=headers or [])
-            some.append(place)
-        batch.close()  # nothing more comes to it, so it goes at once
-        sent.append((some, await producer.send_batch(batch, topic, partition=partition)))
-        acknowledged = await asyncio.gather(*(future for _, future in sent))
-        for (taken, _), told in zip(sent, acknowledged, strict=True):
-            for number, place in enumerate(taken):
-                offsets[place] = told.offset + number
+    async def write(self, records: Sequence[Outgoing]) -> Sequence[int]:
+        """Write records of one topic, those of a partition in their order.
 
-    await asyncio.gather(*(write(*one) for one in places.items()))
-    return offsets
+        Returns the offset of each, once the broker has acknowledged them all; KafkaError when it does not.
+        """
+        producer, topic = self._producer(), records[0].topic
+        await producer.partitions_for(topic)
+        places: defaultdict[int, list[int]] = defaultdict(list)
+        for place, record in enumerate(records):
+            partition = record.partition
+            if partition is None:
+                partition = internals.partition_for(producer, topic, record.key)
+            places[partition].append(place)
+        offsets = [0] * len(records)
+
+        async def write(partition: int, wanted: Sequence[int]) -> None:
+            told = await self._write_to(producer, partition, [records[place] for place in wanted])
+            for place, offset in zip(wanted, told, strict=True):
+                offsets[place] = offset
+
+        await asyncio.gather(*(write(*one) for one in places.items()))
+        return offsets
+
+    async def _write_to(self, producer: Any, partition: int, records: Sequence[Outgoing]) -> list[int]:
+        topic = records[0].topic
+        counts: list[int] = []
+        sent: list[Awaitable[Any]] = []
+        async with self._turns[topic, partition]:
+            batch = producer.create_batch()
+            for _, _, key, value, headers in records:
+                if batch.append(timestamp=None, key=key, value=value, headers=headers or []) is None:
+                    counts.append(batch.record_count())
+                    sent.append(await producer.send_batch(batch, topic, partition=partition))
+                    batch = producer.create_batch()
+                    batch.append(timestamp=None, key=key, value=value, headers=headers or [])
+            batch.close()  # nothing more comes to it, so it goes at once
+            counts.append(batch.record_count())
+            sent.append(await producer.send_batch(batch, topic, partition=partition))
+        acknowledged = await asyncio.gather(*sent)
+        return [
+            one.offset + number
+            for one, count in zip(acknowledged, counts, strict=True)
+            for number in range(count)
+        ]

@@ -1,5 +1,6 @@
 """Records come to Kafka whole, in order, and where it is said that they lie."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from streams.kafka import internals
-from streams.kafka.outgoing import Outgoing, produce
+from streams.kafka.outgoing import Outgoing, Writer
 from tests.kit.brokers import TansuNode, running
 
 BATCH_BYTES = 1_000
@@ -29,7 +30,7 @@ async def written(broker: TansuNode, records: Sequence[Outgoing]) -> list[tuple[
         AIOKafkaConsumer(bootstrap_servers=bootstrap) as consumer,
     ):
         found = []
-        for record, offset in zip(records, await produce(producer, records), strict=True):
+        for record, offset in zip(records, await Writer(lambda: producer).write(records), strict=True):
             partition = record.partition
             if partition is None:
                 partition = internals.partition_for(producer, record.topic, record.key)
@@ -63,14 +64,23 @@ async def test_one_that_fills_a_batch_alone_is_written(broker: TansuNode) -> Non
     assert [(offset, read.value) for _, offset, read in found] == list(enumerate(values))
 
 
+async def test_many_write_to_one_partition_at_once(broker: TansuNode) -> None:
+    """Each has the whole time that a request may take, not what the others have left of it."""
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, request_timeout_ms=2_000) as producer:
+        writer = Writer(lambda: producer)
+        told = await asyncio.gather(*(writer.write([Outgoing("at-once", 0, b"k", b"v")]) for _ in range(200)))
+    assert sorted(offset for (offset,) in told) == list(range(200))
+
+
 async def test_what_kafka_does_not_take_is_an_error() -> None:
     """A broker that is away is Kafka's own error, not silence."""
     with running(TansuNode()) as node:
         producer = AIOKafkaProducer(bootstrap_servers=node.bootstrap, request_timeout_ms=1_000)
         await producer.start()
-        await produce(producer, [Outgoing("away", 0, b"k", b"v")])
+        writer = Writer(lambda: producer)
+        await writer.write([Outgoing("away", 0, b"k", b"v")])
     try:
         with pytest.raises(KafkaError):
-            await produce(producer, [Outgoing("away", 0, b"k", b"v"), Outgoing("away", 0, b"k", b"w")])
+            await writer.write([Outgoing("away", 0, b"k", b"v"), Outgoing("away", 0, b"k", b"w")])
     finally:
         await producer.stop()
