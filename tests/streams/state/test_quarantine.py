@@ -12,6 +12,7 @@ from cramjam import lz4
 from monitor.counting.event import Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge, Verdict
 from monitor.counting.panes import LONG, PaneKey
+from monitor.counting.staff import stage_tally
 from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
@@ -51,7 +52,8 @@ def failing(rig: Rig, where: str) -> Rig:
     if where == "reading":
         rig.stage._codec = FailingCodec(rig.stage._journey, rig.stage.stage)
         return rig
-    rig.stage._judge = FailingJudge(rig.stage._journey, rig.stage.stage)
+    rig.stage._judge = judge = FailingJudge(rig.stage._journey, rig.stage.stage)
+    rig.stage._tally = stage_tally(rig.stage._journey, rig.stage.stage, judge)
     return rig
 
 
