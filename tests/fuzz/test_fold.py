@@ -33,12 +33,12 @@ def sent_now(sent: dict[str, Any], of: tuple[str, str], age_ms: int, journey_id:
     return stage, value.encode(), []
 
 
-@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     st.lists(
         st.builds(sent_now, EVENTS, st.sampled_from(OUTCOMES), AGES_MS, st.sampled_from(["j", "k"]) | IDS),
-        min_size=2,
-        max_size=12,
+        min_size=20,
+        max_size=30,
     )
 )
 def test_what_the_codec_accepts_passes_through_the_whole_worker(sent: list[Sent]) -> None:
