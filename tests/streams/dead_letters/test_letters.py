@@ -99,49 +99,74 @@ def committed_records(broker: Node, topic: str) -> list[Any]:
     return asyncio.run(read())
 
 
+def test_letters_are_listed_chosen_and_shown(broker: Node) -> None:
+    """By stage, by reason and by number; a table for people, JSON for programs; whole, or the value alone."""
+    assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+    key, _, headers = dead(1, reason="not_json")
+    hostile: Record = (key, b"\xff\x1b[2J", [*headers, ("note", b"\x1b]0;gone\x07")])
+    error = ("dlq.error", b"outcome must be one of ok, wow")
+    key, _, headers = dead(2, reason="unknown_outcome")
+    send(broker.bootstrap, DLQ, [hostile, (key, checkout(1, outcome="meh"), [*headers, error])])
+    by_reason = {letter["reason"]: letter for letter in until(lambda: listed(broker), "letters")}
+    assert by_reason.keys() == {"not_json", "unknown_outcome"}
+    unknown, broken = by_reason["unknown_outcome"], by_reason["not_json"]
+    assert (unknown["attempt"], unknown["state"], unknown["stage"]) == (1, "open", "web_checkout")
+    assert [one["reason"] for one in listed(broker, "--reason", "not_json")] == ["not_json"]
+    assert listed(broker, "--stage", "store") == []
+    assert len(listed(broker, "--limit", "1")) == 1
+    table = dead_letters(broker, "list")
+    assert "web_checkout  unknown_outcome  1" in table
+    assert "outcome must be one of" in table
+
+    shown = dead_letters(broker, "show", place(broken))
+    assert "hex ff 1b 5b 32 4a" in shown
+    assert r"note: \x1b]0;gone\x07" in shown
+    assert f"{TOPIC}:" in shown
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert '"outcome":"meh"' in dead_letters(broker, "show", place(unknown), "--value")
+
+
+def refusals(worker: WorkerProcess) -> float:
+    """How many records of the topic it has refused."""
+    return worker.scrape().sum("touchpoint_records_total", topic=TOPIC, result="refused")
+
+
 def test_letters_go_back_until_they_are_mended_or_given_up(broker: Node, tmp_path: Path) -> None:
-    """Refused, listed, shown, sent back: unmended up to the cap, mended counted exactly once."""
+    """Refused and sent back: unmended up to the cap, mended counted exactly once."""
+    chosen = ("--reason", "unknown_outcome")
     with WorkerProcess(KAFKA=broker.bootstrap) as worker:
         worker.ready()
-        assert dead_letters(broker, "list") == "no dead letters\n"
+
+        def refused(letters: int, records: int) -> list[dict[str, Any]]:
+            """Asks the worker until it has refused so many records, and only then for these letters."""
+
+            def seen() -> bool:
+                return (
+                    worker.scrape().sum("touchpoint_records_total", topic=TOPIC, result="refused") == records
+                )
+
+            until(seen, f"{records} refused")
+            return until(
+                lambda: found if len(found := listed(broker, *chosen)) == letters else [],
+                f"{letters} letters",
+            )
+
         bad: list[Record] = [
-            (b"a", b"\xff\x1b[2J", [("trace", b"\x1b]0;gone\x07")]),
+            (b"a", b"\xff", []),
             (b"b", checkout(1, outcome="meh"), [("trace", b"t-2")]),
             (b"c", checkout(2), []),
         ]
         send(broker.bootstrap, TOPIC, bad)
         until(lambda: counted(worker) == 1, "the good one counted")
-        by_reason = {letter["reason"]: letter for letter in until(lambda: listed(broker), "letters")}
-        assert by_reason.keys() == {"not_json", "unknown_outcome"}
-        unknown, broken = by_reason["unknown_outcome"], by_reason["not_json"]
-        assert (unknown["attempt"], unknown["state"], unknown["stage"]) == (1, "open", "web_checkout")
-        assert [one["reason"] for one in listed(broker, "--reason", "not_json")] == ["not_json"]
-        assert listed(broker, "--stage", "store") == []
-        assert len(listed(broker, "--limit", "1")) == 1
-        table = dead_letters(broker, "list")
-        assert "web_checkout  unknown_outcome  1" in table
-        assert "outcome must be one of" in table
-
-        shown = dead_letters(broker, "show", place(broken))
-        assert "hex ff 1b 5b 32 4a" in shown
-        assert r"trace: \x1b]0;gone\x07" in shown
-        assert f"{TOPIC}:" in shown
-        assert all(line.isprintable() for line in shown.splitlines())
-        assert '"outcome":"meh"' in dead_letters(broker, "show", place(unknown), "--value")
-
-        chosen = ("--reason", "unknown_outcome")
+        assert [(one["attempt"], one["state"]) for one in refused(1, 2)] == [(1, "open")]
         assert replayed(broker, *chosen, "--dry-run") == said(1) | {"dry_run": True}
-        assert [one["state"] for one in listed(broker)] == ["open", "open"]
         for attempt in (2, 3):
             assert replayed(broker, *chosen) == said(1, attempt - 2)
-
-            def again(attempt: int = attempt) -> bool:
-                return attempt in {one["attempt"] for one in listed(broker, *chosen)}
-
-            until(again, f"refused for the {attempt}. time")
+            letters = refused(attempt, attempt + 1)
+            assert {one["attempt"] for one in letters} == set(range(1, attempt + 1))
         assert replayed(broker, *chosen) == said(0, 2, left=1)
 
-        [last] = [one for one in listed(broker, *chosen) if one["attempt"] == 3]
+        [last] = [one for one in letters if one["attempt"] == 3]
         file = tmp_path / "mended.json"
         file.write_bytes(checkout(1, outcome="mehh"))
         mend = (place(last), "--value", str(file), "--max-attempts", "4")
@@ -151,11 +176,11 @@ def test_letters_go_back_until_they_are_mended_or_given_up(broker: Node, tmp_pat
         until(lambda: counted(worker) == 2, "the mended one counted")
         assert replayed(broker, *mend) == said(0, 1)
         assert replayed(broker, *chosen) == said(0, 3)
-        assert {place(one) for one in listed(broker) if one["state"] == "open"} == {place(broken)}
+        assert [one["reason"] for one in listed(broker) if one["state"] == "open"] == ["not_json"]
         # What is sent after all this is read after all this: nothing else was sent.
         send(broker.bootstrap, TOPIC, [(b"b", checkout(3), [])])
         until(lambda: counted(worker) == 3, "a last one counted")
-        assert worker.scrape().sum("touchpoint_records_total", topic=TOPIC, result="refused") == 4
+        assert refusals(worker) == 4
 
 
 def replayed_fails(broker: Node, *arguments: str) -> str:
