@@ -121,7 +121,12 @@ class StageSpan:
         self._judge([rule for rule in plan.qualities if rule.stage.name == stage.name])
         self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs & self._settled()
         # What pages only because the stage is critical goes on for days, and explains nothing.
-        self._drags = self.degraded("page", segment=ALL)
+        self._drags = self._any(
+            mask
+            for (_, severity, segment), crossed in self.crossed.items()
+            if (severity, segment) == ("page", ALL)
+            for mask in crossed.values()
+        )
         self._raise()
         self.is_open = self._open()
         self.silent = np.zeros(len(self._at), dtype=bool) if stage.name == WHOLE else self._silent()
@@ -134,16 +139,6 @@ class StageSpan:
     def trouble(self) -> Mask:
         """Whether the stage explains the trouble of those that depend on it."""
         return held_on(self.silent | self._drags, EXPLAINS)
-
-    def degraded(
-        self, severity: Severity, *, experience: str | None = None, segment: str | None = None
-    ) -> Mask:
-        """Whether a limit of this severity is crossed, of one or any experience, of one or any segment."""
-        found = np.zeros(len(self._at), dtype=bool)
-        for one, loud, who in self.crossed:
-            if loud == severity and experience in (None, one) and segment in (None, who):
-                found |= self._any(self.crossed[one, loud, who].values())
-        return found
 
     def reason(self, about: Judged) -> Mask:
         """Whether the limit of any window is crossed, and may begin an alert."""
