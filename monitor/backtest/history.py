@@ -129,16 +129,6 @@ class StageHistory:
         if len(slices) >= WAITING:
             self._settle()
 
-    def add_table(self, first: int, table: Table) -> None:
-        """Count whole slices from `first` on; rows as `good`, `bad`, `events` and `reasons` say."""
-        self._settle()
-        for hour in range(first // BLOCK, (first + table.shape[1] - 1) // BLOCK + 1):
-            start = max(first, hour * BLOCK)
-            part = table[:, start - first : (hour + 1) * BLOCK - first]
-            if part.any():
-                at = start - hour * BLOCK
-                self._block(hour)[:, at : at + part.shape[1]] += part
-
     def span(self) -> tuple[int, int] | None:
         """The first slice that anything is counted in, and the last; None without events."""
         self._settle()

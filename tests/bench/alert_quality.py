@@ -25,6 +25,7 @@ from monitor.journey_file.model import Journey, Stage
 from monitor.rules.limits import Limit
 from monitor.rules.plan import plan
 from monitor.rules.qualities import Quality, Severity
+from tests.kit.slices import add_slices
 
 MINUTE, HOUR = 60_000 // SHORT.ms, 3_600_000 // SHORT.ms
 DAY = 24 * HOUR
@@ -139,7 +140,7 @@ def drawn(stage: Stage, rates: Rates, rng: np.random.Generator) -> StageHistory:
         table[held.good["e", segment]] = events - bad
         table[held.bad["e", segment]] = bad
         table[held.events] += events
-    held.add_table(START, table)
+    add_slices(held, START, table)
     return held
 
 

@@ -19,6 +19,7 @@ from monitor.journey_file.model import WHOLE
 from monitor.rules.limits import OLD_WINDOWS, budget_limits, page_limits
 from monitor.rules.plan import plan
 from tests.kit import history as real
+from tests.kit.slices import add_slices
 
 HELD_TO = plan(
     parse("""
@@ -52,7 +53,7 @@ def pages(stage: str, per_slice: float, bad_by_hour: list[float], seed: int = 1)
     table = held.table(T0, T0 + len(share))
     cell = EXPERIENCE[stage], "other"
     table[held.good[cell]], table[held.bad[cell]], table[held.events] = events - bad, bad, events
-    held.add_table(T0, table)
+    add_slices(held, T0, table)
     fired = backtest(HELD_TO, history).fired
     return [one for one in fired if (one.key.severity, one.key.stage) == ("page", stage)]
 
@@ -92,8 +93,8 @@ def test_a_page_ends_when_hardly_anything_comes_any_more() -> None:
     cell = EXPERIENCE["shop"], "other"
     table = held.table(T0, T0 + HOUR + night)
     table[held.bad[cell], :HOUR] = table[held.events, :HOUR] = 1
-    held.add_table(T0, table)
-    held.add_table(T0 + HOUR + night, np.ones_like(table[:, :1]))  # the next morning
+    add_slices(held, T0, table)
+    add_slices(held, T0 + HOUR + night, np.ones_like(table[:, :1]))  # the next morning
     (page,) = (one for one in backtest(HELD_TO, history).fired if one.key.severity == "page")
     assert page.resolved_ms is not None
     assert page.resolved_ms / 1000 - (T0 + HOUR) * SHORT.ms / 1000 == pytest.approx(6 * 3600, abs=600)
@@ -131,7 +132,7 @@ def told(target: str, events: int, bad: dict[str, list[float]], every: int = 1) 
         n_bad = np.diff(np.floor(np.cumsum(share * events * comes) + 1e-6), prepend=0)
         table[held.bad[name, "other"]] = n_bad
         table[held.good[name, "other"]] = events * comes - n_bad
-    held.add_table(T0, table)
+    add_slices(held, T0, table)
     return [one for one in backtest(held_to, history).fired if one.key.severity == "page"]
 
 
@@ -177,7 +178,7 @@ def test_no_chance_ends_a_page(target: str, share: float, events: int, seed: int
     came = rng.poisson(events, len(shares))
     bad = rng.binomial(came, shares)
     table[held.bad["a", "other"]], table[held.good["a", "other"]], table[held.events] = bad, came - bad, came
-    held.add_table(T0, table)
+    add_slices(held, T0, table)
     found = [one for one in backtest(held_to, history).fired if one.key.severity == "page"]
     assert len([one for one in found if one.noticed_ms > (T0 + 24 * HOUR) * SHORT.ms]) == 1
 

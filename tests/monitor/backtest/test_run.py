@@ -31,6 +31,7 @@ from monitor.rules.qualities import HOLD_S
 from streams.commands.backtest import ALERTS_SHOWN
 from tests.kit import history as real
 from tests.kit.programs import touchpoint, touchpoint_reading
+from tests.kit.slices import add_slices
 
 JOURNEY_TEXT = """
 version: 1
@@ -219,8 +220,8 @@ def test_tickets_of_a_critical_stage_are_pages(detractors: int, days: int, is_cr
                 shop[good, -minute:], shop[bad, -minute:] = 100 - worse, worse
         shop[held["shop"].events] = 100
         answers[held[WHOLE].critical["shop"], 0] = (detractors, 60, 60, 840)
-        held["shop"].add_table(end - seen, shop)
-        held[WHOLE].add_table(end - 1, answers)
+        add_slices(held["shop"], end - seen, shop)
+        add_slices(held[WHOLE], end - 1, answers)
         spans = spans_of(plan(WEIGHED), held, end - 1, end, since=end - seen)
         page = Key("StageDegraded", "page", "shop")
         assert bool(dict(alerts_of(plan(WEIGHED), spans, {}))[page][-1]) is (outage or is_critical)

@@ -10,6 +10,7 @@ from monitor.backtest.run import Fired, backtest
 from monitor.counting.panes import SHORT
 from monitor.journey_file.grammar import parse
 from monitor.rules.plan import plan
+from tests.kit.slices import add_slices
 
 ZONE = ZoneInfo("Europe/Helsinki")
 
@@ -43,7 +44,7 @@ stages:
         hour = datetime.fromtimestamp(at * SHORT.ms / 1000, ZONE).hour
         if begins <= hour < ends and at not in quiet:
             table[held.events, column] = table[held.good["served", "other"], column] = 1
-    held.add_table(first, table)
+    add_slices(held, first, table)
     return [one for one in backtest(held_to, history).fired if one.key.name == "StageSilent"]
 
 

@@ -24,6 +24,7 @@ from monitor.live.journeys import JourneysSnapshot
 from monitor.rules.journeys import BETWEEN
 from monitor.rules.plan import plan
 from monitor.rules.qualities import SILENT_WINDOWS
+from tests.kit.slices import add_slices
 from tests.monitor.generate.situations import Situation
 
 
@@ -85,7 +86,7 @@ def told(name: str, situation: Situation) -> Told:
             for row, n in _rows(found.histories[WHOLE], lives):
                 tables[WHOLE][row, at - start] += n
     for stage_name, table in tables.items():
-        found.histories[stage_name].add_table(start, table)
+        add_slices(found.histories[stage_name], start, table)
     return found
 
 
