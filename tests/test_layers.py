@@ -48,6 +48,7 @@ ENVIRONMENT_AT = {
     "streams/__main__.py",
     "streams/commands/main.py",
     "streams/commands/shared.py",
+    "streams/commands/validate.py",
     "streams/settings.py",
 }
 TERMINAL_AT = {
@@ -58,6 +59,7 @@ TERMINAL_AT = {
     "streams/commands/report.py",
     "streams/commands/render.py",
     "streams/commands/shared.py",
+    "streams/commands/validate.py",
     "streams/terminal.py",
 }
 METRIC_NAMES_AT = {"monitor/counting/metrics.py"}

@@ -37,6 +37,7 @@ from streams.commands.shared import (
     run_at_once,
     tell_of_thread,
 )
+from streams.commands.validate import validate
 from streams.demo.faults import FAULTS, WRITTEN, Fault, parse_fault
 from streams.files import arriving
 from streams.settings import Settings
@@ -69,6 +70,7 @@ app.command("journey")(journey_command)
 app.command("journeys")(journeys_command)
 app.command()(render)
 app.command()(report)
+app.command()(validate)
 
 
 def main() -> None:

@@ -35,7 +35,17 @@ def test_check_accepts_the_shipped_journey() -> None:
 
 def test_every_command_has_help_with_an_example() -> None:
     """`--help` of each command shows an example."""
-    for command in ("demo", "worker", "check", "topics", "publish", "replay", "simulate", "change"):
+    for command in (
+        "demo",
+        "worker",
+        "check",
+        "topics",
+        "publish",
+        "validate",
+        "replay",
+        "simulate",
+        "change",
+    ):
         done = touchpoint(command, "--help")
         assert done.returncode == 0
         assert "Example: " in done.stdout, command

@@ -1,0 +1,127 @@
+"""The command `touchpoint validate`: what a worker would make of events, before any is published."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated
+
+import typer
+
+from monitor.counting.display import counted, printable
+from monitor.counting.event import Codec, Refused, stage_of
+from monitor.counting.explained import Explained, Explainer
+from streams.clock import now_ms
+from streams.commands.shared import failed, read_journey, read_settings, run
+from streams.files import FileProblemError, arriving
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many events there were, and how it ended."""
+
+    counted: int = 0
+    refused: int = 0
+    warnings: int = 0
+    ended: str | None = field(default=None)
+
+    def add(self, found: Explained | Refused) -> None:
+        """One more."""
+        if isinstance(found, Refused):
+            self.refused += 1
+        else:
+            self.counted += 1
+            self.warnings += len(found.warnings)
+
+
+def validate(
+    stage: Annotated[
+        str | None,
+        typer.Option(help="Read all as events of this stage's topic; unless given, of the stage each names."),
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option(help="RFC 3339 time at which a worker reads them; now unless given.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each event.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 also for a warning.")] = False,
+) -> None:
+    """Say what a worker would make of events from standard input, one JSON line each. Needs no Kafka.
+
+    Each is refused, and why; or counted, with what each experience says of it. Warnings tell of fields that
+    nobody reads, and of names that count as `other`. Exits 1 if any was refused.
+
+    Example: touchpoint validate --stage web_checkout < events.jsonl
+    """
+    from streams.publish.lines import read_time
+
+    settings = read_settings()
+    journey = read_journey(settings.journey)
+    stages = {
+        one.name: Explainer(Codec(journey, one, refuse_personal_data=settings.refuse_personal_data))
+        for one in journey.stages
+    }
+    if stage is not None and stage not in stages:
+        raise failed(f"no stage `{stage}`; known are {', '.join(stages)}")
+    try:
+        at_ms = read_time(at) if at else now_ms()
+    except ValueError as error:
+        raise failed(str(error)) from None
+    asked = _Asked(stages, stage, at_ms, as_json)
+    tally = run(lambda stop: _validate(asked, arriving(sys.stdin.fileno(), stop), stop))
+    typer.echo(
+        f"{counted(tally.counted + tally.refused, 'event')}: {tally.counted:,} would be counted,"
+        f" {tally.refused:,} refused; {counted(tally.warnings, 'warning')}",
+        err=True,
+    )
+    if tally.ended:
+        raise failed(tally.ended)
+    if tally.refused or (strict and tally.warnings):
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    stages: Mapping[str, Explainer]
+    stage: str | None
+    at_ms: int
+    as_json: bool
+
+    def explain(self, value: bytes) -> Explained | Refused:
+        """What the stage says whose event it is; one that names no known stage is refused by any."""
+        named = self.stage or stage_of(value) or ""
+        return (self.stages.get(named) or next(iter(self.stages.values()))).explain(value, self.at_ms)
+
+
+async def _validate(asked: _Asked, lines: AsyncIterator[bytes], stop: asyncio.Event) -> Tally:
+    tally, number = Tally(), 0
+    try:
+        async for line in lines:
+            number += 1
+            if stop.is_set():
+                break
+            if value := line.strip():
+                found = asked.explain(value)
+                tally.add(found)
+                _print_json(number, found) if asked.as_json else _print(number, found)
+    except FileProblemError as error:
+        tally.ended = str(error)
+    return tally
+
+
+def _print(number: int, found: Explained | Refused) -> None:
+    if isinstance(found, Refused):
+        told = [f"refused, {found.reason}: {found.error}"]
+    else:
+        told = [f"counted at {found.stage}"]
+        told += [f"{one.said}, {one.experience}: {one.why}" for one in found.judged]
+        told += [f"warning: {one}" for one in found.warnings]
+    for one in told:
+        typer.echo(printable(f"line {number}: {one}"))
+
+
+def _print_json(number: int, found: Explained | Refused) -> None:
+    if isinstance(found, Refused):
+        typer.echo(json.dumps({"line": number, "refused": found.reason, "error": found.error}))
+    else:
+        typer.echo(json.dumps({"line": number, **asdict(found)}))
