@@ -54,6 +54,7 @@ ENVIRONMENT_AT = {
 TERMINAL_AT = {
     "streams/commands/main.py",
     "streams/commands/backtest.py",
+    "streams/commands/init.py",
     "streams/commands/journey.py",
     "streams/commands/dead_letters.py",
     "streams/commands/report.py",

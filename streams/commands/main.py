@@ -24,6 +24,7 @@ from streams.__main__ import INTERRUPTED
 from streams.clock import now_ms
 from streams.commands.backtest import backtest
 from streams.commands.dead_letters import dead_letters
+from streams.commands.init import init
 from streams.commands.journey import journey_command, journeys_command
 from streams.commands.render import render
 from streams.commands.report import report
@@ -66,6 +67,7 @@ app = typer.Typer(
 
 app.add_typer(dead_letters, name="dead-letters")
 app.command()(backtest)
+app.command()(init)
 app.command("journey")(journey_command)
 app.command("journeys")(journeys_command)
 app.command()(render)

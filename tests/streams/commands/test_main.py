@@ -37,6 +37,7 @@ def test_every_command_has_help_with_an_example() -> None:
     """`--help` of each command shows an example."""
     for command in (
         "demo",
+        "init",
         "worker",
         "check",
         "topics",
