@@ -53,7 +53,7 @@ class StageHistory:
     """Counts of one stage, or of whole journeys. A slice is named by its number since 1970.
 
     `events` of whole journeys are those that are over; `critical` are their answers by stage, as a
-    `critical.Touchpoint`.
+    `critical.Touchpoint`. `partners` are the events judged by experience and partner.
     """
 
     def __init__(self, plan: Plan, stage: Stage) -> None:
@@ -71,7 +71,11 @@ class StageHistory:
         self.reasons = {reason: self.events + 1 + i for i, reason in enumerate(reasons)}
         first = self.events + 1 + len(reasons)
         self.critical = {name: range(first + 4 * i, first + 4 * i + 4) for i, name in enumerate(answered)}
-        self._counters = first + 4 * len(answered)
+        first += 4 * len(answered)
+        partners = stage.partner_labels if stage.partners else ()
+        of = [(experience.name, partner) for experience in stage.experiences for partner in partners]
+        self.partners = {cell: first + i for i, cell in enumerate(of)}
+        self._counters = first + len(of)
         self._adds = self._of_journeys(plan) if stage.name == WHOLE else self._of_stage(stage)
         self._kinds: dict[tuple[str, ...], int] = {}
         self._adds_of: list[dict[int, int]] = []
@@ -85,7 +89,10 @@ class StageHistory:
         adds |= {reason_name(reason): {row: 1} for reason, row in self.reasons.items()}
         for names, rows in ((good_name, self.good), (bad_name, self.bad)):
             for cell, row in rows.items():
-                adds |= {names(*cell, partner): {row: 1} for partner in stage.partner_labels}
+                for partner in stage.partner_labels:
+                    adds[names(*cell, partner)] = {row: 1}
+                    if (of := self.partners.get((cell[0], partner))) is not None:
+                        adds[names(*cell, partner)][of] = 1
         return adds
 
     def _of_journeys(self, plan: Plan) -> dict[str, dict[int, int]]:

@@ -39,6 +39,9 @@ NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "JourneysFull", "DeadLettersRisi
 
 SEGMENT = ("segment",)
 
+ALERT_LABELS = ("severity", "stage", "experience", "partner")
+"""What tells alerts of one name apart."""
+
 CHUNK = 31 * 86_400_000 // SHORT.ms
 """Moments judged at once: a month, in which a stage with 24 counters takes 60 MB."""
 
@@ -46,7 +49,7 @@ CHUNK = 31 * 86_400_000 // SHORT.ms
 class Key(NamedTuple):
     """What an alert is about. The silence of a stage has no experience and no group; the page of a degraded
     one has them once it has begun, and a ticket its group: those that were worst then. The group is the
-    segment, or of some alerts on whole journeys the partner, the change of channel, the stage."""
+    segment, or the partner; of some alerts on whole journeys the change of channel, the stage."""
 
     name: Name
     severity: Severity
@@ -200,6 +203,9 @@ def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Itera
             loud = silence_severity(span.stage)
             silent = span.silent & ~_any_of(troubles, plan.upstream[name], span)
             yield Key("StageSilent", loud, name), (held_on(silent, HOLD[loud]) & span.is_open)[BEFORE:]
+            for partner, quiet in span.partners_silent().items():
+                told = held_on(quiet, HOLD["ticket"]) & span.is_open
+                yield Key("PartnerSilent", "ticket", name, group=partner), told[BEFORE:]
         paging = np.zeros_like(span.silent)
         for severity in severities(span.stage):
             explained = span.silent | _any_of(troubles, plan.explaining(span.stage, severity), span)
@@ -294,14 +300,20 @@ class Teller:
     def __init__(self, plan: Plan) -> None:
         self._labels = {one.experience.name: one.labels for one in plan.watched}
         self._alerts = {
-            (alert.name, *(alert.labels.get(name, "") for name in ("severity", "stage", "experience"))): alert
+            (alert.name, *(alert.labels.get(name, "") for name in ALERT_LABELS)): alert
             for alert in alerts(plan)
         }
 
     def __call__(self, key: Key, span: StageSpan, at: int) -> Fired:
         """The alert that begins at the end of slice `at`."""
-        alert, noticed_ms = self._alerts[key[:4]], end_ms(at)
+        of_partner = key.name == "PartnerSilent"
+        alert, noticed_ms = self._alerts[*key[:4], key.group if of_partner else ""], end_ms(at)
         summary = alert.annotations["summary"]
+        if of_partner:
+            missed, window = span.partner_quiet(key.group, at)
+            text = summary.format(window=window, expected=f"{missed:.0f}")
+            whose = {"partner": key.group}
+            return Fired(key, noticed_ms, None, window, 0, 0, round(missed, 1), None, None, text, whose)
         if key.name == "StageSilent":
             missed, window = span.quiet(at)
             last_s = span.since_last_s(at)

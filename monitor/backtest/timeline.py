@@ -287,6 +287,42 @@ class StageSpan:
             silent[nothing] |= self._missed(label, self._at[nothing]) >= float(SILENT_EXPECTED)
         return silent & self.is_open
 
+    def partners_silent(self) -> dict[str, Mask]:
+        """By partner whether nothing came of it, though others' events did."""
+        found = dict.fromkeys(self.stage.partners, np.zeros(len(self._at), dtype=bool))
+        for label in SILENT_WINDOWS if found else ():
+            for partner, missed in self._partners_missed(label, self._at).items():
+                found[partner] = found[partner] | (missed >= float(SILENT_EXPECTED))
+        return {partner: mask & self.is_open for partner, mask in found.items()}
+
+    def partner_quiet(self, partner: str, at: int) -> tuple[float, str]:
+        """Likewise of a partner."""
+        here = np.array([at])
+        missed = ((float(self._partners_missed(label, here)[partner][0]), label) for label in SILENT_WINDOWS)
+        return next(one for one in missed if one[0] >= float(SILENT_EXPECTED))
+
+    def _partners_missed(self, label: str, at: Moments) -> dict[str, NDArray[np.float64]]:
+        """Written as `series.partner_silent` is, operation by operation; 0 for a partner that has events."""
+        now, then = (self._of_partners(label, moments) for moments in (at, at - WEEK))
+        all_now, all_then = sum(now.values()), sum(then.values())
+        found = {}
+        for partner in self.stage.partners:
+            missed = then[partner] / np.maximum(all_then, 1) * all_now
+            told = (now[partner] == 0) & (then[partner] >= float(SILENT_EXPECTED)) & self._is_seen(label, at)
+            found[partner] = np.where(told, missed, 0.0)
+        return found
+
+    def _of_partners(self, label: str, at: Moments) -> dict[str, NDArray[np.int64]]:
+        """Events by partner, of the experience that judges most."""
+        found: dict[str, NDArray[np.int64]] = {}
+        for (_, partner), row in self._held.partners.items():
+            came = self._window(self._sums[row], label, at)
+            found[partner] = np.maximum(found.get(partner, came), came)
+        return found
+
+    def _is_seen(self, label: str, at: Moments) -> Mask:
+        return np.asarray((at - self._since + 1) * SHORT.ms >= WINDOW[label].ms + SETTLE_S * 1000)
+
     def _open(self) -> Mask:
         """Whether the stage is, at the end of each slice."""
         if not self.stage.hours:
@@ -305,8 +341,8 @@ class StageSpan:
             missed = self._window(self._expected, label, at)
         else:
             missed = self._window(came, label, at - WEEK).astype(np.float64)
-        is_seen = (at - self._since + 1) * SHORT.ms >= WINDOW[label].ms + SETTLE_S * 1000
-        found: NDArray[np.float64] = np.where(is_seen & (self._window(came, label, at) == 0), missed, 0.0)
+        is_silent = self._is_seen(label, at) & (self._window(came, label, at) == 0)
+        found: NDArray[np.float64] = np.where(is_silent, missed, 0.0)
         return found
 
     def _rhythm(self) -> NDArray[np.float64]:

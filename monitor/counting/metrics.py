@@ -278,6 +278,11 @@ SILENT = "stage:touchpoint_silent:expected"
 """Events that were expected where none came, else no series; stage, window."""
 SILENT_REASON = "stage:touchpoint_silent:unexplained_expected"
 """Of SILENT what nothing else explains, a reason to alert; its labels."""
+PARTNER_EVENTS_SUM = "stage:touchpoint_partner_events:sum"
+"""Events judged, by the experience that judges most; stage, partner, window."""
+PARTNER_SILENT = "stage:touchpoint_partner_silent:expected"
+"""Events of a partner that were expected where none came, though others' did, else no series; stage, partner,
+window."""
 TROUBLE = "stage:touchpoint_trouble:count"
 """What the stage would page for now or did up to `rules.EXPLAINS_S` ago, suppressed or not, else no series;
 stage."""

@@ -52,6 +52,8 @@ def alerts(plan: Plan) -> Iterator[Alert]:
     for stage in plan.stages:
         if stage.name != WHOLE:
             yield _silent(journey, stage)
+            for partner in stage.partners:
+                yield _partner_silent(journey, stage, partner)
             yield dead_letters(journey, stage)
         for severity in severities(stage):
             if severity == "page":
@@ -95,6 +97,9 @@ UNHEARD = "as long as the workers run"
 """How long no event has come of a stage of which they have counted none."""
 
 SILENT_SUMMARY = "{title}: no event for {last}; {expected} were expected in the last {window}."
+PARTNER_SUMMARY = (
+    "{title}: no event of partner {partner} in {window}, of others some; {expected} were expected."
+)
 
 
 def _degraded(
@@ -330,6 +335,32 @@ def _silent(journey: Journey, stage: Stage) -> Alert:
                 "window": Asked(shortest, label="window", text="{label}"),
                 "last": Asked(longest, "age", otherwise=UNHEARD),
                 **_change_facts(select(metrics.CHANGED, **about)),
+            }
+        ),
+    )
+
+
+def _partner_silent(journey: Journey, stage: Stage, partner: str) -> Alert:
+    """A ticket: others deliver, and nobody is waked for what one partner does not."""
+    about = {"stage": stage.name, "partner": partner}
+    quiet = f"({held(select(metrics.PARTNER_SILENT, **about), 'ticket')}{while_open(stage)})"
+    shortest = f"topk(1, -{quiet})"
+    return Alert(
+        "PartnerSilent",
+        f"max by (stage, partner) ({quiet})",
+        stage_labels(stage, "ticket") | {"partner": partner},
+        {
+            "summary": fill(PARTNER_SUMMARY, title=stage.title, partner=partner),
+            "description": "{changed}",
+            "n": "0",
+            **named("expected", "window", "change"),
+            **stage_links(journey, stage, "PartnerSilent"),
+        },
+        of_its_stage(
+            {
+                "expected": Asked(f"-{shortest}"),
+                "window": Asked(shortest, label="window", text="{label}"),
+                **_change_facts(select(metrics.CHANGED, stage=stage.name)),
             }
         ),
     )

@@ -20,6 +20,7 @@ Name = (
     | Literal[
         "StageDegraded",
         "StageSilent",
+        "PartnerSilent",
         "MonitorBlind",
         "DeadLettersRising",
         "JourneysFull",
@@ -86,7 +87,7 @@ class Alert:
     @property
     def title(self) -> str:
         """A name of its own: name, severity and what it is about."""
-        about = [self.labels[key] for key in ("stage", "experience") if key in self.labels]
+        about = [self.labels[key] for key in ("stage", "experience", "partner") if key in self.labels]
         return " ".join([self.name, self.labels["severity"], *about])
 
     @property

@@ -26,7 +26,6 @@ from monitor.rules.qualities import (
     LAG_S,
     NEW_S,
     SETTLE_S,
-    SILENT_EXPECTED,
     SILENT_WINDOWS,
     Quality,
     Severity,
@@ -49,10 +48,12 @@ from monitor.rules.series import (
     lately,
     number,
     of_each,
+    partner_events,
+    partner_silent,
     select,
     settled,
+    silent,
     sum_of,
-    while_open,
     wilson_lower,
 )
 
@@ -76,6 +77,7 @@ def recordings(plan: Plan) -> Iterator[Recording]:
         yield from _raised(journey)
     for stage in journey.stages:
         yield Recording(metrics.SILENT, silent(stage), {"stage": stage.name})
+    yield from _partners(journey)
     yield from _troubles(journey)
     for stage in journey.stages:
         explained = _unless_in_trouble(plan.upstream[stage.name])
@@ -110,6 +112,14 @@ def _sums_of_whole_journeys(held_to: tuple[Watched, ...]) -> Iterator[Recording]
             yield Recording(record, sum_of(terms, one.by), about)
             if not one.groups:
                 yield Recording(record, sum_of(terms, ()), about | {"segment": ALL})
+
+
+def _partners(journey: Journey) -> Iterator[Recording]:
+    for stage in journey.stages:
+        if stage.partners:
+            about = {"stage": stage.name}
+            yield Recording(metrics.PARTNER_EVENTS_SUM, partner_events(stage), about)
+            yield Recording(metrics.PARTNER_SILENT, partner_silent(stage), about)
 
 
 def _raised(journey: Journey) -> Iterator[Recording]:
@@ -325,23 +335,6 @@ def _when_crossed(record: str, expr: str, *, by: str, brings: str = "") -> str:
     """The value of `expr` for each worst window that is crossed now, or else what was recorded before."""
     now = of_each(f"({metrics.WORST} and {metrics.REASON})", expr, by=by, brings=brings)
     return f"{now}\nor on ({ONE}) ({record} and on ({ONE}, window) {metrics.WORST})"
-
-
-def silent(stage: Stage) -> str:
-    """How many events were expected in each window that has none, if the monitor has seen all of it and the
-    stage is open. By the declared rhythm; without one, by what came a week ago."""
-    came = select(metrics.OUTCOMES_SUM, stage=stage.name, window=SILENT_WINDOWS)
-    if stage.per_hour is not None:
-        declared = select(metrics.EXPECTED.name, stage=stage.name, window=SILENT_WINDOWS)
-        expected = f"max by (stage, window) ({declared})"
-    else:
-        expected = f"({came} offset 1w)"
-    waiting = select(metrics.CONSUMER_LAG.name, topic=stage.topic)
-    return (
-        f"{expected} >= {number(SILENT_EXPECTED)}\n  and {came} == 0{while_open(stage)}\n"
-        f"unless on () sum({waiting}) > 0\n"  # what waits to be read was not silent
-        f"unless on (window) {select(metrics.BLIND_LATELY, stage=(ALL, stage.name))}"
-    )
 
 
 def _troubles(journey: Journey) -> Iterator[Recording]:

@@ -6,12 +6,12 @@ from decimal import Decimal
 from monitor.counting import metrics
 from monitor.counting.measures import Z
 from monitor.counting.windows import WINDOWS
-from monitor.journey_file.model import Stage
+from monitor.journey_file.model import ALL, Stage
 from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.rules import critical
 from monitor.rules.journeys import AT_STAGE, OWN_LABELS, Term
 from monitor.rules.limits import FAST_Z
-from monitor.rules.qualities import HOLD_S, SETTLED, Severity
+from monitor.rules.qualities import HOLD_S, SETTLED, SILENT_EXPECTED, SILENT_WINDOWS, Severity
 
 JOB = "touchpoint"
 """The scrape job of the workers."""
@@ -105,6 +105,49 @@ def while_open(stage: Stage) -> str:
     if not stage.hours:
         return ""
     return f"\nunless on (stage) max by (stage) ({select(metrics.OPEN.name, stage=stage.name)}) == 0"
+
+
+def silent(stage: Stage) -> str:
+    """How many events were expected in each window that has none, if the monitor has seen all of it and the
+    stage is open. By the declared rhythm; without one, by what came a week ago."""
+    came = select(metrics.OUTCOMES_SUM, stage=stage.name, window=SILENT_WINDOWS)
+    if stage.per_hour is not None:
+        declared = select(metrics.EXPECTED.name, stage=stage.name, window=SILENT_WINDOWS)
+        expected = f"max by (stage, window) ({declared})"
+    else:
+        expected = f"({came} offset 1w)"
+    return f"{expected} >= {number(SILENT_EXPECTED)}\n  and {came} == 0{_if_seen(stage)}"
+
+
+def _if_seen(stage: Stage) -> str:
+    """What keeps windows without events from being called silent."""
+    waiting = select(metrics.CONSUMER_LAG.name, topic=stage.topic)
+    return (
+        f"{while_open(stage)}\n"
+        f"unless on () sum({waiting}) > 0\n"  # what waits to be read was not silent
+        f"unless on (window) {select(metrics.BLIND_LATELY, stage=(ALL, stage.name))}"
+    )
+
+
+def partner_events(stage: Stage) -> str:
+    """Events judged by partner, of the experience that judges most."""
+    events = select(metrics.WINDOW_EVENTS.name, stage=stage.name, window=SILENT_WINDOWS)
+    by = "stage, partner, window"
+    return f"max by ({by}) (sum by (experience, {by}) ({events}))"
+
+
+def partner_silent(stage: Stage) -> str:
+    """How many events of each partner were expected in each window that has none: what came of all now, times
+    the partner's share a week ago. So few of all are few of the partner, and a stage that is silent itself
+    expects none."""
+    all_ = select(metrics.PARTNER_EVENTS_SUM, stage=stage.name)
+    its = select(metrics.PARTNER_EVENTS_SUM, stage=stage.name, partner=stage.partners)
+    now, then = (f"sum by (stage, window) ({all_}{ago})" for ago in ("", " offset 1w"))
+    least = number(SILENT_EXPECTED)
+    return (
+        f"({its} offset 1w >= {least})\n  / on (stage, window) group_left () {then}\n"
+        f"  * on (stage, window) group_left () {now} >= {least}\n  and {its} == 0{_if_seen(stage)}"
+    )
 
 
 WILSON = {Z: metrics.BAD_WILSON, FAST_Z: metrics.BAD_WILSON_FAST}

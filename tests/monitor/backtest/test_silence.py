@@ -80,3 +80,53 @@ def test_silence_is_of_opening_hours(sunday: datetime, hours: str, rhythm: str) 
         assert begins <= _clock(one.noticed_ms).hour < ends
         closed = _clock(one.resolved_ms).replace(hour=ends, minute=0, second=0)
         assert timedelta(0) <= _clock(one.resolved_ms) - closed <= timedelta(seconds=10)
+
+
+def of_partner(others: int, its: int, hours: str = "00:00-24:00") -> list[Fired]:
+    """A stage of which in 30 minutes a week ago 120 of 300 events were postnord's: so many came now."""
+    held_to = plan(
+        parse(f"""
+version: 1
+journey: brought
+timezone: {ZONE.key}
+segments: []
+partners: [postnord, matkahuolto]
+stages:
+  delivery:
+    kind: partner
+    owner: me
+    partners: [postnord, matkahuolto]
+    hours: {{mon-sun: "{hours}"}}
+    experiences: {{came: {{judges: {{}}, good: {{outcome: [ok]}}, target: 0.9}}}}
+""")
+    )
+    history = History(held_to)
+    held = history.stages["delivery"]
+    noon = _slice(datetime(2026, 6, 10, 12, tzinfo=ZONE))
+    week = 7 * 86_400_000 // SHORT.ms
+    table = held.table(noon - week - 8640, noon + 720)
+    for start, its_n, all_n in ((8640, 120, 300), (8640 + week, its, its + others)):
+        for number in range(all_n):
+            at = start + number * 180 // all_n
+            partner = (
+                "postnord" if number * its_n // all_n != (number + 1) * its_n // all_n else "matkahuolto"
+            )
+            table[[held.events, held.good["came", "other"], held.partners["came", partner]], at] += 1
+    table[held.events, -1] += 1  # so that it goes on until then
+    add_slices(held, noon - week - 8640, table)
+    return [one for one in backtest(held_to, history).fired if one.key.name == "PartnerSilent"]
+
+
+@pytest.mark.parametrize(("others", "its", "is_told"), [(100, 0, True), (100, 3, False), (5, 0, False)])
+def test_a_partner_is_silent_beside_others(others: int, its: int, is_told: bool) -> None:
+    """Of 100 that came 40 were to be postnord's; of five, two. One ticket names it, and how many."""
+    found = of_partner(others, its)
+    assert [(one.key.group, one.key.severity) for one in found] == [("postnord", "ticket")] * is_told
+    assert [one.whose for one in found] == [{"partner": "postnord"}] * is_told
+
+
+def test_the_silence_of_a_partner_ends_when_its_stage_closes() -> None:
+    """By the clock on the wall, though a ticket is held for an hour."""
+    (one,) = of_partner(100, 0, "09:00-12:30")
+    assert _clock(one.resolved_ms).strftime("%H:%M:%S") == "12:30:10"
+    assert one.summary.startswith("Delivery: no event of partner postnord in ")

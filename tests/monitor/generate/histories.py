@@ -29,7 +29,7 @@ from tests.monitor.generate.situations import Situation
 
 
 def counts(name: str, situation: Situation) -> Iterator[tuple[Stage, int, str, int, int]]:
-    """Stage, slice, segment, good and bad of a seeded history, in order of time."""
+    """Stage, slice, segment, good and bad of a seeded history, stage by stage."""
     rng = np.random.default_rng(sum(map(ord, name)))
     for stage in situation.journey.stages:
         for segment, weight in zip(situation.journey.segment_labels, (0.2, 0.5, 0.3), strict=True):
@@ -76,7 +76,10 @@ def told(name: str, situation: Situation) -> Told:
         column[held.bad[experience, segment]] += bad
         column[held.events] += good + bad
         column[held.reasons[_reason(stage)]] += bad
-        cell = (experience, segment, NONE)
+        partner = situation.partner(stage.name, at - situation.t0)
+        if held.partners:
+            column[held.partners[experience, partner]] += good + bad
+        cell = (experience, segment, partner)
         pane = {good_name(*cell): good, bad_name(*cell): bad, outcome_name("ok"): good}
         pane |= {outcome_name("failed"): bad, reason_name(_reason(stage)): bad}
         _seen(found.windows[stage.name], at, pane)
@@ -206,8 +209,7 @@ def _show_stage(shown: _Series, journey: Journey, stage: Stage, windows: StageWi
         shown.metric(metrics.TARGET, target, stage.name, experience.name, segment)
     for window in WINDOWS:
         row = dict(zip(windows.names, sums[window.label], strict=True))
-        for segment in journey.segment_labels:
-            cell = (experience.name, segment, NONE)
+        for cell in _cells(journey, stage):
             good, bad = row[good_name(*cell)], row[bad_name(*cell)]
             shown.metric(metrics.WINDOW_EVENTS, good + bad, stage.name, *cell, window.label)
             shown.metric(metrics.WINDOW_GOOD, good, stage.name, *cell, window.label)
@@ -225,8 +227,13 @@ def _show_stage(shown: _Series, journey: Journey, stage: Stage, windows: StageWi
 def _names(journey: Journey, stage: Stage) -> tuple[str, ...] | list[str]:
     if stage.name == WHOLE:
         return counter_names(journey)
-    cells = [(stage.experiences[0].name, segment, NONE) for segment in journey.segment_labels]
     return [
-        *(name(*cell) for cell in cells for name in (good_name, bad_name)),
+        *(name(*cell) for cell in _cells(journey, stage) for name in (good_name, bad_name)),
         outcome_name("ok"), outcome_name("failed"), reason_name(_reason(stage)),
     ]  # fmt: skip
+
+
+def _cells(journey: Journey, stage: Stage) -> list[tuple[str, str, str]]:
+    partners = (NONE, *stage.partners)
+    experience = stage.experiences[0].name
+    return [(experience, segment, partner) for segment in journey.segment_labels for partner in partners]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from monitor.counting import metrics
 from monitor.counting.panes import SHORT
 from monitor.journey_file.grammar import parse
-from monitor.journey_file.model import ALL, Journey
+from monitor.journey_file.model import ALL, NONE, Journey
 from monitor.journeys.counters import CRITICAL_CELLS
 
 JOURNEY_TEXT = """
@@ -134,6 +134,8 @@ class Situation:
     """First slices that are not compared: Prometheus knows nothing that is held from before."""
     expected: set[str] = field(default_factory=set)
     besides: Besides = lambda _: ()
+    partner: Callable[[str, int], str] = lambda *_: NONE
+    """Stage, slices since the history is looked at -> whose events they are."""
     is_seen: bool = True
     """Whether the monitor sees all of it; history knows of no blindness."""
 
@@ -192,6 +194,16 @@ def closed_last_week_too(stage: str, at: int, segment: str) -> tuple[float, floa
     return (
         (0.0, 0.0) if stage == "desk" and 7 * DAY + 60 <= at < 7 * DAY + 241 else healthy(stage, at, segment)
     )
+
+
+def one_partner_silent(_: str, at: int) -> str:
+    """Two partners bring parcels in turn, until for three quarters of an hour one brings them all."""
+    return "y" if at % 2 == 0 or 7 * DAY + 90 <= at < 7 * DAY + 361 else "x"
+
+
+def with_partners(journey: Journey) -> Journey:
+    """Its only stage has two partners."""
+    return replace(journey, stages=(replace(journey.stages[0], partners=("x", "y"), depends_on=()),))
 
 
 def opening(hours: str) -> Journey:
@@ -405,6 +417,16 @@ SITUATIONS = {
         step=28,  # a week is as many of them; what a rule said last is known for 30 slices
         blind=28,
         expected={"StageSilent page desk"},
+    ),
+    "one partner silent": Situation(
+        healthy,
+        with_partners(only("parcel")),
+        before=0,
+        watched=7 * DAY + 3 * HOUR,
+        step=180,  # nothing is going on from one look to the next but what is held for an hour
+        blind=180,
+        partner=one_partner_silent,
+        expected={"PartnerSilent ticket parcel x"},
     ),
     "just started": Situation(fault(("shop",), 0.5, 0, 100), before=0),
     "handed on": Situation(handed_on, expected={"StageDegraded page shop bought gold"}),

@@ -85,7 +85,7 @@ def by_backtest(
         for at, names in firing.items():
             if not mask[at]:
                 continue
-            if not (at and mask[at - situation.step]) and (at or key.name != "StageSilent"):
+            if not (at and mask[at - situation.step]) and (at or not key.name.endswith("Silent")):
                 fired = tell(key, spans[key.stage], t0 + at)
                 named = fired.key
                 begun[at, _name(named)] = Begun(fired, _hit_most(fired, spans[key.stage], found, t0 + at))
