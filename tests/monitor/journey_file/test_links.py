@@ -12,7 +12,7 @@ from monitor.generate import alertmanager as routing
 from monitor.generate import grafana as grafana_alerts
 from monitor.generate.files import as_yaml
 from monitor.journey_file.grammar import parse
-from monitor.journey_file.links import webhook
+from monitor.journey_file.links import is_address, webhook
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import JourneyFileError
 from monitor.rules.plan import plan
@@ -56,13 +56,27 @@ def test_a_bad_address_is_refused_wherever_it_is_given(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("address", GOOD)
-def test_a_good_address_is_taken_wherever_it_is_given(address: str, tmp_path: Path) -> None:
-    """In the journey file and as an option, and both give the same files."""
+def in_file(address: str) -> str:
+    """The shipped journey file with this address, and without the token of the one that it replaces."""
     given = yaml.safe_load(TEXT)
     given["links"]["webhook"] = address
-    del given["links"]["webhook_token_file"]  # the token of the address that is replaced
-    (file := tmp_path / "journey.yaml").write_text(as_yaml(given))
+    del given["links"]["webhook_token_file"]
+    return as_yaml(given)
+
+
+@pytest.mark.parametrize("address", GOOD)
+def test_a_good_address_is_taken_wherever_it_is_given(address: str) -> None:
+    """As an option and in the journey file, and alerts go to the same place."""
+    assert is_address(address)
+    read = parse(in_file(address))
+    assert read.links.webhook_token_file is None
+    assert webhook(read, "page") == webhook(sent_to(address), "page")
+
+
+def test_the_option_gives_the_files_that_the_journey_file_does(tmp_path: Path) -> None:
+    """Of an address with all that could be changed on its way."""
+    address = GOOD[1]
+    (file := tmp_path / "journey.yaml").write_text(in_file(address))
     out = tmp_path / "out"
     routes = out / "deploy/alertmanager/alertmanager.yaml"
     points = out / "grafana/provisioning/alerting/contact-points.yaml"
