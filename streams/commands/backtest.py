@@ -14,7 +14,7 @@ import typer
 from monitor.counting.display import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
-from streams.commands.shared import failed, read_journey, read_settings, write_files
+from streams.commands.shared import configured, failed, write_files
 from streams.files import NOT_GZIP, NOT_GZIP_TOLD, STDIN, lines, unpacked
 from streams.terminal import Row, progress, say, show_table
 
@@ -60,8 +60,7 @@ def backtest(
     from monitor.backtest.svg import picture as draw
     from monitor.rules.plan import plan
 
-    settings = read_settings()
-    read = read_journey(journey or settings.journey)
+    settings, read = configured(journey)
     held_to = plan(read)
     history = History(held_to, refuse_personal_data=settings.refuse_personal_data)
     refusals = _Refusals()

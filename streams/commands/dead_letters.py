@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from streams.clock import now_ms
-from streams.commands.shared import failed, read_journey, read_settings, run, run_at_once
+from streams.commands.shared import configured, failed, run, run_at_once
 from streams.files import FileProblemError, content_of
 from streams.stopping import entered
 
@@ -38,8 +38,7 @@ def list_letters(
     from streams.dead_letters import box as letters
     from streams.dead_letters import shown as letters_shown
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
 
     async def work() -> letters_shown.Listing:
         selection = letters.select(journey, stage, reason)
@@ -66,8 +65,7 @@ def show_letter(
     from streams.dead_letters import box as letters
     from streams.dead_letters import shown as letters_shown
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
 
     async def work() -> tuple[letters.Letter, bool]:
         selection = letters.select(journey, place=letter)
@@ -123,8 +121,7 @@ def replay_letters(
         new_value = content_of(value, MAX_RECORD_BYTES) if value is not None else None
     except FileProblemError as error:
         raise failed(str(error)) from None
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
     is_chosen = all_ or any(choice is not None for choice in (letter, stage, reason))
     only_told = dry_run or not is_chosen
     way = resend.Way(max_attempts, rate, typer.echo if only_told else None, new_value)

@@ -30,6 +30,7 @@ from streams.commands.render import render
 from streams.commands.report import report
 from streams.commands.shared import (
     above_zero,
+    configured,
     failed,
     not_negative,
     read_journey,
@@ -170,8 +171,7 @@ def worker() -> None:
     """
     from streams.worker import Worker
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
 
     async def work(stop: asyncio.Event) -> None:
         one = Worker(journey, settings)
@@ -228,8 +228,7 @@ def topics(
     """
     from streams.kafka import topics as topics_of
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
 
     async def work() -> dict[str, int]:
         async with topics_of.connected(settings) as admin:
@@ -247,8 +246,7 @@ def publish() -> None:
     """
     from streams.publish import lines
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
     at_ms = now_ms()
     report = run(
         lambda stop: lines.publish(journey, settings, arriving(sys.stdin.fileno(), stop), stop, at_ms)
@@ -269,8 +267,7 @@ def change(
     """
     from streams.publish import changes, lines
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
     try:
         at_ms = lines.read_time(at) if at else now_ms()
         value = changes.record(journey, changes.Told(title, kind, stage, at_ms), now_ms())
@@ -306,8 +303,7 @@ def replay(
     """
     from streams.publish import replay as replaying
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
     try:
         with replaying.history(file) as stream:
             known = replaying.History(journey, settings, stream, now_ms(), until_now=until_now)
@@ -358,8 +354,7 @@ def simulate(
     from streams.demo.simulator import Simulator
     from streams.publish import lines
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
     faults = _faults(fault or (), journey)
     try:
         start_ms = lines.read_time(start) if start else now_ms()

@@ -13,7 +13,7 @@ from monitor.counting.display import printable
 from monitor.errors import UserError
 from monitor.journey_file.links import is_address
 from streams.clock import now_ms
-from streams.commands.shared import failed, read_journey, read_settings, run_at_once, write_files
+from streams.commands.shared import configured, failed, run_at_once, write_files
 from streams.files import FileProblemError, content_of
 from streams.secret import MAX_SECRET_BYTES
 from streams.terminal import progress
@@ -66,8 +66,7 @@ def report(
     from monitor.report.words import document
     from monitor.rules.plan import plan
 
-    settings = read_settings()
-    read = read_journey(journey or settings.journey)
+    _, read = configured(journey)
     if not is_address(prometheus) or urlsplit(prometheus).query:
         raise failed("--prometheus: must be an http or https address")
     if urlsplit(prometheus).username is not None:

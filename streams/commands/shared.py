@@ -76,6 +76,12 @@ def read_settings() -> Settings:
     return settings
 
 
+def configured(file: Path | None = None) -> tuple[Settings, Journey]:
+    """The settings of the environment, and the journey file that they name unless one is given."""
+    settings = read_settings()
+    return settings, read_journey(file or settings.journey)
+
+
 class _OneLine(logging.Formatter):
     """Log records without traceback, unless debugging."""
 

@@ -13,7 +13,7 @@ from monitor.counting.display import counted, printable
 from monitor.counting.event import Codec, Refused, stage_of
 from monitor.counting.explained import Explained, Explainer
 from streams.clock import now_ms
-from streams.commands.shared import failed, read_journey, read_settings, run
+from streams.commands.shared import configured, failed, run
 from streams.files import FileProblemError, arriving
 
 
@@ -55,8 +55,7 @@ def validate(
     """
     from streams.publish.lines import read_time
 
-    settings = read_settings()
-    journey = read_journey(settings.journey)
+    settings, journey = configured()
     stages = {
         one.name: Explainer(Codec(journey, one, refuse_personal_data=settings.refuse_personal_data))
         for one in journey.stages
