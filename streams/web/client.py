@@ -46,8 +46,13 @@ def path_of(journey_id: str) -> str:
     return f"/api/journeys/{quote(journey_id, safe='')}"
 
 
+def forwarded(authorization: str | None) -> dict[str, str]:
+    """Headers of a request that was asked of this worker with this secret, and is asked on once."""
+    return {FORWARDED: "1"} | ({"Authorization": authorization} if authorization else {})
+
+
 async def ask(
-    url: str, path: str, headers: Mapping[str, str], context: ssl.SSLContext, most: int | None = None
+    url: str, path: str, headers: Mapping[str, str], context: ssl.SSLContext, most: int = MAX_BYTES
 ) -> Answer:
     """Ask the worker at a URL for a path, encoded, of its API; NotAnsweredError when it gives no answer, or
     one of more bytes."""
@@ -60,7 +65,7 @@ async def ask(
                 URL(url + path, encoded=True), headers=headers, ssl=context, allow_redirects=False
             ) as response,
         ):
-            return Answer(response.status, await bounded.body(response, most or MAX_BYTES))
+            return Answer(response.status, await bounded.body(response, most))
     except bounded.TooLongError:
         raise NotAnsweredError(f"{url} answers with more than any journey holds") from None
     except TimeoutError:

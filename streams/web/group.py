@@ -16,7 +16,7 @@ from monitor.live import share
 from monitor.live.snapshot import Snapshot
 from streams.settings import Settings
 from streams.state.latest import Shown, is_shown, newest
-from streams.web.client import FORWARDED, NotAnsweredError, ask, client_ssl
+from streams.web.client import NotAnsweredError, ask, client_ssl, forwarded
 
 if TYPE_CHECKING:
     from streams.engine.app import App
@@ -93,10 +93,9 @@ class Group:
         app = self._app()
         if app is not None and app.url.startswith("https:") and not url.startswith("https:"):
             return "it answers without TLS, as this worker asks nobody"
-        headers = {FORWARDED: "1"} | ({"Authorization": authorization} if authorization else {})
         try:
             async with asyncio.timeout(ASK_S):
-                answer = await ask(url, path, headers, self._context, MAX_BYTES)
+                answer = await ask(url, path, forwarded(authorization), self._context, MAX_BYTES)
         except TimeoutError:
             return f"it has not answered within {ASK_S:g} s"
         except NotAnsweredError as error:

@@ -26,7 +26,7 @@ from monitor.live.journey import journey_answer
 from streams.clock import now_ms
 from streams.kafka.read_back import ReadBack
 from streams.settings import Settings
-from streams.web.client import FORWARDED, Answer, NotAnsweredError, ask, client_ssl, path_of
+from streams.web.client import Answer, NotAnsweredError, ask, client_ssl, forwarded, path_of
 
 if TYPE_CHECKING:
     from streams.engine.app import App
@@ -129,9 +129,8 @@ class JourneyLookup:
         return None
 
     async def _from_there(self, url: str, journey_id: str, authorization: str | None) -> Answer:
-        headers = {FORWARDED: "1"} | ({"Authorization": authorization} if authorization else {})
         try:
-            answer = await ask(url, path_of(journey_id), headers, self._context)
+            answer = await ask(url, path_of(journey_id), forwarded(authorization), self._context)
         except NotAnsweredError as error:
             return _answer(503, f"the worker that keeps this journey cannot be asked: {error}")
         if answer.status in PASSED_ON:
