@@ -99,7 +99,6 @@ def _tools(plan: Plan) -> Json:
         unit="percentunit",
         size=(12, 9),
         steps=high_is_bad(0.2, 0.4),
-        nothing="not measured",
         overrides=titled({stage.name: stage.title for stage in plan.journey.stages}),
         field={"min": 0, "max": 1},
     )

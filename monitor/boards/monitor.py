@@ -25,7 +25,7 @@ from monitor.boards.panels import (
     titled,
     words,
 )
-from monitor.boards.parts import alerts_table, blind, trusted
+from monitor.boards.parts import UNKNOWN, alerts_table, blind, trusted
 from monitor.boards.tables import table, wide_enough
 from monitor.boards.titles import stage_titles
 from monitor.counting import metrics
@@ -104,7 +104,7 @@ def _trust() -> Iterator[Json]:
         size=(6, 5),
         steps=thresholds((None, VERMILLION), (1, BLUE)),
         textMode="value_and_name",
-        nothing="no worker",
+        nothing=UNKNOWN,
     )
     yield stat(
         "Partitions counted",
@@ -115,7 +115,7 @@ def _trust() -> Iterator[Json]:
         size=(6, 5),
         steps=thresholds((None, VERMILLION), (1, BLUE)),
         field={"decimals": 0},
-        nothing="no worker",
+        nothing=UNKNOWN,
     )
     yield stat(
         "Behind by",
@@ -127,7 +127,7 @@ def _trust() -> Iterator[Json]:
         steps=high_is_bad(LAG_S / 2, LAG_S),
         graphMode="area",
         field={"decimals": 1},
-        nothing="no worker",
+        nothing=UNKNOWN,
     )
     meant = " ".join(f"{short.capitalize()}: {CAUSES[cause]}." for cause, short in SHORT_CAUSES.items())
     yield timeline(
@@ -138,7 +138,7 @@ def _trust() -> Iterator[Json]:
         unit=COUNT,
         size=(WIDTH, 8),
         steps=high_is_bad(1, 1),
-        nothing="nothing known",
+        nothing=UNKNOWN,
         mappings=words({"0": ("fine", BLUE), "1": ("blind", VERMILLION)}),
         overrides=titled(SHORT_CAUSES),
     )
@@ -228,7 +228,6 @@ def _flow(plan: Plan) -> Iterator[Json]:
         query(f"sum by (reason) (rate({letters}[{RATE}])) > 0", "{{reason}}"),
         unit="suffix:/s",
         size=(12, 9),
-        nothing="none refused",
         overrides=lines({one.value: one.value.replace("_", " ") for one in Reason}),
         field={"min": 0},
     )
@@ -291,6 +290,7 @@ def _cost(plan: Plan) -> Iterator[Json]:
         size=(8, 8),
         steps=thresholds((None, BLUE), (MANY_SAMPLES, ORANGE)),
         custom={"thresholdsStyle": {"mode": "line"}},
+        nothing=UNKNOWN,
         field={"min": 0},
         overrides=[override("largest worker", color=fixed(LINES[0]))],
     )
@@ -302,7 +302,7 @@ def _cost(plan: Plan) -> Iterator[Json]:
         rows(f"max by (instance, version, journey) ({metrics.BUILD.name}_info)"),
         unit=COUNT,
         size=(8, 8),
-        nothing="no worker",
+        nothing=UNKNOWN,
         overrides=[override("instance", custom_minWidth=wide_enough(["127.0.0.1:65535"]))],
     )
     yield alerts_table(plan, alertname="MonitorBlind")

@@ -39,7 +39,7 @@ WIDTH = 24
 """Columns of Grafana's grid."""
 
 NOTHING = "none counted"
-"""Where there is no value: true of a stage without events, and where nobody counts them."""
+"""Where there is no value: true of what did not happen, and where nobody counts, as no worker answers."""
 
 FEW_COUNTED = "too few counted"
 """Where so few were counted that nothing is shown of them, and where none were."""
@@ -297,7 +297,8 @@ HEATMAP: Json = {
 def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
     """Big figures: the first thing seen from across the room.
 
-    With names they are justified, or Grafana writes name and value as one word.
+    With names they are justified, or Grafana writes name and value as one word. A figure on a curve is its
+    last point, or Grafana would go on showing one of hours ago.
     """
     named = len(queries) > 1 or more.get("textMode") == "value_and_name"
     apart = {"justifyMode": "auto", "wideLayout": False, "text": {"titleSize": NAME_SIZE}} if named else {}

@@ -10,6 +10,7 @@ from typing import Any
 from monitor.boards import inferred
 from monitor.boards.panels import (
     COUNT,
+    FEW_COUNTED,
     LINES,
     NEUTRAL,
     WIDTH,
@@ -49,8 +50,6 @@ SURE_N = 100
 MORE_PROMOTERS = thresholds((None, ORANGE), (0, BLUE))
 Ends = tuple[str, str, str]
 """A figure, and the lower and the upper end of what it lies in."""
-
-TOO_FEW, TOO_FEW_STAFF = "too few answers", "too few to show"
 
 
 def panels(plan: Plan) -> Iterator[Json]:
@@ -153,7 +152,7 @@ def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
         ends,
         size=(12, 5),
         steps=steps,
-        nothing=TOO_FEW,
+        nothing=FEW_COUNTED,
         **look,
     )
     yield stat(
@@ -163,7 +162,6 @@ def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
         query(answers("stage", stage.name, kind), "answers"),
         unit=COUNT,
         size=(12, 5),
-        nothing="nobody answered",
         steps=thresholds((None, GREY), (MIN_SEGMENT_EVENTS, ORANGE), (SURE_N, BLUE)),
     )
     yield _over_time(
@@ -172,7 +170,7 @@ def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
         ends,
         size=(8, 9),
         steps=steps,
-        nothing=TOO_FEW,
+        nothing=FEW_COUNTED,
         **look,
     )
     for by, heads in (
@@ -190,7 +188,7 @@ def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
             rows(f"{answers(by, stage.name, kind)} >= {MIN_SEGMENT_EVENTS}"),
             size=(8, 9),
             steps=steps,
-            nothing=TOO_FEW,
+            nothing=FEW_COUNTED,
             overrides=[
                 override(by, mappings=names(heads)),
                 override("Value #A", **COLORED),
@@ -258,7 +256,6 @@ def _asked(journey: Journey, stage: Stage) -> Json:
             override("answered", thresholds=NEUTRAL),
             override("unhappy contacted", thresholds=thresholds((None, ORANGE), (0.8, BLUE))),
         ],
-        nothing="nobody was asked",
     )
 
 
@@ -276,7 +273,7 @@ def _asked_by_channel(plan: Plan, stage: Stage) -> Iterator[Json]:
         "0 is a channel in which nobody is heard. Answers follow days later, so their share may pass 100 %.",
         {"channel": "Channel", **values("Asked", "Answered", "Share")},
         rows(asked), rows(f"{answered} and on (channel) ({asked})"), rows(f"{answered} / ({everywhere} > 0)"),
-        unit=COUNT, size=(WIDTH, tall_enough(len(plan.journey.channels))), nothing="nobody was asked",
+        unit=COUNT, size=(WIDTH, tall_enough(len(plan.journey.channels))),
         overrides=[
             override("channel", mappings=names(channel_titles(plan))),
             override("Value #A", thresholds=thresholds((None, ORANGE), (1, BLUE)), **COLORED),
@@ -303,7 +300,7 @@ def _against_target(plan: Plan, stage: Stage, experience: Experience) -> Iterato
         size=(8, 9),
         steps=against(experience.target),
         textMode="value_and_name",
-        nothing=TOO_FEW,
+        nothing=FEW_COUNTED,
     )
     yield windows_table(
         plan,
@@ -318,7 +315,7 @@ def _pulse(stage: Stage, kind: str) -> Iterator[Json]:
     """Staff: the future of customers. Of a small group nothing is shown, of a larger one sums only."""
     title, _ = KINDS[kind]
     ends = _ends("stage", stage.name, kind, MIN_GROUP)
-    look = _looks(kind) | {"size": (12, 7), "nothing": TOO_FEW_STAFF}
+    look = _looks(kind) | {"size": (12, 7), "nothing": FEW_COUNTED}
     hidden = f"Hidden below {MIN_GROUP} answers, so that nobody is known by theirs."
     leads = "What staff say today, customers say tomorrow; higher is good."
     lies = f"{leads} The figure, and the two ends it lies between (95 % sure). {hidden}"

@@ -226,6 +226,11 @@ def of_nobody(board: Json) -> None:
     _panel(board, "Customers with a bad encounter, last day")["targets"][0]["legendFormat"] = "first"
 
 
+def nameless(board: Json) -> None:
+    """A bar whose name only an override has."""
+    del _panel(board, "Where people leave, last hour")["fieldConfig"]["defaults"]["displayName"]
+
+
 def dates(board: Json) -> None:
     """A unit of time for every field, names too."""
     for panel in _tables(board):
@@ -241,6 +246,7 @@ FAULTS: list[tuple[str, Callable[[Json], None], str]] = [
     ("customers.json", short, " | 2 K | "),
     ("journey.json", attainment, "against target: 103.1%"),
     ("customers.json", of_nobody, "  first: 30.0%"),
+    ("stage.json", nameless, "Where people leave, last hour\n  600\n"),
     ("journey.json", dates, "  NaN | NaN | "),
     ("customers.json", one_answer, "  Segment\n  business\n"),
 ]
