@@ -285,7 +285,7 @@ def _cost(plan: Plan) -> Iterator[Json]:
         "Samples in the largest answer to Prometheus. The journey file decides how many: some 1,500 for each "
         "stage, of each experience, segment and time span. Good is steady. Above the line at "
         f"{MANY_SAMPLES:,} writing them alone takes a worker {SLOW_SCRAPE_S:g} s.",
-        query(f"max(scrape_samples_scraped{job})", "largest worker"),
+        query(f"max(scrape_samples_scraped{job}) > 0", "largest worker"),
         unit=COUNT,
         size=(8, 8),
         steps=thresholds((None, BLUE), (MANY_SAMPLES, ORANGE)),

@@ -294,15 +294,24 @@ HEATMAP: Json = {
 # fmt: on
 
 
+AT_ITS_END = "(vector(time()) > ($__to - $__interval_ms) / 1000)"
+"""Answers at the last point of a range only: a curve that begins with NaN is drawn from 0 upwards."""
+
+
 def stat(title: str, description: str, *queries: Json, **more: Any) -> Json:
-    """Big figures: the first thing seen from across the room.
+    """Big figures of now: the first thing seen from across the room.
 
     With names they are justified, or Grafana writes name and value as one word. A figure on a curve is its
     last point, or Grafana would go on showing one of hours ago.
     """
     named = len(queries) > 1 or more.get("textMode") == "value_and_name"
     apart = {"justifyMode": "auto", "wideLayout": False, "text": {"titleSize": NAME_SIZE}} if named else {}
-    return panel("stat", title, description, queries, **STAT | apart | more)
+    if "graphMode" in more:
+        found = [one | {"expr": f"({one['expr']}) or on () {AT_ITS_END} * NaN"} for one in queries]
+        apart = {"reduceOptions": REDUCE | {"calcs": ["last"]}}
+    else:
+        found = [one | {"instant": True, "range": False} for one in queries]
+    return panel("stat", title, description, found, **STAT | apart | more)
 
 
 def bars(title: str, description: str, *queries: Json, **more: Any) -> Json:

@@ -64,7 +64,7 @@ BOARDS = {
 }
 
 LEAST_STAT_WIDTH = 5
-VARIABLES = {"stage", "__rate_interval", "__url_time_range", "__value", "__field"}
+VARIABLES = {"stage", "__rate_interval", "__url_time_range", "__value", "__field", "__to", "__interval_ms"}
 PALETTE = {
     display.BLUE, display.ORANGE, display.VERMILLION, display.GREY, display.PURPLE, *panels.LINES,
 }  # fmt: skip
@@ -367,6 +367,7 @@ def test_voice_asks_for_staff_answers_in_sums_only() -> None:
 def filled_in(expr: str, journey: Journey) -> str:
     """An expression as Grafana sends it."""
     expr = expr.replace("$stage", journey.stages[0].name).replace("$__rate_interval", "1m")
+    expr = expr.replace("$__to", "0").replace("$__interval_ms", "1000")
     assert "$" not in expr
     return expr
 
@@ -920,6 +921,32 @@ def test_the_shipped_journey_keeps_to_the_bound_of_numbers() -> None:
     """What the board calls too many is more than the shipped file asks for."""
     lines = exposition(SHIPPED, HEALTHY, 1_700_000_000_000).decode().splitlines()
     assert sum(not line.startswith("#") for line in lines) < MANY_SAMPLES
+
+
+def test_figures_are_of_now() -> None:
+    """Seen in Grafana 9.4: while no worker answered for minutes, all partitions were counted, it said."""
+    stats = [(name, panel) for name, panel in all_panels() if panel["type"] == "stat"]
+    old = [
+        name
+        for name, panel in stats
+        for target in panel["targets"]
+        if not target["instant"]
+        and not (
+            target["expr"].endswith(f"or on () {panels.AT_ITS_END} * NaN")
+            and panel["options"]["reduceOptions"]["calcs"] == ["last"]
+        )
+    ]
+    assert stats
+    assert old == []
+
+
+def test_what_is_said_of_nothing_is_true_while_nobody_counts() -> None:
+    """Seen in Grafana 9.4: while no worker answered, nobody was asked, it said beside how many were."""
+    said = {panel["fieldConfig"]["defaults"]["noValue"] for _, panel in all_panels()}
+    assert said == {
+        panels.NOTHING, panels.FEW_COUNTED, "too few", "none known", "no loss known", "nothing known",
+        "nothing to compare", "none",
+    }  # fmt: skip
 
 
 def test_a_coloured_cell_has_the_colour_of_its_value() -> None:

@@ -90,6 +90,7 @@ class Prometheus:
         found = {}
         for target in panel["targets"]:
             expr = target["expr"].replace("$stage", "web_checkout").replace("$__rate_interval", "20s")
+            expr = expr.replace("$__to", f"{now_s * 1000}").replace("$__interval_ms", f"{STEP_S * 1000}")
             if target["instant"]:
                 found[target["refId"]] = self.ask("query", query=expr, time=now_s)
             else:
