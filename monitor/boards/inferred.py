@@ -16,7 +16,7 @@ from monitor.boards.panels import (
     titled,
 )
 from monitor.boards.parts import LABELS, cells
-from monitor.boards.tables import COLORED, table, values
+from monitor.boards.tables import COLORED, table, tall_enough, values
 from monitor.counting import metrics
 from monitor.counting.judging import BY_CHANNEL, BY_LOCATION, spread_cells
 from monitor.journey_file.model import OTHER
@@ -41,8 +41,14 @@ def panels(plan: Plan) -> Iterator[Json]:
 
 def _spread(plan: Plan) -> Iterator[Json]:
     """Even encounters, whatever the channel and the place."""
-    if not any(True for stage in plan.journey.stages for _ in spread_cells(plan.journey, stage)):
+    compared = {
+        (stage.name, experience, by)
+        for stage in plan.journey.stages
+        for experience, by, _ in spread_cells(plan.journey, stage)
+    }
+    if not compared:
         return
+    size = (WIDTH, tall_enough(len(compared)))
     yield heading("Evenness: channels and locations")
     named = "stage, experience, by, name"
     events, good = (
@@ -65,7 +71,7 @@ def _spread(plan: Plan) -> Iterator[Json]:
         rows(f"max {by} ({shares}) and {several}"),
         rows(f"min {by} ({shares}) and {several}"),
         unit="percentunit",
-        size=(WIDTH, 7),
+        size=size,
         nothing="nothing to compare",
         overrides=[
             *cells(plan),
@@ -80,7 +86,7 @@ def _spread(plan: Plan) -> Iterator[Json]:
         labels | {"name": "Weakest", "Value": "Good"},
         rows(f"bottomk {by} (1, {shares}) and on (stage, experience, by) {several}"),
         unit="percentunit",
-        size=(WIDTH, 7),
+        size=size,
         nothing="nothing to compare",
         overrides=[*cells(plan), override("by", mappings=names(kinds))],
     )

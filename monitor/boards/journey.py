@@ -6,6 +6,7 @@ from textwrap import shorten
 from monitor.boards.panels import (
     COUNT,
     FEW_COUNTED,
+    NAME_SIZE,
     WIDTH,
     Json,
     bars,
@@ -58,6 +59,9 @@ FACING = ("customer", "partner")
 STRIP_LETTERS = 50
 """Of the name before a strip, seen in Grafana 9.4: it cuts the beginning of a longer one."""
 
+WEAKEST_SIZE = 56
+"""Pixels of the figure below the longest name: Grafana makes it so large that a name of two lines is cut."""
+
 GAP_ORANGE = 0.05
 """Half of what pages when everybody is served so much worse."""
 
@@ -81,6 +85,7 @@ def panels(plan: Plan) -> Iterator[Json]:
         unit="percentunit",
         size=(5, 6),
         textMode="value_and_name",
+        text={"titleSize": NAME_SIZE, "valueSize": WEAKEST_SIZE},
         nothing=FEW_COUNTED,
         overrides=with_targets(stages, stage_too=True),
     )
