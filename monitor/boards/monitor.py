@@ -189,6 +189,7 @@ def _lag(plan: Plan) -> Iterator[Json]:
         size=(WIDTH, 8),
         overrides=titled(stage_titles(plan)),
         field={"min": 0, "decimals": 0},
+        nothing=UNKNOWN,
     )
 
 

@@ -121,7 +121,8 @@ STATE_STEPS = thresholds(
 STATES_MEAN = (
     "Good: every experience keeps its target. Within chance: one misses it by so little that it may be "
     f"chance. Below target: by more. Too few to tell: fewer than {MIN_N} came, be they good or bad. "
-    "Degraded: so bad that people are woken up. Silent: nothing comes where events are expected. "
+    "Degraded: so bad that people are woken up, for it or for a stage it depends on. Silent: nothing comes "
+    "where events are expected. "
     "Not judged: the monitor is blind. It counts the last minute, or the last 5 minutes or hour when fewer "
     f"than {HEADLINE_MIN_N} came."
 )
