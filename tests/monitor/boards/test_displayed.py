@@ -49,15 +49,16 @@ SETTLED = 5
 """Evaluations after which rules that build on others have seen the first scrape too."""
 
 BLIND = 'ALERTS{alertname="MonitorBlind", alertstate="firing"}'
+SILENT = 'ALERTS{alertname="StageSilent", alertstate="firing"}'
 SIGNS = {
     "healthy": metrics.EVENTS_SUM,
     "degraded": 'ALERTS{alertname="StageDegraded", alertstate="firing"}',
     "behind": BLIND,
     "not ready": BLIND,
     "no worker": BLIND,
-    "silent": metrics.SILENT,
+    "silent": SILENT,
     "counts lost": metrics.WHOLE_SINCE.name,
-    "nothing yet": metrics.SILENT,
+    "nothing yet": SILENT,
 }
 """What Prometheus answers once it has understood the state; silence takes it a minute and a half."""
 
