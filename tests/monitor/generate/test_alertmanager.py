@@ -10,6 +10,7 @@ from monitor.generate.alertmanager import alertmanager
 from monitor.generate.files import as_yaml
 from monitor.journey_file.grammar import parse
 from monitor.rules.plan import plan
+from streams.commands.render import render
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.programs import touchpoint
 
@@ -54,18 +55,17 @@ def test_each_severity_has_its_receiver(config: Path, severity: str) -> None:
 def test_the_token_goes_to_its_own_webhook_only(tmp_path: Path) -> None:
     """Every receiver reads the token's file; for another webhook it is another file, or none."""
 
-    def files(*options: str) -> list[str | None]:
-        done = touchpoint("render", str(SHIPPED_JOURNEY), "--out", str(tmp_path), *options)
-        assert done.returncode == 0, done.stderr
+    def files(webhook: str | None = None, file: str | None = None) -> list[str | None]:
+        render(SHIPPED_JOURNEY, tmp_path, webhook=webhook, token_file=file)
         found = yaml.safe_load((tmp_path / "deploy/alertmanager/alertmanager.yaml").read_text())
         posts = [one for receiver in found["receivers"] for one in receiver.get("webhook_configs", ())]
         assert len(posts) == 4
         return [one.get("http_config", {}).get("authorization", {}).get("credentials_file") for one in posts]
 
     assert files() == [JOURNEY.links.webhook_token_file] * 4
-    elsewhere = ("--webhook", "https://elsewhere.example.com")
-    assert files(*elsewhere) == [None] * 4
-    assert files(*elsewhere, "--webhook-token-file", "/etc/token") == ["/etc/token"] * 4
+    elsewhere = "https://elsewhere.example.com"
+    assert files(elsewhere) == [None] * 4
+    assert files(elsewhere, "/etc/token") == ["/etc/token"] * 4
     alone = touchpoint(
         "render", str(SHIPPED_JOURNEY), "--out", str(tmp_path), "--webhook-token-file", "/etc/token"
     )
