@@ -185,9 +185,13 @@ async def test_unknown_runbook(get: Get, name: str) -> None:
     assert name not in (await answer.text()) or not name
 
 
+RECORDED = re.findall(r"- record: (\S+)", (ROOT / "deploy/prometheus/touchpoint.rules.yaml").read_text())
+
+
 @pytest.mark.parametrize("file", sorted(RUNBOOK_FILES.iterdir()), ids=lambda file: file.stem)
 def test_runbooks_speak_of_what_there_is(file: Path) -> None:
-    """One page, with every question answered; the metrics it asks for exist, with their labels."""
+    """One page, with every question answered; metrics and recorded series that it asks for exist, with their
+    labels. A recorded series has labels of the metrics it is made of."""
     text = file.read_text()
     assert 30 <= len(text.splitlines()) <= 50
     assert text.startswith(f"# {file.stem}\n")
@@ -197,7 +201,8 @@ def test_runbooks_speak_of_what_there_is(file: Path) -> None:
     labels |= {
         f"{metric.name}_total": {*metric.labels} for metric in metrics.METRICS if metric.kind == "counter"
     }
-    for name, selector in re.findall(r"\b(touchpoint_\w+)(?:\{([^}]*)\})?", text):
+    labels |= {name: set().union(*labels.values()) for name in RECORDED}
+    for name, selector in re.findall(r"\b((?:\w+:)?touchpoint_[\w:]+)(?:\{([^}]*)\})?", text):
         assert set(re.findall(r"(\w+)=", selector)) <= labels[name]
 
 
