@@ -123,18 +123,18 @@ class WorkerProcess:
         self.process.stdout.close()
         self._errors.close()
 
-    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 40) -> tuple[int, str]:
+    def end(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = 60) -> tuple[int, str]:
         """Send a signal, wait; exit code and what was said on standard error since the start."""
         self.process.send_signal(how)
         return self.ended(timeout_s)
 
-    def ended(self, timeout_s: float = 40) -> tuple[int, str]:
+    def ended(self, timeout_s: float = 60) -> tuple[int, str]:
         """Wait until it ends by itself; exit code and what was said on standard error since the start."""
         return self.process.wait(timeout_s), self.said()
 
     def get(self, path: str) -> bytes:
         """The body of a GET."""
-        with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310 - our own loopback
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:  # noqa: S310 - our own loopback
             body: bytes = answer.read()
             return body
 

@@ -133,6 +133,7 @@ def refusals(worker: WorkerProcess) -> float:
     return worker.scrape().sum("touchpoint_records_total", topic=TOPIC, result="refused")
 
 
+@pytest.mark.timeout(600)  # a hang; on a starved machine each of its twenty commands takes many seconds
 def test_letters_go_back_until_they_are_mended_or_given_up(broker: Node, tmp_path: Path) -> None:
     """Refused and sent back: unmended up to the cap, mended counted exactly once."""
     chosen = ("--reason", "unknown_outcome")

@@ -60,7 +60,7 @@ async def test_what_ends_is_begun_again_and_said(monkeypatch: pytest.MonkeyPatch
         await asyncio.Event().wait()
 
     keeping = asyncio.create_task(supervisor.keep("the reader", work))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(seen) < 2 or supervisor.problems:
             await asyncio.wait([keeping], timeout=0.001)
     keeping.cancel()

@@ -237,7 +237,7 @@ def test_what_is_no_alert_is_refused(body: bytes) -> None:
     try:
         request = urllib.request.Request(f"{pager.url}/page", body, JSON)  # noqa: S310 - loopback
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=10)  # noqa: S310 - loopback
+            urllib.request.urlopen(request, timeout=60)  # noqa: S310 - loopback
         assert refused.value.code == 400
         refused.value.close()
         assert pager.process.poll() is None
