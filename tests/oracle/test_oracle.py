@@ -24,11 +24,11 @@ TABLE = (HERE.parents[1] / "deploy/README.md").read_text()
 NOW = datetime(2026, 11, 27, 12, 0, 5, tzinfo=UTC)
 
 
-def generated(seed: int, number: int, now: datetime = NOW) -> list[Event]:
+def generated(seed: int, number: int) -> list[Event]:
     """In any order; nothing of it falls due within half an hour."""
-    known = [*journeys(seed, number, now), *beside(seed, now)]
+    known = [*journeys(seed, number, NOW), *beside(seed, NOW)]
     random.Random(seed).shuffle(known)
-    return [event for event in known if moment(event["time"]) < now - timedelta(minutes=30)]
+    return [event for event in known if moment(event["time"]) < NOW - timedelta(minutes=30)]
 
 
 def labels_of() -> dict[str, list[str]]:
@@ -40,15 +40,11 @@ def labels_of() -> dict[str, list[str]]:
 
 
 def shown(life: fold.Life) -> Rows:
-    """What it says of seven days."""
-    return rows(render(life.snapshot(), "text/plain")[0].decode())
-
-
-def rows(scrape: str) -> Rows:
     """What a scrape says of seven days."""
+    body, _ = render(life.snapshot(), "text/plain")
     found: Rows = Counter()
     order = labels_of()
-    for family in text_string_to_metric_families(scrape):
+    for family in text_string_to_metric_families(body.decode()):
         for name, labels, value, *_ in family.samples:
             metric = name.removeprefix("touchpoint_")
             if value and (labels.get("window") == "7d" or metric == "open_journeys"):
