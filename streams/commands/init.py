@@ -35,7 +35,11 @@ def init(
 def _asked(question: str, read: Callable[[str], T], usual: str) -> T:
     """The answer; asked again, and told why, while it cannot be one."""
     while True:
-        answer = str(typer.prompt(question, default=usual))
+        try:
+            answer = str(typer.prompt(question, default=usual))
+        except typer.Abort:  # Ctrl-C, or the end of what answers were read from
+            typer.echo()
+            raise failed("the answers ended early; nothing is written") from None
         try:
             return read(answer)
         except NameProblemError as error:

@@ -61,7 +61,7 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
     early = touchpoint_reading(b"shop\n", "init", str(tmp_path / "none.yaml"))
     assert early.returncode == 1
-    assert "Traceback" not in early.stderr
+    assert early.stderr == "touchpoint: the answers ended early; nothing is written\n"
     assert not (tmp_path / "none.yaml").exists()
 
 
