@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
@@ -24,7 +24,7 @@ class Tally:
     counted: int = 0
     refused: int = 0
     warnings: int = 0
-    ended: str | None = field(default=None)
+    ended: str | None = None
 
     def add(self, found: Explained | Refused) -> None:
         """One more."""
