@@ -112,7 +112,8 @@ class StaticName:
     """Between a static member and its group: a member whose name has been taken does not join again.
 
     `send` is how aiokafka asks the group's coordinator. Kafka gives a name to whoever came last. `error` is
-    set from then on.
+    set from then on, and nothing more of a join is sent: aiokafka tries again until the worker has ended, and
+    the other may just have left the group, to join it anew.
     """
 
     def __init__(self, name: str, group: str, send: Callable[[Any], Awaitable[Any]]) -> None:
@@ -126,6 +127,8 @@ class StaticName:
         """Send the request of a member that has that id, which is empty after Kafka has called it unknown."""
         if not isinstance(request, JoinGroupRequest | SyncGroupRequest):
             return await self._send(request)
+        if self.error is not None:
+            raise self.error
         if isinstance(request, JoinGroupRequest) and self._member is not None and not member_id:
             self._require(await self._send(_Heartbeat(self._group, *self._member, self._name)))
             self._member = None  # its session has ended; should the answer below be lost, Kafka has a new one

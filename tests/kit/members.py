@@ -1,7 +1,9 @@
-"""A member of a consumer group by Kafka's new protocol (KIP-848), which aiokafka does not speak."""
+"""Groups as their coordinator knows them; a member by Kafka's new protocol (KIP-848), not in aiokafka."""
 
 import asyncio
-import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -55,16 +57,24 @@ class _Heartbeat(Request[_Struct]):
         return request_struct_class(*who, self._topics, None, None, [], {})
 
 
-async def join(bootstrap: str, group: str, topic: str) -> None:
-    """Make the group one of the new protocol; its member stays until its session ends (45 s)."""
+@asynccontextmanager
+async def coordinator(bootstrap: str, group: str) -> AsyncIterator[Callable[[Any], Awaitable[Any]]]:
+    """What sends a request to the broker that keeps the group, and returns its answer."""
     client: Any = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
-    code = -1
     try:
+        node = None
         async with asyncio.timeout(60):
-            while code:  # Kafka makes its topic of offsets at the first such question
-                with contextlib.suppress(GroupCoordinatorNotAvailableError):
-                    coordinator = await client.coordinator_lookup(0, group)
-                    code = (await client.send(coordinator, _Heartbeat(group, [topic]))).error_code
+            while node is None:  # Kafka makes its topic of offsets at the first such question
+                with suppress(GroupCoordinatorNotAvailableError):
+                    node = await client.coordinator_lookup(0, group)
+        yield partial(client.send, node)
     finally:
         await client.close()
+
+
+async def join(bootstrap: str, group: str, topic: str) -> None:
+    """Make the group one of the new protocol; its member stays until its session ends (45 s)."""
+    async with coordinator(bootstrap, group) as send, asyncio.timeout(60):
+        while (await send(_Heartbeat(group, [topic]))).error_code:
+            pass

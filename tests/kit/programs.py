@@ -117,8 +117,8 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        if kind is not None:
-            print(f"touchpoint {' '.join(self._arguments)} said:\n{self.said()}", file=sys.stderr)
+        # pytest shows it where a test has failed
+        print(f"touchpoint {' '.join(self._arguments)} at {self.url} said:\n{self.said()}", file=sys.stderr)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self._errors.close()

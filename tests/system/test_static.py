@@ -1,14 +1,18 @@
 """Static members on Apache Kafka: a restarted worker has its partitions back, the others never notice."""
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
 
 from deploy.kafka.kafka import KafkaNode, free_port
+from streams.kafka.groups import NameTakenError, StaticName
 from tests.kit.brokers import running
+from tests.kit.members import coordinator
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess
 from tests.system.test_topics import add_partitions, judged, owned, publish
@@ -133,3 +137,27 @@ def test_a_worker_that_outslept_its_session_joins_again(fleet: tuple[str, Fleet]
             return False
 
     until(are_shared, "shared again", SESSION_S)
+
+
+async def _join_and_leave(kafka: str) -> None:
+    """As members of a group do: one joins, another takes its name and leaves, the first tries again."""
+
+    def join(member_id: str) -> JoinGroupRequest:
+        return JoinGroupRequest("group", 60_000, 60_000, member_id, "worker-0", "consumer", [("one", b"")])
+
+    async with coordinator(kafka, "group") as send, asyncio.timeout(60):
+        first = StaticName("worker-0", "group", send)
+        while (joined := await first.send(join(""), "")).error_code:
+            pass  # it does not know yet that it keeps the group
+        other = await send(join(""))
+        with pytest.raises(NameTakenError):
+            await first.send(join(joined.member_id), joined.member_id)
+        await send(LeaveGroupRequest("group", other.member_id))
+        with pytest.raises(NameTakenError):
+            await first.send(join(""), "")
+
+
+def test_a_member_whose_name_was_taken_stays_away(tmp_path: Path) -> None:
+    """Also when the other has left for a moment: it does so where it answers at another address."""
+    with running(KafkaNode(tmp_path / "kafka")) as node:
+        asyncio.run(_join_and_leave(node.bootstrap))
