@@ -6,7 +6,10 @@ from aiokafka.errors import (
     InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaError,
+    KafkaTimeoutError,
     NoBrokersAvailable,
+    NodeNotReadyError,
+    RequestTimedOutError,
 )
 
 from streams.kafka.groups import NameTakenError, NewProtocolError
@@ -16,7 +19,13 @@ from streams.settings import Settings
 def in_words(error: BaseException | None, settings: Settings) -> str:
     """One line about an error; of errors that are not Kafka's, their name and what they say."""
     match error:
-        case KafkaConnectionError() | NoBrokersAvailable():
+        case (
+            KafkaConnectionError()
+            | KafkaTimeoutError()
+            | NoBrokersAvailable()
+            | NodeNotReadyError()
+            | RequestTimedOutError()
+        ):
             return f"Kafka at {settings.kafka} does not answer"
         case InvalidSessionTimeoutError():
             return (
@@ -40,6 +49,10 @@ def in_words(error: BaseException | None, settings: Settings) -> str:
             return (
                 f"another worker of the group {settings.group} has the same TOUCHPOINT_INSTANCE_ID,"
                 f" {settings.instance_id}; each needs one of its own"
+            )
+        case KafkaError(retriable=True):
+            return (
+                f"Kafka at {settings.kafka} is not ready ({type(error).__name__}); it may be when asked again"
             )
         case KafkaError():
             said = str(error)  # which begins with its name
