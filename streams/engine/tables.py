@@ -149,3 +149,8 @@ class TableManager(faust.tables.TableManager):
         super().__init__(app, **options)
         queue = ChangelogQueue(app, maxsize=app.conf.stream_buffer_maxsize, clear_on_resume=True)
         internals.set_recovery(self, queue, Recovery(app, self, beacon=self.beacon, loop=self.loop))
+
+    async def on_start(self) -> None:
+        """Begin at once: Faust waits a second for tables to be declared, and an `App` has done that."""
+        await internals.register_tables(self)
+        await self.recovery.start()

@@ -150,6 +150,11 @@ def set_recovery(manager: Any, queue: Any, recovery: Any) -> None:
     manager._changelog_queue, manager._recovery = queue, recovery
 
 
+async def register_tables(manager: Any) -> None:
+    """Start the tables of Faust's table manager; from then on the consumer subscribes to what they read."""
+    await manager._update_channels()
+
+
 def member_metadata(assignor: Any, assignment: Any) -> bytes:
     """What Faust's assignor on the leader has written for this member."""
     written: bytes = assignor._decompress(assignment.user_data)

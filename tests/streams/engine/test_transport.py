@@ -30,7 +30,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.live.journeys import PartitionLag
 from streams.engine.app import App
-from streams.engine.tables import ChangelogQueue
+from streams.engine.tables import ChangelogQueue, TableManager
 from streams.engine.thread import ConsumerThread
 from streams.engine.transport import IDLE_S, Transport
 from streams.journeys.records import clock_key, pack_clock
@@ -309,6 +309,20 @@ async def test_recovery_is_told_in_the_log(
         told = [record.message for record in caplog.records if record.module == "app"]
     assert told[0].startswith("recovering counts: ")
     assert told[-1].startswith("counts recovered: 30 records read in ")
+
+
+async def test_a_worker_waits_for_no_more_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are declared before it starts; Faust would wait a second for others."""
+    slept_s: list[float] = []
+
+    async def sleep(_: TableManager, seconds: float) -> None:
+        slept_s.append(seconds)
+
+    monkeypatch.setattr(TableManager, "sleep", sleep)
+    with running(TansuNode()) as node:
+        async with worker_app(node, tmp_path) as app:
+            assert set(app.tables) == {"a"}
+    assert slept_s == []
 
 
 async def test_a_fetch_across_a_rebalance_takes_nothing_from_the_recovery(

@@ -235,6 +235,17 @@ async def test_a_table_manager_uses_what_it_is_given(app: faust.App) -> None:
     assert app.tables.recovery is recovery
 
 
+async def test_a_table_manager_registers_its_tables(app: faust.App, consumer: Any) -> None:
+    """Which the consumer waits for before it subscribes; stock Faust does just that after a second."""
+    assert "sleep(1.0)" in inspect.getsource(type(app.tables).on_start)
+    consumer._thread._consumer = SimpleNamespace(assignment=frozenset)
+    waiting = asyncio.ensure_future(app.tables.wait_until_tables_registered())
+    await internals.register_tables(app.tables)
+    await asyncio.wait_for(waiting, 60)
+    with pytest.raises(RuntimeError, match="Too late to add tables"):
+        app.Table("late")
+
+
 async def test_a_consumer_has_a_thread_that_has_a_consumer(consumer: Any) -> None:
     """Not before it starts: `is_started` says so."""
     thread = internals.consumer_thread(consumer)
