@@ -17,7 +17,7 @@ from aiokafka.errors import (
     GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
-    UnknownTopicOrPartitionError,
+    TopicAuthorizationFailedError,
 )
 from aiokafka.protocol.group import LeaveGroupRequest
 from aiokafka.protocol.offset import OffsetResetStrategy
@@ -519,7 +519,7 @@ async def asleep(coordinator: Any) -> None:
             " names",
         ),
         (KafkaError("InvalidGroupIdError()\nmore"), "KafkaError: InvalidGroupIdError()"),
-        (UnknownTopicOrPartitionError(), "[Error 3] UnknownTopicOrPartitionError"),
+        (TopicAuthorizationFailedError(), "[Error 29] TopicAuthorizationFailedError"),
         (RuntimeError("source is read to 1 of 2"), "RuntimeError: source is read to 1 of 2"),
         (None, "no error"),
     ],
