@@ -118,6 +118,32 @@ def select(
     return Selection([by_topic[topic]], None, (TopicPartition(topic, partition), offset))
 
 
+class Records:
+    """Records by their letters: a worker that dies, or loses a partition, may write one's letter again.
+
+    A letter that does not say whence it came, and from when, is of a record of its own.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[str, int], set[tuple[int, int]]] = {}
+
+    def __contains__(self, letter: Letter) -> bool:
+        tp, place = self._find(letter)
+        return place in self._places.get(tp, ())
+
+    def add(self, letter: Letter) -> None:
+        """Its record is among them, if the letter says which that is."""
+        tp, place = self._find(letter)
+        if None not in (*tp, *place):
+            self._places.setdefault(tp, set()).add(place)
+
+    @staticmethod
+    def _find(letter: Letter) -> Any:
+        numbers = (letter.number(f"dlq.{name}") for name in ("partition", "offset", "timestamp"))
+        partition, *place = numbers  # the time tells records of a topic from those of its predecessor
+        return (letter.header("dlq.topic"), partition), tuple(place)
+
+
 class Sent:
     """Which letters have been sent back."""
 

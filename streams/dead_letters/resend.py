@@ -20,7 +20,7 @@ from aiokafka.errors import ProducerFenced
 
 from monitor.counting.display import counted, printable
 from monitor.counting.event import Codec, Reason, Refused
-from streams.dead_letters.box import Box, Letter, LettersError, Selection, Sent
+from streams.dead_letters.box import Box, Letter, LettersError, Records, Selection, Sent
 from streams.dead_letters.shown import one
 from streams.kafka import security, topics
 from streams.kafka.dead_letter import ATTEMPT, SIZE
@@ -116,38 +116,80 @@ async def resend(box: Box, selection: Selection, way: Way, stop: asyncio.Event, 
     """Send back the selected letters that are there now."""
     if selection.place is not None:
         await one(box, selection)  # which is an error where there is none
-    report, pace = Replayed(), _Pace(way.rate)
-    batch_size = max(1, min(BATCH, int(way.rate or BATCH)))
+    report = Replayed()
     sieve = _Sieve(box, way, await _limits(box), now_ms, report)
-    batch: list[Letter] = []
     async with (
         _sender(box, is_dry=way.would_send is not None) as sender,
         contextlib.aclosing(box.letters(selection)) as letters,
     ):
+        batch = _Batch(sender, way, report)
         with progress("sent back") as advance:
-
-            async def send() -> None:
-                await pace.turn(len(batch), stop)
-                if batch and not stop.is_set():
-                    await sender.send(batch)
-                    report.sent += len(batch)
-                    advance(len(batch))
-                batch.clear()
-
             async for letter in letters:
-                if letter in sender.sent:
-                    report.sent_before += 1
+                if batch.has(letter):
                     continue
                 if way.value is not None:
                     letter = _mended(box, letter, way.value, now_ms)  # noqa: PLW2901 - the letter, mended
                 if sieve.goes(letter):
-                    batch.append(letter)
-                if len(batch) >= batch_size or sum(one.size for one in batch) >= BATCH_BYTES:
-                    await send()
+                    batch.add(letter)
+                if batch.is_full:
+                    advance(await batch.send(stop))
                 if stop.is_set():
                     break
-            await send()
+            advance(await batch.send(stop))
     return report
+
+
+class _Batch:
+    """Letters that wait to be sent, one of each record; others of the same are marked with it."""
+
+    def __init__(self, sender: "_Sender", way: Way, report: Replayed) -> None:
+        self._sender = sender
+        self._way = way
+        self._report = report
+        self._pace = _Pace(way.rate)
+        self._size = max(1, min(BATCH, int(way.rate or BATCH)))
+        self._letters: list[Letter] = []
+        self._copies: list[Letter] = []
+        self._known = Records()
+
+    def has(self, letter: Letter) -> bool:
+        """Whether its record has been sent, or waits."""
+        if letter in self._sender.sent:
+            self._known.add(letter)
+            self._report.sent_before += 1
+            return True
+        if letter in self._known:
+            self._copies.append(letter)
+            return True
+        return False
+
+    def add(self, letter: Letter) -> None:
+        """Have it wait."""
+        self._known.add(letter)
+        self._letters.append(letter)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to send."""
+        letters = self._letters
+        return len(letters) >= self._size or sum(one.size for one in letters) >= BATCH_BYTES
+
+    async def send(self, stop: asyncio.Event) -> int:
+        """Send all, and begin anew; how many letters that were. A dry run tells of them only."""
+        letters, self._letters = self._letters, []
+        copies, self._copies = self._copies, []
+        if self._way.would_send is not None:
+            for letter in letters:
+                topic = letter.header("dlq.topic")
+                self._way.would_send(f"{letter.place}: to {topic}, attempt {letter.attempt}")
+        else:
+            await self._pace.turn(len(letters), stop)
+            if stop.is_set():
+                return 0
+            if letters or copies:
+                await self._sender.send(letters, copies)
+        self._report.sent += len(letters)
+        return len(letters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +203,7 @@ class _Sieve:
     report: Replayed
 
     def goes(self, letter: Letter) -> bool:
-        """Whether the letter is to be sent; in a dry run it is only told of."""
+        """Whether the letter is to be sent."""
         topic = letter.header("dlq.topic")
         if topic not in {stage.topic for stage in self.box.journey.stages} & self.box.counts.keys():
             self.report.refused += 1
@@ -172,11 +214,7 @@ class _Sieve:
             self.report.left += 1
             self.report.say(letter, f"left: {why}")
             return False
-        if self.way.would_send is None:
-            return True
-        self.report.sent += 1
-        self.way.would_send(f"{letter.place}: to {topic}, attempt {letter.attempt}")
-        return False
+        return True
 
     def _left(self, letter: Letter) -> str | None:
         """Why the letter stays where it is; None if it need not."""
@@ -218,9 +256,9 @@ class _Sender:
         self._is_transactional = is_transactional
         self.sent = Sent()
 
-    async def send(self, letters: list[Letter]) -> None:
-        """Returns when letters and bits are with every replica."""
-        chunks = self.sent.marked(letters)
+    async def send(self, letters: list[Letter], copies: list[Letter]) -> None:
+        """Returns when letters are with every replica, and bits of them and of copies."""
+        chunks = self.sent.marked([*letters, *copies])
         async with self._producer.transaction() if self._is_transactional else contextlib.nullcontext():
             await asyncio.gather(*[await self._back(letter) for letter in letters])
             for key, bits in chunks.items():

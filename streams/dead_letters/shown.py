@@ -8,7 +8,7 @@ from typing import Any
 
 from monitor.counting.display import printable
 from monitor.counting.times import rfc3339
-from streams.dead_letters.box import Box, Letter, LettersError, Selection
+from streams.dead_letters.box import Box, Letter, LettersError, Records, Selection
 
 COLUMNS = ("topic", "partition", "offset", "time", "reason", "attempt", "size", "state", "error")
 
@@ -22,11 +22,14 @@ class Listing:
 
 
 async def listing(box: Box, selection: Selection, limit: int) -> Listing:
-    """The `limit` newest letters; the summary counts all."""
+    """The `limit` newest letters, one of each record; the summary counts all."""
     sent = await box.sent()
     newest: list[tuple[int, str, int, int, Letter]] = []
-    found = Listing()
+    found, known = Listing(), Records()
     async for letter in box.letters(selection):
+        if letter in known:
+            continue
+        known.add(letter)
         found.summary[letter.stage, letter.reason] += 1
         heapq.heappush(newest, (*_order(letter), replace(letter, value=None)))
         if len(newest) > limit:

@@ -65,7 +65,7 @@ def place(letter: dict[str, Any]) -> str:
     return f"{letter['topic']}:{letter['partition']}:{letter['offset']}"
 
 
-def dead(number: int, topic: str = TOPIC, attempt: int = 1, reason: str = "bad_value") -> Record:
+def dead(number: int, topic: str = TOPIC, attempt: int = 1, reason: str = "bad_value", **more: str) -> Record:
     """A dead letter that nobody refused."""
     headers = {
         "trace": "t-1",
@@ -74,6 +74,7 @@ def dead(number: int, topic: str = TOPIC, attempt: int = 1, reason: str = "bad_v
         "dlq.partition": "0",
         "dlq.offset": str(number),
         "dlq.attempt": str(attempt),
+        **{f"dlq.{name}": text for name, text in more.items()},
     }
     return b"k", checkout(number), [(name, text.encode()) for name, text in headers.items()]
 
@@ -210,6 +211,19 @@ def test_a_letter_goes_back_as_it_came(broker: Node) -> None:
         ("dlq.partition", b"0"),
         ("dlq.offset", b"4"),
     ]
+
+
+def test_a_record_whose_letter_was_written_again_goes_back_once(broker: Node) -> None:
+    """A worker that dies before it acknowledges writes the letter again; a topic made anew has others."""
+    assert touchpoint("topics", KAFKA=broker.bootstrap).returncode == 0
+    first, other = dead(4, timestamp="1700000000000"), dead(4, timestamp="1800000000000")
+    send(broker.bootstrap, DLQ, [first, first, other])
+    assert len(listed(broker)) == 2
+    assert replayed(broker, "--all", "--dry-run") == said(2) | {"dry_run": True}
+    assert replayed(broker) == said(2)
+    send(broker.bootstrap, DLQ, [first])
+    assert replayed(broker) == said(0, sent_before=3)
+    assert len(committed_records(broker, TOPIC)) == 2
 
 
 def end_of(broker: Node, topic: str) -> int:
