@@ -3,7 +3,9 @@
 import threading
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import TypeVar
+from urllib.error import HTTPError, URLError
 
 T = TypeVar("T")
 
@@ -11,11 +13,21 @@ PAUSE_S = 0.05
 
 
 def until(probe: Callable[[], T], what: str, deadline_s: float = 60.0) -> T:
-    """The first truthy answer of `probe`; AssertionError after `deadline_s`."""
+    """The first truthy answer of `probe`; AssertionError after `deadline_s`.
+
+    A probe that reaches nobody is made again: whom it asks may be starting, or too busy to listen.
+    """
     ends = time.monotonic() + deadline_s
     while True:
-        answer = probe()
-        if answer:
-            return answer
-        assert time.monotonic() < ends, f"not within {deadline_s:g} s: {what} (last answer {answer!r})"
+        try:
+            answer = probe()
+        except HTTPError:
+            raise
+        except (URLError, ConnectionError, HTTPException, TimeoutError) as error:
+            said = repr(error)
+        else:
+            if answer:
+                return answer
+            said = repr(answer)
+        assert time.monotonic() < ends, f"not within {deadline_s:g} s: {what} (last answer {said})"
         threading.Event().wait(PAUSE_S)
