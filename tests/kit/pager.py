@@ -125,7 +125,7 @@ class Posting:
     def send(self, path: str, said: Any) -> None:
         """JSON; HTTPError when it is not taken."""
         request = urllib.request.Request(self.url + path, json.dumps(said).encode(), JSON)  # noqa: S310 - loopback
-        urllib.request.urlopen(request, timeout=30).close()  # noqa: S310 - loopback
+        urllib.request.urlopen(request, timeout=60).close()  # noqa: S310 - loopback
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def serving(told: list[str]) -> Iterator[Posting]:
         yield Posting(re.findall(r"http://\S+", told[0])[0])
     finally:
         loop[0].call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(60)
     assert not thread.is_alive()
 
 
@@ -187,8 +187,8 @@ class Pager:
     def stop(self) -> None:
         """End it."""
         self.process.terminate()
-        self.process.wait(20)
-        self._reading.join(20)
+        self.process.wait(60)
+        self._reading.join(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
 

@@ -83,7 +83,7 @@ def test_no_record_stops_a_worker(broker: Node) -> None:
         }
         assert refused == {"bad_time": 1, "too_large": 1, "unreadable": 1, "unprocessable": 0}
         assert worker.is_ready()
-        until(lambda: "harmless" in worker.get("/metrics").decode(), "the change is read", 30)
+        until(lambda: "harmless" in worker.get("/metrics").decode(), "the change is read")
         assert peak_bytes(worker) - before < 160 * MIB
         code, said = worker.end(signal.SIGTERM)
         assert (code, "Traceback" in said) == (0, False)

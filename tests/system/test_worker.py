@@ -200,7 +200,7 @@ def test_debugging_prints_no_event(tmp_path: Path) -> None:
             until(lambda: read_topic(node.bootstrap, f"{TOPIC}.dlq"), "one is counted, one refused", 60)
         finally:
             worker.terminate()
-            assert worker.wait(40) == 0
+            assert worker.wait(60) == 0
     said = log.read_text()
     assert "DEBUG" in said
     assert name not in said
@@ -393,7 +393,7 @@ def test_a_worker_whose_broker_is_gone_says_so_and_ends() -> None:
     with running(node), WorkerProcess(KAFKA=node.bootstrap, WATCHDOG_S="4") as worker:
         worker.ready()
         node.kill()
-        until(lambda: not worker.is_ready(), "not ready any more", 40)
+        until(lambda: not worker.is_ready(), "not ready any more")
         assert worker.json("/api/stages")["problems"] == [f"Kafka at {node.bootstrap} does not answer"]
         code, said = worker.ended()
         assert code == 1

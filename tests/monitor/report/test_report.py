@@ -698,11 +698,11 @@ def prometheus(directory: Path, data: Path) -> Iterator[str]:
             stderr=log,
         )
         try:
-            until(lambda: is_ready(url), "Prometheus ready", 30)
+            until(lambda: is_ready(url), "Prometheus ready")
             yield url
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def is_ready(url: str) -> bool:

@@ -26,7 +26,7 @@ async def asked(address: str, *lines: str, body: bytes = b"") -> tuple[int, str]
     try:
         writer.write("\r\n".join([*lines, "Connection: close", "", ""]).encode() + body)
         await writer.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answer = (await reader.read()).decode()
     finally:
         writer.close()

@@ -57,7 +57,7 @@ def tell(worker: WorkerProcess, journey_id: str, authorization: str = f"Bearer {
     headers = {"Authorization": authorization, **more} if authorization else more
     request = urllib.request.Request(worker.url + path, headers=headers)  # noqa: S310 - our own loopback
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
             return Told(answer.status, orjson.loads(answer.read()))
     except urllib.error.HTTPError as error:
         with error:
@@ -151,7 +151,7 @@ def test_an_unknown_journey_is_not_found(pair: list[WorkerProcess], path: str) -
             f"{worker.url}/api/journeys/{path}", headers={"Authorization": BASIC}
         )
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(request, timeout=20)  # noqa: S310
+            urllib.request.urlopen(request, timeout=60)  # noqa: S310
         with caught.value as error:
             assert error.code == 404
             assert orjson.loads(error.read())["error"].startswith("no such journey")

@@ -256,7 +256,7 @@ def asked(parts: Rig, expr: str) -> list[dict[str, Any]]:
     """What Prometheus answers to an instant query; an error of it is an error here."""
     query = urllib.parse.urlencode({"query": expr})
     url = f"{parts.alerting.prometheus}/api/v1/query?{query}"
-    with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
         body = json.load(answer)
     assert body["status"] == "success", body
     found = body["data"]["result"]
@@ -290,14 +290,14 @@ def test_every_worker_named_is_scraped() -> None:
         url = f"{lines[0].split()[1]}/api/v1/targets"
 
         def targets() -> set[str]:
-            with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - loopback
+            with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310 - loopback
                 return {one["labels"]["instance"] for one in json.load(answer)["data"]["activeTargets"]}
 
         try:
-            until(lambda: targets() == {"127.0.0.1:1", "127.0.0.1:2"}, "both are scraped", 30)
+            until(lambda: targets() == {"127.0.0.1:1", "127.0.0.1:2"}, "both are scraped")
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert lines[1] == "scraping 127.0.0.1:1, 127.0.0.1:2\n"
     with pytest.raises(urllib.error.URLError):  # what it started has ended with it
         targets()
