@@ -35,10 +35,10 @@ MAX_BYTES = 1_000_000
 AHEAD_MS = 5 * 60_000
 """How far a clock may run ahead. An event far in the future would expire everything before it."""
 
-DEADLINE_YEARS = range(1970, 9999)
-"""Others do not fit into records, nor into a customer's life."""
+YEARS = range(1971, 9999)
+"""Others do not fit into records, nor into a customer's life: 1970 begins with the zero of Unix clocks."""
 
-YEARS_END_MS = epoch_ms(datetime(DEADLINE_YEARS.stop, 1, 1, tzinfo=UTC))
+YEARS_MS = range(*(epoch_ms(datetime(year, 1, 1, tzinfo=UTC)) for year in (YEARS.start, YEARS.stop)))
 
 EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
 """Anywhere in the text: `Ann <ann@example.com>` is no better."""
@@ -51,11 +51,12 @@ PHONE = re.compile(rf"^\s*(?=(?:[^0-9]*[0-9]){{7,15}}[^0-9]*$)(?:\(?\+|(?=\([0-9
 the 15 of E.164. Any other could as well be a customer's number."""
 
 DIALLED = re.compile(
-    rf"^[\s{_GAP}]*0[{_GAP}]*0[{_GAP}]*"
+    rf"^(?=.*[0-9][{_GAP}]+[0-9]|[^0-9]*001|[^0-9]*[0-9]{{14}})[\s{_GAP}]*0[{_GAP}]*0[{_GAP}]*"
     rf"(?:1[{_GAP}]*[2-9](?:[{_GAP}]*[0-9]){{9}}|[2-9](?:[{_GAP}]*[0-9]){{9,14}})[\s{_GAP}]*$"
 )
 """A number that is dialled with 00 for the plus. No country code begins with 0; behind 1 are ten more digits.
-Fewer than ten in all are rather a customer's number, filled up with zeros."""
+Fewer than ten in all, or twelve where nothing stands between them, are rather a customer's number, filled up
+with zeros: SAP's have ten or twelve."""
 
 PERSONAL = {"an e-mail address": (EMAIL,), "a phone number": (PHONE, DIALLED)}
 """What a pseudonym must not look like. The published schema has them too, so they are in ECMA 262's words."""
@@ -258,8 +259,9 @@ class Codec:
         earliest_ms, latest_ms = self.accepted_ms(now_ms)
         if earliest_ms <= at_ms <= latest_ms:
             return None
-        if not 0 <= at_ms < YEARS_END_MS:
-            return Refused(Reason.BAD_TIME, "the year is not within 1970 to 9998 - at `$.time`")
+        if at_ms not in YEARS_MS:
+            told = f"the year is not within {YEARS.start} to {YEARS.stop - 1} - at `$.time`"
+            return Refused(Reason.BAD_TIME, told)
         if at_ms > latest_ms:
             return Refused(Reason.IN_FUTURE, f"{duration((at_ms - now_ms) // 1000)} ahead of the clock")
         age, horizon = duration((now_ms - at_ms) // 1000), duration(self._horizon_ms // 1000)
@@ -279,7 +281,7 @@ def refuse_personal_data(customer_ref: str) -> Refused | None:
 def _refused_deadline(promise: Promise) -> Refused | None:
     """Refusal of a deadline that nobody has named: the first and the last day of a calendar are defaults."""
     for name, time in (("due_from", promise.due_from), ("due", promise.due)):
-        if time is not None and time.year not in DEADLINE_YEARS:
+        if time is not None and time.year not in YEARS:
             told = f"the year is {time.year}: leave out a time that is not known"
             return Refused(Reason.BAD_TIME, f"{told} - at `$.promise.{name}`")
     return None
@@ -337,7 +339,7 @@ def _decode_plain(value: bytes) -> Event:
 def stage_of(value: bytes) -> str | None:
     """The stage that an event names, itself or in the data of its envelope; None when that cannot be told."""
     try:
-        named = _decode_named(value.removeprefix(BOM))
+        named = _decode_named(value[SCHEMA_PREFIX * value.startswith(b"\0") :].removeprefix(BOM))
         if bytes(named.data)[:1] == b"{" and named.is_envelope:
             named = _decode_named(named.data)
         elif bytes(named.data_base64) and named.is_envelope:

@@ -30,7 +30,7 @@ ENCODINGS = {
 """What bytes begin with that are no UTF-8; of UTF-32 that of UTF-16 is the beginning."""
 
 _BEGINNINGS = (
-    (b"[object ", "it is a JavaScript object as a string: publish JSON.stringify(event)"),
+    ((b"[object ", b'"[object '), "it is a JavaScript object as a string: publish JSON.stringify(event)"),
     (b"Obj\x01", "it is an Avro file: publish JSON"),
     (b'"', "it is JSON in a JSON text, encoded twice: encode the event once"),
 )

@@ -14,12 +14,12 @@ JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 REQUIRED = ["id", "time", "stage", "outcome"]
 
 TIME = (
-    r"^(?:19[7-9][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-"
+    r"^(?:197[1-9]|19[89][0-9]|[2-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-"
     r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|[12][0-9]))"
     r"[Tt ](?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:[.][0-9]+)?"
     r"(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])$(?!\n)"
 )
-TIME_TOLD = "RFC 3339, with `Z` or an offset: 2026-11-21T21:00:00+02:00. The years 1970 to 9998."
+TIME_TOLD = "RFC 3339, with `Z` or an offset: 2026-11-21T21:00:00+02:00. The years 1971 to 9998."
 
 GROUP = "touchpoint-monitor"
 """Prefix of changelogs: the group of workers unless their settings name another."""

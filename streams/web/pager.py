@@ -15,6 +15,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -272,11 +273,13 @@ def read(body: bytes) -> list[dict[str, Any]]:
     """The alerts of a post; UserError says in one line why it holds none."""
     try:
         alerts: list[dict[str, Any]] = msgspec.to_builtins(msgspec.json.decode(body, type=_Post).alerts)
+        for alert in alerts:
+            msgspec.convert([alert["startsAt"], alert["endsAt"]], list[datetime])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UserError(printable(str(error))) from None
     except RecursionError:
         raise UserError("nested too deeply") from None
-    if not all({"touchpoint", "alertname"} & alert["labels"].keys() for alert in alerts):
+    if not all(alert["labels"].get("touchpoint") or alert["labels"].get("alertname") for alert in alerts):
         raise UserError("no label `alertname`")
     return alerts
 

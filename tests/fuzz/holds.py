@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import monitor.counting.event
-from monitor.counting.event import YEARS_END_MS, Codec, Event, Reason, Refused, refuse_personal_data
+from monitor.counting.event import YEARS_MS, Codec, Event, Reason, Refused, refuse_personal_data
 from monitor.counting.judging import Judge, counter_names
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey, Stage
@@ -164,7 +164,7 @@ def _check_time(event: Event, codec: Codec) -> None:
     else:
         _check_refusal(refused)
         far = Reason.IN_FUTURE if at_ms > latest_ms else Reason.TOO_OLD
-        assert refused.reason is (far if 0 <= at_ms < YEARS_END_MS else Reason.BAD_TIME)
+        assert refused.reason is (far if at_ms in YEARS_MS else Reason.BAD_TIME)
     assert codec.refuse_time(at_ms, at_ms) is None, "an event of this very moment is refused"
 
 

@@ -90,7 +90,7 @@ def test_a_fault_of_ours_is_found_and_its_record_named(
 
 def test_a_deadline_that_records_cannot_hold_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A default of .NET, were it accepted."""
-    monkeypatch.setattr(event, "DEADLINE_YEARS", range(10_000))
+    monkeypatch.setattr(event, "YEARS", range(10_000))
     promise = {"id": "p", "kind": "delivery_window", "due": "0001-01-01T00:00:00+02:00"}
     with pytest.raises(AssertionError, match=r"this breaks the worker: \[.*0001-01-01[^)]*\)\]$"):
         fold([example(1), example(2, promise=promise)])

@@ -169,6 +169,9 @@ REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
     ".NET's first day": (
         body(promise={"id": "p", "kind": "k", "due": "0001-01-01T00:00:00+02:00"}), [], Reason.BAD_TIME,
     ),
+    "Unix's first day": (
+        body(promise={"id": "p", "kind": "k", "due": "1970-01-01T00:00:00+14:00"}), [], Reason.BAD_TIME,
+    ),
     ".NET's last day": (
         body(promise={"id": "p", "kind": "k", "due_from": "9999-12-31T23:59:59-05:00"}), [], Reason.BAD_TIME,
     ),
@@ -307,6 +310,7 @@ MISTAKES = {
     "UTF-16 without a mark": (body().decode().encode("utf-16-le"), "UTF-16"),
     "Avro": (b"\x00\x00\x00\x00\x2a\x06e-1\x02", "schema id 42"),
     "JavaScript": (b"[object Object]", "JSON.stringify"),
+    "JavaScript, in quotes": (b'"[object Object]"', "JSON.stringify"),
     "a batch": (
         b'[{"specversion": "1.0", "id": "1"}, {"specversion": "1.0", "id": "2"}]',
         "CloudEvents batch of 2",
@@ -345,6 +349,9 @@ def test_a_refusal_offers_no_null_where_null_is_refused(field: str) -> None:
         (body(attributes={"specversion": "1.0"}, data={"stage": "x"}), "web_checkout"),
         (envelope(data_base64=base64.b64encode(body(stage="store")).decode()), "store"),
         (envelope(data_base64="*"), None),
+        (PREFIX + body(stage="store"), "store"),
+        (PREFIX + b"\xef\xbb\xbf" + envelope(data=data(stage="store")), "store"),
+        (b"\0", None),
         (b"no", None),
         (body(stage=5), None),
     ],
@@ -468,7 +475,8 @@ NOW_MS = 1_777_888_999_123
         (NOW_MS + AHEAD_MS + 1, Reason.IN_FUTURE),
         (NOW_MS - CHAIR.horizon_ms, None),
         (NOW_MS - CHAIR.horizon_ms - 1, Reason.TOO_OLD),
-        (0, Reason.TOO_OLD),
+        (0, Reason.BAD_TIME),
+        (epoch_ms(datetime(1971, 1, 1, tzinfo=UTC)), Reason.TOO_OLD),
         (-1, Reason.BAD_TIME),
         (epoch_ms(datetime.max.replace(tzinfo=UTC)), Reason.BAD_TIME),
         (epoch_ms(datetime.min.replace(tzinfo=UTC)), Reason.BAD_TIME),
@@ -534,12 +542,13 @@ def test_a_refusal_says_what_is_wrong_and_what_to_do(value: bytes, error: str) -
     [
         ("2026-05-04T10:06:30Z", Reason.IN_FUTURE, "6 min 30 s ahead of the clock"),
         ("2026-04-23T08:00:00Z", Reason.TOO_OLD, "11 d 2 h old, beyond the horizon of 8 d"),
-        ("0001-01-01T00:00:00+02:00", Reason.BAD_TIME, "the year is not within 1970 to 9998 - at `$.time`"),
-        ("9999-12-31T23:59:59-05:00", Reason.BAD_TIME, "the year is not within 1970 to 9998 - at `$.time`"),
+        ("0001-01-01T00:00:00+02:00", Reason.BAD_TIME, "the year is not within 1971 to 9998 - at `$.time`"),
+        ("1970-01-01T00:00:00Z", Reason.BAD_TIME, "the year is not within 1971 to 9998 - at `$.time`"),
+        ("9999-12-31T23:59:59-05:00", Reason.BAD_TIME, "the year is not within 1971 to 9998 - at `$.time`"),
     ],
 )
 def test_a_time_is_refused_in_words(time: str, reason: Reason, error: str) -> None:
-    """A default of .NET is no time; how far another is off is told as people say it."""
+    """A default of .NET or Unix is no time; how far another is off is told as people say it."""
     event = CODEC.decode(body(time=time))
     assert isinstance(event, Event)
     assert CODEC.refuse_time(event.at_ms, epoch_ms(datetime(2026, 5, 4, 10, tzinfo=UTC))) == Refused(
@@ -574,7 +583,7 @@ def test_milliseconds_are_rounded_down(time: str, at_ms: int) -> None:
 MINUTES = st.integers(-23 * 60 - 59, 23 * 60 + 59)
 ZONES = st.builds(lambda m: timezone(timedelta(minutes=m)), MINUTES)
 TIMES = st.datetimes(timezones=ZONES)
-DEADLINES = st.datetimes(datetime(1970, 1, 1), datetime(9998, 12, 31), timezones=ZONES)
+DEADLINES = st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 31), timezones=ZONES)
 
 
 # Properties, without a deadline: a busy machine is no failure.
@@ -729,12 +738,15 @@ PERSONAL = [
     "00358401234567",
     "0012125550123",
     "(555) 123-4567",
+    "00 46 701234567",
     "00 358\u201340\u00a01234567",
 ]
 PSEUDONYMS = [
     "0000100234",
     "0012345678",  # as SAP writes customer 12345678
     "001234567890",
+    "002100234567",  # as SAP writes contract account 2100234567
+    "0046701234567",
     "0049-1234-56",
     "4711-0815-42",
     "040-123 4567",  # without a country code it could be a customer's number

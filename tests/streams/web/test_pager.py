@@ -230,7 +230,20 @@ def test_an_end_waits_until_alerting_sees_again(monkeypatch: pytest.MonkeyPatch)
         until(lambda: any(line.startswith(END) for line in told), "the end is told")
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"alerts": 1}', b'{"alerts": [{}]}', b"\xff"])
+def changed(**fields: Any) -> bytes:
+    """A post of the alert with other fields."""
+    return json.dumps({"alerts": [ALERT | fields]}).encode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"", b"{", b"[]", b"{}", b'{"alerts": 1}', b'{"alerts": [{}]}', b"\xff"),
+        changed(labels={"touchpoint": ""}),
+        changed(startsAt="x"),
+        changed(endsAt="2026-05-04"),
+    ],
+)
 def test_what_is_no_alert_is_refused(body: bytes) -> None:
     """The printer stays up and says no."""
     pager = Pager()
