@@ -1,5 +1,6 @@
 """What a worker does for one stage: judge its events, refuse what is none, pass on the steps of journeys."""
 
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge
 from monitor.counting.staff import stage_tally, stage_windows
 from monitor.counting.times import rfc3339
-from monitor.journeys.step import Contact, Step, contact_of, step_of
+from monitor.journeys.step import GRACE_MS, Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
@@ -22,7 +23,7 @@ from streams.state.dedupe import Sightings
 from streams.state.latest import MOST, Entry, Shown, is_shown, newest
 from streams.state.partition import Partition, Positioned, Run
 from streams.state.processor import Processor, described
-from streams.state.steps import StepSender
+from streams.state.steps import Delay, StepSender
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ PART_BYTES = 100
 
 FAILURES = "failures"
 """The list of failing encounters."""
+
+DELAY = "delay"
+"""The list of how late events came, by owner: for the next one, which has read none itself."""
 
 FAILURE_FIELDS = ("id", "outcome", "reason", "segment", "partner", "channel", "location", "journey_id")
 
@@ -134,6 +138,9 @@ class StageProcessor(Processor[Partition]):
     def _owning(self, partitions: frozenset[int], sightings: Mapping[int, Sightings]) -> None:
         known = {**self._sightings, **sightings}
         self._sightings = {p: known.get(p) or Sightings(self.dedupe_ms) for p in partitions}
+        if self._steps is not None:
+            for partition in partitions:
+                self._steps.expect(partition, _kept_delay(self._partitions[partition]))
 
     def _is_full(self) -> bool:
         return super()._is_full() or self._refused_bytes >= MAX_REFUSED_BYTES
@@ -166,7 +173,8 @@ class StageProcessor(Processor[Partition]):
             for contact in contacts:
                 self._steps.add_contact(partition, contact)
             if read.accepted.events:
-                self._steps.note_events(partition, read.newest_ms(), read.late_ms(now_ms))
+                delay = self._steps.note_events(partition, read.newest_ms(), read.late_ms(now_ms))
+                _keep_delay(panes, delay)
         for (_, refusal), letter in zip(read.refused, letters, strict=True):
             self._refuse(refusal, letter)
         self._read_up_to(partition, records[-1].offset)
@@ -263,6 +271,19 @@ def _list_failures(panes: Partition, bad: Sequence[tuple[Event, tuple[str, ...]]
     for event, experiences in bad:
         said = orjson.dumps(shown_failure(event, experiences)).decode()
         panes.latest.add(FAILURES, Entry(event.at_ms, event.id or "", said))
+
+
+def _keep_delay(panes: Partition, delay: Delay) -> None:
+    """Nothing is written while events come in time, but once when they do so again."""
+    if max(delay.ms, _kept_delay(panes).ms) > GRACE_MS:
+        panes.latest.add(DELAY, Entry(delay.until_ms, str(panes.epoch), str(delay.ms)))
+
+
+def _kept_delay(panes: Partition) -> Delay:
+    for entry in panes.latest.newest(DELAY):
+        with contextlib.suppress(ValueError):  # others may write to a changelog
+            return Delay(int(entry.said), entry.at_ms)
+    return Delay()
 
 
 def _read_failure(entry: Entry) -> Any:

@@ -3,7 +3,7 @@
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec import structs
 
@@ -21,6 +21,13 @@ STEPS_PER_RECORD = 500
 """Some 70 KB; what keeps journeys takes one record at a time."""
 
 One = TypeVar("One")
+
+
+class Delay(NamedTuple):
+    """How late the last event was, and until when more like it are expected."""
+
+    ms: int = 0
+    until_ms: int = 0
 
 
 def partition_of(id_: str, partitions: int) -> int:
@@ -52,8 +59,7 @@ class StepSender:
         self._contacts: dict[int, dict[int, list[Contact]]] = {}
         self._folded: dict[int, int] = {}
         self._newest_ms: dict[int, int] = {}
-        self._delays: dict[int, tuple[int, int]] = {}
-        """How late the last event was, and until when more like it are expected (ms)."""
+        self._delays: dict[int, Delay] = {}
         self._marked_ms: dict[tuple[int, int], int] = {}
 
     def add(self, step: Step) -> None:
@@ -70,10 +76,15 @@ class StepSender:
         """Records have been read up to an offset."""
         self._folded[partition] = offset
 
-    def note_events(self, partition: int, newest_ms: int, delay_ms: int) -> None:
+    def note_events(self, partition: int, newest_ms: int, delay_ms: int) -> Delay:
         """Events have been read up to an event time; the last was written so long after it happened."""
         self._newest_ms[partition] = max(newest_ms, self._newest_ms.get(partition, 0))
-        self._delays[partition] = (delay_ms, self._now_ms() + HOLD_MS)
+        self._delays[partition] = Delay(delay_ms, self._now_ms() + HOLD_MS)
+        return self._delays[partition]
+
+    def expect(self, partition: int, delay: Delay) -> None:
+        """What the owner before expected, whose clock may have been ahead of ours."""
+        self._delays[partition] = Delay(delay.ms, min(delay.until_ms, self._now_ms() + HOLD_MS))
 
     def drain(self, owned: Iterable[int]) -> list[Outgoing]:
         """Records of all that waits, and marks that are due."""
@@ -106,7 +117,7 @@ class StepSender:
         """
         ago_ms = self._read_up_ms_ago(source, self._folded.get(source))
         if ago_ms is not None:
-            delay_ms, until_ms = self._delays.get(source, (0, 0))
+            delay_ms, until_ms = self._delays.get(source, Delay())
             return max(now_ms - ago_ms - max(GRACE_MS, delay_ms if now_ms < until_ms else 0), 0)
         return max(min(self._newest_ms.get(source, 0), now_ms) - GRACE_MS, 0)
 

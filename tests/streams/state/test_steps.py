@@ -1,9 +1,11 @@
 """Steps on their way: records that Kafka takes, marks that vouch for no time that is still to come."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from monitor.counting.event import Codec, Event, Handoff, Promise
@@ -15,9 +17,11 @@ from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.journeys.partition import JourneyPartition
 from streams.kafka.outgoing import Outgoing
 from streams.settings import SHIPPED_JOURNEY
+from streams.state.latest import Entry
+from streams.state.partition import PaneRecord
 from streams.state.stage import StageProcessor
 from streams.state.steps import HOLD_MS, MARK_MS, StepSender, partition_of
-from tests.streams.state.test_processor import Broker, Record
+from tests.streams.state.test_processor import JOURNEY, MODEL, Broker, Record, event
 
 NOW = 1_800_000_000_000
 KAFKA_BYTES = 1_048_576
@@ -35,6 +39,29 @@ class Clock:
         return self.ms
 
 
+class Changelog:
+    """A stage's, of one partition, beside the topic of steps: takes what owners write at once."""
+
+    def __init__(self) -> None:
+        self.written: list[Outgoing] = []
+        self.steps: list[Outgoing] = []
+
+    async def write(self, records: Sequence[Outgoing]) -> Sequence[int]:
+        """Take records."""
+        (topic,) = {record.topic for record in records}
+        if topic in ("changelog", "steps"):
+            (self.written if topic == "changelog" else self.steps).extend(records)
+        return range(len(records))
+
+    async def owner(self, generation: int, clock: Clock) -> StageProcessor:
+        """Whoever takes the partition over, and has read it up."""
+        steps = StepSender(MODEL.name, "steps", 1, lambda _partition, _folded: 0, clock.now_ms)
+        stage = StageProcessor(Codec(JOURNEY, MODEL), "changelog", self.write, steps)
+        stage.restore(0, [PaneRecord(one.key or b"", one.value) for one in self.written])
+        await stage.own(frozenset({0}), generation, lambda: True)
+        return stage
+
+
 def sender(*, ago_ms: int | None = None, partitions: int = 2, clock: Clock | None = None) -> StepSender:
     """Of the store, whose partitions were read up so long ago, or are not."""
     now_ms = (clock or Clock()).now_ms
@@ -49,12 +76,12 @@ def marks(records: list[Outgoing]) -> set[int]:
 def step(journey_id: str, offset: int, word: str = "x") -> Step:
     """As a careless service makes it: names as long as its events may be."""
     at = datetime.fromtimestamp(NOW / 1000, UTC)
-    event = Event(
+    one = Event(
         stage="store", outcome="ok", id="e", time=at, journey_id=journey_id,
         segment=word, channel=word, touchpoint=word, partner=word, reason=word,
         promise=Promise("p" * 200, word), handoff=Handoff("h" * 200, word, word),
     )  # fmt: skip
-    return step_of(event, 0, offset, Verdict((), (), 0, ()))
+    return step_of(one, 0, offset, Verdict((), (), 0, ()))
 
 
 def test_no_record_outgrows_kafka() -> None:
@@ -187,3 +214,88 @@ async def test_what_staff_answer_is_a_step_of_no_journey(stage: str, steps: int)
     processor.fold(SimpleNamespace(value=[record], partition=0, offset=0), NOW)
     assert processor.results["counted"] == 1
     assert len([step for record in sent.drain([0]) for step in decode(record.value or b"").steps]) == steps
+
+
+HOUR_MS = 3_600_000
+LATE, IN_TIME, BAD = event("a", NOW - HOUR_MS), event("b", NOW), b"bad"
+
+
+@pytest.mark.parametrize(
+    ("values", "waited_ms", "behind_ms"),
+    [
+        ([LATE], 0, HOUR_MS),
+        ([LATE, BAD], 0, HOUR_MS),
+        ([LATE], HOLD_MS - 1, HOUR_MS),
+        ([LATE], HOLD_MS, GRACE_MS),
+        ([LATE, IN_TIME], 0, GRACE_MS),
+        ([IN_TIME, LATE], 0, HOUR_MS),
+        ([BAD], 0, GRACE_MS),
+    ],
+)
+async def test_a_new_owner_expects_what_the_last_one_did(
+    values: list[bytes], waited_ms: int, behind_ms: int
+) -> None:
+    """More events as late as the last, as long as that one did: it has read none itself. And so does whoever
+    comes after it."""
+    clock, changelog = Clock(), Changelog()
+    first = await changelog.owner(1, clock)
+    for offset, value in enumerate(values):
+        first.fold(SimpleNamespace(value=[Record(offset, value)], partition=0, offset=offset), clock.ms)
+        await first.flush(lambda _message: None)
+    for generation in (2, 3):
+        changelog.steps.clear()
+        clock.ms = NOW + waited_ms
+        await (await changelog.owner(generation, clock)).flush(lambda _message: None)
+        assert marks(changelog.steps) == {clock.ms - behind_ms}
+
+
+async def test_what_a_former_owner_says_late_is_not_expected() -> None:
+    """Its successor has read further, and its word stands."""
+    clock, changelog = Clock(), Changelog()
+    former = await changelog.owner(1, clock)
+    former.fold(SimpleNamespace(value=[Record(0, LATE)], partition=0, offset=0), clock.ms)
+    await former.flush(lambda _message: None)
+    former.fold(SimpleNamespace(value=[Record(1, LATE)], partition=0, offset=1), clock.ms)
+    clock.ms += 1
+    owner = await changelog.owner(2, clock)
+    owner.fold(SimpleNamespace(value=[Record(2, IN_TIME)], partition=0, offset=2), clock.ms)
+    await owner.flush(lambda _message: None)
+    await former.flush(lambda _message: None)
+    changelog.steps.clear()
+    await (await changelog.owner(3, clock)).flush(lambda _message: None)
+    assert marks(changelog.steps) == {clock.ms - GRACE_MS}
+
+
+@pytest.mark.parametrize("said", ["", "x", "9" * 5000])
+async def test_what_others_write_for_a_delay_is_passed_over(said: str) -> None:
+    """It is not ours, so nothing is expected of it."""
+    clock, changelog = Clock(), Changelog()
+    entry = msgspec.msgpack.encode(Entry(253_402_300_799_999, "e", said))
+    await changelog.write([Outgoing("changelog", 0, b"l:0:delay", entry)])
+    await (await changelog.owner(1, clock)).flush(lambda _message: None)
+    assert marks(changelog.steps) == {NOW - GRACE_MS}
+
+
+async def test_nobody_expects_late_events_for_longer_than_from_now_on() -> None:
+    """Whatever a clock said that was ahead."""
+    clock, changelog = Clock(), Changelog()
+    clock.ms = NOW + HOUR_MS
+    first = await changelog.owner(1, clock)
+    first.fold(SimpleNamespace(value=[Record(0, LATE, timestamp=NOW)], partition=0, offset=0), clock.ms)
+    await first.flush(lambda _message: None)
+    changelog.steps.clear()
+    clock.ms = NOW
+    second = await changelog.owner(2, clock)
+    clock.ms = NOW + HOLD_MS
+    await second.flush(lambda _message: None)
+    assert marks(changelog.steps) == {clock.ms - GRACE_MS}
+
+
+async def test_events_in_time_write_no_delay() -> None:
+    """Nor do they go on writing one that is over."""
+    clock, changelog = Clock(), Changelog()
+    owner = await changelog.owner(1, clock)
+    for offset, value in enumerate([IN_TIME, LATE, IN_TIME, IN_TIME]):
+        owner.fold(SimpleNamespace(value=[Record(offset, value)], partition=0, offset=offset), clock.ms)
+        await owner.flush(lambda _message: None)
+    assert [record.key for record in changelog.written].count(b"l:0:delay") == 2
