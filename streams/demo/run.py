@@ -50,9 +50,6 @@ ALERTS = {State.DEGRADED: "StageDegraded", State.SILENT: "StageSilent"}
 """What the worker itself sees of what pages. Alerts proper come from Prometheus: only there does one explain
 or hold back another, and are slow burns and whole journeys held to their limits."""
 
-SESSION_TIMEOUT_S = 5.0
-"""The embedded broker lets a worker join after half of it; 30 s would delay the first metric by 15."""
-
 
 class Wanted(NamedTuple):
     """The broker's port, how many seconds of live traffic, and what goes wrong in it."""
@@ -73,7 +70,6 @@ async def run(journey: Journey, settings: Settings, wanted: Wanted, stop: asynci
             settings,
             kafka=broker.bootstrap,
             kafka_security=PLAINTEXT,  # of the embedded broker, which knows no other
-            session_timeout_s=SESSION_TIMEOUT_S,
             create_topics=True,
         )
         async with topics.connected(settings) as admin:

@@ -64,6 +64,7 @@ class App(faust.App):
         can: Abilities = APACHE_KAFKA,
         url: str | None = None,
     ) -> None:
+        session_s = min(settings.session_timeout_s, can.session_s)
         super().__init__(
             settings.group,
             broker=";".join(f"kafka://{address}" for address in settings.kafka.split(",")),
@@ -81,8 +82,8 @@ class App(faust.App):
             stream_buffer_maxsize=BUFFERED_BATCHES,
             consumer_group_instance_id=settings.instance_id,
             PartitionAssignor=Assignor,
-            broker_session_timeout=settings.session_timeout_s,
-            broker_heartbeat_interval=settings.session_timeout_s / 10,
+            broker_session_timeout=session_s,
+            broker_heartbeat_interval=session_s / 10,
             broker_request_timeout=MAX_SESSION_S,
             broker_rebalance_timeout=REBALANCE_S,
             broker_max_poll_records=POLL_RECORDS,

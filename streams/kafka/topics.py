@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -110,16 +111,21 @@ class Abilities:
     end_offsets: bool = True
     """ListOffsets answers the true end of a partition."""
 
+    session_s: float = math.inf
+    """The longest session timeout to ask it for."""
+
 
 APACHE_KAFKA = Abilities()
 """All of it."""
+
+EMBEDDED = Abilities(producer_ids=False, end_offsets=False, session_s=2.0)
+"""It answers who joins a group after half of the session timeout, in full seconds: here after one."""
 
 
 async def abilities(admin: AIOKafkaAdminClient) -> Abilities:
     """What this broker can, the embedded one less than Apache Kafka."""
     cluster = await admin.describe_cluster()
-    is_embedded = cluster.get("cluster_id") == CLUSTER_ID
-    return Abilities(producer_ids=not is_embedded, end_offsets=not is_embedded)
+    return EMBEDDED if cluster.get("cluster_id") == CLUSTER_ID else APACHE_KAFKA
 
 
 async def _connect(settings: Settings) -> AIOKafkaAdminClient:

@@ -325,6 +325,15 @@ async def test_a_worker_waits_for_no_more_tables(tmp_path: Path, monkeypatch: py
     assert slept_s == []
 
 
+@pytest.mark.parametrize(("can", "session_s"), [(topics.APACHE_KAFKA, 30), (topics.EMBEDDED, 2)])
+async def test_the_embedded_broker_keeps_nobody_waiting_to_join(
+    can: topics.Abilities, session_s: float
+) -> None:
+    """It would for half of the session timeout that the setting has."""
+    conf = App(JOURNEY, Settings(kafka="127.0.0.1:9"), {"source": 1}, can).conf
+    assert (conf.broker_session_timeout, conf.broker_heartbeat_interval) == (session_s, session_s / 10)
+
+
 async def test_a_fetch_across_a_rebalance_takes_nothing_from_the_recovery(
     broker: Node, tmp_path: Path
 ) -> None:
