@@ -259,6 +259,20 @@ def test_the_mood_of_staff_never_pages() -> None:
     assert {one.key.severity for one in found.fired} == {"ticket"}
 
 
+@pytest.mark.parametrize("number", [1, 4, 6])
+def test_a_backtest_counts_each_answer_of_staff(number: int) -> None:
+    """It reads a file that its reader has: waiting for a group of five would hide nothing."""
+    found = judged(a_second(0, number, lambda _: True, "mood"))
+    assert found.totals["mood"].events == number
+    history = History(plan(JOURNEY))
+    for one in a_second(0, number, lambda second: second > 0, "mood"):
+        assert history.add_line(one) is None
+    mood = history.heard()["mood"]
+    first, last = mood.span() or (0, 0)
+    table = mood.table(first, last + 1)
+    assert (table[[*mood.good.values()]].sum(), table[[*mood.bad.values()]].sum()) == (1, number - 1)
+
+
 @pytest.mark.parametrize("window", WINDOWS, ids=[window.label for window in WINDOWS])
 def test_reach_is_what_a_window_sums(window: Any) -> None:
     """At the end of a slice a window reaches over the panes that `windows` names."""
