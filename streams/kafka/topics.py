@@ -118,8 +118,9 @@ class Abilities:
 APACHE_KAFKA = Abilities()
 """All of it."""
 
-EMBEDDED = Abilities(producer_ids=False, end_offsets=False, session_s=2.0)
-"""It answers who joins a group after half of the session timeout, in full seconds: here after one."""
+EMBEDDED = Abilities(producer_ids=False, end_offsets=False, session_s=4.0)
+"""It answers who joins a group after half of the session timeout, in full seconds: here after two. A worker
+that is short of a processor for longer than all of it is thrown out."""
 
 
 async def abilities(admin: AIOKafkaAdminClient) -> Abilities:

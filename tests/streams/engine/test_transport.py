@@ -325,7 +325,7 @@ async def test_a_worker_waits_for_no_more_tables(tmp_path: Path, monkeypatch: py
     assert slept_s == []
 
 
-@pytest.mark.parametrize(("can", "session_s"), [(topics.APACHE_KAFKA, 30), (topics.EMBEDDED, 2)])
+@pytest.mark.parametrize(("can", "session_s"), [(topics.APACHE_KAFKA, 30), (topics.EMBEDDED, 4)])
 async def test_the_embedded_broker_keeps_nobody_waiting_to_join(
     can: topics.Abilities, session_s: float
 ) -> None:
