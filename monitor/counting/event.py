@@ -51,7 +51,7 @@ PHONE = re.compile(rf"^\s*(?=(?:[^0-9]*[0-9]){{7,15}}[^0-9]*$)(?:\(?\+|(?=\([0-9
 the 15 of E.164. Any other could as well be a customer's number."""
 
 DIALLED = re.compile(
-    rf"^(?=.*[0-9][{_GAP}]+[0-9]|[^0-9]*001|[^0-9]*[0-9]{{14}})[\s{_GAP}]*0[{_GAP}]*0[{_GAP}]*"
+    rf"^(?=[^0-9]*(?:[0-9]+[{_GAP}]+[0-9]|001|[0-9]{{14}}))[\s{_GAP}]*0[{_GAP}]*0[{_GAP}]*"
     rf"(?:1[{_GAP}]*[2-9](?:[{_GAP}]*[0-9]){{9}}|[2-9](?:[{_GAP}]*[0-9]){{9,14}})[\s{_GAP}]*$"
 )
 """A number that is dialled with 00 for the plus. No country code begins with 0; behind 1 are ten more digits.
