@@ -72,6 +72,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             made = partial(StaticName, conf.consumer_group_instance_id, conf.id)
             self._name = internals.send_through(internals.kafka_consumer(self), made)
 
+    async def on_thread_stop(self) -> None:
+        """Stop, and close what Kafka's client leaves open where its leave of the group is cut short."""
+        try:
+            await super().on_thread_stop()
+        finally:
+            if internals.is_started(self):
+                await internals.close_client(internals.kafka_consumer(self))
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         internals.read_committed_only(consumer)

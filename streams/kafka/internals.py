@@ -113,6 +113,11 @@ async def leave_group(consumer: Any, request: Callable[[str, str], Any]) -> None
         coordinator.reset_generation()
 
 
+async def close_client(consumer: Any) -> None:
+    """Close the connections of a consumer; nothing where they are closed."""
+    await consumer._client.close()
+
+
 def fetch_state(consumer: Any, tp: Any) -> Any:
     """`lso`, `highwater` and `position` of an assigned partition; None until a fetch has told them."""
     subscription = consumer._subscription.subscription

@@ -490,8 +490,6 @@ async def test_a_group_of_the_new_protocol_ends_the_worker(tmp_path: Path) -> No
     )
 
 
-# Kafka's client, stopped while it joins, may leave its connections to the end of the process, which is near.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.full
 async def test_a_worker_that_the_group_keeps_waiting_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -123,6 +123,10 @@ async def test_a_group_member_tells_of_its_assignment_commits_and_fetches(broker
         assert member
         assert generation >= 0
         await internals.leave_group(consumer, LeaveGroupRequest)
+        connections = list(consumer._client._conns.values())
+        assert any(one.connected() for one in connections)
+        await internals.close_client(consumer)
+        assert not any(one.connected() for one in connections)
         assert internals.membership(consumer) == ("", -1)
 
 
