@@ -38,12 +38,10 @@ class JourneysHistory:
             yield from self._effects_of(sorted(steps, key=lambda step: step.order), end_ms)
 
     def _effects_of(self, steps: list[Step], end_ms: int) -> Iterator[Effect]:
-        held = OpenJourney([], [], [])
+        held = OpenJourney()
         for step in steps:
             yield from self._rules.pass_time(held, step.at_ms - 1) if held.steps else ()
-            if held.closed_ms is not None:
-                if step.at_ms <= held.closed_ms + KEEP_MS:
-                    continue
-                held = OpenJourney([], [], [])
+            if held.closed_ms is not None and step.at_ms > held.closed_ms + KEEP_MS:
+                held = OpenJourney()
             yield from self._rules.take(held, step) or ()
         yield from self._rules.pass_time(held, end_ms)

@@ -22,8 +22,8 @@ MAX_STEPS = 200
 """More than any customer's journey has; a service that gives all its events one id would fill the memory."""
 
 KEEP_MS = 3_600_000
-"""For so long after its end a journey is known to be over. A later step of an unknown journey, if it is this
-far behind the clock, is late: it opens none."""
+"""A step up to so long after the end of its journey is late; a later one begins another with the same id. One
+of an unknown journey, if it is this far behind the clock, is late as well: it opens none."""
 
 
 class HandOver(Struct, array_like=True, gc=False):
@@ -85,7 +85,8 @@ class OpenJourney(Struct, array_like=True, gc=False):
 
     As far as is known it is over at `end_ms`, and time changes it next at `next_ms`. One that is over holds
     what belonged to it by then, and in `ending` the counters of its end, until it is published (`strip`).
-    Then only `closed_ms` and its result are left, so that late steps are told, and whoever asks.
+    Then only `closed_ms`, its result and what was `hit` are left, so that late steps are told, and whoever
+    asks.
     """
 
     steps: list[Step] = []
@@ -96,15 +97,23 @@ class OpenJourney(Struct, array_like=True, gc=False):
     closed_ms: int | None = None
     result: str | None = None
     ending: list[str] = []
+    hit: list[str] = []
+    """Stages with which an encounter was bad, after the end too."""
 
     def strip(self) -> None:
-        """Leave nothing but when it was over, and its result."""
+        """Leave nothing but when it was over, its result and what was hit."""
         self.steps, self.pledges, self.hand_overs, self.ending = [], [], [], []
 
     @property
     def is_full(self) -> bool:
         """Whether it takes no more steps."""
         return len(self.steps) >= MAX_STEPS
+
+    def leave_hit(self, ours: Iterable[Step]) -> list[str]:
+        """Leave it what these steps hit; returns what others hit, which belong to the next with its id."""
+        hit, by_ours = self.hit, {step.stage for step in ours if step.bad_for}
+        self.hit = [stage for stage in hit if stage in by_ours]
+        return [stage for stage in hit if stage not in by_ours]
 
     def overdue(self) -> Iterator[Overdue]:
         """What should have come in it by now."""
@@ -129,30 +138,35 @@ class JourneyRules:
         self._closing = Closing(journey)
 
     def take(self, held: OpenJourney, step: Step) -> list[Effect] | None:
-        """Add a step; what it adds to at once. None when the step is known, too much, or comes too late."""
+        """Add a step; what it adds to at once. None when the step is known or too much. Of one that comes
+        after the end nothing is kept but what it hit."""
         steps = held.steps
-        if held.closed_ms is not None or held.is_full:
+        if held.closed_ms is not None:
+            return self._hit(held, step)
+        if held.is_full:
             return None
         for known in steps:
             if known.offset == step.offset and known.source == step.source:
                 return None
-        is_first_hit = bool(step.bad_for) and not any(
-            one.bad_for and one.stage == step.stage for one in steps
-        )
         is_newest = not steps or steps[-1].at_ms < step.at_ms
         if is_newest:
             steps.append(step)
         else:
             insort(steps, step, key=_order)
-        effects = []
-        if is_first_hit:
-            effects.append(Effect(step.at_ms, (name("hit", step.stage, self._segment(steps)),)))
+        effects = self._hit(held, step)
         if step.handoff is not None:
             self._handed(held, step)
         reaches_back = self._promises.take(held.pledges, steps, step, is_newest=is_newest)
         held.end_ms = self._end_ms(held) if reaches_back else self._later_end_ms(held, step)
         _look_ahead(held)
         return effects
+
+    def _hit(self, held: OpenJourney, step: Step) -> list[Effect]:
+        """The first bad encounter with a stage counts when it is read."""
+        if not step.bad_for or step.stage in held.hit:
+            return []
+        held.hit.append(step.stage)
+        return [Effect(step.at_ms, (name("hit", step.stage, self._segment([*held.steps, step])),))]
 
     def pass_time(self, held: OpenJourney, clock_ms: int) -> list[Effect]:
         """Count what has fallen due by then, in the order of its time; close the journey if it is over."""
@@ -253,7 +267,7 @@ class JourneyRules:
             return held.end_ms
         known_ms = at_ms
         for pledge in held.pledges:
-            if pledge.word_ms is None and (until_ms := pledge.waits_until_ms) is not None:
+            if pledge.kept_ms is None and (until_ms := pledge.waits_until_ms) is not None:
                 known_ms = max(known_ms, until_ms)
         for one in held.hand_overs:
             if one.received_ms is None and one.due_ms is not None:
@@ -322,7 +336,7 @@ def _failures(pledges: Iterable[Pledge], hand_overs: Iterable[HandOver], at_ms: 
 def _waits(held: OpenJourney) -> list[tuple[int, float, int]]:
     """What was promised or handed over: since when (ms), until it was there, and when it is due."""
     found = [
-        (one.made_ms, inf if one.word_ms is None else one.word_ms, until_ms)
+        (one.made_ms, inf if one.kept_ms is None else one.kept_ms, until_ms)
         for one in held.pledges
         if (until_ms := one.waits_until_ms) is not None
     ]

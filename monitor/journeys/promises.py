@@ -61,6 +61,11 @@ class Pledge(Struct, array_like=True, gc=False):
         return None if self.is_settled else self.word_ms
 
     @property
+    def kept_ms(self) -> int | None:
+        """Since when it is kept. That it will not be is no reason to wait no longer: it may be kept yet."""
+        return self.word_ms if self.kept else None
+
+    @property
     def waits_until_ms(self) -> int | None:
         """Until when the journey waits for it: its latest deadline."""
         return self.due_ms if self.due_ms is None else max(self.due_ms, self.moved_to_ms or 0)
@@ -209,11 +214,11 @@ class Promises:
 
 
 def _waited(pledge: Pledge, before_ms: int) -> tuple[int, int, int | None] | None:
-    """Since when, until when and until which word it was waited for, as far as that lies before a moment."""
-    until_ms, word_ms = pledge.waits_until_ms, pledge.word_ms
+    """Since when and until when it was waited for and when it was kept, as far as that is before a moment."""
+    until_ms, kept_ms = pledge.waits_until_ms, pledge.kept_ms
     if until_ms is None or pledge.made_ms >= before_ms:
         return None
-    return pledge.made_ms, until_ms, word_ms if word_ms is not None and word_ms < before_ms else None
+    return pledge.made_ms, until_ms, kept_ms if kept_ms is not None and kept_ms < before_ms else None
 
 
 def _set_deadline(pledge: Pledge, told: Sequence[Step]) -> None:

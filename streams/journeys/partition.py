@@ -194,14 +194,22 @@ class JourneyPartition:
         if self.room == "none" or self._store.is_full(journey_id):
             return "refused"
         kept = self._store.find(journey_id)
-        if kept is None or self._is_forgettable(kept):
+        if kept is None or _is_of_another(step, kept.journey):
             if step.at_ms < self.clock_ms - KEEP_MS:
                 return "late"
             if self.room != "all":
                 return "refused"
-            kept = Kept(OpenJourney([], [], []), [] if kept is None else kept.made)
-            self.open += 1
-        looked_at_ms = kept.journey.next_ms
+            kept = self._begun(kept)
+        return self._add_step(step, kept, offset, made)
+
+    def _begun(self, before: Kept | None) -> Kept:
+        """A journey without a step; what the one before with its id added to may have to be offered again."""
+        self.open += 1
+        return Kept(OpenJourney(), [] if before is None else before.made)
+
+    def _add_step(self, step: Step, kept: Kept, offset: int, made: list[Made]) -> StepResult:
+        """Add a step to its journey; what that adds to is added to `made`."""
+        journey_id, looked_at_ms = step.journey_id, kept.journey.next_ms
         try:
             effects = self._rules.take(kept.journey, step)
         except Exception:
@@ -209,9 +217,13 @@ class JourneyPartition:
             kept.journey.steps = [one for one in kept.journey.steps if one.source != step.source]
             return "refused"
         if effects is None:
-            return "duplicate" if kept.journey.closed_ms is None else "late"
-        self._store.change(journey_id, kept)
-        made += self._add(kept, offset, effects)
+            return "duplicate"
+        is_late = kept.journey.closed_ms is not None
+        if effects or not is_late:
+            self._store.change(journey_id, kept)
+            made += self._add(kept, offset, effects)
+        if is_late:
+            return "late"
         add_meant(self.panes.latest, journey_id, effects)
         if journey_id in self.overdue:  # only the passing of time makes anything overdue
             self._note_overdue(journey_id, kept.journey)
@@ -238,7 +250,8 @@ class JourneyPartition:
                 kept = self._store.find(journey_id)
                 assert kept is not None  # noqa: S101 - it has a next moment
                 if kept.journey.closed_ms is None:
-                    late += self._pass_one(journey_id, kept, offset, made)
+                    kept, late_for_it = self._pass_one(journey_id, kept, offset, made)
+                    late += late_for_it
                 next_ms = kept.next_ms
             if next_ms is None:
                 continue
@@ -250,9 +263,9 @@ class JourneyPartition:
                 self._store.forget(journey_id)
         return made, late
 
-    def _pass_one(self, journey_id: str, kept: Kept, offset: int, made: list[Made]) -> int:
-        """Pass the time of a journey under way; what that adds to is added to `made`. Returns how many of its
-        steps came after its end."""
+    def _pass_one(self, journey_id: str, kept: Kept, offset: int, made: list[Made]) -> tuple[Kept, int]:
+        """Pass the time of a journey under way, and of those that follow it with its id; what that adds to is
+        added to `made`. Returns the last of them, and how many steps came after the end of theirs."""
         steps = kept.journey.steps
         effects = self._passed(kept.journey, SHORT.start_of(self.clock_ms) - 1)
         closed_ms = kept.journey.closed_ms
@@ -262,10 +275,19 @@ class JourneyPartition:
             add_meant(self.panes.latest, journey_id, effects)
             self._note_overdue(journey_id, kept.journey)
         if closed_ms is None:
-            return 0
+            return kept, 0
         self.open -= 1
         self.closed.add(journey_id, kept.journey)
-        return sum(step.at_ms > closed_ms for step in steps)
+        ours = [step for step in steps if not _is_of_another(step, kept.journey)]
+        late = sum(step.at_ms > closed_ms for step in ours)
+        if len(ours) < len(steps):
+            following = self._begun(kept)
+            following.journey.hit = kept.journey.leave_hit(ours)
+            for step in steps[len(ours) :]:  # they are in the order of their time
+                self._add_step(step, following, offset, made)
+            kept, late_for_it = self._pass_one(journey_id, following, offset, made)
+            late += late_for_it
+        return kept, late
 
     def _passed(self, journey: OpenJourney, passed_ms: int) -> list[Effect]:
         """What the passing of time adds to; a journey that our rules fail on is over without a count."""
@@ -275,11 +297,6 @@ class JourneyPartition:
             log.exception("a journey with a step from %s cannot be processed", journey.steps[0].source)
             journey.closed_ms = passed_ms
             return []
-
-    def _is_forgettable(self, kept: Kept) -> bool:
-        """Whether a journey counts as unknown, still kept or not: when it is written changes no count."""
-        closed_ms = kept.journey.closed_ms
-        return closed_ms is not None and closed_ms + KEEP_MS < SHORT.start_of(self.clock_ms)
 
     def _add(self, kept: Kept, offset: int, effects: list[Effect]) -> list[Made]:
         made = [Made(offset, at_ms, counters) for at_ms, counters in effects]
@@ -342,3 +359,8 @@ class JourneyPartition:
         stale += [PaneRecord(key, None) for key in self._store.stale | self.closed.take_stale()]
         self._store.stale.clear()
         return [*self.panes.take_stale(), *stale]
+
+
+def _is_of_another(step: Step, journey: OpenJourney) -> bool:
+    """Whether it came so long after the end that it belongs to the next journey with this id."""
+    return journey.closed_ms is not None and step.at_ms > journey.closed_ms + KEEP_MS

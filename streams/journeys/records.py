@@ -47,9 +47,10 @@ class Kept(Struct, array_like=True, gc=False):
 
     @property
     def next_ms(self) -> int:
-        """When time changes it next; what is over is forgotten one day."""
+        """When time changes it next. What is over is forgotten when a step that is late for it would be too
+        far behind the clock to begin another."""
         closed_ms = self.journey.closed_ms
-        return self.journey.next_ms if closed_ms is None else closed_ms + KEEP_MS
+        return self.journey.next_ms if closed_ms is None else closed_ms + 2 * KEEP_MS
 
 
 class Header(NamedTuple):

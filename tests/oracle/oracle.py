@@ -4,8 +4,9 @@ A row is (metric, label, …) without the prefix `touchpoint_` and without `wind
 ("window_labyrinths", "new"). Labels stand in the order of the table in deploy/README.md.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from tests.oracle.events import WEEK, Event, File, Rows, contact_rows, moment, stage_rows
@@ -14,13 +15,21 @@ from tests.oracle.walked import Journey
 __all__ = ["Event", "Rows", "count", "moment"]
 
 
+LATE = timedelta(hours=1)
+"""A step so long after the end of a journey is late; a later one begins another with the same id."""
+
+
 def walk(file: File, events: list[Event], at: datetime) -> Iterator[Journey]:
     """The journeys that begin with these steps, in the order in which they happened."""
-    known: dict[str, Journey] = {}
+    known: dict[str, list[Journey]] = {}
     for event in events:
         if event.get("journey_id"):
-            known.setdefault(event["journey_id"], Journey(file, at)).add(event)
-    yield from known.values()
+            same = known.setdefault(event["journey_id"], [Journey(file, at)])
+            if moment(event["time"]) - LATE > same[-1].over:
+                same.append(Journey(file, at))
+            same[-1].add(event)
+    for same in known.values():
+        yield from same
 
 
 def once_only(file: File, events: list[Event]) -> list[Event]:
@@ -29,7 +38,7 @@ def once_only(file: File, events: list[Event]) -> list[Event]:
 
 
 def count(tree: Mapping[str, Any], published: Iterable[Event], at: datetime) -> tuple[Rows, dict[str, Rows]]:
-    """All rows of a window of 7 days that ends at `at`; and of each journey alone.
+    """All rows of a window of 7 days that ends at `at`; and of each journey id alone.
 
     `published` in any order; the same `id` at the same stage again is the same event again. Its stage counts
     it again unless it has `dedupe_s`, taken to be longer than the publishing took.
@@ -45,7 +54,9 @@ def count(tree: Mapping[str, Any], published: Iterable[Event], at: datetime) -> 
     ]:
         if moment(event["time"]) > at - WEEK:
             rows += stage_rows(file, event)
-    alone = {journey.steps[0]["journey_id"]: journey.rows() for journey in walk(file, events, at)}
+    alone: dict[str, Rows] = {}
+    for journey in walk(file, events, at):
+        alone.setdefault(journey.steps[0]["journey_id"], Counter()).update(journey.rows())
     for each in alone.values():
         rows += each
     return rows, alone

@@ -84,7 +84,7 @@ def test_what_is_added_comes_to_what_is_read_anew(order: str) -> None:
         steps = [any_step(random, number) for number in range(random.randint(2, 8))]
         if order == "by time":
             steps.sort(key=lambda step: step.order)
-        fast, plain = OpenJourney([], [], []), OpenJourney([], [], [])
+        fast, plain = OpenJourney(), OpenJourney()
         for step in steps:
             assert RULES.take(fast, step) == PLAIN.take(plain, step)
             assert fast == plain, (seed, step)

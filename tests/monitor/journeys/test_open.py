@@ -21,7 +21,7 @@ BEGIN = 1_800_000_000_000
 
 def comes_to(steps: tuple[Step, ...]) -> list[str]:
     """All counters, once the journey is over."""
-    held = OpenJourney([], [], [])
+    held = OpenJourney()
     effects = [effect for step in steps for effect in RULES.take(held, step) or ()]
     effects += RULES.pass_time(held, BEGIN + 30 * DAY)
     return sorted(name for effect in effects for name in effect.counters)
@@ -47,6 +47,22 @@ def test_a_deadline_that_is_read_after_the_word_of_its_keeping_counts() -> None:
     found = [comes_to(order) for order in permutations((promised, done))]
     assert found[0] == found[1]
     assert "promise/delivery_window/unassigned/late" in found[0]
+
+
+def test_word_that_a_promise_will_not_be_kept_ends_no_wait() -> None:
+    """Its deadline has not come, and it may be kept yet: silence is counted from there, in any order."""
+    quiet_ms = RULES.rules.quiet_ms
+    due_ms = BEGIN + quiet_ms // 2
+    promised = Promise("p", KIND, due=datetime.fromtimestamp(due_ms / 1000, UTC))
+    words = [
+        Step("j", "warehouse", 0, 1, BEGIN, "ok", 1, (), promise=promised),
+        Step("j", "warehouse", 0, 2, BEGIN + 1, "ok", 1, (), promise=Promise("p", KIND, kept=False)),
+    ]
+    for order in permutations(words):
+        held = OpenJourney()
+        for step in order:
+            RULES.take(held, step)
+        assert held.end_ms == due_ms + quiet_ms
 
 
 @pytest.mark.parametrize(
@@ -133,7 +149,7 @@ def test_the_first_to_send_and_the_first_to_receive_count(steps: list[Step], wha
     wanted = [f"handoff/warehouse/delivery/postnord/{one}" for one in what.split()]
     for order in permutations(steps):
         assert [name for name in comes_to(order) if name.startswith("handoff/")] == wanted
-    held, effects = OpenJourney([], [], []), []
+    held, effects = OpenJourney(), []
     for step in steps:
         effects += RULES.pass_time(held, step.at_ms - 1) if held.steps else []
         effects += RULES.take(held, step) or []
@@ -174,7 +190,7 @@ def crowded(number: int) -> Step:
 
 def test_a_step_of_a_long_journey_costs_in_proportion_to_its_length() -> None:
     """Not to its square: fifty full journeys took a minute of CPU."""
-    held, spent = OpenJourney([], [], []), []
+    held, spent = OpenJourney(), []
     for number in range(60):
         with Work() as work:
             assert RULES.take(held, crowded(number)) is not None

@@ -38,12 +38,12 @@ def promised(*steps: Step) -> list[str]:
     """What of promises is counted in the end: the same in every order of arrival, and while time passes."""
     found = set()
     for order in permutations(steps):
-        held, effects = OpenJourney([], [], []), []
+        held, effects = OpenJourney(), []
         for step in order:
             effects += RULES.take(held, step) or []
         effects += RULES.pass_time(held, BEGIN + 60 * DAY)
         found.add(tuple(sorted(n for one in effects for n in one.counters if n.startswith("promise/"))))
-    held, effects = OpenJourney([], [], []), []
+    held, effects = OpenJourney(), []
     for step in sorted(steps, key=lambda one: one.at_ms):
         effects += RULES.pass_time(held, step.at_ms - 1) if held.steps else []
         effects += RULES.take(held, step) or []

@@ -51,7 +51,7 @@ def step(ms: int, stage: str = "web_checkout", outcome: str = "ok", **fields: An
 
 def journey(*steps: Step, clock: int = 0) -> OpenJourney:
     """What is kept when the steps have come and the clock has passed so long after the start."""
-    held = OpenJourney([], [], [])
+    held = OpenJourney()
     for one in steps:
         RULES.take(held, one)
     RULES.pass_time(held, START + clock)
@@ -245,7 +245,7 @@ def test_of_what_is_over_the_end_is_left() -> None:
 
 def test_a_deadline_beyond_the_calendar_is_shown_as_its_end() -> None:
     """A service may promise for the year 9999, in a zone in which UTC is a year later."""
-    held, one = OpenJourney([], [], []), Pledge("p", "delivery_window", 0)
+    held, one = OpenJourney(), Pledge("p", "delivery_window", 0)
     one.due_ms = 253_402_350_000_000
     held.pledges.append(one)
     said = journey_answer("j", held, RULES, HOUR, HOUR)

@@ -151,5 +151,5 @@ async def test_published_before_anything_says_that_it_is_over(failing: str) -> N
 def test_one_that_our_rules_failed_on_is_not_published() -> None:
     """There is nothing that could be told; it counts as over all the same."""
     closed = Closed()
-    closed.add("j-1", OpenJourney([], [], [], closed_ms=START))
+    closed.add("j-1", OpenJourney(closed_ms=START))
     assert closed.take() == []

@@ -52,7 +52,7 @@ def test_what_is_found_is_as_it_is_written() -> None:
     store = JourneyStore()
     ids = [f"j-{number}" for number in range(10)]
     for number, journey_id in enumerate(ids):
-        kept = Kept(OpenJourney([], [], []), [Made(1, BEGIN, ("closed/met/new",))] if number % 2 else [])
+        kept = Kept(OpenJourney(), [Made(1, BEGIN, ("closed/met/new",))] if number % 2 else [])
         assert RULES.take(kept.journey, Step(journey_id, "store", 0, number, BEGIN, "ok", 1, ())) == []
         store.change(journey_id, kept)
     changed = [store.find(journey_id) for journey_id in ids]
