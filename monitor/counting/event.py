@@ -393,7 +393,8 @@ def _refused_by_schema(message: str) -> Refused:
     if "missing required field" in message:
         return Refused(Reason.MISSING_FIELD, message)
     if message.endswith("`$.time`") or "RFC3339" in message or "timezone" in message:
-        return Refused(Reason.BAD_TIME, message)
+        where = message[message.rindex(" - at") :]
+        return Refused(Reason.BAD_TIME, f"not a time with its zone, like 2026-03-01T12:00:00Z{where}")
     if ", got `" in message:
         return Refused(Reason.WRONG_TYPE, message)
     return Refused(Reason.BAD_VALUE, message)

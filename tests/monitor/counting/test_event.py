@@ -522,6 +522,14 @@ TOLD: dict[str, tuple[bytes, str]] = {
         raw("score", '{"kind": "nps", "value": 1e400}'),
         "must be on its scale: nps 0 to 10, csat 1 to 5, ces 1 to 7 - at `$.score.value`",
     ),
+    "seconds since 1970": (
+        body(time=1_777_888_999),
+        "not a time with its zone, like 2026-03-01T12:00:00Z - at `$.time`",
+    ),
+    "no zone": (
+        body(promise={"id": "p", "kind": "k", "due": "2026-05-04T10:00:00"}),
+        "not a time with its zone, like 2026-03-01T12:00:00Z - at `$.promise.due`",
+    ),
     "year 1": (
         body(promise={"id": "p", "kind": "k", "due": "0001-01-01T00:00:00Z"}),
         "the year is 1: leave out a time that is not known - at `$.promise.due`",
