@@ -27,7 +27,9 @@ SESSION_S = 90
 class Fleet:
     """Workers with a name and an address of their own, which can be killed and restarted."""
 
-    def __init__(self, kafka: str, directory: Path, stack: ExitStack, count: int = 2) -> None:
+    def __init__(
+        self, kafka: str, directory: Path, stack: ExitStack, count: int = 2, **settings: str
+    ) -> None:
         self._stack = stack
         self._settings = [
             {
@@ -36,6 +38,7 @@ class Fleet:
                 "STATE_DIR": str(directory / str(number)),
                 "SESSION_TIMEOUT_S": str(SESSION_S),
                 "INSTANCE_ID": f"worker-{number}",
+                **settings,
             }
             for number in range(count)
         ]
