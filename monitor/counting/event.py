@@ -315,7 +315,9 @@ def _refused_as_event(value: bytes, error: Exception) -> Refused:
 def _read_mended(value: bytes, headers: Headers, error: Exception) -> Event | Refused:
     """What could not be read as it stands, read once more in the form it should have."""
     fit, fit_headers = mended(value), [(name, content and mended(content)) for name, content in headers]
-    if (fit, fit_headers) != (value, [*headers]) and fit:
+    if not fit:
+        return Refused(Reason.NOT_JSON, "the value is a byte-order mark and nothing else")
+    if (fit, fit_headers) != (value, [*headers]):
         try:
             return _unwrap(fit, fit_headers)
         except (ValueError, RecursionError) as again:
@@ -381,19 +383,17 @@ def _with_context(event: Event, id_: str | None, time: datetime | None) -> Event
 
 
 def _refused_by_schema(message: str) -> Refused:
-    if message.endswith(
-        ("`$.id`", "`$.time`")
-    ):  # an envelope may have them instead; nobody may leave them out
+    where = message[message.rfind(" - at") :]
+    # an envelope may have them instead; nobody may leave them out
+    if message.endswith(("`$.id`", "`$.time`")):
         message = message.replace(" | null`", "`")
     if ranged := out_of_range(message):
         return Refused(Reason.BAD_VALUE, ranged)
     if message.startswith("Invalid enum value"):  # first, because it quotes the data
-        where = message[message.rindex(" - at") :]
         return Refused(Reason.BAD_VALUE, f"not one of the known values{where}")
     if "missing required field" in message:
         return Refused(Reason.MISSING_FIELD, message)
     if message.endswith("`$.time`") or "RFC3339" in message or "timezone" in message:
-        where = message[message.rindex(" - at") :]
         return Refused(Reason.BAD_TIME, f"not a time with its zone, like 2026-03-01T12:00:00Z{where}")
     if ", got `" in message:
         return Refused(Reason.WRONG_TYPE, message)

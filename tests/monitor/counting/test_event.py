@@ -152,6 +152,9 @@ REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
     "month 13": (body(time="2026-13-04T10:00:00Z"), [], Reason.BAD_TIME),
     "30 February": (body(time="2026-02-30T10:00:00Z"), [], Reason.BAD_TIME),
     "24 o'clock": (body(time="2026-05-04T24:00:00Z"), [], Reason.BAD_TIME),
+    "a byte order mark alone, binary at a leap second": (
+        b"\xef\xbb\xbf", [*BINARY, ("ce_time", b"2016-12-31T23:59:60Z")], Reason.NOT_JSON,
+    ),
     "nothing but byte order marks": (b"\xef\xbb\xbf" * 300_000, [], Reason.NOT_JSON),
     "second 61": (body(time="2016-12-31T23:59:61Z"), [], Reason.BAD_TIME),
     "NPS of 11": (body(score={"kind": "nps", "value": 11}), [], Reason.BAD_VALUE),
