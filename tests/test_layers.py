@@ -61,6 +61,7 @@ TERMINAL_AT = {
     "streams/commands/render.py",
     "streams/commands/shared.py",
     "streams/commands/validate.py",
+    "streams/commands/where.py",
     "streams/terminal.py",
 }
 METRIC_NAMES_AT = {"monitor/counting/metrics.py"}

@@ -40,6 +40,7 @@ from streams.commands.shared import (
     tell_of_thread,
 )
 from streams.commands.validate import validate
+from streams.commands.where import where
 from streams.demo.faults import FAULTS, WRITTEN, Fault, parse_fault
 from streams.files import arriving
 from streams.settings import Settings
@@ -74,6 +75,7 @@ app.command("journeys")(journeys_command)
 app.command()(render)
 app.command()(report)
 app.command()(validate)
+app.command()(where)
 
 
 def main() -> None:

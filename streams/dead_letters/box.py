@@ -10,13 +10,12 @@ How letters and bits are written together stands in `streams/dead_letters/resend
 """
 
 import contextlib
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
 from monitor.counting.event import Reason
 from monitor.errors import UserError
@@ -24,14 +23,11 @@ from monitor.journey_file.model import Journey, Stage
 from monitor.journey_file.nodes import nearest
 from streams.kafka import topics
 from streams.kafka.dead_letter import ATTEMPT
-from streams.kafka.read_back import reader
+from streams.kafka.read_back import reader, until_the_end
 from streams.settings import Settings
 
 CHUNK = 8192
 """Letters per chunk of bits. A batch rewrites those it touches, 1 KiB each; 123 hold a million letters."""
-
-POLL_MS = 500
-"""How long one fetch may wait; many without an answer are an error, see `kafka_timeout_s`."""
 
 POLL_RECORDS = 500
 """What one fetch may hold: some milliseconds of decoding at a time."""
@@ -243,27 +239,7 @@ class Box:
             consumer.assign(sorted(waiting))
             for tp in waiting:
                 consumer.seek(tp, begins[tp] if first is None else first)
-            async for record in self._until_the_end(consumer, waiting):
+            async for record in until_the_end(consumer, waiting, self.settings):
                 yield record
         finally:
             await consumer.stop()
-
-    async def _until_the_end(
-        self, consumer: AIOKafkaConsumer, waiting: set[TopicPartition]
-    ) -> AsyncGenerator[Any, None]:
-        """What these partitions hold up to the high watermark that their first answer tells."""
-        ends: dict[TopicPartition, int] = {}
-        idle_ms = 0
-        while waiting:
-            fetched = await consumer.getmany(*waiting, timeout_ms=POLL_MS)
-            for tp in waiting:
-                if (end := consumer.highwater(tp)) is not None:
-                    ends.setdefault(tp, end)
-            for record in itertools.chain.from_iterable(fetched.values()):
-                if record.offset < ends[TopicPartition(record.topic, record.partition)]:
-                    yield record
-            ended = {tp for tp in waiting if tp in ends and await consumer.position(tp) >= ends[tp]}
-            waiting -= ended
-            idle_ms = 0 if ended or fetched else idle_ms + POLL_MS
-            if idle_ms > self.settings.kafka_timeout_s * 1000:
-                raise LettersError(f"Kafka at {self.settings.kafka} no longer answers")

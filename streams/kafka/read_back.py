@@ -1,14 +1,15 @@
-"""Records of a partition by their offsets: those before one, as far back as ids must be known for `dedupe_s`,
-or a single one."""
+"""Records read once more, of no consumer group: those before an offset, as far back as ids must be known for
+`dedupe_s`, a single one, or all since a moment."""
 
-from collections.abc import AsyncIterator, Mapping
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from monitor.errors import UserError
-from streams.kafka import security
+from streams.kafka import security, topics
 from streams.settings import Settings
 
 BEFORE = 64
@@ -31,6 +32,53 @@ def reader(settings: Settings, poll_records: int) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         max_poll_records=poll_records,
     )
+
+
+async def until_the_end(
+    consumer: AIOKafkaConsumer, waiting: Iterable[TopicPartition], settings: Settings
+) -> AsyncGenerator[Any, None]:
+    """What these partitions hold from where the consumer stands up to the end that their first answer tells:
+    that of what is committed, where the broker knows of transactions."""
+    left, ends, idle_ms = set(waiting), dict[TopicPartition, int](), 0
+    while left:
+        fetched = await consumer.getmany(*left, timeout_ms=POLL_MS)
+        for tp in left - ends.keys():
+            stable = consumer.last_stable_offset(tp)
+            end = consumer.highwater(tp) if stable in (None, -1) else stable
+            if end is not None:
+                ends[tp] = end
+        for record in itertools.chain.from_iterable(fetched.values()):
+            if record.offset < ends[TopicPartition(record.topic, record.partition)]:
+                yield record
+        ended = {tp for tp in left if tp in ends and await consumer.position(tp) >= ends[tp]}
+        left -= ended
+        idle_ms = 0 if ended or fetched else idle_ms + POLL_MS
+        if idle_ms > settings.kafka_timeout_s * 1000:
+            raise UserError(f"Kafka at {settings.kafka} no longer answers")
+
+
+async def since(settings: Settings, topic: str, begin_ms: int) -> AsyncGenerator[Any, None]:
+    """Everything that was written to a topic since a moment, each partition's records in their order.
+
+    UserError when there is no such topic, or no Kafka.
+    """
+    async with topics.connected(settings) as admin:
+        partitions = await topics.partition_counts(admin, [topic])
+    if topic not in partitions:
+        raise UserError(f"{settings.kafka} has no topic {topic}")
+    consumer = reader(settings, POLL_RECORDS)
+    await consumer.start()
+    try:
+        at = [TopicPartition(topic, number) for number in range(partitions[topic])]
+        found = await consumer.offsets_for_times(dict.fromkeys(at, begin_ms))
+        waiting = {tp: offset.offset for tp, offset in found.items() if offset is not None}
+        consumer.assign(list(waiting))
+        for tp, offset in waiting.items():
+            consumer.seek(tp, offset)
+        async for record in until_the_end(consumer, waiting, settings):
+            yield record
+    finally:
+        await consumer.stop()
 
 
 class ReadBack:
