@@ -18,7 +18,7 @@ from monitor.counting.measures import Share
 
 STYLES = {"good": "green", "within_chance": "green", "below": "yellow"}
 STYLES |= dict.fromkeys(("too_few", "quiet"), "dim") | dict.fromkeys(("silent", "degraded"), "bold red")
-"""By `limits.State`. Colour and word say the same, so that nothing hangs on seeing colours."""
+"""By `verdict.State`. Colour and word say the same, so that nothing hangs on seeing colours."""
 
 
 class _Console(Console):

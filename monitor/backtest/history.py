@@ -96,7 +96,7 @@ class StageHistory:
         return adds
 
     def _of_journeys(self, plan: Plan) -> dict[str, dict[int, int]]:
-        """What each counter of `journey_counters` adds to which row: what is not bad is good."""
+        """What each counter of `journeys.counters` adds to which row: what is not bad is good."""
         adds: dict[str, dict[int, int]] = {}
         for counter in counter_names(plan.journey):
             family, *values = counter.split("/")

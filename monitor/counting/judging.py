@@ -53,7 +53,7 @@ ANSWER_CLASSES: dict[str, tuple[tuple[str, float, float], ...]] = {
     "ces": (("easy", 5, 7), ("other", 1, 5)),
 }
 """Kind of score -> class, from which value on, up to which; a value off the scale is no answer. Where two
-classes meet, the higher one has the value (`MEASURES.md`: NPS, CSAT on 1-5, CES on 1-7)."""
+classes meet, the higher one has the value (NPS on 0-10, CSAT on 1-5, CES on 1-7)."""
 
 TOUCHPOINT = "touchpoint"
 """Where in its stage an event happened."""

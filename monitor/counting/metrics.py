@@ -284,12 +284,12 @@ PARTNER_SILENT = "stage:touchpoint_partner_silent:expected"
 """Events of a partner that were expected where none came, though others' did, else no series; stage, partner,
 window."""
 TROUBLE = "stage:touchpoint_trouble:count"
-"""What the stage would page for now or did up to `rules.EXPLAINS_S` ago, suppressed or not, else no series;
-stage."""
+"""What the stage would page for now or did up to `qualities.EXPLAINS_S` ago, suppressed or not, else no
+series; stage."""
 BLIND = "touchpoint:blind:count"
-"""What hides events from the monitor, else no series; cause (`alerts.CAUSES`), stage."""
+"""What hides events from the monitor, else no series; cause (`rules.monitor.CAUSES`), stage."""
 BLIND_LATELY = "touchpoint:blind_lately:count"
-"""How often BLIND hid a stage's events within the window and `rules.SETTLE_S` before it, else no series;
+"""How often BLIND hid a stage's events within the window and `qualities.SETTLE_S` before it, else no series;
 stage, window."""
 
 

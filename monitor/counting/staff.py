@@ -1,4 +1,5 @@
-"""What staff answer is counted in groups: no two readings differ by fewer than `MIN_GROUP` answers.
+"""Windows and tally of any stage; of one of staff in groups: no two readings differ by fewer than `MIN_GROUP`
+answers.
 
 Whoever reads a sum of five answers, and soon after one of six, knows the sixth. So answers wait until there
 are five of a kind, and are added together, to the pane of the last. They leave a window together, too. Each

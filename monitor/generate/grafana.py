@@ -1,6 +1,6 @@
 """The alerts as Grafana's provisioning files, for 9.4 to 13: rules, contact points, policy, mute times.
 
-The rules ask the series that Prometheus records (`prometheus_rules`). Each alert is a query, its last value,
+The rules ask the series that Prometheus records (`promql.recordings`). Each alert is a query, its last value,
 and whether that is above 0; beside it stand the queries of its texts, found by their labels. Grafana takes a
 rule of which any query is empty for one without data, whatever its condition says, so none of them may be.
 """

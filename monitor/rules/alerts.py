@@ -1,4 +1,8 @@
-"""The alerts of a journey, one by one, in no product's format."""
+"""The alerts of a journey, one by one, in no product's format.
+
+An alert on a degraded stage asks for `metrics.WORST`, the last of the series that `promql.recordings` records
+step by step from counts and limits.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -34,9 +34,9 @@ HEARTBEAT_S = 180.0
 """Three heartbeats, each a minute apart."""
 
 SETTLE_S = 90.0
-"""An end is told so much later, and so long after alerting was blind. Alertmanager says that the heartbeat
-has ended up to a minute after it says so of other alerts. Once Prometheus is back, what is still wrong fires
-again within half a minute (seen with a real Grafana 9.4 and Alertmanager 0.25)."""
+"""The pager tells the end of an alert so much later, and so long after alerting was blind. Alertmanager says
+that the heartbeat has ended up to a minute after it says so of other alerts. Once Prometheus is back, what is
+still wrong fires again within half a minute (seen with a real Grafana 9.4 and Alertmanager 0.25)."""
 
 MAX_BYTES = 4 * 1024 * 1024
 
