@@ -22,7 +22,7 @@ from streams.web.client import advertised_url
 from streams.web.group import Group
 from streams.web.guard import Guard, exposure, http_ssl
 from streams.web.lookup import JourneyLookup
-from streams.web.server import Answers, HttpServer
+from streams.web.server import HttpServer, Sources
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Worker:
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._http = HttpServer(
             settings.http,
-            Answers(
+            Sources(
                 self.snapshot,
                 self.failures,
                 JourneyLookup(settings, self._name, lambda: self.app),

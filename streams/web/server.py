@@ -48,7 +48,7 @@ web_response.SERVER_SOFTWARE = "touchpoint"  # type: ignore[attr-defined] # not 
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class Sources:
     """Where answers come from: the numbers, a stage's last failures, a journey by its id, the last journeys
     that an alert means."""
 
@@ -65,13 +65,13 @@ class HttpServer:
     def __init__(
         self,
         address: str,
-        answers: Answers,
+        sources: Sources,
         guard: Guard | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
         host, _, port = address.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
-        self._answers = answers
+        self._sources = sources
         self._guard = guard or Guard(Settings(http=address))
         self._ssl_context = ssl_context
         self._page = {
@@ -95,7 +95,7 @@ class HttpServer:
         app.router.add_get("/api/share", self._share)
         app.router.add_get("/api/stages/{stage}/failures", self._stage_failures)
         app.router.add_get("/api/journeys", self._journeys_meant)
-        if (journeys := self._answers.journeys) is not None:
+        if (journeys := self._sources.journeys) is not None:
             app.router.add_get(r"/api/journeys/{id:[\s\S]*}", partial(self._journey, journeys))
         app.router.add_get("/runbooks/{name}", self._runbook)
         for path in PAGE:
@@ -118,7 +118,7 @@ class HttpServer:
             await self._runner.cleanup()
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        snapshot = await self._answers.snapshot()
+        snapshot = await self._sources.snapshot()
         # Rendering takes some 70 ms for 10,000 series: in a thread it does not hold up the stages.
         body, content_type = await asyncio.to_thread(render, snapshot, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
@@ -127,30 +127,30 @@ class HttpServer:
         return web.Response(text="alive\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        snapshot = await self._answers.snapshot()
+        snapshot = await self._sources.snapshot()
         if snapshot.ready:
             return web.Response(text="ready\n")
         return web.Response(text="\n".join(snapshot.problems) + "\n", status=503)
 
     async def _whole(self, request: web.Request) -> tuple[Snapshot, list[Member]]:
         """What all workers count; what this one does for another that asks."""
-        snapshot = await self._answers.snapshot()
-        if self._answers.group is None or FORWARDED in request.headers:
+        snapshot = await self._sources.snapshot()
+        if self._sources.group is None or FORWARDED in request.headers:
             return snapshot, [Member(snapshot.worker)]
-        return await self._answers.group.whole(snapshot, request.headers.get("Authorization"))
+        return await self._sources.group.whole(snapshot, request.headers.get("Authorization"))
 
     async def _listed(
         self, request: web.Request, field: str, own: list[Shown]
     ) -> tuple[Snapshot, list[Member], list[Shown]]:
         """A list of all workers; what this one lists for another that asks."""
-        snapshot = await self._answers.snapshot()
-        if self._answers.group is None or FORWARDED in request.headers:
+        snapshot = await self._sources.snapshot()
+        if self._sources.group is None or FORWARDED in request.headers:
             return snapshot, [Member(snapshot.worker)], own
         authorization = request.headers.get("Authorization")
-        return await self._answers.group.listed(snapshot, request.raw_path, field, own, authorization)
+        return await self._sources.group.listed(snapshot, request.raw_path, field, own, authorization)
 
     async def _share(self, _: web.Request) -> web.Response:
-        body = encode(share(await self._answers.snapshot()))
+        body = encode(share(await self._sources.snapshot()))
         return web.Response(body=body, content_type="application/msgpack")
 
     async def _stages(self, request: web.Request) -> web.Response:
@@ -158,7 +158,7 @@ class HttpServer:
 
     async def _stage_failures(self, request: web.Request) -> web.Response:
         stage = request.match_info["stage"]
-        failures = self._answers.failures(stage)
+        failures = self._sources.failures(stage)
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
         snapshot, members, failures = await self._listed(request, "failures", failures)
@@ -167,7 +167,7 @@ class HttpServer:
     async def _journeys_meant(self, request: web.Request) -> web.Response:
         labels = {name: value for name, value in request.query.items() if value != ALL}
         experience = labels.pop("experience", "")
-        journeys = self._answers.meant(experience, labels)
+        journeys = self._sources.meant(experience, labels)
         if journeys is None:
             return _json({"error": "no such experience of journeys, or not with these labels"}, status=404)
         snapshot, members, journeys = await self._listed(request, "journeys", journeys)

@@ -16,7 +16,7 @@ from monitor.live.snapshot import Snapshot
 from streams.settings import Settings
 from streams.web import group as group_module
 from streams.web.group import Group
-from streams.web.server import Answers, HttpServer
+from streams.web.server import HttpServer, Sources
 from tests.monitor.live.test_share import worker
 from tests.streams.web.snapshots import FAILED, FAILURES, GOOD
 from tests.streams.web.test_lookup import answering
@@ -37,7 +37,7 @@ async def serving(snapshot: Snapshot, others: tuple[str, ...] = (), failures: An
         return snapshot
 
     group = Group(Settings(), lambda: app)  # type: ignore[arg-type,return-value]
-    server = HttpServer("127.0.0.1:0", Answers(taken, lambda _: list(failures), group=group))
+    server = HttpServer("127.0.0.1:0", Sources(taken, lambda _: list(failures), group=group))
     try:
         yield f"http://{await server.start()}"
     finally:

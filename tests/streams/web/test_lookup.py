@@ -30,7 +30,7 @@ from streams.web import client
 from streams.web.client import FORWARDED, NotAnsweredError, advertised_url, ask, client_ssl
 from streams.web.guard import http_ssl
 from streams.web.lookup import JourneyLookup
-from streams.web.server import Answers, HttpServer
+from streams.web.server import HttpServer, Sources
 from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
@@ -286,7 +286,7 @@ async def serving(
     )
     lookup = JourneyLookup(settings, "w", lambda: app)
     context = http_ssl(settings)
-    server = HttpServer("127.0.0.1:0", Answers(snapshot, lambda _: None, lookup), ssl_context=context)
+    server = HttpServer("127.0.0.1:0", Sources(snapshot, lambda _: None, lookup), ssl_context=context)
     app.url = f"{'https' if context else 'http'}://{await server.start()}"
     try:
         yield app.url

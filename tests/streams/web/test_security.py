@@ -28,7 +28,7 @@ from streams.kafka import security
 from streams.kafka.security import kafka_options, kafka_refusal
 from streams.settings import SHIPPED_JOURNEY, Secret, Settings, SettingsError, read
 from streams.web.guard import Guard, exposure, http_ssl
-from streams.web.server import HEADERS, PAGE, Answers, HttpServer
+from streams.web.server import HEADERS, PAGE, HttpServer, Sources
 from tests.kit.brokers import running
 from tests.kit.polling import until
 from tests.kit.programs import ROOT, WorkerProcess, counted, touchpoint, touchpoint_reading
@@ -269,7 +269,7 @@ Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]
 async def serving(settings: Settings, **session: Any) -> AsyncIterator[Ask]:
     """Asks a server of these settings."""
     context = http_ssl(settings)
-    server = HttpServer("127.0.0.1:0", Answers(snapshot, lambda _: None), Guard(settings), context)
+    server = HttpServer("127.0.0.1:0", Sources(snapshot, lambda _: None), Guard(settings), context)
     address = await server.start()
     url = f"{'https' if context else 'http'}://{address}"
     try:

@@ -24,7 +24,7 @@ from monitor.rules.plan import plan
 from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
 from streams.web.group import Member
-from streams.web.server import HEADERS, PAGE, Answers, HttpServer
+from streams.web.server import HEADERS, PAGE, HttpServer, Sources
 from tests.kit.programs import ROOT
 from tests.streams.web.snapshots import CHAIR, FAILURES, MEANT, NOW, READY, snapshot
 
@@ -67,7 +67,7 @@ def worker() -> Worker:
 @pytest.fixture
 async def get(worker: Worker) -> AsyncIterator[Get]:
     """Asks a running server, and looks at the headers that every answer must have."""
-    server = HttpServer("127.0.0.1:0", Answers(worker.snapshot, worker.failures, meant=worker.meant))
+    server = HttpServer("127.0.0.1:0", Sources(worker.snapshot, worker.failures, meant=worker.meant))
     address = await server.start()
     try:
         async with aiohttp.ClientSession(f"http://{address}") as session:
@@ -254,7 +254,7 @@ async def test_port_taken(worker: Worker) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        server = HttpServer(address, Answers(worker.snapshot, worker.failures, meant=worker.meant))
+        server = HttpServer(address, Sources(worker.snapshot, worker.failures, meant=worker.meant))
         with pytest.raises(UserError, match=f"^cannot serve HTTP on {address}: ") as refused:
             await server.start()
         assert "\n" not in str(refused.value)
@@ -264,4 +264,4 @@ async def test_port_taken(worker: Worker) -> None:
 
 async def test_stops_unstarted(worker: Worker) -> None:
     """Stopping a server that never started is no error."""
-    await HttpServer("127.0.0.1:0", Answers(worker.snapshot, worker.failures, meant=worker.meant)).stop()
+    await HttpServer("127.0.0.1:0", Sources(worker.snapshot, worker.failures, meant=worker.meant)).stop()
