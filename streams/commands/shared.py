@@ -85,9 +85,6 @@ def configured(file: Path | None = None) -> tuple[Settings, Journey]:
 class _OneLine(logging.Formatter):
     """Log records without traceback, unless debugging."""
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        return super().formatException(ei) if logging.getLogger().isEnabledFor(logging.DEBUG) else ""
-
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
         debugging = logging.getLogger().isEnabledFor(logging.DEBUG)
