@@ -65,7 +65,10 @@ async def run(journey: Journey, settings: Settings, wanted: Wanted, stop: asynci
     When nobody reads what it shows any more (`touchpoint demo 2>&1 | head`), it stops as if told to.
     """
     journey, settings = _in_demo_time(journey, settings)
-    with StagesView(when_unread=stop.set) as view, contextlib.closing(_Broker(wanted.kafka_port)) as broker:
+    broker = EmbeddedBroker(wanted.kafka_port)
+    with StagesView(when_unread=stop.set) as view, contextlib.ExitStack() as at_the_end:
+        broker.start()
+        at_the_end.callback(broker.stop)
         settings = dataclasses.replace(
             settings,
             kafka=broker.bootstrap,
@@ -111,15 +114,6 @@ def _scalars(node: yaml.Node) -> Iterator[yaml.ScalarNode]:
     elif isinstance(node, yaml.MappingNode):
         for _, member in node.value:
             yield from _scalars(member)
-
-
-class _Broker(EmbeddedBroker):
-    def __init__(self, port: int | None) -> None:
-        super().__init__(port)
-        self.start()
-
-    def close(self) -> None:
-        self.stop()
 
 
 @dataclass(eq=False)
