@@ -179,7 +179,8 @@ def _secret(text: str) -> Secret:
     return Secret(_text(text))
 
 
-def _token(text: str) -> Secret:
+def token(text: str) -> Secret:
+    """What an HTTP header can carry as a bearer token; ValueError for what it cannot."""
     if not TOKEN.fullmatch(text):
         raise ValueError("must be visible ASCII characters without spaces")
     return Secret(text)
@@ -272,13 +273,11 @@ class Settings:
     )
     http_password: Secret | None = _setting(None, _secret, "password of that user; better in a file")
     http_password_file: Path | None = _setting(None, _path, "file that holds the password of that user")
-    http_token: Secret | None = _setting(
-        None, _token, "bearer token that may ask over HTTP; better in a file"
-    )
+    http_token: Secret | None = _setting(None, token, "bearer token that may ask over HTTP; better in a file")
     http_token_file: Path | None = _setting(None, _path, "file that holds the bearer token")
     pages_token: Secret | None = _setting(
         None,
-        _token,
+        token,
         "bearer token that Alertmanager or Grafana must send to `touchpoint pages`; better in a file",
     )
     pages_token_file: Path | None = _setting(

@@ -12,10 +12,10 @@ import typer
 from monitor.counting.display import printable
 from monitor.errors import UserError
 from monitor.journey_file.links import is_address
+from streams import settings as settings_reader
 from streams.clock import now_ms
 from streams.commands.shared import configured, failed, run_at_once, write_files
-from streams.files import FileProblemError, content_of
-from streams.secret import MAX_SECRET_BYTES
+from streams.secret import first_line
 from streams.terminal import progress
 from streams.web.bounded import PLAIN, TooLongError, body
 
@@ -84,14 +84,9 @@ def report(
 
 def _token(file: Path) -> str:
     try:
-        token = content_of(file, MAX_SECRET_BYTES).decode("ascii").strip()
-    except FileProblemError as error:
-        raise failed(str(error)) from None
-    except UnicodeDecodeError:
-        raise failed(f"{file}: holds no bearer token") from None
-    if not token.isprintable() or not token or " " in token:
-        raise failed(f"{file}: holds no bearer token")
-    return token
+        return settings_reader.token(first_line(file)).reveal()
+    except ValueError as error:
+        raise failed(f"{file}: {error}") from None
 
 
 async def _asked(prometheus: str, token: str | None, questions: "list[Question]") -> "Answers":
