@@ -43,7 +43,7 @@ from monitor.boards.parts import (
     weakest_of_all,
     with_targets,
 )
-from monitor.boards.tables import COLORED, table
+from monitor.boards.tables import COLORED, table, tall_for_bars
 from monitor.boards.titles import stage_titles
 from monitor.counting import metrics
 from monitor.counting.display import BLUE, ORANGE, VERMILLION
@@ -131,7 +131,7 @@ def _budget(plan: Plan) -> Json:
         "each stage over 7 days. 100 %: nothing failed. 0 %: exactly on target. Below: overspent.",
         now(f"sort(1 - max by (stage) ({used}))", "{{stage}}"),
         unit="percentunit",
-        size=(9, 9),
+        size=(9, tall_for_bars(len(plan.journey.stages), 9)),
         steps=thresholds((None, VERMILLION), (0, ORANGE), (0.25, BLUE)),
         overrides=titled(stage_titles(plan)),
         field={"min": 0, "max": 1, "decimals": 0},

@@ -26,12 +26,12 @@ from monitor.boards.panels import (
     words,
 )
 from monitor.boards.parts import UNKNOWN, alerts_table, blind, trusted
-from monitor.boards.tables import table, wide_enough
+from monitor.boards.tables import table, tall_for_bars, wide_enough
 from monitor.boards.titles import stage_titles
 from monitor.counting import metrics
 from monitor.counting.display import BLUE, ORANGE, VERMILLION
 from monitor.counting.event import Reason
-from monitor.journey_file.model import STEPS_TOPIC
+from monitor.journey_file.model import ALL, STEPS_TOPIC
 from monitor.journeys.open import MAX_STEPS
 from monitor.rules.monitor import CAUSES, LETTERS_SHARE, READ
 from monitor.rules.plan import Plan
@@ -144,8 +144,12 @@ def _trust() -> Iterator[Json]:
     )
 
 
+def _topics(plan: Plan) -> list[Json]:
+    return [*lines({stage.topic: stage.title for stage in plan.journey.stages}), STEPS_LINE]
+
+
 def _lag(plan: Plan) -> Iterator[Json]:
-    topics = [*lines({stage.topic: stage.title for stage in plan.journey.stages}), STEPS_LINE]
+    topics = _topics(plan)
     yield chart(
         "Behind by, each stage",
         f"Age of the oldest event being read while more wait. 0 is best; above the line at {LAG_S} s a "
@@ -169,25 +173,37 @@ def _lag(plan: Plan) -> Iterator[Json]:
     )
     if plan.journey.journeys is not None:
         yield _judged()
-    yield bars(
-        "Windows whole for, each stage",
-        "How long windows have held every event again after a changelog was deleted, and the counts before "
-        "with it. A wider window shows less than there was. None is good: no counts were lost.",
-        now(f"time() - max by (topic) ({metrics.WHOLE_SINCE.name})", "{{topic}}"),
-        unit="s",
-        size=(WIDTH, 6),
-        overrides=topics,
-        field={"min": 0, "decimals": 0},
-        nothing="no loss known",
-    )
+    yield _whole(plan)
     yield bars(
         "Since the last event, each stage",
         "How long ago the newest event of each stage happened, longest first. What is good depends on its "
         "rhythm and opening hours: the alert of a silent stage knows them.",
         now(f"sort_desc(time() - max by (stage) ({metrics.LAST_EVENT.name}))", "{{stage}}"),
         unit="s",
-        size=(WIDTH, 8),
+        size=(WIDTH, tall_for_bars(len(plan.journey.stages), 8)),
         overrides=titled(stage_titles(plan)),
+        field={"min": 0, "decimals": 0},
+        nothing=UNKNOWN,
+    )
+
+
+def _whole(plan: Plan) -> Json:
+    """No loss is known only while ready workers answer for every partition: each tells its own losses."""
+    since = f"time() - max by (topic) ({metrics.WHOLE_SINCE.name})"
+    all_tell = f"(sum({metrics.OWNED.name}) >= max({metrics.PARTITIONS.name}))"
+    none = (
+        f'label_replace(0 * {all_tell} - 1 unless on () {metrics.READY.name} == 0, "topic", "{ALL}", "", "")'
+    )
+    return bars(
+        "Windows whole for, each stage",
+        "How long windows have held every event again after a changelog was deleted, and the counts before "
+        "with it. A wider window shows less than there was. No loss known is good: every partition has a "
+        "worker that answers, and none of them lost counts.",
+        now(f"{since} or on () {none}", "{{topic}}"),
+        unit="s",
+        size=(WIDTH, 6),
+        mappings=words({"-1": ("no loss known", BLUE)}),
+        overrides=[*_topics(plan), override(ALL, displayName="all stages")],
         field={"min": 0, "decimals": 0},
         nothing=UNKNOWN,
     )

@@ -215,15 +215,15 @@ def alerts_table(plan: Plan, **about: Values) -> Json:
     owners = [stage.owner for stage in plan.stages]
     return table(
         "Alerts firing now",
-        "Pages wake somebody up, tickets wait for working hours. No row is good. A click on an alert opens "
-        "what to do about it. Hits most: the segment with most of what is bad. These are the alerts of "
-        "Prometheus.",
-        {"severity": "Severity", "alertname": "Alert", "stage": LABELS["stage"], "Value": "Began"}
+        "Pages wake somebody up, tickets wait for working hours. None known is good while these "
+        "boards can be trusted. A click on an alert opens what to do about it. Hits most: the segment with "
+        "most of what is bad. These are the alerts of Prometheus.",
+        {"severity": "Severity", "stage": LABELS["stage"], "alertname": "Alert", "Value": "Began"}
         | {"experience": LABELS["experience"], "whom": "Whom", "hits": "Hits most", "owner": "Owner"},
         rows(_began(**about)),
         unit=COUNT,
         size=(WIDTH, tall_enough(ALERTS_SHOWN)),
-        nothing="none",
+        nothing="none known",
         sortBy=[{"displayName": "Severity", "desc": False}],
         hide=("segment",),
         overrides=[

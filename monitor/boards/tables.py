@@ -20,6 +20,9 @@ LEAST_PX = 70
 ROW_PX, ABOVE_ROWS_PX, GRID_PX = 36, 94, 38
 """Of one row; of title, headings, frame and gap; of one unit of a panel's height, as Grafana 9.4 computes."""
 
+BAR_PX, ABOVE_BARS_PX = 26, 46
+"""Of one bar and the gap below it at their smallest; of title and frame."""
+
 MOST_ROWS = 14
 """A table of more is scrolled, or the board would be."""
 
@@ -80,6 +83,11 @@ def wide_enough(texts: Iterable[str]) -> int:
 def tall_enough(rows: int) -> int:
     """The height of a panel that shows so many rows of its table."""
     return math.ceil((min(rows, MOST_ROWS) * ROW_PX + ABOVE_ROWS_PX) / GRID_PX)
+
+
+def tall_for_bars(bars: int, least: int) -> int:
+    """The height of a panel that shows so many bars."""
+    return max(least, math.ceil((bars * BAR_PX + ABOVE_BARS_PX) / GRID_PX))
 
 
 def room(columns: int) -> int:

@@ -28,10 +28,11 @@ def partner_titles(plan: Plan) -> dict[str, str]:
 
 
 def experience_titles(plan: Plan) -> dict[str, str]:
-    """Titles by name, of names that mean one thing only."""
+    """Titles by name; a name that means several things is its own title."""
     found: dict[str, str] = {}
     for stage in plan.stages:
         for experience in stage.experiences:
             title = experience.title if stage.name != WHOLE else experience.title.replace("_", " ")
-            found[experience.name] = title if found.get(experience.name, title) == title else experience.name
+            spoken = experience.name.replace("_", " ")
+            found[experience.name] = title if found.get(experience.name, title) == title else spoken
     return found
