@@ -68,11 +68,13 @@ def validate(
         raise failed(str(error)) from None
     asked = _Asked(stages, stage, at_ms, as_json)
     tally = run(lambda stop: _validate(asked, arriving(sys.stdin.fileno(), stop), stop))
-    typer.echo(
-        f"{counted(tally.counted + tally.refused, 'event')}: {tally.counted:,} would be counted,"
-        f" {tally.refused:,} refused; {counted(tally.warnings, 'warning')}",
-        err=True,
-    )
+    read = tally.counted + tally.refused
+    if read or not tally.ended:
+        typer.echo(
+            f"{counted(read, 'event')}: {tally.counted:,} would be counted,"
+            f" {tally.refused:,} refused; {counted(tally.warnings, 'warning')}",
+            err=True,
+        )
     if tally.ended:
         raise failed(tally.ended)
     if tally.refused or (strict and tally.warnings):

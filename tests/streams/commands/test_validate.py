@@ -1,8 +1,11 @@
 """`touchpoint validate` as a service's developer runs it, without Kafka."""
 
+import subprocess
+from pathlib import Path
+
 import orjson
 
-from tests.kit.programs import ROOT, touchpoint_reading
+from tests.kit.programs import ROOT, TOUCHPOINT, environment, touchpoint_reading
 
 AT = "2026-11-21T21:00:00Z"
 CALL = {"id": "c", "time": AT, "stage": "call_queue", "outcome": "ok", "segment": "new", "wait_s": 45}
@@ -64,3 +67,13 @@ def test_the_readme_shows_what_is_said() -> None:
     done = touchpoint_reading(lines({**call, "journeyId": "j"}, without_id), "validate", "--at", AT)
     shown = f"$ touchpoint validate < events.jsonl\n{done.stdout}{done.stderr}"
     assert shown in (ROOT / "streams/README.md").read_text()
+
+
+def test_a_closed_standard_input_is_one_line(tmp_path: Path) -> None:
+    """What was never read has no sum."""
+    done = subprocess.run(
+        ["sh", "-c", f"{TOUCHPOINT} validate <&-"],
+        capture_output=True, text=True, check=False, env=environment(), cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stderr == "touchpoint: standard input: Bad file descriptor\n"
+    assert (done.returncode, done.stdout) == (1, "")
