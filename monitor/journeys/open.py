@@ -99,6 +99,8 @@ class OpenJourney(Struct, array_like=True, gc=False):
     ending: list[str] = []
     hit: list[str] = []
     """Stages with which an encounter was bad, after the end too."""
+    after_ms: int = 0
+    """Up to then a step belongs to the journey before it with its id, or is late for that."""
 
     def strip(self) -> None:
         """Leave nothing but when it was over, its result and what was hit."""

@@ -194,6 +194,8 @@ class JourneyPartition:
         if self.room == "none" or self._store.is_full(journey_id):
             return "refused"
         kept = self._store.find(journey_id)
+        if kept is not None and step.at_ms <= kept.journey.after_ms:
+            return "late"
         if kept is None or _is_of_another(step, kept.journey):
             if step.at_ms < self.clock_ms - KEEP_MS:
                 return "late"
@@ -205,7 +207,9 @@ class JourneyPartition:
     def _begun(self, before: Kept | None) -> Kept:
         """A journey without a step; what the one before with its id added to may have to be offered again."""
         self.open += 1
-        return Kept(OpenJourney(), [] if before is None else before.made)
+        if before is None:
+            return Kept(OpenJourney())
+        return Kept(OpenJourney(after_ms=(before.journey.closed_ms or 0) + KEEP_MS), before.made)
 
     def _add_step(self, step: Step, kept: Kept, offset: int, made: list[Made]) -> StepResult:
         """Add a step to its journey; what that adds to is added to `made`."""

@@ -400,6 +400,22 @@ def test_a_step_after_the_end_is_taken_alike_in_any_order(
     assert found["hit/feedback/other"] == 1
 
 
+def test_a_step_of_the_journey_before_is_late_for_that() -> None:
+    """Two journeys have one id, and a step between them is read last: it is none of the second."""
+    partition = owner(Changelog(), 1)
+    first, between, second = (
+        Step("j", "feedback", 0, offset, START + after_ms, "ok", 1, ())
+        for offset, after_ms in enumerate([0, KEEP_MS // 2, KEEP_MS + 1])
+    )
+    over = [Steps(stage, 0, START + KEEP_MS, ()) for stage, _ in sorted(SOURCES)]
+    read = [Steps("feedback", 0, 0, (one,)) for one in (first, second, between)]
+    late = [partition.take(offset, one).late for offset, one in enumerate([read[0], *over, *read[1:]])]
+    assert late == [0] * (len(late) - 1) + [1]
+    held = partition.look_up("j")
+    assert held is not None
+    assert [step.at_ms for step in held.steps] == [second.at_ms]
+
+
 def test_another_owner_meanwhile_ends_the_worker() -> None:
     """What is held may lack steps: it must not be written over the other's."""
     changelog = Changelog()
