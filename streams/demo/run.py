@@ -14,6 +14,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import DURATION, UNIT_MS
 from monitor.rules.verdict import State
+from streams.clock import now_ms
 from streams.demo.broker import EmbeddedBroker
 from streams.demo.faults import Fault
 from streams.demo.simulator import Simulator
@@ -24,7 +25,7 @@ from streams.kafka.security import kafka_options
 from streams.settings import PLAINTEXT, Settings
 from streams.terminal import StagesView
 from streams.web.answers import stages_answer
-from streams.worker import Worker
+from streams.worker import SNAPSHOT_MS, Worker
 
 HISTORY_S = 300
 """Traffic of the last minutes is published at once, so that windows and trends do not begin empty."""
@@ -132,6 +133,8 @@ class _Demo:
         self._alerts: dict[tuple[str, str], float] = {}
         self._began = time.time()
         self._history: int | None = None
+        self._live_ms: int | None = None
+        """Since when the history is counted: a snapshot from before that knows half of it."""
         self._announced = asyncio.Event()
 
     async def run(self, for_s: float | None) -> dict[str, Any]:
@@ -195,8 +198,10 @@ class _Demo:
         part = None
         while True:
             self._broker.check()
-            is_live = self._has_counted_history()
-            answer = stages_answer(await self._worker.snapshot())
+            answer = stages_answer(known := await self._worker.snapshot())
+            if self._has_counted_history() and self._live_ms is None:
+                self._live_ms = now_ms()
+            is_live = self._live_ms is not None and known.at_ms >= self._live_ms
             for stage in answer["stages"] if is_live else ():
                 if stage["state"] in ALERTS:
                     seen = stage["stage"], stage["state"]
@@ -234,8 +239,8 @@ class _Demo:
             await asyncio.sleep(0.05)
 
     async def _summary(self) -> dict[str, Any]:
-        answer = stages_answer(await self._worker.snapshot())
-        counted = self._counted()
+        await asyncio.sleep(SNAPSHOT_MS / 1000)  # then one from before the last event is handed out no more
+        answer, counted = stages_answer(await self._worker.snapshot()), self._counted()
         return {
             "published": self._publisher.acknowledged,
             "counted": sum(counted.values()),
