@@ -10,7 +10,7 @@ from monitor.counting.display import printable
 from monitor.counting.event import Codec, Event
 from monitor.journey_file.nodes import nearest
 from streams.clock import now_ms
-from streams.commands.shared import above_zero, configured, failed, run
+from streams.commands.shared import above_zero, configured, failed, run_at_once
 from streams.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def where(
     """Say what the bad encounters of a stage have in common: segment, partner, channel, location, touchpoint
     or reason.
 
-    Reads the stage's events from Kafka once more, some 5 s for a million, and disturbs no worker. Names up to
-    three causes, best first, each with its numbers, since when, and where it is not.
+    Reads the stage's events from Kafka once more, some 10 s for a million, and disturbs no worker. Names up
+    to three causes, best first, each with its numbers, since when, and where it is not.
 
     Example: touchpoint where web_checkout --last 10
     """
@@ -50,7 +50,7 @@ def where(
     asked = [Encounters(one, begin_ms) for one in named.values() if experience in (None, one.name)]
     codec = Codec(journey, stages[stage], refuse_personal_data=settings.refuse_personal_data)
     earliest_ms = begin_ms - round(before * MINUTE_MS)
-    run(lambda _: _read(settings, codec, asked, earliest_ms))
+    run_at_once(lambda: _read(settings, codec, asked, earliest_ms))
     for one in asked:
         _tell(one, as_json=as_json)
 

@@ -23,7 +23,7 @@ from monitor.journey_file.model import Journey, Stage
 from monitor.journey_file.nodes import nearest
 from streams.kafka import topics
 from streams.kafka.dead_letter import ATTEMPT
-from streams.kafka.read_back import reader, until_the_end
+from streams.kafka.read_back import reading, until_the_end
 from streams.settings import Settings
 
 CHUNK = 8192
@@ -228,18 +228,12 @@ class Box:
     async def _read(self, at: list[TopicPartition], first: int | None = None) -> AsyncGenerator[Any, None]:
         if not at:
             return
-        consumer = reader(self.settings, POLL_RECORDS)
-        await consumer.start()
-        try:
+        async with reading(self.settings, POLL_RECORDS) as consumer:
             begins, ends = await consumer.beginning_offsets(at), await consumer.end_offsets(at)
             # The embedded broker answers too low an end, but of an empty partition the right one.
             waiting = {tp for tp in at if begins[tp] < ends[tp]}
-            if not waiting:
-                return
             consumer.assign(sorted(waiting))
             for tp in waiting:
                 consumer.seek(tp, begins[tp] if first is None else first)
             async for record in until_the_end(consumer, waiting, self.settings):
                 yield record
-        finally:
-            await consumer.stop()

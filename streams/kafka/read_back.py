@@ -1,6 +1,7 @@
 """Records read once more, of no consumer group: those before an offset, as far back as ids must be known for
 `dedupe_s`, a single one, or all since a moment."""
 
+import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from monitor.errors import UserError
-from streams.kafka import security, topics
+from streams.kafka import internals, security, topics
 from streams.settings import Settings
 
 BEFORE = 64
@@ -22,9 +23,10 @@ POLL_RECORDS = 2000
 """Some 10 ms of decoding between two turns of the event loop."""
 
 
-def reader(settings: Settings, poll_records: int) -> AIOKafkaConsumer:
+@asynccontextmanager
+async def reading(settings: Settings, poll_records: int) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of no group, which is told where to read; it sees what has been committed only."""
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka.split(","),
         **security.kafka_options(settings),
         auto_offset_reset="earliest",
@@ -32,6 +34,23 @@ def reader(settings: Settings, poll_records: int) -> AIOKafkaConsumer:
         isolation_level="read_committed",
         max_poll_records=poll_records,
     )
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await _stop(consumer)
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop it. Where Kafka is away, aiokafka cancels a fetch that waits to be tried again, and lets that out
+    as if we were cancelled: it would take the place of the error that says so."""
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        await internals.close_client(consumer)
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
 
 
 async def until_the_end(
@@ -64,21 +83,17 @@ async def since(settings: Settings, topic: str, begin_ms: int) -> AsyncGenerator
     """
     async with topics.connected(settings) as admin:
         partitions = await topics.partition_counts(admin, [topic])
-    if topic not in partitions:
-        raise UserError(f"{settings.kafka} has no topic {topic}")
-    consumer = reader(settings, POLL_RECORDS)
-    await consumer.start()
-    try:
-        at = [TopicPartition(topic, number) for number in range(partitions[topic])]
-        found = await consumer.offsets_for_times(dict.fromkeys(at, begin_ms))
-        waiting = {tp: offset.offset for tp, offset in found.items() if offset is not None}
-        consumer.assign(list(waiting))
-        for tp, offset in waiting.items():
-            consumer.seek(tp, offset)
-        async for record in until_the_end(consumer, waiting, settings):
-            yield record
-    finally:
-        await consumer.stop()
+        if topic not in partitions:
+            raise UserError(f"{settings.kafka} has no topic {topic}")
+        async with reading(settings, POLL_RECORDS) as consumer:
+            at = [TopicPartition(topic, number) for number in range(partitions[topic])]
+            found = await consumer.offsets_for_times(dict.fromkeys(at, begin_ms))
+            waiting = {tp: offset.offset for tp, offset in found.items() if offset is not None}
+            consumer.assign(list(waiting))
+            for tp, offset in waiting.items():
+                consumer.seek(tp, offset)
+            async for record in until_the_end(consumer, waiting, settings):
+                yield record
 
 
 class ReadBack:
@@ -92,12 +107,8 @@ class ReadBack:
     @asynccontextmanager
     async def opened(cls, settings: Settings) -> AsyncIterator["ReadBack"]:
         """For a with block."""
-        consumer = reader(settings, POLL_RECORDS)
-        try:
-            await consumer.start()
+        async with reading(settings, POLL_RECORDS) as consumer:
             yield cls(consumer, settings.kafka_timeout_s * 1000)
-        finally:
-            await consumer.stop()
 
     async def before(
         self, ends: Mapping[TopicPartition, int], span_ms: int, latest_ms: int

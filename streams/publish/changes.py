@@ -18,7 +18,7 @@ from monitor.live.change import KEPT_MS, KINDS, Change, LatestChanges, read, wri
 from streams.clock import now_ms
 from streams.kafka import topics
 from streams.kafka.publisher import opened
-from streams.kafka.read_back import reader
+from streams.kafka.read_back import reading
 from streams.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -58,17 +58,13 @@ class ChangesReader:
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        consumer = reader(self._settings, POLL_RECORDS)
-        try:
-            await consumer.start()
+        async with reading(self._settings, POLL_RECORDS) as consumer:
             consumer.assign([TopicPartition(self._journey.changes_topic, 0)])
             while True:
                 for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                     self._is_failing = False
                     for record in records:
                         self._take(record)
-        finally:
-            await consumer.stop()
 
     def _take(self, record: Any) -> None:
         written_ms = record.timestamp if record.timestamp > 0 else now_ms()

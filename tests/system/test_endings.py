@@ -42,6 +42,7 @@ COMMANDS = (
     "dead-letters replay",
     "report",
     "journey j-1",
+    "where store",
     "pages --findings --http 127.0.0.1:0",
 )
 """All that end by themselves where neither Kafka nor anybody else answers."""

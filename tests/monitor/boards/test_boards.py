@@ -19,6 +19,7 @@ from monitor.boards.all import boards
 from monitor.boards.monitor import MANY_SAMPLES, STEPS
 from monitor.boards.parts import STATE_STEPS, STATES, state, weakest
 from monitor.boards.tables import ABSENT, BAR_PX, GRID_PX
+from monitor.boards.titles import experience_titles
 from monitor.counting import display, measures, metrics
 from monitor.counting.measures import wilson_lower
 from monitor.counting.staff import MIN_GROUP
@@ -1017,3 +1018,24 @@ def test_boards_are_read_without_a_glossary(state: str) -> None:
     """No name of the code, no missing number as such, no query stands on a board."""
     text = (ROOT / f"tests/golden/boards/{state}.txt").read_text()
     assert re.findall(r".*(?:[a-z]_[a-z]|NaN|undefined|null|Value #|[{}]|[a-z]/[a-z]).*", text) == []
+
+
+def test_a_name_of_several_experiences_is_read_as_words() -> None:
+    """Their titles differ, so that a board over stages shows the name; that of one has its title."""
+    journey = parse(
+        """
+version: 1
+journey: shop
+segments: [new]
+stages:
+  web: {kind: customer, owner: me, experiences: {
+    served_in_time: {title: The page comes at once, judges: {}, good: {outcome: [ok]}, target: 0.9}}}
+  store: {kind: customer, owner: me, experiences: {
+    served_in_time: {title: Nobody waits, judges: {}, good: {outcome: [ok]}, target: 0.9},
+    kind_staff: {title: Staff is kind, judges: {}, good: {outcome: [ok]}, target: 0.9}}}
+"""
+    )
+    assert experience_titles(plan(journey)) == {
+        "served_in_time": "served in time",
+        "kind_staff": "Staff is kind",
+    }

@@ -1,19 +1,24 @@
 """`touchpoint where` as on-call runs it: what bad encounters have in common, from what Kafka holds."""
 
 import asyncio
+import csv
+import gzip
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.kafka.kafka import HOST, free_port
+from deploy.kafka.kafka import HOST, KafkaNode, free_port
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
+from tests.bench.where import LAST_MINUTE
 from tests.kit.brokers import TansuNode, running
+from tests.kit.history import DATA
 from tests.kit.programs import touchpoint
 
 TOPIC = parse(SHIPPED_JOURNEY.read_text()).stage("web_checkout").topic
@@ -103,3 +108,45 @@ def test_no_events_and_no_topic_are_said_in_a_line() -> None:
         done = touchpoint("where", "web_checkout", KAFKA=node.bootstrap)
         assert done.returncode == 0
         assert "checkout_completed: nothing happened before the trouble, or nothing during it" in done.stderr
+
+
+CALLED = {"cdn": "partner", "bitrate": "channel", "p2p": "segment", "isp": "location"}
+"""What a video service tells of a session, and where events have a place for it."""
+
+
+async def publish_incident(kafka: str, case: str, now: datetime) -> None:
+    """A real incident, each session an event: ten minutes before it was noticed and two after."""
+    async with AIOKafkaProducer(bootstrap_servers=kafka, linger_ms=20) as producer:
+        for number, session in enumerate(sessions(case, now)):
+            event = {"id": f"{number}", "stage": "web_checkout", **session}
+            await producer.send(TOPIC, orjson.dumps(event), b"%d" % number)
+
+
+def sessions(case: str, now: datetime) -> Iterator[Encounter]:
+    """Every session of the case, in the minute in which it was."""
+    with gzip.open(DATA / "incident-causes.csv.gz", "rt", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["case"] != case or int(row["minute"]) > LAST_MINUTE:
+                continue
+            time = now + timedelta(minutes=int(row["minute"]) - LAST_MINUTE, seconds=-30)
+            told: Encounter = {"time": time.isoformat()}
+            told |= {CALLED[name]: row[name] for name in CALLED if row[name]}
+            for number in range(int(row["total"])):
+                yield {**told, "outcome": "failed" if number < int(row["bad"]) else "ok"}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", ["c036", "c068", "c072"])
+def test_the_cause_of_a_real_incident_is_among_those_named(case: str, tmp_path: Path) -> None:
+    """From what Apache Kafka holds of it."""
+    cases = orjson.loads((DATA / "incident-causes.json").read_bytes())
+    (true,) = (one["causes"] for one in cases if one["case"] == case)
+    with running(KafkaNode(tmp_path)) as node:
+        assert touchpoint("topics", KAFKA=node.bootstrap).returncode == 0
+        now = datetime.now(UTC)
+        asyncio.run(publish_incident(node.bootstrap, case, now))
+        last = 2 + (datetime.now(UTC) - now) / timedelta(minutes=1)
+        asked = ("where", "web_checkout", "--experience", "checkout_completed", "--json")
+        done = touchpoint(*asked, "--last", f"{last}", "--before", "10", KAFKA=node.bootstrap)
+    named = [cause["where"] for cause in orjson.loads(done.stdout)["causes"]]
+    assert any({CALLED[name]: value for name, value in one.items()} in named for one in true)
