@@ -20,7 +20,7 @@ def main() -> None:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _leave)
         os.environ.update(ONE_BLAS_THREAD)  # before numpy comes with the commands
-        from streams.commands.main import main as command  # takes a third of a second
+        from streams.commands.main import main as command  # takes a fifth of a second
 
         if signal.getsignal(signal.SIGINT) is _leave:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # what is under way cleans up

@@ -213,7 +213,7 @@ def maps(process: subprocess.Popen[bytes], library: str) -> bool:
 
 
 def test_ctrl_c_while_it_starts(directory: Path) -> None:
-    """The first third of a second goes by importing."""
+    """The first fifth of a second goes by importing."""
     with started("topics", directory) as process:
         until(lambda: maps(process, "msgspec"), "imports begun")
         process.send_signal(signal.SIGINT)
