@@ -9,7 +9,8 @@ from monitor.rules.limits import MIN_N, fast_limits
 
 
 class State(StrEnum):
-    """What a stage or an experience looks like now; only a stage is silent (`Snapshot.silence`)."""
+    """What a stage or an experience looks like now, the mildest first; only a stage is silent
+    (`Snapshot.silence`)."""
 
     QUIET = "quiet"
     TOO_FEW = "too_few"
@@ -39,14 +40,5 @@ def state(shares: Mapping[str, Share], target: Decimal) -> State:
 MIN_SEGMENT_EVENTS = 10
 """Below this a segment is not called the worst served; three failures of four say little."""
 
-MILDEST_FIRST = (
-    State.QUIET,
-    State.TOO_FEW,
-    State.GOOD,
-    State.WITHIN_CHANCE,
-    State.BELOW,
-    State.SILENT,
-    State.DEGRADED,
-)
-SEVERITY = {state: rank for rank, state in enumerate(MILDEST_FIRST)}
+SEVERITY = {state: rank for rank, state in enumerate(State)}
 """A stage is as its most severe experience: one of which too little is known hides none that is known."""
