@@ -48,12 +48,7 @@ RESULTS = {
     "refused": "refused",
 }
 
-STEPS = {
-    "counted": "counted",
-    "late": "counted, after the end of their journey",
-    "duplicate": "duplicates",
-    "refused": "refused",
-}
+STEPS = RESULTS | {"late": "counted, after the end of their journey"}
 
 STEPS_LINE = matching(
     f"/.+-{STEPS_TOPIC}$/", displayName="Steps of journeys", color=fixed(LINES[-1]), custom_lineStyle=DOTTED

@@ -109,14 +109,7 @@ STATES = {
     str(SEVERITY[State.DEGRADED]): ("degraded", VERMILLION),
 }
 STATE_STEPS = thresholds(
-    (None, PURPLE),
-    (SEVERITY[State.QUIET], GREY),
-    (SEVERITY[State.TOO_FEW], SKY),
-    (SEVERITY[State.GOOD], BLUE),
-    (SEVERITY[State.WITHIN_CHANCE], GREEN),
-    (SEVERITY[State.BELOW], ORANGE),
-    (SEVERITY[State.SILENT], YELLOW),
-    (SEVERITY[State.DEGRADED], VERMILLION),
+    *((None if code == "-1" else int(code), color) for code, (_, color) in STATES.items())
 )
 STATES_MEAN = (
     "Good: every experience keeps its target. Within chance: one misses it by so little that it may be "
