@@ -11,6 +11,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,6 @@ def _count(text: str, most: int = MAX_COUNT) -> int:
     return value
 
 
-def _megabytes(text: str) -> int:
-    return _count(text, MAX_MB)
-
-
 def _truth(text: str) -> bool:
     known = {"true": True, "false": False, "1": True, "0": False}
     if text.lower() not in known:
@@ -145,22 +142,11 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _one_of(text: str, known: tuple[str, ...]) -> str:
-    if text not in known:
+def _one_of(known: tuple[str, ...], text: str) -> str:
+    found = next((one for one in known if one.lower() == text.lower()), None)
+    if found is None:
         raise ValueError(f"must be one of {', '.join(known)}")
-    return text
-
-
-def _log_level(text: str) -> str:
-    return _one_of(text.lower(), LOG_LEVELS)
-
-
-def _kafka_security(text: str) -> str:
-    return _one_of(text.lower(), KAFKA_SECURITY)
-
-
-def _sasl_mechanism(text: str) -> str:
-    return _one_of(text.upper(), SASL_MECHANISMS)
+    return found
 
 
 def _text(text: str) -> str:
@@ -231,7 +217,7 @@ class Settings:
     kafka_timeout_s: float = _setting(20.0, _seconds, "how long to retry an unreachable broker at start")
     journeys_mb: int = _setting(
         1000,
-        _megabytes,
+        partial(_count, most=MAX_MB),
         "MB of memory for the open journeys of one worker; from 90 % it begins no new journey, at 100 % it"
         " takes no step",
     )
@@ -240,12 +226,14 @@ class Settings:
         _seconds,
         "a worker that makes no progress for this time, with work waiting, ends with exit code 1",
     )
-    log_level: str = _setting("warning", _log_level, "debug, info, warning or error")
+    log_level: str = _setting("warning", partial(_one_of, LOG_LEVELS), "debug, info, warning or error")
     refuse_personal_data: bool = _setting(
         True, _truth, "whether to refuse a customer_ref that looks like an e-mail address or phone number"
     )
     kafka_security: str = _setting(
-        PLAINTEXT, _kafka_security, "plaintext, ssl, sasl_ssl or sasl_plaintext (a secret in the clear)"
+        PLAINTEXT,
+        partial(_one_of, KAFKA_SECURITY),
+        "plaintext, ssl, sasl_ssl or sasl_plaintext (a secret in the clear)",
     )
     kafka_ca: Path | None = _setting(
         None, _path, "PEM file of the CAs to trust for Kafka; the system's unless set"
@@ -254,7 +242,9 @@ class Settings:
     kafka_key: Path | None = _setting(
         None, _path, "PEM file of that certificate's private key, not encrypted"
     )
-    kafka_sasl_mechanism: str = _setting("SCRAM-SHA-512", _sasl_mechanism, ", ".join(SASL_MECHANISMS))
+    kafka_sasl_mechanism: str = _setting(
+        "SCRAM-SHA-512", partial(_one_of, SASL_MECHANISMS), ", ".join(SASL_MECHANISMS)
+    )
     kafka_user: str | None = _setting(None, _text, "SASL user")
     kafka_password: Secret | None = _setting(None, _secret, "SASL password; better in a file")
     kafka_password_file: Path | None = _setting(None, _path, "file that holds the SASL password")
