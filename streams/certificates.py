@@ -11,19 +11,28 @@ class CertificateError(UserError):
     """A certificate or key file that cannot be used; one line that names it."""
 
 
-def only_trusting(ca: Path) -> ssl.SSLContext:
-    """A client's context that checks host names and trusts this file's CAs, no others."""
-    require(ca, "CERTIFICATE-----", "certificate")
+def trusting(ca: Path | None, own: Path | None = None) -> ssl.SSLContext:
+    """A client's context that checks host names, and trusts this file's CAs and no others.
+
+    Unless a CA is given: the system's, and the certificate `own`.
+    """
+    if shown := ca or own:
+        _require(shown, "CERTIFICATE-----", "certificate")
     try:
-        return ssl.create_default_context(cafile=str(ca))
+        context = ssl.create_default_context(cafile=ca)
+        if ca is None and own is not None:
+            context.load_verify_locations(own)
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     except (ssl.SSLError, OSError) as error:
-        raise CertificateError(f"{ca}: holds no usable certificate ({_reason(error)})") from None
+        raise CertificateError(f"{shown}: holds no usable certificate ({_reason(error)})") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # some builds of Python leave it to OpenSSL
+    return context
 
 
 def present(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     """Have a context show this certificate, and prove by the key that it is its own."""
-    require(cert, "CERTIFICATE-----", "certificate")
-    if "ENCRYPTED" in require(key, "PRIVATE KEY-----", "private key"):
+    _require(cert, "CERTIFICATE-----", "certificate")
+    if "ENCRYPTED" in _require(key, "PRIVATE KEY-----", "private key"):
         raise CertificateError(f"{key}: the private key is encrypted, which a worker cannot open")
     try:
         context.load_cert_chain(cert, key, password="")  # or OpenSSL would ask at the terminal
@@ -33,7 +42,7 @@ def present(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         raise CertificateError(f"{cert} or {key}: cannot be used ({_reason(error)})") from None
 
 
-def require(file: Path, marker: str, what: str) -> str:
+def _require(file: Path, marker: str, what: str) -> str:
     """The text of a PEM file that holds what it must."""
     try:
         text = content_of(file).decode("ascii", errors="replace")

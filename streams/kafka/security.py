@@ -7,7 +7,7 @@ from typing import Any
 from aiokafka import errors
 from aiokafka.conn import create_conn
 
-from streams.certificates import only_trusting, present
+from streams.certificates import present, trusting
 from streams.settings import PLAINTEXT, SASL_PLAINTEXT, SASL_SSL, SSL, Settings
 
 REFUSALS = (
@@ -91,10 +91,7 @@ def _refusal(settings: Settings, error: BaseException | None) -> str | None:
 def _kafka_ssl(settings: Settings) -> ssl.SSLContext | None:
     if settings.kafka_security not in (SSL, SASL_SSL):
         return None
-    context = ssl.create_default_context()  # host names are checked
-    if settings.kafka_ca is not None:
-        context = only_trusting(settings.kafka_ca)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # some builds of Python leave it to OpenSSL
+    context = trusting(settings.kafka_ca)
     if settings.kafka_cert is not None and settings.kafka_key is not None:
         present(context, settings.kafka_cert, settings.kafka_key)
     return context

@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from monitor.errors import UserError
-from streams.certificates import CertificateError, require
+from streams.certificates import trusting
 from streams.settings import Settings
 from streams.web import bounded
 
@@ -115,24 +115,8 @@ def _in_words(error: OSError) -> str:
 
 
 def client_ssl(settings: Settings) -> ssl.SSLContext:
-    """Whom to trust when asking a worker over TLS, host names checked; CertificateError names the file.
-
-    Unless a CA is set: the system's, and the certificate that this worker shows itself, which others of the
-    group may share.
-    """
-    if shown := settings.http_ca or settings.http_cert:
-        require(shown, "CERTIFICATE-----", "certificate")
-    try:
-        context = ssl.create_default_context(cafile=str(settings.http_ca) if settings.http_ca else None)
-        if settings.http_ca is None and settings.http_cert is not None:
-            context.load_verify_locations(settings.http_cert)
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    except (ssl.SSLError, OSError) as error:
-        file = settings.http_ca or settings.http_cert
-        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
-        raise CertificateError(f"{file}: holds no usable certificate ({reason})") from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    """Whom to trust when asking a worker over TLS; others of the group may share its certificate."""
+    return trusting(settings.http_ca, settings.http_cert)
 
 
 def advertised_url(settings: Settings, address: str) -> str:
