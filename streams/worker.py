@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
-from monitor.live.snapshot import Snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.journeys import meant_labels
 from streams.clock import now_ms
 from streams.engine.app import App
@@ -167,7 +167,7 @@ class Worker:
     async def _take_snapshot(self, at_ms: int) -> Snapshot:
         app = self.app
         if app is None:
-            stages = [unknown_stage(self._journey, stage) for stage in self._journey.stages]
+            stages = [stage_snapshot(self._journey, stage, None, at_ms) for stage in self._journey.stages]
         else:
             stages = []
             for processor in app.stages:

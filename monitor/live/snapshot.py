@@ -38,7 +38,20 @@ class Headline:
 
 
 @dataclass(frozen=True)
-class StageSnapshot:
+class Seen:
+    """What a worker knows of a stage's records besides the quality of its events."""
+
+    results: Mapping[str, int] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
+    last_event_ms: Mapping[str, int] = field(default_factory=dict)
+    lags: tuple[PartitionLag, ...] = ()
+
+
+NOTHING_SEEN = Seen()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageSnapshot(Seen):
     """One stage. `sums` and `trend` are columns of counters named by `column`; none while not ready."""
 
     stage: Stage
@@ -46,11 +59,7 @@ class StageSnapshot:
     column: Mapping[str, int]
     sums: Mapping[str, Numbers]
     trend_sums: Numbers | None
-    results: Mapping[str, int]
-    refusals: Mapping[str, int]
-    last_event_ms: Mapping[str, int]
-    lags: tuple[PartitionLag, ...]
-    last_ms: int | None = None
+    last_ms: int | None
     """When the last event counted happened: to the pane, if this worker did not take it itself."""
 
     def count(self, name: str, window: str) -> int:
@@ -159,7 +168,7 @@ class Snapshot:
     owned: int = 0
     worker: str = ""
     changes: tuple[Change, ...] = ()
-    problems: tuple[str, ...] = field(default=())
+    problems: tuple[str, ...] = ()
     journeys: JourneysSnapshot | None = None
 
     def silence(self, held: StageSnapshot) -> Silence | None:
@@ -192,33 +201,17 @@ class Snapshot:
         return State.SILENT if self.silence(held) is not None else held.weakest.state
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a worker knows of a stage's records besides the quality of its events; as in `StageSnapshot`."""
-
-    results: Mapping[str, int] = field(default_factory=dict)
-    refusals: Mapping[str, int] = field(default_factory=dict)
-    last_event_ms: Mapping[str, int] = field(default_factory=dict)
-    lags: tuple[PartitionLag, ...] = ()
-
-
-NOTHING_SEEN = Seen()
-
-
 def stage_snapshot(
     journey: Journey, stage: Stage, windows: StageWindows | None, now_ms: int, seen: Seen = NOTHING_SEEN
 ) -> StageSnapshot:
     """A stage as it is now; `windows` is None while its partitions are not recovered."""
     return StageSnapshot(
+        *(dict(seen.results), dict(seen.refusals), dict(seen.last_event_ms), seen.lags),
         stage=stage,
         segments=journey.segment_labels,
         column=windows.column if windows else {},
         sums=windows.sums(now_ms) if windows else {},
         trend_sums=windows.trend(now_ms) if windows else None,
-        results=dict(seen.results),
-        refusals=dict(seen.refusals),
-        last_event_ms=dict(seen.last_event_ms),
-        lags=seen.lags,
         last_ms=_last_ms(stage, windows, now_ms, seen) if windows else None,
     )
 
@@ -231,8 +224,3 @@ def _last_ms(stage: Stage, windows: StageWindows, now_ms: int, seen: Seen) -> in
     start_ms, end_ms = pane
     taken = (at_ms for at_ms in seen.last_event_ms.values() if start_ms <= at_ms <= now_ms)
     return max(taken, default=min(end_ms, now_ms))
-
-
-def unknown_stage(journey: Journey, stage: Stage) -> StageSnapshot:
-    """A stage of which nothing is known yet."""
-    return stage_snapshot(journey, stage, None, 0)

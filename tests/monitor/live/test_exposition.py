@@ -23,7 +23,7 @@ from monitor.journeys.counters import CounterTally
 from monitor.live.change import Change
 from monitor.live.exposition import SLOW_WINDOWS, render
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
-from monitor.live.snapshot import Seen, Snapshot, stage_snapshot, unknown_stage
+from monitor.live.snapshot import Seen, Snapshot, stage_snapshot
 from monitor.rules.qualities import SILENT_WINDOWS
 from streams.settings import SHIPPED_JOURNEY
 
@@ -491,7 +491,7 @@ def test_journeys_are_shown_by_the_parts_of_their_counters() -> None:
 
 def test_renders_what_is_not_known_yet() -> None:
     """Before Kafka is reached, readiness, targets and version are shown all the same."""
-    stages = tuple(unknown_stage(CHAIR, stage) for stage in CHAIR.stages)
+    stages = tuple(stage_snapshot(CHAIR, stage, None, NOW) for stage in CHAIR.stages)
     families = openmetrics_families(Snapshot(CHAIR, NOW, False, stages, version="1"))
     assert families["touchpoint_target_ratio"].samples
     for name in ("touchpoint_ready", "touchpoint_partitions", "touchpoint_partitions_owned"):

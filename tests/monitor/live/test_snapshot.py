@@ -13,7 +13,7 @@ from monitor.counting.staff import stage_windows
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file.grammar import parse
 from monitor.live.journeys import PartitionLag
-from monitor.live.snapshot import Seen, Silence, Snapshot, StageSnapshot, stage_snapshot, unknown_stage
+from monitor.live.snapshot import Seen, Silence, Snapshot, StageSnapshot, stage_snapshot
 from monitor.rules.verdict import State
 from streams.settings import SHIPPED_JOURNEY
 
@@ -218,7 +218,7 @@ def test_trend() -> None:
 
 def test_knows_nothing_while_not_recovered() -> None:
     """Without windows there are no sums, no trend and no opinion, and asking for one is no error."""
-    held = unknown_stage(CHAIR, CHECKOUT)
+    held = stage_snapshot(CHAIR, CHECKOUT, None, NOW)
     assert not held.sums
     assert held.trend(COMPLETED) == []
     assert held.weakest.state is State.QUIET

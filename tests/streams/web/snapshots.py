@@ -8,7 +8,7 @@ from monitor.counting.judging import Judge
 from monitor.counting.staff import stage_tally, stage_windows
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
-from monitor.live.snapshot import Snapshot, StageSnapshot, stage_snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, StageSnapshot, stage_snapshot
 from streams.settings import SHIPPED_JOURNEY
 from streams.state.latest import Shown
 from streams.state.stage import shown_failure
@@ -49,7 +49,7 @@ def snapshot(ready: bool = True) -> Snapshot:
         checkouts = {"web_checkout": [GOOD] * 30 + [FAILED] * 20}
         stages = [held(stage, checkouts.get(stage.name, ())) for stage in CHAIR.stages]
     else:
-        stages = [unknown_stage(CHAIR, stage) for stage in CHAIR.stages]
+        stages = [stage_snapshot(CHAIR, stage, None, NOW) for stage in CHAIR.stages]
     problems = () if ready else ("waiting for Kafka at nowhere:1",)
     return Snapshot(
         CHAIR, NOW, ready, tuple(stages), "1", partitions=8, owned=4, worker="w1", problems=problems

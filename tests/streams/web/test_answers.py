@@ -11,7 +11,7 @@ from monitor.counting.staff import MIN_GROUP
 from monitor.counting.windows import StageWindows
 from monitor.journeys.counters import counter_names
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
-from monitor.live.snapshot import Snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.web.answers import failures_answer, stages_answer
 from streams.web.group import Member
@@ -152,7 +152,7 @@ def test_a_silent_stage_says_what_was_expected() -> None:
         "2027-01-15T07:58:40.000Z",
         "2027-01-15T08:00:30.000Z",
     )
-    unknown = replace(READY, stages=(unknown_stage(CHAIR, store),))
+    unknown = replace(READY, stages=(stage_snapshot(CHAIR, store, None, NOW),))
     assert stages_answer(unknown)["stages"][0]["last_event"] is None
 
 

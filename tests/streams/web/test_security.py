@@ -22,7 +22,7 @@ from aiokafka.protocol.admin import SaslAuthenticateRequest
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
-from monitor.live.snapshot import Snapshot, unknown_stage
+from monitor.live.snapshot import Snapshot, stage_snapshot
 from streams.certificates import CertificateError
 from streams.kafka import security
 from streams.kafka.security import kafka_options, kafka_refusal
@@ -258,7 +258,7 @@ def test_no_program_shows_a_secret() -> None:
 
 async def snapshot() -> Snapshot:
     """A worker that waits for Kafka."""
-    stages = tuple(unknown_stage(CHAIR, stage) for stage in CHAIR.stages)
+    stages = tuple(stage_snapshot(CHAIR, stage, None, 0) for stage in CHAIR.stages)
     return Snapshot(CHAIR, 1_800_000_000_000, False, stages, "1", 8, 4, worker="w1", problems=("waiting",))
 
 
