@@ -7,7 +7,7 @@ history tells nothing; CriticalTouchpoint asks nothing of anybody.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +40,7 @@ NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "JourneysFull", "DeadLettersRisi
 SEGMENT = ("segment",)
 
 ALERT_LABELS = ("severity", "stage", "experience", "partner")
-"""What tells alerts of one name apart."""
+"""What tells alerts of one name apart: with the name, a `Key` whose group is the silent partner."""
 
 CHUNK = 31 * 86_400_000 // SHORT.ms
 """Moments judged at once: a month, in which a stage with 24 counters takes 60 MB."""
@@ -102,13 +102,8 @@ class Totals:
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "events": self.events,
-            "pages": self.pages,
-            "tickets": self.tickets,
-            "page_minutes": round(self.page_minutes, 1),
-            "ticket_minutes": round(self.ticket_minutes, 1),
-        }
+        minutes = {"page_minutes": self.page_minutes, "ticket_minutes": self.ticket_minutes}
+        return asdict(self) | {name: round(n, 1) for name, n in minutes.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,20 +301,15 @@ class Teller:
 
     def __call__(self, key: Key, span: StageSpan, at: int) -> Fired:
         """The alert that begins at the end of slice `at`."""
-        of_partner = key.name == "PartnerSilent"
-        alert, noticed_ms = self._alerts[*key[:4], key.group if of_partner else ""], end_ms(at)
+        alert, noticed_ms = self._alerts[key], end_ms(at)
         summary = alert.annotations["summary"]
-        if of_partner:
-            missed, window = span.partner_quiet(key.group, at)
-            text = summary.format(window=window, expected=f"{missed:.0f}")
-            whose = {"partner": key.group}
-            return Fired(key, noticed_ms, None, window, 0, 0, round(missed, 1), None, None, text, whose)
-        if key.name == "StageSilent":
-            missed, window = span.quiet(at)
+        if key.name in ("StageSilent", "PartnerSilent"):
+            missed, window = span.quiet(at, key.group)
             last_s = span.since_last_s(at)
             last = UNHEARD if last_s is None else _duration(last_s)
             text = summary.format(window=window, expected=f"{missed:.0f}", last=last)
-            return Fired(key, noticed_ms, None, window, 0, 0, round(missed, 1), None, None, text)
+            whose = {"partner": key.group} if key.group else {}
+            return Fired(key, noticed_ms, None, window, 0, 0, round(missed, 1), None, None, text, whose)
         key, window = worst(key, span, at)
         share = span.share(key.experience, key.group, window, at)
         n, bad = share.n, share.bad

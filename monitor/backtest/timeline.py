@@ -182,12 +182,15 @@ class StageSpan:
         rows = self._held.bad.items()
         return _most({segment: self.count(row, label, at) for (of, segment), row in rows if of == experience})
 
-    def quiet(self, at: int) -> tuple[float, str]:
-        """Of the silent windows at the end of slice `at` the one that expected least, and how much: the
-        narrowest, for each lies within the next."""
+    def quiet(self, at: int, partner: str) -> tuple[float, str]:
+        """Of the windows at the end of slice `at` in which the stage is silent, or a partner if one is named,
+        the one that expected least, and how much: the narrowest, for each lies within the next."""
         here = np.array([at])
-        missed = ((float(self._missed(label, here)[0]), label) for label in SILENT_WINDOWS)
-        return next(one for one in missed if one[0] >= float(SILENT_EXPECTED))
+        missed = (
+            (self._partners_missed(label, here)[partner] if partner else self._missed(label, here), label)
+            for label in SILENT_WINDOWS
+        )
+        return next((float(n), label) for (n,), label in missed if n >= float(SILENT_EXPECTED))
 
     def since_last_s(self, at: int) -> int | None:
         """Seconds from the last slice with an event to the end of slice `at`; None if it is too long ago."""
@@ -294,12 +297,6 @@ class StageSpan:
             for partner, missed in self._partners_missed(label, self._at).items():
                 found[partner] = found[partner] | (missed >= float(SILENT_EXPECTED))
         return {partner: mask & self.is_open for partner, mask in found.items()}
-
-    def partner_quiet(self, partner: str, at: int) -> tuple[float, str]:
-        """Likewise of a partner."""
-        here = np.array([at])
-        missed = ((float(self._partners_missed(label, here)[partner][0]), label) for label in SILENT_WINDOWS)
-        return next(one for one in missed if one[0] >= float(SILENT_EXPECTED))
 
     def _partners_missed(self, label: str, at: Moments) -> dict[str, NDArray[np.float64]]:
         """Written as `series.partner_silent` is, operation by operation; 0 for a partner that has events."""
