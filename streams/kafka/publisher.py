@@ -102,7 +102,7 @@ async def opened(settings: Settings, *needed: topics.Topic) -> AsyncIterator[Pub
     """
     async with topics.connected(settings) as admin:
         for topic in needed:
-            await topics.ensure_one(admin, topic, settings)
+            await topics.ensure_all(admin, [topic], settings)
         can = await topics.abilities(admin)
     options = kafka_options(settings)
     async with Publisher(settings.kafka, idempotent=can.producer_ids, **options) as publisher:

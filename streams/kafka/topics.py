@@ -237,19 +237,15 @@ async def ensure(
     `grow` it gets them anyway, and a stage's topic those that the journey file says. UserError names every
     topic that is missing (and may not be created) or has another count.
     """
-    counts = await _ensure(admin, read_topics(journey, settings.group), settings, grow=grow)
-    await _ensure(admin, own_topics(journey, settings.group, counts), settings, grow=grow)
+    counts = await ensure_all(admin, read_topics(journey, settings.group), settings, grow=grow)
+    await ensure_all(admin, own_topics(journey, settings.group, counts), settings, grow=grow)
     return counts
 
 
-async def ensure_one(admin: AIOKafkaAdminClient, topic: Topic, settings: Settings) -> None:
-    """Create a topic if it is missing, compare it if it is there; UserError as `ensure`."""
-    await _ensure(admin, [topic], settings)
-
-
-async def _ensure(
+async def ensure_all(
     admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings, *, grow: bool = False
 ) -> dict[str, int]:
+    """The same of these topics; their partition counts."""
     names = [topic.name for topic in topics]
     there = await partition_counts(admin, names)
     missing = [topic for topic in topics if topic.name not in there]

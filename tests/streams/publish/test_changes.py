@@ -74,7 +74,7 @@ async def test_the_latest_of_each_stage(broker: Node, caplog: pytest.LogCaptureF
     """From the beginning of the topic on; what is no change is told in a line that does not quote it."""
     settings = Settings(kafka=broker.bootstrap)
     async with topics.connected(settings) as admin:
-        await topics.ensure_one(admin, topics.changes_topic(CHAIR), settings)
+        await topics.ensure_all(admin, [topics.changes_topic(CHAIR)], settings)
         assert await topics.partition_counts(admin, [TOPIC]) == {TOPIC: 1}
     late = change("late but old", stage="store", ago_s=60)
     long_ago = orjson.dumps(
