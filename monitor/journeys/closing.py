@@ -140,11 +140,6 @@ def _cause(failures: Sequence[Failure], weakest: Step) -> tuple[str, str]:
     return (STAGE, weakest.stage) if weakest.bad_for else (NONE, NONE)
 
 
-def result_of(counters: Sequence[str]) -> str:
-    """How a journey ended whose counters at its end these are."""
-    return counters[0].split("/")[1]
-
-
 def _went_well(contact: Step) -> bool:
     """Whether it left nothing to solve: a quick answer that does not help is good for its quickness only."""
     return not contact.bad_for and contact.outcome not in ("failed", "abandoned")

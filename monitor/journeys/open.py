@@ -13,7 +13,7 @@ from operator import attrgetter
 from msgspec import Struct
 
 from monitor.journey_file.model import FOLLOW_UP, OTHER, Edge, Journey
-from monitor.journeys.closing import Closing, Failure, matches, result_of
+from monitor.journeys.closing import Closing, Failure, matches
 from monitor.journeys.counters import HANDOFF, PROMISE, Effect, edge_name, label, name
 from monitor.journeys.promises import Pledge, Promises
 from monitor.journeys.step import Step
@@ -292,7 +292,7 @@ class JourneyRules:
         counters = self._closing.counters(steps, self._segment(steps), failures)
         held.steps, held.pledges, held.closed_ms = steps, pledges, at_ms
         held.hand_overs = [one for one in held.hand_overs if one.begun_ms <= at_ms]
-        held.result, held.ending = result_of(counters), counters
+        held.result, held.ending = counters[0].split("/")[1], counters
         return [*effects, *[Effect(at_ms, (one,)) for one in counters]]
 
     def _segment(self, steps: Iterable[Step]) -> str:

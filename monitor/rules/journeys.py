@@ -66,10 +66,6 @@ class Term:
     labels: Mapping[str, str]
     sign: Literal[1, -1] = 1
 
-    def taken_away(self) -> "Term":
-        """The same with the other sign."""
-        return replace(self, sign=-1)
-
     def counts(self, metric: Metric, labels: Mapping[str, str]) -> int:
         """What one more of a series adds to it: 1, -1 or, if it is none of these series, 0."""
         return self.sign if metric == self.metric and self.labels.items() <= labels.items() else 0
@@ -180,7 +176,7 @@ def _promises(journey: Journey, kind: PromiseKind) -> Watched:
         _experience(f"promise_{kind.name}", title, kind.target),
         journey.stage(kind.stage).owner,
         events=(due,),
-        bad=(due, kept.taken_away()),
+        bad=(due, replace(kept, sign=-1)),
         by=("partner",),
         groups=promise_partners(journey)[kind.name],
         about={"promise": kind.name},

@@ -42,7 +42,6 @@ from monitor.rules.series import (
     WILSON,
     Recording,
     Values,
-    apart,
     critical_share,
     held,
     lately,
@@ -289,7 +288,8 @@ def _worst(stage: Stage, severity: Severity) -> str:
     segments, and of two that are equally bad the experience that the journey file names first.
     """
     about = {"stage": stage.name, "severity": severity}
-    some, before, by = select(metrics.REASON, **about), select(metrics.WORST, **about), apart(severity)
+    some, before = select(metrics.REASON, **about), select(metrics.WORST, **about)
+    by = "stage" if severity == "page" else "stage, experience"  # what alerts are told apart by
     everybody = "\n  or ".join(
         select(metrics.REASON, **about, experience=experience.name, segment=ALL)
         for experience in (pages_for(stage) if severity == "page" else stage.experiences)

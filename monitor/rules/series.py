@@ -94,12 +94,6 @@ def held(selector: str, severity: Severity) -> str:
     return lately(selector, HOLD_S[severity])
 
 
-def apart(severity: Severity) -> str:
-    """The labels by which alerts on degraded stages are told apart: a page for each stage, a ticket for each
-    experience."""
-    return "stage" if severity == "page" else "stage, experience"
-
-
 def while_open(stage: Stage) -> str:
     """What keeps a rule from a stage with opening hours while it is closed."""
     if not stage.hours:
