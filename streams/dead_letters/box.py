@@ -29,9 +29,6 @@ from streams.settings import Settings
 CHUNK = 8192
 """Letters per chunk of bits. A batch rewrites those it touches, 1 KiB each; 123 hold a million letters."""
 
-POLL_RECORDS = 500
-"""What one fetch may hold: some milliseconds of decoding at a time."""
-
 
 class LettersError(UserError):
     """What was asked for cannot be done."""
@@ -228,7 +225,7 @@ class Box:
     async def _read(self, at: list[TopicPartition], first: int | None = None) -> AsyncGenerator[Any, None]:
         if not at:
             return
-        async with reading(self.settings, POLL_RECORDS) as consumer:
+        async with reading(self.settings) as consumer:
             begins, ends = await consumer.beginning_offsets(at), await consumer.end_offsets(at)
             # The embedded broker answers too low an end, but of an empty partition the right one.
             waiting = {tp for tp in at if begins[tp] < ends[tp]}

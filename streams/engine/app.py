@@ -24,7 +24,7 @@ from streams.engine.transport import BatchSchema, Transport
 from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka import internals
 from streams.kafka.outgoing import Writer
-from streams.kafka.read_back import ReadBack
+from streams.kafka.read_back import ReadBack, reading
 from streams.kafka.security import broker_credentials
 from streams.kafka.topic_ids import TopicState
 from streams.kafka.topics import (
@@ -169,7 +169,8 @@ class App(faust.App):
             return found
         now_ms = self._clock.now_ms()
         started_s = asyncio.get_running_loop().time()
-        async with ReadBack.opened(self._settings) as read_back:
+        async with reading(self._settings) as consumer:
+            read_back = ReadBack(consumer, self._settings)
             async for records in read_back.before(ends, dedupe_ms, now_ms + AHEAD_MS):
                 if not is_current():
                     break

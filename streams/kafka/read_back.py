@@ -24,7 +24,7 @@ POLL_RECORDS = 2000
 
 
 @asynccontextmanager
-async def reading(settings: Settings, poll_records: int) -> AsyncIterator[AIOKafkaConsumer]:
+async def reading(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of no group, which is told where to read; it sees what has been committed only."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka.split(","),
@@ -32,7 +32,7 @@ async def reading(settings: Settings, poll_records: int) -> AsyncIterator[AIOKaf
         auto_offset_reset="earliest",
         enable_auto_commit=False,
         isolation_level="read_committed",
-        max_poll_records=poll_records,
+        max_poll_records=POLL_RECORDS,
     )
     try:
         await consumer.start()
@@ -85,7 +85,7 @@ async def since(settings: Settings, topic: str, begin_ms: int) -> AsyncGenerator
         partitions = await topics.partition_counts(admin, [topic])
         if topic not in partitions:
             raise UserError(f"{settings.kafka} has no topic {topic}")
-        async with reading(settings, POLL_RECORDS) as consumer:
+        async with reading(settings) as consumer:
             at = [TopicPartition(topic, number) for number in range(partitions[topic])]
             found = await consumer.offsets_for_times(dict.fromkeys(at, begin_ms))
             waiting = {tp: offset.offset for tp, offset in found.items() if offset is not None}
@@ -97,18 +97,11 @@ async def since(settings: Settings, topic: str, begin_ms: int) -> AsyncGenerator
 
 
 class ReadBack:
-    """Reads backwards from offsets; of no consumer group."""
+    """Reads backwards from offsets, with a consumer that is `reading`."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, patience_ms: float) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, settings: Settings) -> None:
         self._consumer = consumer
-        self._patience_ms = patience_ms
-
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls, settings: Settings) -> AsyncIterator["ReadBack"]:
-        """For a with block."""
-        async with reading(settings, POLL_RECORDS) as consumer:
-            yield cls(consumer, settings.kafka_timeout_s * 1000)
+        self._patience_ms = settings.kafka_timeout_s * 1000
 
     async def before(
         self, ends: Mapping[TopicPartition, int], span_ms: int, latest_ms: int

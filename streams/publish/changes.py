@@ -28,9 +28,6 @@ RETRY_S = 10.0
 
 POLL_MS = 1000
 
-POLL_RECORDS = 500
-"""Some milliseconds of decoding between two turns of the event loop."""
-
 
 class ChangesReader:
     """Reads the topic from its beginning on. Reading it again, after a lost connection, changes nothing."""
@@ -58,7 +55,7 @@ class ChangesReader:
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
-        async with reading(self._settings, POLL_RECORDS) as consumer:
+        async with reading(self._settings) as consumer:
             consumer.assign([TopicPartition(self._journey.changes_topic, 0)])
             while True:
                 for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():

@@ -24,7 +24,7 @@ from monitor.errors import UserError
 from monitor.live.closed import ClosedJourney, closed_answer, decode
 from monitor.live.journey import journey_answer
 from streams.clock import now_ms
-from streams.kafka.read_back import ReadBack
+from streams.kafka.read_back import ReadBack, reading
 from streams.settings import Settings
 from streams.web.client import Answer, NotAnsweredError, ask, client_ssl, forwarded, path_of
 
@@ -141,9 +141,9 @@ class JourneyLookup:
 async def read_closed(settings: Settings, places: "Places") -> AsyncGenerator[bytes, None]:
     """Closed journeys from Kafka."""
     tp = TopicPartition(places.topic, places.partition)
-    async with ReadBack.opened(settings) as read_back:
+    async with reading(settings) as consumer:
         for offset in places.offsets:
-            record = await read_back.at(tp, offset)
+            record = await ReadBack(consumer, settings).at(tp, offset)
             if record is not None and record.value is not None:
                 yield record.value
 

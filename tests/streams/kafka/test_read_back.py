@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.errors import UserError
-from streams.kafka.read_back import POLL_RECORDS, reading, since
+from streams.kafka.read_back import reading, since
 from streams.settings import Settings
 from tests.kit.brokers import running
 from tests.kit.programs import touchpoint
@@ -52,7 +52,7 @@ def test_what_is_cancelled_stays_so(tmp_path: Path) -> None:
         reads = asyncio.Event()
 
         async def read() -> None:
-            async with reading(settings, POLL_RECORDS) as consumer:
+            async with reading(settings) as consumer:
                 consumer.assign([TopicPartition(TOPIC, 0)])
                 while True:
                     await consumer.getmany(timeout_ms=100)
