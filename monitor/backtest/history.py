@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.backtest.journeys import JourneysHistory
-from monitor.counting.event import Codec, Event, Reason, Refused, stage_of
+from monitor.counting.event import Codecs, Event, Reason, Refused
 from monitor.counting.judging import (
     Judge,
     Verdict,
@@ -232,20 +232,14 @@ class History:
         self._steps = 0
         self._ids = {stage.name: _Ids(stage.dedupe_ms) for stage in journey.stages}
         self.refused: Counter[Reason] = Counter()
-        self._codecs = {
-            stage.name: Codec(journey, stage, refuse_personal_data=refuse_personal_data)
-            for stage in journey.stages
-        }
+        self._codecs = Codecs(journey, refuse_personal_data=refuse_personal_data)
         self._judges = {stage.name: Judge(journey, stage) for stage in journey.stages}
         self._journeys = JourneysHistory(journey) if journey.journeys is not None else None
         self._contact_stages = journey.journeys.contacts if journey.journeys is not None else ()
-        self._any = next(iter(self._codecs.values()))
 
     def add_line(self, line: bytes) -> Refused | None:
         """Count the event of a line, or say why not. History is old, so its times are not judged."""
-        stage = stage_of(line)
-        codec = self._codecs.get(stage or "", self._any)
-        event = codec.decode(line)
+        event = self._codecs.of(line).decode(line)
         if isinstance(event, Refused):
             self.refused[event.reason] += 1
             return event

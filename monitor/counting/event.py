@@ -20,6 +20,7 @@ from monitor.counting.formats import (
     BOM,
     MAX_SECONDS,
     SCHEMA_PREFIX,
+    Unreadable,
     absent,
     malformed,
     mended,
@@ -87,20 +88,6 @@ class Reason(StrEnum):
     PERSONAL_DATA = "personal_data"
     UNREADABLE = "unreadable"
     UNPROCESSABLE = "unprocessable"
-
-
-class Unreadable(bytes):
-    """In the place of a value that Kafka's client cannot read: empty, with why, and what is known of it."""
-
-    error: str
-    size: int
-    head: bytes
-
-    def __new__(cls, error: str, size: int, head: bytes = b"") -> "Unreadable":
-        """`size` in bytes of the value, or of its batch where no more is known; `head` is its beginning."""
-        found = super().__new__(cls)
-        found.error, found.size, found.head = error, size, head
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +198,6 @@ class Codec:
         self._stage = stage.name
         self._stages = {known.name for known in journey.stages}
         self._outcomes = frozenset(stage.outcomes)
-        self._horizon_ms = journey.horizon_ms
 
     def decode(self, value: bytes | None, headers: Headers = ()) -> Event | Refused:
         """Read one record. Whether its time is acceptable is asked of `refuse_time`."""
@@ -252,7 +238,7 @@ class Codec:
 
     def accepted_ms(self, now_ms: int) -> tuple[int, int]:
         """The earliest and the latest event time that is counted."""
-        return now_ms - self._horizon_ms, now_ms + AHEAD_MS
+        return now_ms - self.journey.horizon_ms, now_ms + AHEAD_MS
 
     def refuse_time(self, at_ms: int, now_ms: int) -> Refused | None:
         """Refusal of an event too far ahead of `now_ms`, or further back than the horizon."""
@@ -264,7 +250,7 @@ class Codec:
             return Refused(Reason.BAD_TIME, told)
         if at_ms > latest_ms:
             return Refused(Reason.IN_FUTURE, f"{duration((at_ms - now_ms) // 1000)} ahead of the clock")
-        age, horizon = duration((now_ms - at_ms) // 1000), duration(self._horizon_ms // 1000)
+        age, horizon = duration((now_ms - at_ms) // 1000), duration(self.journey.horizon_ms // 1000)
         return Refused(Reason.TOO_OLD, f"{age} old, beyond the horizon of {horizon}")
 
 
@@ -336,6 +322,20 @@ def _decode_plain(value: bytes) -> Event:
         if is_told and bytes(_decode_named(value).specversion):  # not only somewhere in `attributes`
             return _decode_structured(value)
         raise
+
+
+class Codecs:
+    """Those of all stages, for records that no topic says the stage of."""
+
+    def __init__(self, journey: Journey, *, refuse_personal_data: bool) -> None:
+        self._of_stage = {
+            stage.name: Codec(journey, stage, refuse_personal_data=refuse_personal_data)
+            for stage in journey.stages
+        }
+
+    def of(self, value: bytes, stage: str | None = None) -> Codec:
+        """That of this stage, or of the one that an event names; any refuses one that names none of them."""
+        return self._of_stage.get(stage or stage_of(value) or "") or next(iter(self._of_stage.values()))
 
 
 def stage_of(value: bytes) -> str | None:

@@ -46,34 +46,26 @@ class Explained:
     warnings: list[str]
 
 
-class Explainer:
-    """Explains the events of one stage's topic."""
-
-    def __init__(self, codec: Codec) -> None:
-        self._codec = codec
-        self._rules = [(experience, rule_of(experience)) for experience in codec.stage.experiences]
-
-    def explain(self, value: bytes, now_ms: int) -> Explained | Refused:
-        """What a worker makes of a record that it reads at that moment."""
-        event = self._codec.decode(value)
-        if isinstance(event, Refused):
-            return event
-        if refused := self._codec.refuse_time(event.at_ms, now_ms):
-            return refused
-        journey, stage = self._codec.journey, self._codec.stage
-        warnings = [*_unread(value), *_strange(journey, stage, event)]
-        if not is_open(journey, stage, event.at_ms):
-            warnings.append("the stage is closed at that time: the event is judged for nothing")
-            return Explained(stage.name, [], warnings)
-        judged = [_judged(experience, rule(event), event) for experience, rule in self._rules]
-        return Explained(stage.name, judged, warnings)
+def explained(codec: Codec, value: bytes, now_ms: int) -> Explained | Refused:
+    """What a worker makes of a record of that codec's stage that it reads at that moment."""
+    event = codec.decode(value)
+    if isinstance(event, Refused):
+        return event
+    if refused := codec.refuse_time(event.at_ms, now_ms):
+        return refused
+    journey, stage = codec.journey, codec.stage
+    warnings = [*_unread(value), *_strange(journey, stage, event)]
+    if not is_open(journey, stage, event.at_ms):
+        warnings.append("the stage is closed at that time: the event is judged for nothing")
+        return Explained(stage.name, [], warnings)
+    return Explained(stage.name, [_judged(one, event) for one in stage.experiences], warnings)
 
 
 _test = cache(test_of)
 
 
-def _judged(experience: Experience, verdict: bool | None, event: Event) -> Judged:
-    name = experience.name
+def _judged(experience: Experience, event: Event) -> Judged:
+    name, verdict = experience.name, rule_of(experience)(event)
     if verdict is not None:
         decided = [one for one in experience.good if _test(one)(event) is verdict]
         return Judged(name, "good" if verdict else "bad", _told(decided, event))

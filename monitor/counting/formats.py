@@ -50,6 +50,20 @@ RANGES["`$.score.value`"] = "on its scale: " + ", ".join(
 """What a number has to be, for whoever sends another."""
 
 
+class Unreadable(bytes):
+    """In the place of a value that Kafka's client cannot read: empty, with why, and what is known of it."""
+
+    error: str
+    size: int
+    head: bytes
+
+    def __new__(cls, error: str, size: int, head: bytes = b"") -> "Unreadable":
+        """`size` in bytes of the value, or of its batch where no more is known; `head` is its beginning."""
+        found = super().__new__(cls)
+        found.error, found.size, found.head = error, size, head
+        return found
+
+
 class _Required(Struct):
     """What an envelope may have instead, as it is written."""
 

@@ -3,15 +3,15 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
 from monitor.counting.display import counted, printable
-from monitor.counting.event import Codec, Refused, stage_of
-from monitor.counting.explained import Explained, Explainer
+from monitor.counting.event import Codecs, Refused
+from monitor.counting.explained import Explained, explained
 from streams.clock import now_ms
 from streams.commands.shared import configured, failed, run
 from streams.files import FileProblemError, arriving
@@ -56,17 +56,15 @@ def validate(
     from streams.publish.lines import read_time
 
     settings, journey = configured()
-    stages = {
-        one.name: Explainer(Codec(journey, one, refuse_personal_data=settings.refuse_personal_data))
-        for one in journey.stages
-    }
+    stages = [one.name for one in journey.stages]
     if stage is not None and stage not in stages:
         raise failed(f"no stage `{stage}`; known are {', '.join(stages)}")
     try:
         at_ms = read_time(at) if at else now_ms()
     except ValueError as error:
         raise failed(str(error)) from None
-    asked = _Asked(stages, stage, at_ms, as_json)
+    codecs = Codecs(journey, refuse_personal_data=settings.refuse_personal_data)
+    asked = _Asked(codecs, stage, at_ms, as_json)
     tally = run(lambda stop: _validate(asked, arriving(sys.stdin.fileno(), stop), stop))
     read = tally.counted + tally.refused
     if read or not tally.ended:
@@ -83,15 +81,10 @@ def validate(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    stages: Mapping[str, Explainer]
+    codecs: Codecs
     stage: str | None
     at_ms: int
     as_json: bool
-
-    def explain(self, value: bytes) -> Explained | Refused:
-        """What the stage says whose event it is; one that names no known stage is refused by any."""
-        named = self.stage or stage_of(value) or ""
-        return (self.stages.get(named) or next(iter(self.stages.values()))).explain(value, self.at_ms)
 
 
 async def _validate(asked: _Asked, lines: AsyncIterator[bytes], stop: asyncio.Event) -> Tally:
@@ -102,7 +95,7 @@ async def _validate(asked: _Asked, lines: AsyncIterator[bytes], stop: asyncio.Ev
             if stop.is_set():
                 break
             if value := line.strip():
-                found = asked.explain(value)
+                found = explained(asked.codecs.of(value, asked.stage), value, asked.at_ms)
                 tally.add(found)
                 _print_json(number, found) if asked.as_json else _print(number, found)
     except FileProblemError as error:

@@ -9,7 +9,8 @@ from typing import Any
 
 from aiokafka import TopicPartition
 
-from monitor.counting.event import Refused, Unreadable
+from monitor.counting.event import Refused
+from monitor.counting.formats import Unreadable
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.records import HEAD_BYTES
 from streams.kafka.topics import MAX_RECORD_BYTES

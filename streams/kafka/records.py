@@ -20,7 +20,7 @@ from aiokafka.record.control_record import ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.legacy_records import LegacyRecordBatch
 
-from monitor.counting.event import Unreadable
+from monitor.counting.formats import Unreadable
 from streams.kafka import internals
 
 MAX_INFLATED = 32 * 1024 * 1024

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from monitor.counting.event import Codec, Event, Refused, stage_of
+from monitor.counting.event import Codec, Codecs, Event, Refused
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import Journey
 from streams.files import FileProblemError
@@ -52,20 +52,13 @@ class Reader:
     """Lines to events of the right topic."""
 
     def __init__(self, journey: Journey, settings: Settings) -> None:
-        self._codecs = {
-            stage.name: (
-                stage.topic,
-                Codec(journey, stage, refuse_personal_data=settings.refuse_personal_data),
-            )
-            for stage in journey.stages
-        }
-        self._any = next(iter(self._codecs.values()))
+        self._codecs = Codecs(journey, refuse_personal_data=settings.refuse_personal_data)
 
     def read(self, line: bytes) -> tuple[str, Event] | Refused:
         """The topic and the event of a line. Times are not judged here: history is old."""
-        topic, codec = self._codecs.get(stage_of(line) or "", self._any)
+        codec = self._codecs.of(line)
         event = codec.decode(line)
-        return event if isinstance(event, Refused) else (topic, event)
+        return event if isinstance(event, Refused) else (codec.stage.topic, event)
 
 
 def key(event: Event) -> bytes:

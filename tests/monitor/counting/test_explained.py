@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from monitor.counting.event import Codec, Refused
-from monitor.counting.explained import Explained, Explainer
+from monitor.counting.explained import Explained, explained
 from monitor.counting.judging import Judge
 from monitor.counting.times import rfc3339
 from monitor.journey_file.grammar import parse
@@ -22,7 +22,7 @@ CALL = EVENT | {"stage": "call_queue", "outcome": "ok"}
 
 def of(event: dict[str, Any], stage: str = "call_queue", now_ms: int = NOW) -> Explained | Refused:
     """What is said of it on that stage's topic."""
-    return Explainer(Codec(JOURNEY, JOURNEY.stage(stage))).explain(orjson.dumps(event), now_ms)
+    return explained(Codec(JOURNEY, JOURNEY.stage(stage)), orjson.dumps(event), now_ms)
 
 
 def warnings(event: dict[str, Any], stage: str = "call_queue") -> list[str]:
@@ -43,11 +43,10 @@ def test_it_agrees_with_the_judge_on_every_event_of_a_day() -> None:
     """Each is good, bad or not judged as the worker's own judge says; only names that count as `other` are
     warned of."""
     codecs = {one.topic: (Codec(JOURNEY, one), Judge(JOURNEY, one)) for one in JOURNEY.stages}
-    explainers = {topic: Explainer(codec) for topic, (codec, _) in codecs.items()}
     seen: set[tuple[str, str]] = set()
     for event in islice(Simulator(JOURNEY, seed=3, start_ms=NOW, rate=0.01, compress=1_000).events(), 5_000):
         codec, judge = codecs[event.topic]
-        found, read = explainers[event.topic].explain(event.value, event.at_ms), codec.decode(event.value)
+        found, read = explained(codec, event.value, event.at_ms), codec.decode(event.value)
         assert isinstance(found, Explained)
         assert not isinstance(read, Refused)
         verdict = judge.judge(read)
@@ -130,7 +129,7 @@ def test_a_closed_stage_judges_nothing() -> None:
     """The event is counted all the same. 15 January 2027 is a Friday."""
     title = "    title: Call queue\n"
     journey = parse(SHIPPED_JOURNEY.read_text().replace(title, f"{title}    hours: {{mon: '09:00-10:00'}}\n"))
-    found = Explainer(Codec(journey, journey.stage("call_queue"))).explain(orjson.dumps(CALL), NOW)
+    found = explained(Codec(journey, journey.stage("call_queue")), orjson.dumps(CALL), NOW)
     assert found == Explained(
         "call_queue", [], ["the stage is closed at that time: the event is judged for nothing"]
     )

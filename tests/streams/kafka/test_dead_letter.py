@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import TopicPartition
 
-from monitor.counting.event import Reason, Refused, Unreadable
+from monitor.counting.event import Reason, Refused
+from monitor.counting.formats import Unreadable
 from streams.kafka.dead_letter import dead_letter
 
 ORIGIN = TopicPartition("touchpoint.store.v1", 3)

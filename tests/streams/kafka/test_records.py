@@ -13,7 +13,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from monitor.counting.event import Unreadable
+from monitor.counting.formats import Unreadable
 from streams.kafka.records import COUNTED_FROM, HEAD_BYTES, MAX_HEADERS, MAX_INFLATED, Records
 from tests.kit.batches import STRANGE, Told, batch, crowded, resealed, strange
 
