@@ -19,7 +19,7 @@ from types import TracebackType
 
 import yaml
 
-from deploy.kafka.kafka import HOST, free_port
+from streams.demo.child import HOST, free_port
 
 HERE = Path(__file__).resolve().parent
 TOUCHPOINT = Path(sys.executable).with_name("touchpoint")

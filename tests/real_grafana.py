@@ -34,7 +34,7 @@ from typing import Any
 import yaml
 
 from deploy.alerting import Alerting
-from deploy.kafka.kafka import HOST, free_port
+from streams.demo.child import HOST, free_port
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.pager import Pager
 from tests.kit.photograph import Picture, photograph

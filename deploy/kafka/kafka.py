@@ -4,13 +4,10 @@
 """
 
 import argparse
-import atexit
 import fcntl
 import hashlib
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,9 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from monitor.errors import UserError
+from streams.demo.child import HOST, Child, free_port, port_taken
+
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parents[1] / ".cache" / "kafka"
-HOST = "127.0.0.1"
 
 START_SECONDS = 60
 """Measured on two cores: 4 s, 6 s with formatting or after a kill. The rest is for a loaded machine."""
@@ -50,7 +49,7 @@ logger.server.level = info
 """
 
 
-class KafkaNodeError(RuntimeError):
+class KafkaNodeError(UserError):
     """Kafka could not be fetched, started or formatted; the message is one line and names the log."""
 
 
@@ -73,23 +72,6 @@ def fetch() -> Path:
     return jars
 
 
-def free_port() -> int:
-    """A loopback port nobody uses, below those that Linux gives to outgoing connections (from 32768).
-
-    A client that keeps calling a stopped node's port could otherwise be given that very port, connect
-    to itself, and hold it against the node's restart.
-    """
-    for _ in range(100):
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        return port
-    raise KafkaNodeError(f"no free port on {HOST} between 20000 and 32000")
-
-
 @dataclass(frozen=True)
 class Place:
     """Where a node runs: its id in the cluster, its address, and what its command begins with to be there."""
@@ -99,13 +81,13 @@ class Place:
     enter: tuple[str, ...] = ()
 
 
-class KafkaNode:
+class KafkaNode(Child):
     """A broker and controller in one process; stop or kill it, start it again: same port, same data.
 
     `config` adds or replaces lines of server.properties. Clients come in through the listener CLIENT,
     the node reaches itself through INTERNAL: securing clients takes `listener.security.protocol.map`
     and `listener.name.client.…`; `scram` are users and passwords for SCRAM-SHA-512, made when formatting.
-    The node ends when the thread that started it ends, even by SIGKILL.
+    Stopped in order its next start is quick; killed, acknowledged records are still there after it.
     """
 
     def __init__(
@@ -116,6 +98,7 @@ class KafkaNode:
         scram: Mapping[str, str] | None = None,
         place: Place | None = None,
     ) -> None:
+        super().__init__(STOP_SECONDS)
         self._place = place or Place()
         self.directory = directory.resolve()
         self.port = port or free_port()
@@ -124,7 +107,6 @@ class KafkaNode:
         self._scram = dict(scram or {})
         self._internal_port = free_port()
         self._controller_port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         self._before = 0
         self.voter = f"{self._place.node_id}@{self._place.host}:{self._controller_port}"
 
@@ -137,11 +119,6 @@ class KafkaNode:
         """Where clients connect: host:port."""
         return f"{self._place.host}:{self.port}"
 
-    @property
-    def pid(self) -> int | None:
-        """The process id of the node, None while it is down; for tests that pause it."""
-        return self._process.pid if self._process else None
-
     def start(self) -> None:
         """Returns when the node serves clients."""
         self.launch()
@@ -149,11 +126,12 @@ class KafkaNode:
 
     def launch(self) -> None:
         """Start it; one of several serves clients only once most of them are there."""
-        if self._process is not None:
+        if self.pid is not None:
             raise KafkaNodeError(f"Apache Kafka already runs on {self.bootstrap}, see {self.log}")
         java = _program("java", "openjdk-17-jre-headless")
         jars = fetch()
-        self._check_port()
+        if not self._place.enter and (why := port_taken(self.port)):  # else nobody else is there
+            raise KafkaNodeError(f"Apache Kafka cannot listen on {self.bootstrap}: {why}")
         properties = self._write_config()
         logging = f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}"
         command = [java, "-Xmx384m", "-XX:+UseSerialGC", logging, "-cp", f"{jars}/*"]
@@ -165,15 +143,8 @@ class KafkaNode:
                 raise KafkaNodeError(f"Apache Kafka could not format {self.directory}, see {self.log}")
         with self.log.open("ab") as log:
             self._before = log.tell()
-            self._process = subprocess.Popen(  # noqa: S603 - no shell, every argument is ours
-                [*_end_with_parent(), *self._place.enter, *command, "kafka.Kafka", str(properties)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=self.directory,
-                process_group=0,  # Ctrl-C is for the owner, who stops the node after its clients
-            )
-        atexit.register(self.kill)
+            started = [*self._place.enter, *command, "kafka.Kafka", str(properties)]
+            self._begin(started, log, orphaned="TERM", directory=self.directory)
 
     def await_started(self) -> None:
         """Returns when the node serves clients; it is killed when it does not."""
@@ -185,49 +156,9 @@ class KafkaNode:
 
     def check(self) -> None:
         """An error when the node has ended by itself."""
-        if self._process is not None and self._process.poll() is not None:
+        if self._has_ended:
             self._gone()
             raise KafkaNodeError(f"Apache Kafka has ended, see {self.log}")
-
-    def stop(self) -> None:
-        """Shuts down in order: open transactions and logs are closed, the next start is quick."""
-        if self._process is None:
-            return
-        self.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._gone()
-
-    def terminate(self) -> None:
-        """Ask it to shut down, without waiting for it."""
-        if self._process is not None:
-            self._process.terminate()
-
-    def kill(self) -> None:
-        """What a crash does: SIGKILL. Acknowledged records are still there after the next start."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        self._gone()
-
-    def _gone(self) -> None:
-        self._process = None
-        atexit.unregister(self.kill)
-
-    def _check_port(self) -> None:
-        if self._place.enter:  # nobody else is there
-            return
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Java does
-            try:
-                probe.bind((HOST, self.port))
-            except OSError as error:
-                message = f"Apache Kafka cannot listen on {self.bootstrap}: {error.strerror}"
-                raise KafkaNodeError(message) from error
 
     def _write_config(self) -> Path:
         client, internal = (
@@ -269,14 +200,13 @@ class KafkaNode:
         return properties
 
     def _wait_until_started(self, before: int) -> None:
-        assert self._process is not None  # noqa: S101 - start() has just set it
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with self.log.open("rb") as log:
                 log.seek(before)
                 if STARTED.encode() in log.read():
                     return
-            if self._process.poll() is not None:
+            if self._has_ended:
                 raise KafkaNodeError(f"Apache Kafka ended while starting, see {self.log}")
             time.sleep(0.05)
         raise KafkaNodeError(f"Apache Kafka did not start within {START_SECONDS} s, see {self.log}")
@@ -287,12 +217,6 @@ def _program(name: str, package: str) -> str:
     if path is None:
         raise KafkaNodeError(f"{name} is not on the PATH; Debian has it in the package {package}")
     return path
-
-
-def _end_with_parent() -> list[str]:
-    """Without it a test run that is killed leaves its node behind; where it is missing, that is so."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
 
 def _run(command: list[str], log: Path) -> int:
@@ -338,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
             directory = Path(tempfile.mkdtemp(prefix="kafka-"))
             _serve(directory, options.port)
             shutil.rmtree(directory)  # not after an error: it has the log
-    except KafkaNodeError as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

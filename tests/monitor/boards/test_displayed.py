@@ -23,12 +23,12 @@ from typing import Any
 import pytest
 
 from deploy.alerting import Alerting
-from deploy.kafka.kafka import HOST, free_port
 from monitor.boards.all import boards
 from monitor.boards.panels import COUNT, unknown
 from monitor.counting import metrics
 from monitor.journey_file.grammar import parse
 from monitor.rules.plan import plan
+from streams.demo.child import HOST, free_port
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.displayed import VERSIONS, displayed
 from tests.kit.polling import until

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 import typer
 
-from deploy.kafka.kafka import HOST, free_port
 from monitor.counting import metrics
 from monitor.counting.display import percent
 from monitor.counting.measures import Share
@@ -34,6 +33,7 @@ from monitor.report.words import document
 from monitor.rules.journeys import watched
 from monitor.rules.plan import plan
 from streams.commands.report import MAX_BYTES, report
+from streams.demo.child import HOST, free_port
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit import chromium
 from tests.kit.polling import until

@@ -13,8 +13,9 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.kafka.kafka import HOST, KafkaNode, free_port
+from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
+from streams.demo.child import HOST, free_port
 from streams.settings import SHIPPED_JOURNEY
 from tests.bench.where import LAST_MINUTE
 from tests.kit.brokers import TansuNode, running

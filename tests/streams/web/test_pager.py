@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from deploy.alerting import Alerting, scraped
-from deploy.kafka.kafka import HOST, free_port
 from monitor.boards.all import boards
 from monitor.counting import metrics
 from monitor.journey_file.grammar import parse
@@ -24,6 +23,7 @@ from monitor.rules.alerts import alerts
 from monitor.rules.facts import Asked
 from monitor.rules.plan import plan
 from monitor.rules.series import ANY
+from streams.demo.child import HOST, free_port
 from streams.settings import SHIPPED_JOURNEY
 from streams.web.pager import Pages, said
 from tests.kit.pager import JSON, Pager, Posting, Rig, rig, serving
