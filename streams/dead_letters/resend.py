@@ -97,21 +97,6 @@ def _refused(box: Box, letter: Letter, now_ms: int) -> Refused | None:
     return event if isinstance(event, Refused) else codec.refuse_time(event.at_ms, now_ms)
 
 
-class _Pace:
-    """When the next batch may go, at so many letters a second; at once without a rate."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._rate = rate
-        self._due_s = 0.0
-
-    async def turn(self, letters: int, stop: asyncio.Event) -> None:
-        """Wait until so many letters may go, or until `stop`."""
-        if not self._rate or not letters:
-            return
-        await pause(stop, self._due_s - time.monotonic())
-        self._due_s = time.monotonic() + letters / self._rate
-
-
 async def resend(box: Box, selection: Selection, way: Way, stop: asyncio.Event, now_ms: int) -> Replayed:
     """Send back the selected letters that are there now."""
     if selection.place is not None:
@@ -146,7 +131,8 @@ class _Batch:
         self._sender = sender
         self._way = way
         self._report = report
-        self._pace = _Pace(way.rate)
+        self._due_s = 0.0
+        """When the next batch may go (monotonic seconds)."""
         self._size = max(1, min(BATCH, int(way.rate or BATCH)))
         self._letters: list[Letter] = []
         self._copies: list[Letter] = []
@@ -183,7 +169,9 @@ class _Batch:
                 topic = letter.header("dlq.topic")
                 self._way.would_send(f"{letter.place}: to {topic}, attempt {letter.attempt}")
         else:
-            await self._pace.turn(len(letters), stop)
+            if self._way.rate and letters:
+                await pause(stop, self._due_s - time.monotonic())
+                self._due_s = time.monotonic() + len(letters) / self._way.rate
             if stop.is_set():
                 return 0
             if letters or copies:
