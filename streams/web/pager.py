@@ -28,7 +28,7 @@ from monitor.rules.finding import encode, finding
 from streams.clock import now_ms
 from streams.settings import Settings
 from streams.web.guard import Guard
-from streams.web.server import runner_of
+from streams.web.server import serving
 
 HEARTBEAT_S = 180.0
 """Three heartbeats, each a minute apart."""
@@ -103,22 +103,14 @@ class Pages:
 
         UserError when it cannot, or a finding was not taken.
         """
-        address = settings.http
-        host, _, port = address.rpartition(":")
         app = web.Application(
             client_max_size=MAX_BYTES, middlewares=[_guard(settings).middleware(), _from_no_page]
         )
         app.router.add_post("/{severity:page|ticket|finding|heartbeat}", self._receive)
-        runner = runner_of(app)
-        await runner.setup()
+        runner, address = await serving(app, settings.http, "listen")
         watching = asyncio.create_task(self._watch())
         try:
-            site = web.TCPSite(runner, host.strip("[]"), int(port))
-            try:
-                await site.start()
-            except OSError as error:
-                raise UserError(f"cannot listen on {address}: {error.strerror or error}") from None
-            self._tell(f"waiting for alerts on http://{host}:{runner.addresses[0][1]}")
+            self._tell(f"waiting for alerts on http://{address}")
             ends = [asyncio.create_task(one.wait()) for one in (stop, self._broken)]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             for one in ends:

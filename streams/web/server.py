@@ -69,8 +69,7 @@ class HttpServer:
         guard: Guard | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        host, _, port = address.rpartition(":")
-        self._host, self._port = host.strip("[]"), int(port)
+        self._address = address
         self._sources = sources
         self._guard = guard or Guard(Settings(http=address))
         self._ssl_context = ssl_context
@@ -100,17 +99,8 @@ class HttpServer:
         app.router.add_get("/runbooks/{name}", self._runbook)
         for path in PAGE:
             app.router.add_get(path, self._static)
-        runner = self._runner = runner_of(app)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, self._host, self._port, ssl_context=self._ssl_context).start()
-        except OSError as error:
-            await runner.cleanup()
-            raise UserError(
-                f"cannot serve HTTP on {self._host}:{self._port}: {error.strerror or error}"
-            ) from None
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{host}:{runner.addresses[0][1]}"
+        self._runner, address = await serving(app, self._address, "serve HTTP", self._ssl_context)
+        return address
 
     async def stop(self) -> None:
         """Stop serving."""
@@ -192,9 +182,22 @@ class HttpServer:
         return web.Response(body=body, content_type=content_type, charset="utf-8")
 
 
-def runner_of(app: web.Application) -> web.AppRunner:
-    """Runs an application whose doors see a request before a body of it is read; none is inflated."""
-    return web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
+async def serving(
+    app: web.Application, address: str, what: str, ssl_context: ssl.SSLContext | None = None
+) -> tuple[web.AppRunner, str]:
+    """What runs an application, and its address, with the port that a port of 0 became.
+
+    Its doors see a request before a body of it is read; none is inflated. UserError when it cannot do `what`.
+    """
+    host, _, port = address.rpartition(":")
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=ssl_context).start()
+    except OSError as error:
+        await runner.cleanup()
+        raise UserError(f"cannot {what} on {address}: {error.strerror or error}") from None
+    return runner, f"{host}:{runner.addresses[0][1]}"
 
 
 @web.middleware
