@@ -20,8 +20,6 @@ from monitor.live.journeys import Source
 from streams.state.partition import STARTS_MS
 
 _HEADER = struct.Struct(">qqqB")
-_NUMBER = struct.Struct(">q")
-_EPOCH_AT, _NEXT_AT, _FLAGS_AT = 8, 16, 24
 
 OVERDUE, CLOSED, FULL = 1, 2, 4
 """Flags: something of it is overdue; it is over; it takes no more steps."""
@@ -98,27 +96,10 @@ def header(value: bytes) -> Header:
     return Header(*_HEADER.unpack_from(value))
 
 
-def epoch_of(value: bytes) -> int:
-    """Who wrote it."""
-    epoch: int = _NUMBER.unpack_from(value, _EPOCH_AT)[0]
-    return epoch
-
-
-def next_ms_of(value: bytes) -> int:
-    """When to look at it."""
-    next_ms: int = _NUMBER.unpack_from(value, _NEXT_AT)[0]
-    return next_ms
-
-
-def is_full(value: bytes) -> bool:
-    """Whether it takes no more steps."""
-    return bool(value[_FLAGS_AT] & FULL)
-
-
 def unpack(value: bytes) -> Kept:
     """All of a journey's value; raises for what cannot be written again."""
     kept = _decode_kept(lz4.decompress_block(memoryview(value)[_HEADER.size :]))
-    _NUMBER.pack(kept.next_ms)
+    _HEADER.pack(0, 0, kept.next_ms, 0)
     return kept
 
 

@@ -9,16 +9,7 @@ from collections.abc import Container, Iterator
 from heapq import heappop, heappush
 
 from monitor.counting.panes import SHORT
-from streams.journeys.records import (
-    Kept,
-    epoch_of,
-    header,
-    is_full,
-    journey_key,
-    next_ms_of,
-    pack,
-    unpack,
-)
+from streams.journeys.records import FULL, Kept, header, journey_key, pack, unpack
 from streams.state.partition import PaneRecord
 
 EACH_BYTES = 250
@@ -51,7 +42,7 @@ class JourneyStore:
         known = self._records.pop(journey_id, None)
         if known is not None:
             self.record_bytes -= len(known)
-            others[epoch_of(known)] = known
+            others[header(known).epoch] = known
         if record.value is None:
             for earlier in [one for one in others if one <= epoch]:
                 del others[earlier]
@@ -100,7 +91,7 @@ class JourneyStore:
         if kept is not None:
             return kept.journey.is_full
         value = self._records.get(journey_id)
-        return value is not None and is_full(value)
+        return value is not None and bool(header(value).flags & FULL)
 
     def next_ms(self, journey_id: str) -> int | None:
         """When time changes the journey, at the earliest; None when there is no such journey."""
@@ -108,7 +99,7 @@ class JourneyStore:
         if kept is not None:
             return kept.next_ms
         value = self._records.get(journey_id)
-        return None if value is None else next_ms_of(value)
+        return None if value is None else header(value).next_ms
 
     def change(self, journey_id: str, kept: Kept) -> None:
         """It differs from its record."""
@@ -122,7 +113,7 @@ class JourneyStore:
         """It is over for good."""
         value = self._records.pop(journey_id)
         self.record_bytes -= len(value)
-        self.stale.add(journey_key(epoch_of(value), journey_id))
+        self.stale.add(journey_key(header(value).epoch, journey_id))
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -139,7 +130,7 @@ class JourneyStore:
             self.record_bytes += len(value)
             if (known := self._records.get(journey_id)) is not None:
                 self.record_bytes -= len(known)
-                if (before := epoch_of(known)) != epoch:
+                if (before := header(known).epoch) != epoch:
                     self.stale.add(journey_key(before, journey_id))
             self._records[journey_id] = value
             records.append(PaneRecord(journey_key(epoch, journey_id), value))
