@@ -23,6 +23,7 @@ from streams.web.group import Group
 from streams.web.guard import Guard, exposure, http_ssl
 from streams.web.lookup import JourneyLookup
 from streams.web.server import HttpServer, Sources
+from streams.web.where import Causes
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Worker:
                 JourneyLookup(settings, self._name, lambda: self.app),
                 self.meant,
                 Group(settings, lambda: self.app),
+                Causes(journey, settings),
             ),
             Guard(settings),
             certificate,

@@ -266,10 +266,12 @@ def _failures(plan: Plan) -> Json:
     bad = f"sum by (experience, segment, partner) ({events} - {good})"
     labels = {name: LABELS[name] for name in ("experience", "segment")}
     one_by_one = link("The latest failing encounters, one by one", links.failures(plan.journey, "${stage}"))
+    in_common = link("What they have in common", links.where(plan.journey, "${stage}"))
     return table(
         "Where encounters fail",
         "Bad encounters of the last hour by experience, segment and partner, most first. A click on a "
-        "number lists the latest failing encounters one by one. No row is best.",
+        "number lists the latest failing encounters one by one, or finds what those of the last 5 minutes "
+        "have in common. No row is best.",
         {**labels, "partner": "Partner", "Value": "Bad"},
         rows(f"sort_desc(topk({MOST_ROWS}, {bad} > 0))"),
         unit=COUNT,
@@ -277,6 +279,6 @@ def _failures(plan: Plan) -> Json:
         overrides=[
             *cells(plan),
             override("partner", mappings=names(partner_titles(plan))),
-            override("Value", links=[one_by_one], custom_align="left"),
+            override("Value", links=[one_by_one, in_common], custom_align="left"),
         ],
     )

@@ -40,6 +40,11 @@ def failures(journey: Journey, stage: str) -> str:
     return f"{journey.links.monitor}/api/stages/{stage}/failures"
 
 
+def where(journey: Journey, stage: str) -> str:
+    """Where the live page tells what the bad encounters of a stage have in common."""
+    return f"{journey.links.monitor}/?where#{stage}"
+
+
 def meant(journey: Journey, experience: str) -> str:
     """Where the latest journeys that an alert on whole journeys means are listed one by one."""
     return f"{journey.links.monitor}/api/journeys?experience={experience}"

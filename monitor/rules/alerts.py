@@ -123,6 +123,7 @@ def _degraded(
             ),
             **named("n", "bad", "window", "share", "allowed", "target", "reason", "hits", "change"),
             **stage_links(journey, stage, "StageDegraded"),
+            "where_url": literal(links.where(journey, stage.name)),
         },
         of_its_stage(
             _degraded_facts(journey, about, experiences)

@@ -1,31 +1,30 @@
 """The command `touchpoint where`: what the bad encounters of a stage have in common."""
 
 import json
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from monitor.causes.asked import BEFORE_MIN, LAST_MIN, NOT_OF_STAFF
 from monitor.counting.display import printable
-from monitor.counting.event import Codec, Event
+from monitor.counting.event import Codec
 from monitor.journey_file.nodes import nearest
 from streams.clock import now_ms
 from streams.commands.shared import above_zero, configured, failed, run_at_once
-from streams.settings import Settings
 
 if TYPE_CHECKING:
     from monitor.causes.encounters import Encounters
-
-MINUTE_MS = 60_000
 
 
 def where(
     stage: Annotated[str, typer.Argument(help="Its name in the journey file.")],
     experience: Annotated[str | None, typer.Option(help="One of the stage's; all unless given.")] = None,
-    last: Annotated[float, typer.Option(callback=above_zero, help="Minutes of trouble, up to now.")] = 5,
+    last: Annotated[
+        float, typer.Option(callback=above_zero, help="Minutes of trouble, up to now.")
+    ] = LAST_MIN,
     before: Annotated[
         float, typer.Option(callback=above_zero, help="Minutes before these, which say what is usual.")
-    ] = 120,
+    ] = BEFORE_MIN,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each experience.")] = False,
 ) -> None:
     """Say what the bad encounters of a stage have in common: segment, partner, channel, location, touchpoint
@@ -40,33 +39,23 @@ def where(
     stages = {one.name: one for one in journey.stages}
     if stage not in stages:
         raise failed(f"unknown stage `{stage}`{nearest(stage, stages)}")
+    if stages[stage].kind == "staff":
+        raise failed(NOT_OF_STAFF)
     named = {one.name: one for one in stages[stage].experiences}
     if experience is not None and experience not in named:
         raise failed(f"stage `{stage}` has no experience `{experience}`{nearest(experience, named)}")
 
     from monitor.causes.encounters import Encounters
+    from streams.kafka.read_back import since
+    from streams.web.where import MINUTE_MS, count
 
     begin_ms = now_ms() - round(last * MINUTE_MS)
     asked = [Encounters(one, begin_ms) for one in named.values() if experience in (None, one.name)]
     codec = Codec(journey, stages[stage], refuse_personal_data=settings.refuse_personal_data)
     earliest_ms = begin_ms - round(before * MINUTE_MS)
-    run_at_once(lambda: _read(settings, codec, asked, earliest_ms))
+    run_at_once(lambda: count(since(settings, codec.stage.topic, earliest_ms), codec, asked, earliest_ms))
     for one in asked:
         _tell(one, as_json=as_json)
-
-
-async def _read(settings: Settings, codec: Codec, asked: list["Encounters"], earliest_ms: int) -> None:
-    """Count what has happened since. What was published again counts once, what is refused does not."""
-    from streams.kafka.read_back import since
-
-    seen: set[str | None] = set()
-    async with aclosing(since(settings, codec.stage.topic, earliest_ms)) as records:
-        async for record in records:
-            event = codec.decode(record.value, record.headers)
-            if isinstance(event, Event) and event.at_ms >= earliest_ms and event.id not in seen:
-                seen.add(event.id)
-                for one in asked:
-                    one.add(event)
 
 
 def _tell(one: "Encounters", *, as_json: bool) -> None:

@@ -13,13 +13,21 @@ export const latest = {
 
 export const reasonOf = (error) => error.name === "TimeoutError" ? "no answer in time" : error instanceof TypeError ? "no connection" : error.message;
 
-export async function read(path) {
-  const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
-  if (!response.ok) throw new Error(`HTTP ${response.status}`);
+export async function read(path, timeoutMs = TIMEOUT_MS) {
+  const response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(timeoutMs) });
+  if (!response.ok) throw new Error(await whyOf(response));
   try {
     return await response.json();
   } catch (error) {
     throw error instanceof SyntaxError ? new Error("not a JSON answer") : error;
+  }
+}
+
+async function whyOf(response) {
+  try {
+    return (await response.json()).error ?? `HTTP ${response.status}`;
+  } catch {
+    return `HTTP ${response.status}`;
   }
 }
 

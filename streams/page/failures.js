@@ -3,6 +3,7 @@
 import { latest, now, read, reasonOf } from "./answer.js";
 import { at, make, put } from "./elements.js";
 import { markSelected } from "./map.js";
+import { offerWhere } from "./where.js";
 import { kindOf, partOf, time, weakest, words } from "./words.js";
 
 const READING_MS = 30000; // a pointer that moved over the table this recently belongs to someone reading it
@@ -35,6 +36,7 @@ export function paintSelection() {
   const stage = selected();
   markSelected(stage?.stage);
   if (!stage) return;
+  offerWhere(stage);
   put(at("failures-title"), `Latest failures: ${stage.title}`);
   at("follow").hidden = picked() === null;
   const titles = (stage.depends_on ?? []).map((name) => latest.answer.stages.find((s) => s.stage === name)?.title ?? words(name));

@@ -46,6 +46,7 @@ REMEMBERED = 10_000
 LINKS = {
     "board": "dashboard_url",
     "failures": "failures_url",
+    "where": "where_url",
     "runbook": "runbook_url",
     "and": "alert_runbook_url",
 }

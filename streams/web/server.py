@@ -19,10 +19,11 @@ from monitor.live.snapshot import Snapshot
 from streams.settings import Settings
 from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
-from streams.web.client import FORWARDED
+from streams.web.client import FORWARDED, Answer
 from streams.web.group import Group, Member
 from streams.web.guard import Guard
 from streams.web.lookup import JourneyLookup
+from streams.web.where import Causes
 
 CONTENT_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
@@ -50,13 +51,14 @@ web_response.SERVER_SOFTWARE = "touchpoint"  # type: ignore[attr-defined] # not 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where answers come from: the numbers, a stage's last failures, a journey by its id, the last journeys
-    that an alert means."""
+    that an alert means, what bad encounters have in common."""
 
     snapshot: Callable[[], Awaitable[Snapshot]]
     failures: Callable[[str], list[Shown] | None]
     journeys: JourneyLookup | None = None
     meant: Callable[[str, Mapping[str, str]], list[Shown] | None] = lambda _experience, _labels: None
     group: Group | None = None
+    causes: Causes | None = None
 
 
 class HttpServer:
@@ -93,6 +95,8 @@ class HttpServer:
         app.router.add_get("/api/stages", self._stages)
         app.router.add_get("/api/share", self._share)
         app.router.add_get("/api/stages/{stage}/failures", self._stage_failures)
+        if (causes := self._sources.causes) is not None:
+            app.router.add_get("/api/stages/{stage}/where", partial(self._where, causes))
         app.router.add_get("/api/journeys", self._journeys_meant)
         if (journeys := self._sources.journeys) is not None:
             app.router.add_get(r"/api/journeys/{id:[\s\S]*}", partial(self._journey, journeys))
@@ -154,6 +158,9 @@ class HttpServer:
         snapshot, members, failures = await self._listed(request, "failures", failures)
         return _json(failures_answer(snapshot, members, stage, failures))
 
+    async def _where(self, causes: Causes, request: web.Request) -> web.Response:
+        return _passed(await causes.look_up(request.match_info["stage"], request.query))
+
     async def _journeys_meant(self, request: web.Request) -> web.Response:
         labels = {name: value for name, value in request.query.items() if value != ALL}
         experience = labels.pop("experience", "")
@@ -169,7 +176,7 @@ class HttpServer:
             request.headers.get("Authorization"),
             is_forwarded=FORWARDED in request.headers,
         )
-        return web.Response(body=answer.body, content_type="application/json", status=answer.status)
+        return _passed(answer)
 
     async def _runbook(self, request: web.Request) -> web.Response:
         text = self._runbooks.get(request.match_info["name"])
@@ -221,3 +228,7 @@ async def _secure(request: web.Request, handler: Any) -> web.StreamResponse:
 
 def _json(answer: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(answer), content_type="application/json", status=status)
+
+
+def _passed(answer: Answer) -> web.Response:
+    return web.Response(body=answer.body, content_type="application/json", status=answer.status)

@@ -90,6 +90,7 @@ def test_the_cause_is_named_or_none_is(partner: str | None) -> None:
         (["web_checkou"], "unknown stage `web_checkou`; did you mean `web_checkout`?"),
         (["web_checkout", "--experience", "checkout_complete"], "no experience `checkout_complete`"),
         (["web_checkout", "--last", "0"], "must be a number above 0"),
+        (["staff_pulse"], "of what staff answer only sums are shown"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_a_line(asked: list[str], said: str) -> None:

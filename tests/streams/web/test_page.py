@@ -215,6 +215,8 @@ class Worker:
     measuring: str = ""
     """A script that the page runs besides its own."""
     failures_part: str | None = None
+    causes: list[str] | None = None
+    """What bad encounters have in common, in words; None without Kafka."""
     url: str = ""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -236,6 +238,11 @@ class Worker:
         if match := re.fullmatch(r"/api/stages/(\w+)/failures", request.path):
             part = {"only_part": self.failures_part}
             return web.json_response({"stage": match[1], **part, "failures": self.failing})
+        if match := re.fullmatch(r"/api/stages/(\w+)/where", request.path):
+            if self.causes is None:
+                return web.json_response({"error": "no Kafka"}, status=503)
+            found = {"experience": "some_experience", "words": self.causes}
+            return web.json_response({"stage": match[1], "experiences": [found]})
         return web.Response(status=404)
 
 
@@ -508,8 +515,31 @@ async def test_no_colleague_is_shown(evening: Worker, tmp_path: Path) -> None:
     """The answers of single colleagues are not listed, nor even asked for."""
     dom = (await chromium.dump_dom(f"{evening.url}/#staff_pulse", tmp_path)).dom
     assert "What single colleagues answered is nobody\u2019s to see." in dom
+    assert '<button type="button" id="where-ask" hidden="">' in dom
     assert not any(failure["id"] in dom for failure in evening.failing)
     assert [path for path in evening.asked if path.endswith("/failures")] == []
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_an_address_asks_what_bad_encounters_have_in_common(evening: Worker, tmp_path: Path) -> None:
+    """As links of alerts and boards do; once, of the stage they name, and the page stays with it."""
+    evening.causes = [
+        "Received on time: 40 of 90 bad, 2.1 were to be expected",
+        "  1. partner <b>postnord</b>",
+    ]
+    page = Texts((await chromium.dump_dom(f"{evening.url}/?where#store", tmp_path)).dom)
+    assert {one.strip() for one in evening.causes} <= set(page.text)
+    assert [path for path in evening.asked if path.endswith("/where")] == ["/api/stages/store/where"]
+    assert evening.asked["/api/stages/store/where"] == 1
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_a_cause_that_cannot_be_found_says_why(evening: Worker, tmp_path: Path) -> None:
+    """In the words of the worker."""
+    dom = (await chromium.dump_dom(f"{evening.url}/?where#store", tmp_path)).dom
+    assert "Nothing could be found (no Kafka)" in dom
 
 
 @pytest.mark.full

@@ -43,6 +43,7 @@ ALERT: dict[str, Any] = {
         "description": "Most frequent reason: queue.",
         "dashboard_url": "http://g/d/s",
         "failures_url": "http://m/api/stages/store/failures",
+        "where_url": "http://m/?where#store",
         "runbook_url": "http://r",
         "alert_runbook_url": "http://m/runbooks/StageDegraded",
     },
@@ -57,6 +58,7 @@ def test_an_alert_says_what_why_whose_and_where() -> None:
         "    owner     store-managers",
         "    board     http://g/d/s",
         "    failures  http://m/api/stages/store/failures",
+        "    where     http://m/?where#store",
         "    runbook   http://r",
         "    and       http://m/runbooks/StageDegraded",
     ]
@@ -95,7 +97,7 @@ def test_the_printer_prints_each_change_once() -> None:
         "PAGE firing StageDegraded",
         "PAGE resolved StageDegraded",
     ]
-    assert said[0].count("\n") == 6
+    assert said[0].count("\n") == 7
 
 
 def test_the_end_of_the_heartbeat_is_told_at_once() -> None:
@@ -335,6 +337,7 @@ def test_a_fault_pages_with_its_numbers(parts: Rig) -> None:
         f"owner     {JOURNEY.stage('web_checkout').owner}",
         f"board     {JOURNEY.links.grafana}/d/touchpoint-stage?var-stage=web_checkout",
         f"failures  {JOURNEY.links.monitor}/api/stages/web_checkout/failures",
+        f"where     {JOURNEY.links.monitor}/?where#web_checkout",
         "runbook   https://runbooks.example.com/web-checkout",
         f"and       {JOURNEY.links.monitor}/runbooks/StageDegraded",
     ):

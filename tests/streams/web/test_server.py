@@ -3,7 +3,7 @@
 import re
 import socket
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,12 @@ from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.alerts import alerts
 from monitor.rules.journeys import meant_labels
 from monitor.rules.plan import plan
+from streams.settings import Settings
 from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
 from streams.web.group import Member
 from streams.web.server import HEADERS, PAGE, HttpServer, Sources
+from streams.web.where import Causes
 from tests.kit.programs import ROOT
 from tests.streams.web.snapshots import CHAIR, FAILURES, MEANT, NOW, READY, snapshot
 
@@ -58,6 +60,12 @@ class Worker:
         return [one for one in MEANT if labels.items() <= one.items()]
 
 
+async def nothing(_topic: str, _begin_ms: int) -> AsyncGenerator[Any, None]:
+    """What a topic holds that is empty."""
+    for record in list[Any]():
+        yield record
+
+
 @pytest.fixture
 def worker() -> Worker:
     """A ready worker; a test may change what it says."""
@@ -67,7 +75,9 @@ def worker() -> Worker:
 @pytest.fixture
 async def get(worker: Worker) -> AsyncIterator[Get]:
     """Asks a running server, and looks at the headers that every answer must have."""
-    server = HttpServer("127.0.0.1:0", Sources(worker.snapshot, worker.failures, meant=worker.meant))
+    causes = Causes(CHAIR, Settings(), nothing)
+    sources = Sources(worker.snapshot, worker.failures, meant=worker.meant, causes=causes)
+    server = HttpServer("127.0.0.1:0", sources)
     address = await server.start()
     try:
         async with aiohttp.ClientSession(f"http://{address}") as session:
