@@ -22,6 +22,9 @@ PRIOR_N = 100.0
 """Encounters that every part gets on top of its own of the time before, as bad as all were then: a part with
 few of its own is expected to be as usual."""
 
+MOST_KEYS = 2**62
+"""Numbers of combinations of values stay below it, so that 64 bits hold them."""
+
 Codes = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Where = Mapping[str, str]
@@ -128,18 +131,21 @@ class Table:
 
 def grouped(codes: Codes) -> tuple[Codes, Codes]:
     """Rows with equal codes are one group: the first row of each group, and the group of each row."""
-    key = np.zeros(len(codes), dtype=np.int64)
+    key, keys = np.zeros(len(codes), dtype=np.int64), 1
     for column in codes.T:
-        _, key = np.unique(key * (column.max(initial=0) + 2) + column + 1, return_inverse=True)
+        width = int(column.max(initial=0)) + 2
+        if keys * width > MOST_KEYS:
+            key, keys = np.unique(key, return_inverse=True)[1], len(codes)
+        key, keys = key * width + column + 1, keys * width
     _, first, group = np.unique(key, return_index=True, return_inverse=True)
     return first, group
 
 
 def _coded(values: Sequence[str | None]) -> tuple[tuple[str, ...], Codes]:
     """The values there are, and the place of each in them."""
-    known: dict[str, int] = {}
-    codes = [known.setdefault(value, len(known)) if value else -1 for value in values]
-    return tuple(known), np.array(codes, dtype=np.int64)
+    known = tuple(dict.fromkeys(filter(None, values)))
+    codes: dict[str | None, int] = {None: -1, "": -1, **{value: at for at, value in enumerate(known)}}
+    return known, np.fromiter(map(codes.__getitem__, values), dtype=np.int64, count=len(values))
 
 
 def _usual(slices: Codes, bad: Numbers, n: Numbers) -> Codes:

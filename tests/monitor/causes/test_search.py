@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from monitor.causes.counts import Counts
+from monitor.causes.counts import Counts, grouped
 from monitor.causes.search import Found, causes
 
 SHARES: dict[str, dict[str, float]] = {
@@ -178,3 +178,14 @@ def test_without_a_before_or_a_now_there_is_no_answer(slices: range) -> None:
     ):
         with pytest.raises(ValueError, match="nothing happened before the trouble, or nothing during it"):
             causes(some)
+
+
+def test_rows_alike_are_one_group_however_many_combinations_there_could_be() -> None:
+    """Groups are in the order of their codes, also where 64 bits cannot number all that could be."""
+    rng = np.random.default_rng(1)
+    for most in (2, 10**15):
+        codes = rng.choice([-1, 0, most], (400, 5))
+        first, group = grouped(codes)
+        assert [tuple(row) for row in codes[first].tolist()] == sorted(set(map(tuple, codes.tolist())))
+        assert (codes[first][group] == codes).all()
+        assert all((group[:at] != group[at]).all() for at in first)
