@@ -1,6 +1,5 @@
 """Real history through everything a user runs: file, replay, Kafka protocol, worker, tables, /metrics."""
 
-import asyncio
 import csv
 import gzip
 from collections import Counter, defaultdict
@@ -12,7 +11,6 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from aiokafka import AIOKafkaConsumer
 
 from monitor.counting.event import Codec, Event
 from monitor.counting.judging import Judge
@@ -28,6 +26,7 @@ from streams.state.partition import PaneRecord, Partition
 from tests.kit import history
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, counted, touchpoint
+from tests.system.test_worker import read_topic
 
 pytestmark = pytest.mark.full
 
@@ -57,22 +56,12 @@ def _journey(tmp_path: Path, horizon: str) -> str:
 def _long_panes(bootstrap: str, topic: str) -> Counts:
     """Every 5 min pane in a changelog, added up: what a successor of the worker would recover."""
 
-    async def read() -> dict[int, Partition]:
-        consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-        await consumer.start()
-        partitions: dict[int, Partition] = {}
-        try:
-            while batches := await consumer.getmany(timeout_ms=3000):
-                for tp, records in batches.items():
-                    panes = partitions.setdefault(tp.partition, Partition(40 * 86_400_000))
-                    for record in records:
-                        panes.restore(PaneRecord(record.key, record.value))
-        finally:
-            await consumer.stop()
-        return partitions
-
+    partitions: dict[int, Partition] = {}
+    for record in read_topic(bootstrap, topic):
+        panes = partitions.setdefault(record.partition, Partition(40 * 86_400_000))
+        panes.restore(PaneRecord(record.key, record.value))
     summed: Counts = {}
-    for partition in asyncio.run(read()).values():
+    for partition in partitions.values():
         for key, counts in partition.panes():
             if key.grain_ms == LONG.ms:
                 merge_into(summed, counts)

@@ -71,10 +71,15 @@ def checkouts(bootstrap: str, first: int, last: int) -> None:
 
 
 def read_topic(bootstrap: str, topic: str) -> list[Any]:
-    """Every record of a topic."""
+    """What a reader of committed records sees of a topic."""
 
     async def read() -> list[Any]:
-        consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(
+            topic,
+            bootstrap_servers=bootstrap,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+        )
         await consumer.start()
         found: list[Any] = []
         try:

@@ -22,7 +22,7 @@ from streams.dead_letters.shown import Listing, described, row, table
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import TOUCHPOINT, WorkerProcess, counted, environment, touchpoint
-from tests.system.test_worker import Record, checkout, send
+from tests.system.test_worker import Record, checkout, read_topic, send
 
 TOPIC = "touchpoint.web-checkout.v1"
 DLQ = f"{TOPIC}.dlq"
@@ -77,29 +77,6 @@ def dead(number: int, topic: str = TOPIC, attempt: int = 1, reason: str = "bad_v
         **{f"dlq.{name}": text for name, text in more.items()},
     }
     return b"k", checkout(number), [(name, text.encode()) for name, text in headers.items()]
-
-
-def committed_records(broker: Node, topic: str) -> list[Any]:
-    """What a reader of committed records sees of a topic."""
-
-    async def read() -> list[Any]:
-        consumer = AIOKafkaConsumer(
-            topic,
-            bootstrap_servers=broker.bootstrap,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
-        await consumer.start()
-        found: list[Any] = []
-        try:
-            while batches := await consumer.getmany(timeout_ms=2000):
-                for records in batches.values():
-                    found += records
-        finally:
-            await consumer.stop()
-        return found
-
-    return asyncio.run(read())
 
 
 def test_letters_are_listed_chosen_and_shown(broker: Node) -> None:
@@ -202,7 +179,7 @@ def test_a_letter_goes_back_as_it_came(broker: Node) -> None:
     tombstone: Record = (b"", None, dead(5)[2])
     send(broker.bootstrap, DLQ, [dead(4, attempt=2), dead(1, topic="payroll"), (b"k", b"v", []), tombstone])
     assert replayed(broker, code=1) == said(1, left=1, refused=2)
-    [first] = committed_records(broker, TOPIC)
+    [first] = read_topic(broker.bootstrap, TOPIC)
     assert (first.key, orjson.loads(first.value)["id"], first.partition) == (b"k", "e-4", 0)
     assert list(first.headers) == [
         ("trace", b"t-1"),
@@ -223,7 +200,7 @@ def test_a_record_whose_letter_was_written_again_goes_back_once(broker: Node) ->
     assert replayed(broker) == said(2)
     send(broker.bootstrap, DLQ, [first])
     assert replayed(broker) == said(0, sent_before=3)
-    assert len(committed_records(broker, TOPIC)) == 2
+    assert len(read_topic(broker.bootstrap, TOPIC)) == 2
 
 
 def end_of(broker: Node, topic: str) -> int:
@@ -269,7 +246,7 @@ def test_killed_replays_lose_nothing_and_send_nothing_twice(
     assert rest["sent"] + rest["sent_before"] == total // 2
     assert replayed(broker) == said(total // 2, total // 2)
     assert replayed(broker) == said(0, total)
-    arrived = Counter(dict(one.headers)["dlq.offset"] for one in committed_records(broker, TOPIC))
+    arrived = Counter(dict(one.headers)["dlq.offset"] for one in read_topic(broker.bootstrap, TOPIC))
     assert len(arrived) == total
     if "apache" in request.node.name:
         assert set(arrived.values()) == {1}
@@ -296,7 +273,7 @@ def test_a_replay_that_another_takes_over_says_one_line(tmp_path: Path) -> None:
             lines = [line for line in first.communicate()[1].splitlines() if line.strip()]
         assert lines == ["touchpoint: another replay has taken over; this one has stopped"]
         assert first.returncode == 1
-        assert len(committed_records(node, TOPIC)) == 600
+        assert len(read_topic(node.bootstrap, TOPIC)) == 600
 
 
 def test_a_mended_value_is_judged_by_the_settings(tmp_path: Path) -> None:
@@ -326,7 +303,7 @@ def test_a_part_of_a_record_goes_back_mended_only(tmp_path: Path) -> None:
         assert (done.returncode, orjson.loads(done.stdout)) == (0, said(left=1))
         assert f"which lies at {TOPIC}:0:7; --value sends the whole event from a file" in done.stderr
         assert replayed(broker, place(letter), "--value", str(file)) == said(1)
-        [sent] = committed_records(broker, TOPIC)
+        [sent] = read_topic(broker.bootstrap, TOPIC)
         assert sent.value == file.read_bytes()
 
 
@@ -416,7 +393,7 @@ def test_a_rate_is_kept(broker: Node) -> None:
     send(broker.bootstrap, DLQ, [dead(i) for i in range(51)])
     began_s = time.monotonic()
     assert replayed(broker, "--all", "--rate", "25") == said(51)
-    times = [record.timestamp for record in committed_records(broker, TOPIC)]
+    times = [record.timestamp for record in read_topic(broker.bootstrap, TOPIC)]
     assert max(times) - min(times) > 1500
     assert time.monotonic() - began_s > 2
 

@@ -1,7 +1,6 @@
 """What the workers of a group answer is added up; one that does not answer is named, with why."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from streams.web.group import Group
 from streams.web.server import HttpServer, Sources
 from tests.monitor.live.test_share import worker
 from tests.streams.web.snapshots import FAILED, FAILURES, GOOD
-from tests.streams.web.test_lookup import answering
+from tests.streams.web.test_lookup import answering, endless
 
 
 @pytest.fixture(autouse=True)
@@ -84,14 +83,6 @@ async def test_who_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def babble(_: web.Request) -> web.StreamResponse:
         return web.Response(text="nonsense")
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        with contextlib.suppress(ConnectionError):
-            while True:
-                await response.write(b" " * 10_000)
-        return response
 
     unready = replace(worker("c", [], 1), ready=False, problems=("recovering",))
     async with AsyncExitStack() as stack:

@@ -409,6 +409,16 @@ async def answering(handler: Handler) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
+async def endless(request: web.Request) -> web.StreamResponse:
+    """Never stops answering."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await response.write(b" " * 10_000)
+    return response
+
+
 async def test_a_keeper_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that hangs, is gone, refuses, redirects or fails is 503 with the reason, and is asked once."""
     monkeypatch.setattr(client, "ASK_S", 0.3)
@@ -444,14 +454,6 @@ async def test_a_keeper_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_keeper_that_never_stops_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer longer than any journey's is not read to its end."""
     monkeypatch.setattr(client, "MAX_BYTES", 100_000)
-
-    async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        with contextlib.suppress(ConnectionError):
-            while True:
-                await response.write(b" " * 10_000)
-        return response
 
     async with answering(endless) as url, serving(Settings(), keeper=url) as here:
         told = await asked(here)
