@@ -143,6 +143,7 @@ class App(faust.App):
         topic = self.topic(processor.topic, schema=BatchSchema(), partitions=partitions)
 
         async def fold(stream: Any) -> None:
+            """The agent; a message is all records of one fetch of one partition, as bytes (`BatchSchema`)."""
             try:
                 async for event in stream.noack().events():
                     await processor.wait_for_room()

@@ -225,7 +225,7 @@ class Partition:
     # -- folding -------------------------------------------------------------------------------------
 
     def fold(self, run: Run, new_tally: NewTally, now_ms: int) -> Folded:
-        """Count what a run holds; how events are cut into runs changes nothing.
+        """Count what a run holds (`panes.Tally`); how events are cut into runs changes nothing.
 
         Raises once a later owner's record has been read: its panes may lack events read before.
         """

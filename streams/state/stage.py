@@ -89,7 +89,7 @@ class StageProcessor(Processor[Partition]):
         self._journey = journey
         self._codec = codec
         self._judge = Judge(journey, stage)
-        self._tally = stage_tally(journey, stage, self._judge)
+        self._tally = stage_tally(journey, stage, self._judge)  # `panes.Tally`, but of staff
         self._steps = steps
         self._takes_contacts = journey.journeys is not None and stage.name in journey.journeys.contacts
         self._sightings: dict[int, Sightings] = {}
