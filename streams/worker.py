@@ -189,7 +189,7 @@ class Worker:
             partitions=app.partition_total if app else 0,
             owned=sum(len(one.owned or ()) for one in app.processors) if app else 0,
             worker=self._name,
-            changes=self._changes.since(at_ms),
+            changes=self._changes.latest.since(at_ms),
             problems=() if ready else (self._problem(app),),
             journeys=journeys,
         )

@@ -35,12 +35,8 @@ class ChangesReader:
     def __init__(self, journey: Journey, settings: Settings) -> None:
         self._journey = journey
         self._settings = settings
-        self._latest = LatestChanges()
+        self.latest = LatestChanges()
         self._is_failing = False
-
-    def since(self, at_ms: int) -> tuple[Change, ...]:
-        """The latest change of each stage, of those in the last seven days."""
-        return self._latest.since(at_ms)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -67,7 +63,7 @@ class ChangesReader:
         written_ms = record.timestamp if record.timestamp > 0 else now_ms()
         change = read(record.value, self._journey, written_ms)
         if isinstance(change, Change):
-            self._latest.add(change)
+            self.latest.add(change)
         else:
             place = f"{record.topic}:{record.partition}:{record.offset}"
             log.warning("%s is not a change and is skipped: %s", place, change)

@@ -55,7 +55,7 @@ def change(title: str, kind: str = "deploy", stage: str | None = None, ago_s: in
 
 def titles(reader: ChangesReader) -> dict[str, str]:
     """The latest title by stage."""
-    return {found.stage: found.title for found in reader.since(now_ms())}
+    return {found.stage: found.title for found in reader.latest.since(now_ms())}
 
 
 async def wait_for(probe: Callable[[], bool], what: str) -> None:
