@@ -32,6 +32,7 @@ from streams.commands.shared import (
     above_zero,
     configured,
     failed,
+    moment,
     not_negative,
     read_journey,
     read_settings,
@@ -267,12 +268,12 @@ def change(
 
     Example: touchpoint change "checkout 4.2.0" --stage web_checkout
     """
-    from streams.publish import changes, lines
+    from streams.publish import changes
 
     settings, journey = configured()
+    told = changes.Told(title, kind, stage, moment(at))
     try:
-        at_ms = lines.read_time(at) if at else now_ms()
-        value = changes.record(journey, changes.Told(title, kind, stage, at_ms), now_ms())
+        value = changes.record(journey, told, now_ms())
     except ValueError as error:
         raise failed(str(error)) from None
     run_at_once(lambda: changes.publish(journey, settings, value))
@@ -354,15 +355,12 @@ def simulate(
     """
     from streams.demo.feed import publish_simulated
     from streams.demo.simulator import Simulator
-    from streams.publish import lines
 
     settings, journey = configured()
     faults = _faults(fault or (), journey)
-    try:
-        start_ms = lines.read_time(start) if start else now_ms()
-    except ValueError as error:
-        raise failed(str(error)) from None
-    simulator = Simulator(journey, seed=seed, start_ms=start_ms, rate=rate, compress=compress, faults=faults)
+    simulator = Simulator(
+        journey, seed=seed, start_ms=moment(start), rate=rate, compress=compress, faults=faults
+    )
     stream = itertools.islice(simulator.events(), events)
     if to_kafka:
         _tell(run(lambda stop: publish_simulated(settings, stream, stop)))

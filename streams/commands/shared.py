@@ -7,17 +7,20 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
 from monitor.counting.display import printable
+from monitor.counting.times import epoch_ms
 from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import JourneyFileError
 from streams import settings as settings_reader
+from streams.clock import now_ms
 from streams.files import text_of, write
 from streams.settings import Settings
 from streams.stopping import StoppedError, unless
@@ -89,6 +92,21 @@ class _OneLine(logging.Formatter):
         text = super().format(record)
         debugging = logging.getLogger().isEnabledFor(logging.DEBUG)
         return text if debugging else text.partition("\n")[0]
+
+
+def moment(text: str | None) -> int:
+    """RFC 3339 to ms, now unless given; what is none is told and ends the command."""
+    if not text:
+        return now_ms()
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise failed(f"`{text}` is not an RFC 3339 time") from None
+    if at.tzinfo is None:
+        raise failed(f"`{text}` has no offset; write 2026-01-01T00:00:00Z")
+    if not 1971 <= at.year <= 2200:
+        raise failed(f"`{text}` is not between 1971 and 2200")
+    return epoch_ms(at)
 
 
 def run(work: Callable[[asyncio.Event], Coroutine[Any, Any, T]]) -> T:

@@ -12,8 +12,7 @@ import typer
 from monitor.counting.display import counted, printable
 from monitor.counting.event import Codecs, Refused
 from monitor.counting.explained import Explained, explained
-from streams.clock import now_ms
-from streams.commands.shared import configured, failed, run
+from streams.commands.shared import configured, failed, moment, run
 from streams.files import FileProblemError, arriving
 
 
@@ -53,18 +52,12 @@ def validate(
 
     Example: touchpoint validate --stage web_checkout < events.jsonl
     """
-    from streams.publish.lines import read_time
-
     settings, journey = configured()
     stages = [one.name for one in journey.stages]
     if stage is not None and stage not in stages:
         raise failed(f"no stage `{stage}`; known are {', '.join(stages)}")
-    try:
-        at_ms = read_time(at) if at else now_ms()
-    except ValueError as error:
-        raise failed(str(error)) from None
     codecs = Codecs(journey, refuse_personal_data=settings.refuse_personal_data)
-    asked = _Asked(codecs, stage, at_ms, as_json)
+    asked = _Asked(codecs, stage, moment(at), as_json)
     tally = run(lambda stop: _validate(asked, arriving(sys.stdin.fileno(), stop), stop))
     read = tally.counted + tally.refused
     if read or not tally.ended:

@@ -4,10 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from monitor.counting.event import Codec, Codecs, Event, Refused
-from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import Journey
 from streams.files import FileProblemError
 from streams.kafka.publisher import opened
@@ -33,19 +31,6 @@ class Report:
         self.refused += 1
         if len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(f"line {number}: {refused.reason}: {refused.error}")
-
-
-def read_time(text: str) -> int:
-    """RFC 3339 to ms; ValueError in one line."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"`{text}` is not an RFC 3339 time") from None
-    if at.tzinfo is None:
-        raise ValueError(f"`{text}` has no offset; write 2026-01-01T00:00:00Z")
-    if not 1971 <= at.year <= 2200:
-        raise ValueError(f"`{text}` is not between 1971 and 2200")
-    return epoch_ms(at)
 
 
 class Reader:
