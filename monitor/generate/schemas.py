@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from monitor.counting.event import PERSONAL, Event
-from monitor.journey_file.model import SCALES, STEPS_TOPIC, Journey, Stage
+from monitor.journey_file.model import CLOSED_KEPT_MS, SCALES, STEPS_TOPIC, Journey, Stage
 from monitor.live import change
-from monitor.live.closed import CLOSED_KEPT_MS, ClosedJourney
+from monitor.live.closed import ClosedJourney
 from monitor.rules import finding
 
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"

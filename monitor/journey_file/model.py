@@ -47,6 +47,10 @@ FINDINGS_TOPIC = "touchpoint.findings.v1"
 JOURNEYS_TOPIC = "touchpoint.closed-journeys.v1"
 """Where journeys that are over are published, unless the journey file says another."""
 
+CLOSED_KEPT_MS = 7 * 86_400_000
+"""For so long after its end a journey can be looked up. Kafka counts from when it was published, a little
+later."""
+
 STEPS_TOPIC = "journey-steps"
 """Behind the consumer group and a hyphen: the topic on which steps go to whoever keeps their journey."""
 

@@ -24,10 +24,6 @@ from monitor.live.shown import (
     written,
 )
 
-CLOSED_KEPT_MS = 7 * 86_400_000
-"""For so long after its end a journey can be looked up. Kafka counts from when it was published, a little
-later."""
-
 
 class MissedBy(Struct, frozen=True):
     """What made a journey miss its goal: `handoff`, `promise` or `stage`, and which."""

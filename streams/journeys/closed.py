@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from cramjam import lz4
 
+from monitor.journey_file.model import CLOSED_KEPT_MS
 from monitor.journeys.open import OpenJourney
-from monitor.live.closed import CLOSED_KEPT_MS
 from streams.state.partition import PaneRecord, read_epoch
 
 CHUNK = 1024

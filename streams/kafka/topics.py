@@ -12,8 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
 
 from monitor.errors import UserError
-from monitor.journey_file.model import STEPS_TOPIC, Journey
-from monitor.live.closed import CLOSED_KEPT_MS
+from monitor.journey_file.model import CLOSED_KEPT_MS, STEPS_TOPIC, Journey
 from streams.kafka import internals
 from streams.kafka.errors import in_words
 from streams.kafka.security import kafka_options, kafka_refusal

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import CLOSED_KEPT_MS
 from monitor.journeys.open import OpenJourney
 from monitor.journeys.step import Step, Steps, encode
-from monitor.live.closed import CLOSED_KEPT_MS, decode
+from monitor.live.closed import decode
 from streams.journeys import closed as closed_module
 from streams.journeys.closed import CHUNK, Closed, Unpublished
 from streams.journeys.processor import Extent, JourneyProcessor
