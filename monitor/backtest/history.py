@@ -12,15 +12,7 @@ from numpy.typing import NDArray
 
 from monitor.backtest.journeys import JourneysHistory
 from monitor.counting.event import Codecs, Event, Reason, Refused
-from monitor.counting.judging import (
-    Judge,
-    Verdict,
-    bad_name,
-    good_name,
-    outcome_name,
-    reason_labels,
-    reason_name,
-)
+from monitor.counting.judging import Judge, Verdict, counter_name, reason_labels
 from monitor.counting.panes import SHORT
 from monitor.errors import UserError
 from monitor.journey_file.model import NONE, WHOLE, Stage
@@ -85,14 +77,14 @@ class StageHistory:
 
     def _of_stage(self, stage: Stage) -> dict[str, dict[int, int]]:
         """What each counter of `judging` adds to which row."""
-        adds = {outcome_name(outcome): {self.events: 1} for outcome in stage.outcomes}
-        adds |= {reason_name(reason): {row: 1} for reason, row in self.reasons.items()}
-        for names, rows in ((good_name, self.good), (bad_name, self.bad)):
+        adds = {counter_name("outcome", outcome): {self.events: 1} for outcome in stage.outcomes}
+        adds |= {counter_name("reason", reason): {row: 1} for reason, row in self.reasons.items()}
+        for verdict, rows in (("good", self.good), ("bad", self.bad)):
             for cell, row in rows.items():
                 for partner in stage.partner_labels:
-                    adds[names(*cell, partner)] = {row: 1}
+                    adds[counter_name(verdict, *cell, partner)] = {row: 1}
                     if (of := self.partners.get((cell[0], partner))) is not None:
-                        adds[names(*cell, partner)][of] = 1
+                        adds[counter_name(verdict, *cell, partner)][of] = 1
         return adds
 
     def _of_journeys(self, plan: Plan) -> dict[str, dict[int, int]]:

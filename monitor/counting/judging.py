@@ -24,6 +24,7 @@ Names, not positions, so that records written under another journey file can sti
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from operator import attrgetter
 
 from monitor.counting.conditions import Rule, rule_of, test_of
@@ -65,24 +66,9 @@ NO_REASON = "unspecified"
 """Counted as the reason of a bad event that gives none."""
 
 
-def good_name(experience: str, segment: str, partner: str) -> str:
-    """Counter of events judged good."""
-    return f"good/{experience}/{segment}/{partner}"
-
-
-def bad_name(experience: str, segment: str, partner: str) -> str:
-    """Counter of events judged bad."""
-    return f"bad/{experience}/{segment}/{partner}"
-
-
-def outcome_name(outcome: str) -> str:
-    """Counter of all events by outcome."""
-    return f"outcome/{outcome}"
-
-
-def reason_name(reason: str) -> str:
-    """Counter of bad events by reason."""
-    return f"reason/{reason}"
+def counter_name(kind: str, *of: str) -> str:
+    """The name of a counter of this kind, by what it is counted by: see above."""
+    return "/".join((kind, *of))
 
 
 def bucket_names(kind: str) -> tuple[str, ...]:
@@ -95,40 +81,15 @@ def waits_names(outcome: str) -> tuple[str, str]:
     return f"waits/{outcome}", f"waits_ms/{outcome}"
 
 
-def touchpoint_name(touchpoint: str, outcome: str) -> str:
-    """Counter of events by where in the stage they happened, and how they ended."""
-    return f"touchpoint/{touchpoint}/{outcome}"
-
-
 def touchpoint_labels(stage: Stage) -> tuple[str, ...]:
     """Every touchpoint that events of the stage are counted by, in the order customers meet them."""
     return (*stage.touchpoints, OTHER, NONE) if stage.touchpoints else ()
-
-
-def asked_name(channel: str) -> str:
-    """Counter of customers asked in a channel."""
-    return f"asked/{channel}"
 
 
 def asked_channels(journey: Journey, stage: Stage) -> tuple[str, ...]:
     """The channels that asking is counted by, where customers are asked."""
     asks = ASKED in stage.outcomes and stage.kind != "staff" and bool(journey.channels)
     return (NONE, *journey.channels, OTHER) if asks else ()
-
-
-def answer_name(kind: str, answer: str, channel: str, segment: str) -> str:
-    """Counter of answers of a class."""
-    return f"answer/{kind}/{answer}/{channel}/{segment}"
-
-
-def spread_good_name(experience: str, by: str, name: str) -> str:
-    """Counter of events judged good in one channel or location."""
-    return f"spread_good/{experience}/{by}/{name}"
-
-
-def spread_bad_name(experience: str, by: str, name: str) -> str:
-    """Counter of events judged bad in one channel or location."""
-    return f"spread_bad/{experience}/{by}/{name}"
 
 
 def answer_class(kind: str, value: float) -> str | None:
@@ -192,22 +153,22 @@ def counter_names(journey: Journey, stage: Stage) -> tuple[str, ...]:
         for partner in stage.partner_labels
     ]
     return (
-        *(good_name(*cell) for cell in cells),
-        *(bad_name(*cell) for cell in cells),
-        *(outcome_name(outcome) for outcome in stage.outcomes),
-        *(reason_name(reason) for reason in reason_labels(stage)),
+        *(counter_name("good", *cell) for cell in cells),
+        *(counter_name("bad", *cell) for cell in cells),
+        *(counter_name("outcome", outcome) for outcome in stage.outcomes),
+        *(counter_name("reason", reason) for reason in reason_labels(stage)),
         *bucket_names("duration"),
         "duration_ms",
         *bucket_names("wait"),
         "wait_ms",
         *(name for outcome in stage.outcomes for name in waits_names(outcome)),
-        *(touchpoint_name(one, outcome) for one in touchpoint_labels(stage) for outcome in stage.outcomes),
-        *(asked_name(channel) for channel in asked_channels(journey, stage)),
+        *(counter_name("touchpoint", *at) for at in product(touchpoint_labels(stage), stage.outcomes)),
+        *(counter_name("asked", channel) for channel in asked_channels(journey, stage)),
         "tool_ms",
         "tool_of_ms",
-        *(answer_name(*cell) for cell in answer_cells(journey, stage)),
-        *(spread_good_name(*cell) for cell in spread_cells(journey, stage)),
-        *(spread_bad_name(*cell) for cell in spread_cells(journey, stage)),
+        *(counter_name("answer", *cell) for cell in answer_cells(journey, stage)),
+        *(counter_name("spread_good", *cell) for cell in spread_cells(journey, stage)),
+        *(counter_name("spread_bad", *cell) for cell in spread_cells(journey, stage)),
     )
 
 
@@ -241,7 +202,7 @@ class Judge:
         self._tests = tuple(test_of(condition) for condition in _beyond_the_key(stage))
         if stage.hours:
             self._tests = (self._is_open, *self._tests)
-        self._answers = {cell: answer_name(*cell) for cell in answer_cells(journey, stage)}
+        self._answers = {cell: counter_name("answer", *cell) for cell in answer_cells(journey, stage)}
         self._classes = {
             (kind, n): answer_class(kind, n) for kind in ANSWER_CLASSES for n in map(float, range(11))
         }
@@ -313,17 +274,17 @@ class Judge:
             if good is None:
                 continue
             judged += 1
-            name, spread_name = (good_name, spread_good_name) if good else (bad_name, spread_bad_name)
-            counters.append(name(experience, segment, partner))
+            kind = "good" if good else "bad"
+            counters.append(counter_name(kind, experience, segment, partner))
             spread += [
-                spread_name(experience, by, self._places[by].get(place, OTHER))
+                counter_name(f"spread_{kind}", experience, by, self._places[by].get(place, OTHER))
                 for by in self._compared
                 if (place := places[by]) is not None
             ]
             if not good:
                 bad_for.append(experience)
         if bad_for:
-            counters.append(reason_name(reason))
+            counters.append(counter_name("reason", reason))
         verdict = Verdict(tuple(counters), tuple(spread), judged, tuple(bad_for))
         if (
             event.segment in self._segments
@@ -335,12 +296,12 @@ class Judge:
 
     def _whatever(self, event: Event) -> list[str]:
         """What is counted of an event, judged or not."""
-        counters = [outcome_name(event.outcome)]
+        counters = [counter_name("outcome", event.outcome)]
         if TOUCHPOINT in self._places:
             touchpoint = self._places[TOUCHPOINT].get(event.touchpoint, OTHER)
-            counters.append(touchpoint_name(touchpoint, event.outcome))
+            counters.append(counter_name("touchpoint", touchpoint, event.outcome))
         if self._asks and event.outcome == ASKED:
-            counters.append(asked_name(self._channels.get(event.channel, OTHER)))
+            counters.append(counter_name("asked", self._channels.get(event.channel, OTHER)))
         return counters
 
 

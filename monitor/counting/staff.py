@@ -17,21 +17,17 @@ silent stage must be seen.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 
 from monitor.counting.event import Event
 from monitor.counting.judging import (
     Judge,
     answer_cells,
-    answer_name,
-    bad_name,
     bucket_names,
+    counter_name,
     counter_names,
-    good_name,
-    outcome_name,
     reason_labels,
-    reason_name,
     touchpoint_labels,
-    touchpoint_name,
     waits_names,
 )
 from monitor.counting.panes import WAITING, Counts, PaneKey, PaneTally, Tally, by_pane, merge_into
@@ -44,7 +40,7 @@ MIN_GROUP = 5
 TOLD = "told/"
 """How counters begin that hold whole groups. Others, of an earlier version, hold single answers."""
 
-ANSWERED = outcome_name("ok")
+ANSWERED = counter_name("outcome", "ok")
 
 Sums = Mapping[str, tuple[str, str]]
 """Counter -> the sum that must be large enough, and the counter it is shown as."""
@@ -56,7 +52,7 @@ class StaffWindows(StageWindows):
     def add(self, key: PaneKey, counts: Mapping[str, int]) -> None:
         """Add what is told, and how many answered."""
         told = {name.removeprefix(TOLD): n for name, n in counts.items() if name.startswith(TOLD)}
-        answered = sum(n for name, n in counts.items() if name.startswith(outcome_name("")))
+        answered = sum(n for name, n in counts.items() if name.startswith("outcome/"))
         super().add(key, told | {ANSWERED: answered})
 
 
@@ -121,18 +117,21 @@ def stage_tally(journey: Journey, stage: Stage, judge: Judge) -> Callable[[Mappi
 
 
 def _sums(journey: Journey, stage: Stage) -> Sums:
-    sums = {reason_name(one): (reason_name(one), reason_name(one)) for one in reason_labels(stage)}
+    sums = {name: (name, name) for name in (counter_name("reason", one) for one in reason_labels(stage))}
     for kind, *rest in answer_cells(journey, stage):
-        name = answer_name(kind, *rest)
+        name = counter_name("answer", kind, *rest)
         sums[name] = (f"answer/{kind}", name)
     for experience in stage.experiences:
         for segment in journey.segment_labels:
             for partner in stage.partner_labels:
-                for verdict in (good_name, bad_name):
-                    shown = verdict(experience.name, OTHER, NONE)
-                    sums[verdict(experience.name, segment, partner)] = (f"judged/{experience.name}", shown)
+                for verdict in ("good", "bad"):
+                    name = counter_name(verdict, experience.name, segment, partner)
+                    sums[name] = (
+                        f"judged/{experience.name}",
+                        counter_name(verdict, experience.name, OTHER, NONE),
+                    )
     waits = [name for outcome in stage.outcomes for name in waits_names(outcome)]
-    places = [touchpoint_name(at, outcome) for at in touchpoint_labels(stage) for outcome in stage.outcomes]
+    places = [counter_name("touchpoint", *at) for at in product(touchpoint_labels(stage), stage.outcomes)]
     measured = {
         "duration": (*bucket_names("duration"), "duration_ms"),
         "wait": (*bucket_names("wait"), "wait_ms", *waits),

@@ -21,21 +21,12 @@ from monitor.counting.event import Reason
 from monitor.counting.judging import (
     BUCKETS,
     answer_cells,
-    answer_name,
     asked_channels,
-    asked_name,
-    bad_name,
     bucket_names,
-    good_name,
-    outcome_name,
+    counter_name,
     reason_labels,
-    reason_name,
-    spread_bad_name,
     spread_cells,
-    spread_good_name,
     touchpoint_labels,
-    touchpoint_name,
-    waits_names,
 )
 from monitor.counting.metrics import Metric
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS
@@ -108,37 +99,35 @@ NEAR_WINDOWS = ("5m", *SLOW_WINDOWS)
 
 
 def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
-    def counted(
-        metric: Metric, windows: Iterable[str], cells: Cells, *counters: Callable[..., str], unit: int = 1
-    ) -> Any:
-        """The sum of the counters of each cell, in each window."""
-        return _family(metric, _counted(stages, windows, cells, counters, unit))
+    def counted(metric: Metric, windows: Iterable[str], cells: Cells, *kinds: str, unit: int = 1) -> Any:
+        """The sum of the counters of these kinds of each cell, in each window."""
+        return _family(metric, _counted(stages, windows, cells, kinds, unit))
 
     def judged(stage: Stage) -> Iterable[tuple[str, ...]]:
         names = (experience.name for experience in stage.experiences)
         return itertools.product(names, journey.segment_labels, stage.partner_labels)
 
     outcomes, spread = _each(lambda stage: stage.outcomes), partial(spread_cells, journey)
-    yield counted(metrics.WINDOW_EVENTS, WINDOW_LABELS, judged, good_name, bad_name)
-    yield counted(metrics.WINDOW_GOOD, WINDOW_LABELS, judged, good_name)
-    yield counted(metrics.WINDOW_OUTCOMES, WINDOW_LABELS, outcomes, outcome_name)
-    yield counted(metrics.WINDOW_REASONS, WINDOW_LABELS, _each(reason_labels), reason_name)
+    yield counted(metrics.WINDOW_EVENTS, WINDOW_LABELS, judged, "good", "bad")
+    yield counted(metrics.WINDOW_GOOD, WINDOW_LABELS, judged, "good")
+    yield counted(metrics.WINDOW_OUTCOMES, WINDOW_LABELS, outcomes, "outcome")
+    yield counted(metrics.WINDOW_REASONS, WINDOW_LABELS, _each(reason_labels), "reason")
     yield _histogram(metrics.WINDOW_DURATION, "duration", stages)
     yield _histogram(metrics.WINDOW_WAIT, "wait", stages)
-    yield counted(metrics.WINDOW_WAITS, NEAR_WINDOWS, outcomes, lambda one: waits_names(one)[0])
-    yield counted(metrics.WINDOW_WAITED, NEAR_WINDOWS, outcomes, lambda one: waits_names(one)[1], unit=1000)
+    yield counted(metrics.WINDOW_WAITS, NEAR_WINDOWS, outcomes, "waits")
+    yield counted(metrics.WINDOW_WAITED, NEAR_WINDOWS, outcomes, "waits_ms", unit=1000)
     yield counted(
         metrics.WINDOW_TOUCHPOINTS,
         NEAR_WINDOWS,
         lambda stage: itertools.product(touchpoint_labels(stage), stage.outcomes),
-        touchpoint_name,
+        "touchpoint",
     )
-    yield counted(metrics.WINDOW_ASKED, SLOW_WINDOWS, _each(partial(asked_channels, journey)), asked_name)
+    yield counted(metrics.WINDOW_ASKED, SLOW_WINDOWS, _each(partial(asked_channels, journey)), "asked")
     yield _family(metrics.WINDOW_ANSWERS, _answers(journey, stages))
-    yield counted(metrics.WINDOW_SPREAD_EVENTS, SLOW_WINDOWS, spread, spread_good_name, spread_bad_name)
-    yield counted(metrics.WINDOW_SPREAD_GOOD, SLOW_WINDOWS, spread, spread_good_name)
-    yield counted(metrics.WINDOW_TOOL, WINDOW_LABELS, lambda _: [()], lambda: "tool_ms", unit=1000)
-    yield counted(metrics.WINDOW_TOOL_OF, WINDOW_LABELS, lambda _: [()], lambda: "tool_of_ms", unit=1000)
+    yield counted(metrics.WINDOW_SPREAD_EVENTS, SLOW_WINDOWS, spread, "spread_good", "spread_bad")
+    yield counted(metrics.WINDOW_SPREAD_GOOD, SLOW_WINDOWS, spread, "spread_good")
+    yield counted(metrics.WINDOW_TOOL, WINDOW_LABELS, lambda _: [()], "tool_ms", unit=1000)
+    yield counted(metrics.WINDOW_TOOL_OF, WINDOW_LABELS, lambda _: [()], "tool_of_ms", unit=1000)
 
 
 Cells = Callable[[Stage], Iterable[tuple[str, ...]]]
@@ -153,12 +142,12 @@ def _counted(
     stages: tuple[StageSnapshot, ...],
     windows: Iterable[str],
     cells: Cells,
-    counters: Iterable[Callable[..., str]],
+    kinds: Iterable[str],
     unit: int,
 ) -> Samples:
     for held in stages:
         for cell in cells(held.stage):
-            columns = [held.column[counter(*cell)] for counter in counters]
+            columns = [held.column[counter_name(kind, *cell)] for kind in kinds]
             for window in windows:
                 row = held.sums[window]
                 yield (held.stage.name, *cell, window), sum(row[column] for column in columns) / unit
@@ -169,7 +158,7 @@ def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Samples:
         for kind, of_kind in itertools.groupby(answer_cells(journey, held.stage), key=itemgetter(0)):
             cells = list(of_kind)
             for window in SLOW_WINDOWS:
-                counts = [held.count(answer_name(*cell), window) for cell in cells]
+                counts = [held.count(counter_name("answer", *cell), window) for cell in cells]
                 if held.stage.kind == "staff" and not any(counts):
                     continue
                 for (_, *labels), n in zip(cells, counts, strict=True):

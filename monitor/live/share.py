@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
+from monitor.counting.judging import counter_name, reason_labels
 from monitor.counting.panes import Numbers
 from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
@@ -86,13 +86,14 @@ def share(snapshot: Snapshot) -> WorkerShare:
 def _stage(held: StageSnapshot) -> StageShare:
     stage = held.stage
     judged = [
-        name(experience.name, segment, partner)
+        counter_name(verdict, experience.name, segment, partner)
         for experience in stage.experiences
         for segment in held.segments
         for partner in stage.partner_labels
-        for name in (good_name, bad_name)
+        for verdict in ("good", "bad")
     ]
-    beside = [*map(outcome_name, stage.outcomes), *map(reason_name, reason_labels(stage))]
+    beside = [counter_name("outcome", outcome) for outcome in stage.outcomes]
+    beside += [counter_name("reason", reason) for reason in reason_labels(stage)]
     sums = _sparse(held.column, [*judged, *beside], [held.sums[window] for window in WINDOW_LABELS])
     trend = _sparse(held.column, judged, [] if held.trend_sums is None else list(held.trend_sums))
     return StageShare(sums, trend, held.last_ms, _partitions(held.lags))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from monitor.counting.display import duration
-from monitor.counting.judging import bad_name, good_name, outcome_name, reason_labels, reason_name
+from monitor.counting.judging import counter_name, reason_labels
 from monitor.counting.measures import Share, headline_window
 from monitor.counting.panes import Numbers
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, StageWindows
@@ -79,8 +79,8 @@ class StageSnapshot(Seen):
             for partner in self.stage.partner_labels
         ]
         return Share(
-            int(sum(row[self.column[good_name(*cell)]] for cell in cells)),
-            int(sum(row[self.column[bad_name(*cell)]] for cell in cells)),
+            int(sum(row[self.column[counter_name("good", *cell)]] for cell in cells)),
+            int(sum(row[self.column[counter_name("bad", *cell)]] for cell in cells)),
         )
 
     def shares(self, experience: Experience) -> dict[str, Share]:
@@ -117,13 +117,13 @@ class StageSnapshot(Seen):
 
     def top_reason(self, window: str) -> str | None:
         """The most frequent reason of bad events."""
-        counted = [(self.count(reason_name(r), window), r) for r in reason_labels(self.stage)]
+        counted = [(self.count(counter_name("reason", r), window), r) for r in reason_labels(self.stage)]
         n, reason = max(counted)
         return reason if n else None
 
     def events(self, window: str) -> int:
         """All events of the window, judged or not."""
-        return sum(self.count(outcome_name(outcome), window) for outcome in self.stage.outcomes)
+        return sum(self.count(counter_name("outcome", outcome), window) for outcome in self.stage.outcomes)
 
     def trend(self, experience: Experience) -> list[float | None]:
         """Quality of the experience minute by minute, oldest first."""
@@ -218,7 +218,7 @@ def stage_snapshot(
 
 def _last_ms(stage: Stage, windows: StageWindows, now_ms: int, seen: Seen) -> int | None:
     """What this worker took last, unless its panes say that another worker took a later event before."""
-    pane = windows.newest(map(outcome_name, stage.outcomes), now_ms)
+    pane = windows.newest((counter_name("outcome", one) for one in stage.outcomes), now_ms)
     if pane is None:
         return None
     start_ms, end_ms = pane

@@ -13,7 +13,7 @@ import numpy as np
 
 from monitor.backtest.history import StageHistory
 from monitor.counting import metrics
-from monitor.counting.judging import NO_REASON, bad_name, good_name, outcome_name, reason_name
+from monitor.counting.judging import NO_REASON, counter_name
 from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import WINDOWS, StageWindows
 from monitor.journey_file.hours import expected, is_open
@@ -80,8 +80,8 @@ def told(name: str, situation: Situation) -> Told:
         if held.partners:
             column[held.partners[experience, partner]] += good + bad
         cell = (experience, segment, partner)
-        pane = {good_name(*cell): good, bad_name(*cell): bad, outcome_name("ok"): good}
-        pane |= {outcome_name("failed"): bad, reason_name(_reason(stage)): bad}
+        pane = {counter_name("good", *cell): good, counter_name("bad", *cell): bad}
+        pane |= {"outcome/ok": good, "outcome/failed": bad, counter_name("reason", _reason(stage)): bad}
         _seen(found.windows[stage.name], at, pane)
     for at in range(start, start + length) if journey.journeys is not None else ():
         if lives := situation.lives(at - situation.t0):
@@ -210,13 +210,13 @@ def _show_stage(shown: _Series, journey: Journey, stage: Stage, windows: StageWi
     for window in WINDOWS:
         row = dict(zip(windows.names, sums[window.label], strict=True))
         for cell in _cells(journey, stage):
-            good, bad = row[good_name(*cell)], row[bad_name(*cell)]
+            good, bad = row[counter_name("good", *cell)], row[counter_name("bad", *cell)]
             shown.metric(metrics.WINDOW_EVENTS, good + bad, stage.name, *cell, window.label)
             shown.metric(metrics.WINDOW_GOOD, good, stage.name, *cell, window.label)
         for outcome in ("ok", "failed"):
-            n = row[outcome_name(outcome)]
+            n = row[counter_name("outcome", outcome)]
             shown.metric(metrics.WINDOW_OUTCOMES, n, stage.name, outcome, window.label)
-        shown.metric(metrics.WINDOW_REASONS, row[reason_name(why)], stage.name, why, window.label)
+        shown.metric(metrics.WINDOW_REASONS, row[counter_name("reason", why)], stage.name, why, window.label)
         if stage.per_hour is not None and window.label in SILENT_WINDOWS:
             from_ms = window.grain.start_of(end_ms - 1) + window.grain.ms - window.ms
             shown.metric(
@@ -228,8 +228,8 @@ def _names(journey: Journey, stage: Stage) -> tuple[str, ...] | list[str]:
     if stage.name == WHOLE:
         return counter_names(journey)
     return [
-        *(name(*cell) for cell in _cells(journey, stage) for name in (good_name, bad_name)),
-        outcome_name("ok"), outcome_name("failed"), reason_name(_reason(stage)),
+        *(counter_name(kind, *cell) for cell in _cells(journey, stage) for kind in ("good", "bad")),
+        "outcome/ok", "outcome/failed", counter_name("reason", _reason(stage)),
     ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.counting.event import Codec
-from monitor.counting.judging import bad_name, good_name
+from monitor.counting.judging import counter_name
 from monitor.counting.panes import LONG, PaneKey
 from monitor.counting.staff import MIN_GROUP
 from monitor.counting.times import rfc3339
@@ -194,7 +194,7 @@ async def test_what_an_earlier_version_wrote_answer_by_answer_is_not_shown() -> 
     panes = first._panes(first._partitions[0])
     key = PaneKey(LONG.ms, LONG.start_of(NOW))
     cell = PULSE.experiences[0].name, CHAIR.segments[0], "none"
-    panes._pane(key).add({good_name(*cell): 4, bad_name(*cell): 1, "outcome/ok": 5}, 4)
+    panes._pane(key).add({counter_name("good", *cell): 4, counter_name("bad", *cell): 1, "outcome/ok": 5}, 4)
     panes._dirty.add(key)
     await first.flush(lambda _: None)
     assert read(await desk.worker(0)) == {"outcomes outcome=ok": 5}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from monitor.counting.event import Event, Score
-from monitor.counting.judging import reason_name
+from monitor.counting.judging import counter_name
 from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.staff import MIN_GROUP
 from monitor.counting.windows import StageWindows
@@ -158,7 +158,7 @@ def test_a_silent_stage_says_what_was_expected() -> None:
 
 def test_nothing_bad_hits_nobody() -> None:
     """Where nothing was bad for the weakest experience, nobody is hit and no reason is given."""
-    bad_for_another_experience = {reason_name("unspecified"): 3}
+    bad_for_another_experience = {counter_name("reason", "unspecified"): 3}
     checkout = held(CHAIR.stages[0], [GOOD] * 50, more=bad_for_another_experience)
     said = stages_answer(replace(READY, stages=(checkout,)))["stages"][0]
     assert (said["n"], said["bad"]) == (50, 0)
