@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from monitor.counting.event import Codec, Codecs, Event, Refused
+from monitor.counting.event import Codecs, Event, Refused
 from monitor.journey_file.model import Journey
 from streams.files import FileProblemError
 from streams.kafka.publisher import opened
@@ -31,19 +31,6 @@ class Report:
         self.refused += 1
         if len(self.problems) < PROBLEMS_SHOWN:
             self.problems.append(f"line {number}: {refused.reason}: {refused.error}")
-
-
-class Reader:
-    """Lines to events of the right topic."""
-
-    def __init__(self, journey: Journey, settings: Settings) -> None:
-        self._codecs = Codecs(journey, refuse_personal_data=settings.refuse_personal_data)
-
-    def read(self, line: bytes) -> tuple[str, Event] | Refused:
-        """The topic and the event of a line. Times are not judged here: history is old."""
-        codec = self._codecs.of(line)
-        event = codec.decode(line)
-        return event if isinstance(event, Refused) else (codec.stage.topic, event)
 
 
 def key(event: Event) -> bytes:
@@ -81,8 +68,8 @@ async def publish(
     now_ms: int,
 ) -> Report:
     """Publish lines of JSON until they end or `stop`; what a worker would refuse is refused, by line."""
-    report, reader = Report(), Reader(journey, settings)
-    codec = Codec(journey, journey.stages[0])
+    report = Report()
+    codecs = Codecs(journey, refuse_personal_data=settings.refuse_personal_data)
     number = 0
     async with publishing(settings, stop, report) as send:
         try:
@@ -90,16 +77,16 @@ async def publish(
                 number += 1
                 if stop.is_set():
                     break
-                if not line.strip():
+                if not (value := line.strip()):
                     continue
-                read = reader.read(line.strip())
+                codec = codecs.of(value)
+                read = codec.decode(value)
                 if isinstance(read, Refused):
                     report.refuse(number, read)
-                elif refused := codec.refuse_time(read[1].at_ms, now_ms):
+                elif refused := codec.refuse_time(read.at_ms, now_ms):
                     report.refuse(number, refused)
                 else:
-                    topic, event = read
-                    await send(topic, key(event), line.strip())
+                    await send(codec.stage.topic, key(read), value)
         except FileProblemError as error:  # what came before has been published, and is told
             report.ended = str(error)
     return report

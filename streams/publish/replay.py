@@ -13,13 +13,13 @@ from typing import IO, NamedTuple
 
 import msgspec
 
-from monitor.counting.event import Codec, Event, Reason, Refused, Time
+from monitor.counting.event import Codec, Codecs, Event, Reason, Refused, Time
 from monitor.counting.formats import SCHEMA_PREFIX, mended
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from monitor.journeys.open import KEEP_MS
 from streams import files
-from streams.publish.lines import Reader, Report, key, publishing
+from streams.publish.lines import Report, key, publishing
 from streams.settings import Settings
 from streams.stopping import pause
 from streams.terminal import progress
@@ -69,8 +69,7 @@ class History:
         """`until_now` shifts times so that the newest event happened at `now_ms`; else none may lie ahead."""
         self._stream = stream
         self._horizon_ms = journey.horizon_ms
-        self._reader = Reader(journey, settings)
-        self._codec = Codec(journey, journey.stages[0])
+        self._codecs = Codecs(journey, refuse_personal_data=settings.refuse_personal_data)
         self._latest_ms = None if until_now else now_ms
         self.report = Report()
         self.events = 0
@@ -125,19 +124,20 @@ class History:
         for number, line in enumerate(map(bytes.strip, files.lines(self._stream)), 1):
             if not line:
                 continue
-            read = self._reader.read(line)
+            codec = self._codecs.of(line)
+            read = codec.decode(line)
             if isinstance(read, Refused):
                 refuse(number, read)
-            elif refused := self._refused_as_ahead(read[1]):
+            elif refused := self._refused_as_ahead(codec, read):
                 refuse(number, refused)
             else:
-                yield _Told(number, line, *read)
+                yield _Told(number, line, codec.stage.topic, read)
 
-    def _refused_as_ahead(self, event: Event) -> Refused | None:
+    def _refused_as_ahead(self, codec: Codec, event: Event) -> Refused | None:
         """History is old; what is yet to come is a mistake that every worker refuses."""
         if self._latest_ms is None:
             return None
-        refused = self._codec.refuse_time(event.at_ms, self._latest_ms)
+        refused = codec.refuse_time(event.at_ms, self._latest_ms)
         return refused if refused is not None and refused.reason is not Reason.TOO_OLD else None
 
     def _shifted(self, line: bytes) -> bytes | Refused:
@@ -149,7 +149,7 @@ class History:
             moved = _moved(json, timedelta(milliseconds=self._shift_ms))
         except OverflowError:
             return Refused(Reason.BAD_TIME, "a time cannot be moved to now")
-        read = self._reader.read(moved)
+        read = self._codecs.of(moved).decode(moved)
         return read if isinstance(read, Refused) else moved
 
 
