@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -13,11 +14,21 @@ from tests.kit.starting import Guard, mark
 
 os.environ.update(ONE_BLAS_THREAD)  # as in a worker; tests side by side have no core for more threads
 
+from deploy.kafka.kafka import KafkaNode
+from tests.kit.brokers import Node, TansuNode, running
+
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no error
 hypothesis.settings.load_profile("unhurried")
 
 GUARD = Guard()
 sys.addaudithook(GUARD)
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
+    """A broker of the test's own."""
+    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path / "kafka")) as node:
+        yield node
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

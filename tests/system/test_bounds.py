@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,13 +40,6 @@ GROUP = "touchpoint-monitor"
 UNKNOWN = 10_000
 OVERSIZED = 20
 NOW = 1_800_000_000_000
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    """A broker of the test's own."""
-    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path)) as node:
-        yield node
 
 
 # -- unknown names ------------------------------------------------------------------------------------

@@ -2,19 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
-import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
 from streams.kafka.topics import steps_topic
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.kit.batches import send_strange
-from tests.kit.brokers import Node, TansuNode, running
+from tests.kit.brokers import Node
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess
 from tests.system.test_worker import TOPIC, checkout, read_topic
@@ -23,13 +20,6 @@ MIB = 1024 * 1024
 JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 GOOD = 200
 ZERO_DAY = {"id": "p", "kind": "delivery_window", "due": "0001-01-01T00:00:00+02:00"}
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    """A broker of the test's own."""
-    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path)) as node:
-        yield node
 
 
 async def poison(bootstrap: str) -> None:

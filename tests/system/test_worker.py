@@ -4,17 +4,14 @@ import asyncio
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy.kafka.kafka import KafkaNode
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
@@ -22,13 +19,6 @@ from tests.kit.programs import TOUCHPOINT, Samples, WorkerProcess, counted, envi
 
 TOPIC = "touchpoint.web-checkout.v1"
 CHANGELOG = "touchpoint-monitor-web_checkout-changelog"
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    """A broker of the test's own."""
-    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path)) as node:
-        yield node
 
 
 def checkout(number: int, **fields: Any) -> bytes:

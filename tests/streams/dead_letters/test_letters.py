@@ -5,7 +5,6 @@ import functools
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,6 @@ from tests.system.test_worker import Record, checkout, read_topic, send
 
 TOPIC = "touchpoint.web-checkout.v1"
 DLQ = f"{TOPIC}.dlq"
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    """A broker of the test's own."""
-    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path)) as node:
-        yield node
 
 
 def dead_letters(broker: Node, *arguments: str, code: int = 0) -> str:

@@ -64,13 +64,6 @@ CHANGELOG = TP(topics.changelog_topic(GROUP, "a"), 0)
 DEADLINE_S = 60
 
 
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    """A broker of the test's own."""
-    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path / "kafka")) as node:
-        yield node
-
-
 async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
     """Repeat a check, which itself waits for something, until it is true."""
     async with asyncio.timeout(DEADLINE_S):

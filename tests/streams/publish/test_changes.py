@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,13 +26,6 @@ from tests.kit.programs import WorkerProcess, touchpoint
 CHAIR = parse(SHIPPED_JOURNEY.read_text())
 TOPIC = "touchpoint.changes.v1"
 METRIC = "touchpoint_last_change_timestamp_seconds"
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.full)])
-def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Node]:
-    """A broker of the test's own."""
-    with running(TansuNode() if request.param == "embedded" else KafkaNode(tmp_path / "kafka")) as node:
-        yield node
 
 
 @asynccontextmanager
