@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 import aiohttp
+import orjson
 from yarl import URL
 
 from monitor.errors import UserError
@@ -39,6 +40,11 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+
+
+def refused(status: int, error: str) -> Answer:
+    """An answer that says why there is none."""
+    return Answer(status, orjson.dumps({"error": error}))
 
 
 def path_of(journey_id: str) -> str:

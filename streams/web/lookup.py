@@ -15,7 +15,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
-import orjson
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -26,7 +25,7 @@ from monitor.live.journey import journey_answer
 from streams.clock import now_ms
 from streams.kafka.read_back import ReadBack, reading
 from streams.settings import Settings
-from streams.web.client import Answer, NotAnsweredError, ask, client_ssl, forwarded, path_of
+from streams.web.client import Answer, NotAnsweredError, ask, client_ssl, forwarded, path_of, refused
 
 if TYPE_CHECKING:
     from streams.engine.app import App
@@ -41,10 +40,6 @@ PASSED_ON = (200, 404, 503)
 
 MAX_ID: int = get_args(Id)[1].max_length
 ID_RULE = f"a journey id is 1 to {MAX_ID} printable characters"
-
-
-def _answer(status: int, error: str) -> Answer:
-    return Answer(status, orjson.dumps({"error": error}))
 
 
 def is_id(text: str) -> bool:
@@ -79,24 +74,24 @@ class JourneyLookup:
         400 for what is no id.
         """
         if not is_id(journey_id):
-            return _answer(400, ID_RULE)
+            return refused(400, ID_RULE)
         app = self._app()
         if app is None:
-            return _answer(503, "this worker has not reached Kafka yet")
+            return refused(503, "this worker has not reached Kafka yet")
         journeys = app.journeys
         if journeys is None:
-            return _answer(404, "the journey file has no `journeys`, so no journeys are kept")
+            return refused(404, "the journey file has no `journeys`, so no journeys are kept")
         if journeys.keeps(journey_id):
             return await self._from_here(journeys, journey_id)
         if is_forwarded:
-            return _answer(503, "the worker that was asked does not keep this journey now: try again")
+            return refused(503, "the worker that was asked does not keep this journey now: try again")
         url = app.keeper_url(journeys.partition_of(journey_id))
         if url is None:
-            return _answer(503, "no worker is known to keep this journey now: try again")
+            return refused(503, "no worker is known to keep this journey now: try again")
         if url == app.url:
-            return _answer(503, _not_here(journeys))
+            return refused(503, _not_here(journeys))
         if app.url.startswith("https:") and not url.startswith("https:"):
-            return _answer(503, f"{url} keeps this journey, but without TLS, as this worker asks nobody")
+            return refused(503, f"{url} keeps this journey, but without TLS, as this worker asks nobody")
         return await self._from_there(url, journey_id, authorization)
 
     async def _from_here(self, journeys: "JourneyProcessor", journey_id: str) -> Answer:
@@ -106,11 +101,11 @@ class JourneyLookup:
             try:
                 closed = await self._closed(journeys.places_of(journey_id), journey_id)
             except (TimeoutError, KafkaError, UserError):
-                return _answer(503, f"Kafka has not given this journey, which is over, within {READ_S:g} s")
+                return refused(503, f"Kafka has not given this journey, which is over, within {READ_S:g} s")
             if closed is not None:
                 return self._told(closed_answer(closed, clock_ms, now_ms()))
         if found is None:
-            return _answer(404, "no such journey: none of its events was read, or it ended 7 days ago")
+            return refused(404, "no such journey: none of its events was read, or it ended 7 days ago")
         return self._told(journey_answer(journey_id, found, journeys.rules, clock_ms, now_ms()))
 
     def _told(self, said: dict[str, Any]) -> Answer:
@@ -132,10 +127,10 @@ class JourneyLookup:
         try:
             answer = await ask(url, path_of(journey_id), forwarded(authorization), self._context)
         except NotAnsweredError as error:
-            return _answer(503, f"the worker that keeps this journey cannot be asked: {error}")
+            return refused(503, f"the worker that keeps this journey cannot be asked: {error}")
         if answer.status in PASSED_ON:
             return answer
-        return _answer(503, f"the worker that keeps this journey, {url}, answered {answer.status}")
+        return refused(503, f"the worker that keeps this journey, {url}, answered {answer.status}")
 
 
 async def read_closed(settings: Settings, places: "Places") -> AsyncGenerator[bytes, None]:

@@ -20,7 +20,7 @@ from monitor.journey_file.model import Journey, Stage
 from streams.clock import now_ms
 from streams.kafka.read_back import since
 from streams.settings import Settings
-from streams.web.client import Answer
+from streams.web.client import Answer, refused
 
 MINUTE_MS = 60_000
 
@@ -86,20 +86,18 @@ class Causes:
         404 for no stage or one of staff, 400 for other minutes, 413 for too many events, 503 without Kafka.
         """
         if stage not in self._stages:
-            return _refused(404, "no such stage")
+            return refused(404, "no such stage")
         if self._stages[stage].kind == "staff":
-            return _refused(404, NOT_OF_STAFF)
+            return refused(404, NOT_OF_STAFF)
         try:
             last, before = (
                 float(query.get(name, default))
                 for name, default in (("last", LAST_MIN), ("before", BEFORE_MIN))
             )
         except ValueError:
-            return _refused(400, "`last` and `before` are numbers of minutes")
+            return refused(400, "`last` and `before` are numbers of minutes")
         if not (last > 0 and before > 0 and last + before <= MOST_MIN):
-            return _refused(
-                400, f"`last` and `before` are above 0, and together at most {MOST_MIN:g} minutes"
-            )
+            return refused(400, f"`last` and `before` are above 0, and together at most {MOST_MIN:g} minutes")
         return await self._once(self._stages[stage], last, before)
 
     async def _once(self, stage: Stage, last: float, before: float) -> Answer:
@@ -123,9 +121,9 @@ class Causes:
         try:
             await count(records, codec, asked, earliest_ms, MOST_EVENTS)
         except TooManyError as error:
-            return _refused(413, f"{error}: ask for less with `before`, or `touchpoint where {stage.name}`")
+            return refused(413, f"{error}: ask for less with `before`, or `touchpoint where {stage.name}`")
         except UserError as error:
-            return _refused(WITHOUT_KAFKA, str(error))
+            return refused(WITHOUT_KAFKA, str(error))
         told = {
             "stage": stage.name, "at": rfc3339(at_ms), "begin": rfc3339(begin_ms),
             "experiences": await asyncio.to_thread(_told, asked),
@@ -144,7 +142,3 @@ def _told(asked: Sequence[Encounters]) -> list[dict[str, Any]]:
         else:
             answers.append({**one.as_json(found), "words": list(one.told(found))})
     return answers
-
-
-def _refused(status: int, error: str) -> Answer:
-    return Answer(status, orjson.dumps({"error": error}))
