@@ -4,6 +4,7 @@ import itertools
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -146,6 +147,12 @@ def text_samples(taken: Snapshot) -> Samples:
     return samples(families)
 
 
+@cache
+def usual() -> Samples:
+    """What it says of the events above, and of none besides."""
+    return text_samples(snapshot())
+
+
 def value(found: Samples, name: str, /, **labels: str) -> float:
     """One value."""
     return found[name, tuple(sorted(labels.items()))]
@@ -177,12 +184,12 @@ def test_metric_names_follow_the_rules() -> None:
 
 def test_formats_agree() -> None:
     """Plain text and OpenMetrics hold the same values under the same names."""
-    assert text_samples(snapshot()) == samples(openmetrics_families(snapshot()).values())
+    assert usual() == samples(openmetrics_families(snapshot()).values())
 
 
 def test_values() -> None:
     """Values are those of the events counted."""
-    found = text_samples(snapshot())
+    found = usual()
     cell = {"stage": "web_checkout", "experience": "checkout_completed", "window": "1m"}
     business = cell | {"segment": "business", "partner": "none"}
     klarna = cell | {"segment": "new", "partner": "klarna"}
@@ -231,7 +238,7 @@ def test_values() -> None:
 
 def test_every_cell_is_there_from_the_start() -> None:
     """Each label set of the closed key space exists at 0 before its first event."""
-    found = text_samples(snapshot())
+    found = usual()
     for stage in CHAIR.stages:
         cells = itertools.product(
             stage.experiences, CHAIR.segment_labels, stage.partner_labels, WINDOW_LABELS
@@ -368,7 +375,7 @@ def test_the_average_speed_of_answer_is_that_of_answered_calls() -> None:
         (1, Event(stage="store", outcome="ok")),
     ]
     found = text_samples(snapshot(store=calls))
-    before = text_samples(snapshot())
+    before = usual()
 
     def added(name: str, *outcomes: str) -> float:
         labels = [{"stage": "store", "outcome": outcome, "window": "5m"} for outcome in outcomes]
@@ -393,7 +400,7 @@ def test_a_stage_says_at_which_step_people_leave() -> None:
     ]
     found, before = (
         text_samples(snapshot(web_checkout=steps[:-1], store=steps[-1:])),
-        text_samples(snapshot()),
+        usual(),
     )
     for touchpoint, outcome, n in (
         ("payment", "abandoned", 3), ("payment", "failed", 2), ("cart", "abandoned", 1),
@@ -414,7 +421,7 @@ def test_asked_by_channel() -> None:
         (1, Event(stage="feedback", outcome="asked")),
         (4, Event(stage="feedback", outcome="ok", channel="web", score=Score("nps", 9))),
     ]
-    found, before = text_samples(snapshot(feedback=asked)), text_samples(snapshot())
+    found, before = text_samples(snapshot(feedback=asked)), usual()
     for channel, n in (("email", 7), ("web", 0), ("other", 2), ("none", 1)):
         labels = {"stage": "feedback", "channel": channel, "window": "1d"}
         name = metrics.WINDOW_ASKED.name
@@ -424,7 +431,7 @@ def test_asked_by_channel() -> None:
 @pytest.mark.parametrize("kind", ["duration", "wait"])
 def test_buckets_are_cumulative(kind: str) -> None:
     """Buckets never fall, the last one equals the count, and the sum is in seconds."""
-    found = text_samples(snapshot())
+    found = usual()
     name = f"touchpoint_window_{kind}_seconds"
     for stage, window in itertools.product(CHAIR.stages, WINDOW_LABELS):
         labels = {"stage": stage.name, "window": window}
@@ -471,7 +478,7 @@ def test_windows_are_withheld_until_ready() -> None:
 
 def test_journeys_are_shown_by_the_parts_of_their_counters() -> None:
     """Each part of a counter's name is a label; what alerts look at is there in every window."""
-    found = text_samples(snapshot())
+    found = usual()
     closed = {"result": "met", "segment": "new"}
     assert value(found, "touchpoint_window_journeys", **closed, window="1m") == 2
     assert value(found, "touchpoint_window_weakest", stage="store", segment="business", window="7d") == 1
@@ -500,7 +507,7 @@ def test_renders_what_is_not_known_yet() -> None:
 
 def test_events_expected_are_those_of_what_the_window_covers() -> None:
     """From the start of the oldest pane up to now: 30 s into a pane of 5 min, 2h is 1h 55m 30s."""
-    found = text_samples(snapshot())
+    found = usual()
     covered_s = {
         "20s": 10,
         "1m": 50,

@@ -232,6 +232,14 @@ def test_an_end_waits_until_alerting_sees_again(monkeypatch: pytest.MonkeyPatch)
         until(lambda: any(line.startswith(END) for line in told), "the end is told")
 
 
+@pytest.fixture(scope="module")
+def printer() -> Iterator[Pager]:
+    """One to which nothing is posted that it prints."""
+    pager = Pager()
+    yield pager
+    pager.stop()
+
+
 def changed(**fields: Any) -> bytes:
     """A post of the alert with other fields."""
     return json.dumps({"alerts": [ALERT | fields]}).encode()
@@ -246,18 +254,15 @@ def changed(**fields: Any) -> bytes:
         changed(endsAt="2026-05-04"),
     ],
 )
-def test_what_is_no_alert_is_refused(body: bytes) -> None:
+def test_what_is_no_alert_is_refused(body: bytes, printer: Pager) -> None:
     """The printer stays up and says no."""
-    pager = Pager()
-    try:
-        request = urllib.request.Request(f"{pager.url}/page", body, JSON)  # noqa: S310 - loopback
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(request, timeout=60)  # noqa: S310 - loopback
-        assert refused.value.code == 400
-        refused.value.close()
-        assert pager.process.poll() is None
-    finally:
-        pager.stop()
+    request = urllib.request.Request(f"{printer.url}/page", body, JSON)  # noqa: S310 - loopback
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=60)  # noqa: S310 - loopback
+    assert refused.value.code == 400
+    refused.value.close()
+    assert printer.process.poll() is None
+    assert printer.said("") == printer.said("waiting for alerts"), "it printed something"
 
 
 @pytest.fixture(scope="module")
