@@ -17,9 +17,10 @@ from monitor.boards.panels import (
     query,
     rows,
     stat,
+    titled,
 )
 from monitor.boards.parts import UNKNOWN, cells
-from monitor.boards.tables import COLORED, table, values
+from monitor.boards.tables import COLORED, table, tall_enough, tall_for_bars, values
 from monitor.boards.titles import partner_titles, segment_titles, stage_titles
 from monitor.counting import metrics
 from monitor.journeys.closing import ASTRAY_MOVES
@@ -91,6 +92,7 @@ def _outcome(plan: Plan) -> Iterator[Json]:
 
 def _encounters(plan: Plan) -> Iterator[Json]:
     stages = stage_titles(plan)
+    size = (8, tall_for_bars(len(plan.journey.stages), 9))
     yield heading("The weakest encounter")
     hit = select(metrics.WINDOW_HIT.name, window="5m")
     yield bars(
@@ -98,8 +100,8 @@ def _encounters(plan: Plan) -> Iterator[Json]:
         "Customers who met their first bad encounter with a stage in the last 5 minutes. None is best.",
         now(f"sort_desc(sum by (stage) ({hit}))", "{{stage}}"),
         unit=COUNT,
-        size=(8, 9),
-        overrides=[override(name, displayName=title) for name, title in stages.items()],
+        size=size,
+        overrides=titled(stages),
     )
     weakest = _sum(metrics.WINDOW_WEAKEST, " by (stage)")
     yield bars(
@@ -108,8 +110,8 @@ def _encounters(plan: Plan) -> Iterator[Json]:
         "longest bar is where mending helps most people; none is best.",
         now(f"sort_desc({weakest})", "{{stage}}"),
         unit=COUNT,
-        size=(8, 9),
-        overrides=[override(name, displayName=title) for name, title in stages.items()],
+        size=size,
+        overrides=titled(stages),
     )
     met, missed = (
         _sum(metrics.WINDOW_JOURNEYS, " by (segment)", result=result) for result in ("met", "missed")
@@ -122,7 +124,7 @@ def _encounters(plan: Plan) -> Iterator[Json]:
         rows(f"{met} / ({met} + {missed})"),
         rows(missed),
         unit="percentunit",
-        size=(8, 9),
+        size=(8, max(9, tall_enough(1 + len(plan.journey.segments)))),
         overrides=[
             override("segment", mappings=names(segment_titles(plan))),
             override("Value #B", unit=COUNT, decimals=0),
@@ -199,6 +201,7 @@ def _overdue_titles(plan: Plan) -> dict[str, str]:
 
 
 def _critical(plan: Plan) -> Iterator[Json]:
+    height = tall_enough(len(plan.journey.stages))
     yield heading("What weighs most on satisfaction")
     a, b, c, d = (
         _sum(metrics.WINDOW_CRITICAL, " by (stage)", cell=cell)
@@ -220,7 +223,7 @@ def _critical(plan: Plan) -> Iterator[Json]:
         rows(f"({a} * {d} - {b} * {c}) / sqrt({every}) and {enough} or ({a} + {b}) * NaN"),
         rows(f"{a} + {b}"),
         unit=COUNT,
-        size=(14, 8),
+        size=(14, height),
         nothing=FEW,
         missing=FEW,
         field={"decimals": 2},
@@ -240,7 +243,7 @@ def _critical(plan: Plan) -> Iterator[Json]:
         rows(f"{gap} / ({everyone} > 0)"),
         rows(f"{gap} and {everyone} > 0"),
         unit="percentunit",
-        size=(10, 8),
+        size=(10, height),
         overrides=[*cells(plan)[:1], override("Value #B", unit=COUNT, decimals=0)],
     )
 

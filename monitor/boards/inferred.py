@@ -16,7 +16,7 @@ from monitor.boards.panels import (
     titled,
 )
 from monitor.boards.parts import LABELS, cells
-from monitor.boards.tables import COLORED, table, tall_enough, values
+from monitor.boards.tables import COLORED, table, tall_enough, tall_for_bars, values
 from monitor.counting import metrics
 from monitor.counting.judging import BY_CHANNEL, BY_LOCATION, spread_cells
 from monitor.journey_file.model import OTHER
@@ -103,7 +103,7 @@ def _tools(plan: Plan) -> Json:
         "tell both times. 0 % is best: nobody likes to watch the person serving them struggle with a screen.",
         now(f"sort_desc({tool} / ({of} > 0))", "{{stage}}"),
         unit="percentunit",
-        size=(12, 9),
+        size=(12, tall_for_bars(len(plan.journey.stages), 9)),
         steps=high_is_bad(0.2, 0.4),
         overrides=titled({stage.name: stage.title for stage in plan.journey.stages}),
         field={"min": 0, "max": 1},
@@ -126,7 +126,7 @@ def _everyday(plan: Plan, met: tuple[str, ...]) -> Json:
         {"stage": LABELS["stage"], **values("Bad", "Everyday", "Wow")},
         *(rows(f"{outcomes(*one)} / {n}") for one in (bad, everyday, wow)),
         unit="percentunit",
-        size=(12, 9),
+        size=(12, tall_enough(len(met))),
         nothing=FEW_COUNTED,
         overrides=cells(plan)[:1],
     )

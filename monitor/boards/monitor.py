@@ -6,6 +6,7 @@ from monitor.boards.panels import (
     COUNT,
     DOTTED,
     LINES,
+    RANKED,
     WIDTH,
     Json,
     bars,
@@ -156,6 +157,7 @@ def _lag(plan: Plan) -> Iterator[Json]:
         custom={"thresholdsStyle": {"mode": "line"}},
         overrides=topics,
         field={"min": 0},
+        legend=RANKED,
     )
     yield chart(
         "Events waiting, each stage",
@@ -165,6 +167,7 @@ def _lag(plan: Plan) -> Iterator[Json]:
         size=(12, 9),
         overrides=topics,
         field={"min": 0},
+        legend=RANKED,
     )
     if plan.journey.journeys is not None:
         yield _judged()

@@ -38,10 +38,10 @@ DASHES: tuple[Json, ...] = (SOLID, DASHED, DOTTED)
 WIDTH = 24
 """Columns of Grafana's grid."""
 
-NOTHING = "none counted"
-"""Where there is no value: true of what did not happen, and where nobody counts, as no worker answers."""
+NOTHING = "none known"
+"""Where there is no value: true of what did not happen, and where nobody counts or Prometheus is away."""
 
-FEW_COUNTED = "too few counted"
+FEW_COUNTED = "too few known"
 """Where so few were counted that nothing is shown of them, and where none were."""
 
 COUNT = "locale"
@@ -254,6 +254,11 @@ def panel(kind: str, title: str, description: str, queries: Iterable[Json], **mo
 
 
 LEGEND = {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []}
+RANKED = {
+    "displayMode": "table", "placement": "right", "showLegend": True, "calcs": ["lastNotNull"],
+    "sortBy": "Last *", "sortDesc": True,
+}  # fmt: skip
+"""Of more lines than a legend below has room for: the highest now first, the rest is scrolled."""
 CHART: Json = {"legend": LEGEND, "tooltip": {"mode": "multi", "sort": "none"}}
 REDUCE = {"calcs": ["lastNotNull"], "fields": "", "values": False}
 

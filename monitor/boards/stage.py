@@ -129,7 +129,7 @@ def _left(plan: Plan) -> Json:
     return bars(
         "Where people leave, last hour",
         "At which step of the stage customers gave up or failed, most first. Short bars are good; one far "
-        "ahead of the others is where to begin. None counted: none left, or the stage names no steps.",
+        "ahead of the others is where to begin. None known: none left, or the stage names no steps.",
         now(f"sort_desc(sum by (touchpoint) ({left}) > 0)", "{{touchpoint}}"),
         unit=COUNT, size=(12, 9), overrides=titled(titles | {NONE: "not told", OTHER: "elsewhere"}),
         field={"decimals": 0, "min": 0},
@@ -151,7 +151,7 @@ def _waits(plan: Plan) -> Json:
         "Average wait, last hour",
         "How long customers waited until they were answered (the average speed of answer; no wait counts as "
         "0), and how long those waited who gave up. Good is short, and giving up rare. "
-        "None counted: no event of the stage says.",
+        "None known: no event of the stage says.",
         query(mean(tuple(answered)), "until answered"), query(mean(ABANDONED), "until they gave up"),
         unit="s", size=(12, 9), textMode="value_and_name", field={"decimals": 1},
     )  # fmt: skip

@@ -164,11 +164,12 @@ def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
         size=(12, 5),
         steps=thresholds((None, GREY), (MIN_SEGMENT_EVENTS, ORANGE), (SURE_N, BLUE)),
     )
+    height = max(9, tall_enough(1 + max(len(plan.journey.segments), len(plan.journey.channels))))
     yield _over_time(
         title,
         f"{means} Each moment looks back a day; the band is what it lies in (95 % sure). {small}",
         ends,
-        size=(8, 9),
+        size=(8, height),
         steps=steps,
         nothing=FEW_COUNTED,
         **look,
@@ -186,7 +187,7 @@ def _figure(plan: Plan, stage: Stage, kind: str) -> Iterator[Json]:
             rows(lower),
             rows(upper),
             rows(f"{answers(by, stage.name, kind)} >= {MIN_SEGMENT_EVENTS}"),
-            size=(8, 9),
+            size=(8, height),
             steps=steps,
             nothing=FEW_COUNTED,
             overrides=[
