@@ -20,7 +20,7 @@ from streams.settings import Settings
 from streams.state.latest import Shown
 from streams.web.client import advertised_url
 from streams.web.group import Group
-from streams.web.guard import Guard, exposure, http_ssl
+from streams.web.guard import exposure
 from streams.web.lookup import JourneyLookup
 from streams.web.server import HttpServer, Sources
 from streams.web.where import Causes
@@ -40,10 +40,9 @@ class Worker:
     def __init__(self, journey: Journey, settings: Settings) -> None:
         self._journey = journey
         self._settings = settings
-        certificate = http_ssl(settings)
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._http = HttpServer(
-            settings.http,
+            settings,
             Sources(
                 self.snapshot,
                 self.failures,
@@ -52,10 +51,7 @@ class Worker:
                 Group(settings, lambda: self.app),
                 Causes(journey, settings),
             ),
-            Guard(settings),
-            certificate,
         )
-        self._scheme = "https" if certificate else "http"
         self._changes = ChangesReader(journey, settings)
         self._version = version("touchpoint-monitor")
         self._snapshot: Snapshot | None = None
@@ -66,7 +62,7 @@ class Worker:
     @property
     def url(self) -> str:
         """Where HTTP answers, once it does."""
-        return f"{self._scheme}://{self.address}"
+        return f"{'https' if self._settings.http_cert else 'http'}://{self.address}"
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None] = lambda: None) -> None:
         """Work until `stop` is set; a UserError says why it cannot.

@@ -21,7 +21,7 @@ from streams.state.latest import Shown
 from streams.web.answers import failures_answer, meant_answer, stages_answer
 from streams.web.client import FORWARDED, Answer
 from streams.web.group import Group, Member
-from streams.web.guard import Guard
+from streams.web.guard import Guard, http_ssl
 from streams.web.lookup import JourneyLookup
 from streams.web.where import Causes
 
@@ -64,17 +64,11 @@ class Sources:
 class HttpServer:
     """Serves snapshots that it asks for; knows nothing of Kafka."""
 
-    def __init__(
-        self,
-        address: str,
-        sources: Sources,
-        guard: Guard | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        self._address = address
+    def __init__(self, settings: Settings, sources: Sources) -> None:
+        self._address = settings.http
         self._sources = sources
-        self._guard = guard or Guard(Settings(http=address))
-        self._ssl_context = ssl_context
+        self._guard = Guard(settings)
+        self._ssl_context = http_ssl(settings)
         self._page = {
             path: (files("streams").joinpath("page", name).read_bytes(), content_type)
             for path, (name, content_type) in PAGE.items()

@@ -15,6 +15,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, stage_snapshot
 from streams.commands.shared import SWITCH_S
+from streams.settings import Settings
 from streams.web.server import HttpServer, Sources
 from streams.worker import rest_collector
 
@@ -59,7 +60,7 @@ async def main() -> None:
             await asyncio.sleep(0)
         return Snapshot(journey=big, at_ms=now_ms, ready=True, stages=tuple(stages), version="bench")
 
-    server = HttpServer("127.0.0.1:0", Sources(snapshot, lambda _: None))
+    server = HttpServer(Settings(http="127.0.0.1:0"), Sources(snapshot, lambda _: None))
     url = f"http://{await server.start()}/metrics"
     rest_collector()
     ticks: list[tuple[float, float]] = []

@@ -192,7 +192,7 @@ class Life:
             return asked[0][0]._closed(places)
 
         lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0], closed)  # type: ignore[arg-type, return-value]
-        server = HttpServer("127.0.0.1:0", Sources(snapshot, failures, lookup))
+        server = HttpServer(Settings(http="127.0.0.1:0"), Sources(snapshot, failures, lookup))
         address = await server.start()
         ids = [id_ for held in self.journeys._partitions.values() for id_, _ in kept(held) if is_id(id_)]
         paths = ["/metrics", "/api/stages", *(f"/api/stages/{name}/failures" for name in self.stages)]

@@ -12,7 +12,6 @@ import orjson
 import pytest
 
 from streams.settings import Secret, Settings
-from streams.web.guard import Guard
 from streams.web.pager import MAX_BYTES, Pages
 from streams.web.server import HttpServer, Sources
 from tests.kit.programs import touchpoint
@@ -38,7 +37,7 @@ async def asked(address: str, *lines: str, body: bytes = b"") -> tuple[int, str]
 @asynccontextmanager
 async def worker(settings: Settings) -> AsyncIterator[str]:
     """The address of a worker's HTTP server."""
-    server = HttpServer(settings.http, Sources(snapshot, lambda _: None), Guard(settings))
+    server = HttpServer(settings, Sources(snapshot, lambda _: None))
     try:
         yield await server.start()
     finally:

@@ -36,7 +36,7 @@ async def serving(snapshot: Snapshot, others: tuple[str, ...] = (), failures: An
         return snapshot
 
     group = Group(Settings(), lambda: app)  # type: ignore[arg-type,return-value]
-    server = HttpServer("127.0.0.1:0", Sources(taken, lambda _: list(failures), group=group))
+    server = HttpServer(Settings(http="127.0.0.1:0"), Sources(taken, lambda _: list(failures), group=group))
     try:
         yield f"http://{await server.start()}"
     finally:

@@ -28,7 +28,6 @@ from streams.certificates import CertificateError
 from streams.settings import Settings, SettingsError, read
 from streams.web import client
 from streams.web.client import FORWARDED, NotAnsweredError, advertised_url, ask, client_ssl
-from streams.web.guard import http_ssl
 from streams.web.lookup import JourneyLookup
 from streams.web.server import HttpServer, Sources
 from tests.kit.brokers import TansuNode, running
@@ -285,9 +284,8 @@ async def serving(
         journeys=journeys, keeper_url=lambda _: app.url if keeper == "itself" else keeper, url=""
     )
     lookup = JourneyLookup(settings, "w", lambda: app)
-    context = http_ssl(settings)
-    server = HttpServer("127.0.0.1:0", Sources(snapshot, lambda _: None, lookup), ssl_context=context)
-    app.url = f"{'https' if context else 'http'}://{await server.start()}"
+    server = HttpServer(replace(settings, http="127.0.0.1:0"), Sources(snapshot, lambda _: None, lookup))
+    app.url = f"{'https' if settings.http_cert else 'http'}://{await server.start()}"
     try:
         yield app.url
     finally:

@@ -11,6 +11,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -268,10 +269,8 @@ Ask = Callable[..., Awaitable[aiohttp.ClientResponse]]
 @asynccontextmanager
 async def serving(settings: Settings, **session: Any) -> AsyncIterator[Ask]:
     """Asks a server of these settings."""
-    context = http_ssl(settings)
-    server = HttpServer("127.0.0.1:0", Sources(snapshot, lambda _: None), Guard(settings), context)
-    address = await server.start()
-    url = f"{'https' if context else 'http'}://{address}"
+    server = HttpServer(replace(settings, http="127.0.0.1:0"), Sources(snapshot, lambda _: None))
+    url = f"{'https' if settings.http_cert else 'http'}://{await server.start()}"
     try:
         async with aiohttp.ClientSession(url, **session) as client:
 

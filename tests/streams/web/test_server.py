@@ -77,7 +77,7 @@ async def get(worker: Worker) -> AsyncIterator[Get]:
     """Asks a running server, and looks at the headers that every answer must have."""
     causes = Causes(CHAIR, Settings(), nothing)
     sources = Sources(worker.snapshot, worker.failures, meant=worker.meant, causes=causes)
-    server = HttpServer("127.0.0.1:0", sources)
+    server = HttpServer(Settings(http="127.0.0.1:0"), sources)
     address = await server.start()
     try:
         async with aiohttp.ClientSession(f"http://{address}") as session:
@@ -264,7 +264,9 @@ async def test_port_taken(worker: Worker) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        server = HttpServer(address, Sources(worker.snapshot, worker.failures, meant=worker.meant))
+        server = HttpServer(
+            Settings(http=address), Sources(worker.snapshot, worker.failures, meant=worker.meant)
+        )
         with pytest.raises(UserError, match=f"^cannot serve HTTP on {address}: ") as refused:
             await server.start()
         assert "\n" not in str(refused.value)
@@ -274,4 +276,6 @@ async def test_port_taken(worker: Worker) -> None:
 
 async def test_stops_unstarted(worker: Worker) -> None:
     """Stopping a server that never started is no error."""
-    await HttpServer("127.0.0.1:0", Sources(worker.snapshot, worker.failures, meant=worker.meant)).stop()
+    await HttpServer(
+        Settings(http="127.0.0.1:0"), Sources(worker.snapshot, worker.failures, meant=worker.meant)
+    ).stop()
