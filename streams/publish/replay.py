@@ -72,22 +72,17 @@ class History:
         self._codecs = Codecs(journey, refuse_personal_data=settings.refuse_personal_data)
         self._latest_ms = None if until_now else now_ms
         self.report = Report()
-        self.events = 0
-        self.first_ms = 0
-        self._times_ms, self._steps_ms = array("q"), array("q")
-        """Of all events, and of those of journeys."""
-        oldest_ms, newest_ms = now_ms, 0
+        self.times_ms, self._steps_ms = array("q"), array("q")
+        """Of all events in their order, and of those of journeys."""
         with progress("read") as advance:
             for told in self._read(self.report.refuse):
                 at_ms = told.event.at_ms
-                self.first_ms = at_ms if not self.events else self.first_ms
-                self.events += 1
-                self._times_ms.append(at_ms)
+                self.times_ms.append(at_ms)
                 if journey.journeys is not None and told.event.journey_id is not None:
                     self._steps_ms.append(at_ms)
-                oldest_ms, newest_ms = min(oldest_ms, at_ms), max(newest_ms, at_ms)
                 advance(1)
-        self._shift_ms = now_ms - newest_ms if until_now and self.events else 0
+        oldest_ms, newest_ms = (pick(self.times_ms, default=now_ms) for pick in (min, max))
+        self._shift_ms = now_ms - newest_ms if until_now else 0
         self._unshifted_ms = now_ms - self._shift_ms
         if oldest_ms + self._shift_ms < 0:
             years = (newest_ms - oldest_ms) // (365 * 86_400_000)
@@ -95,14 +90,14 @@ class History:
 
     def too_old(self, file: str) -> Iterator[str]:
         """What is lost of it when it is published to a monitor that runs, and what to do instead."""
-        steps, events = len(self._steps_ms), len(self._times_ms)
+        steps, events = len(self._steps_ms), len(self.times_ms)
         if late := sum(at_ms < self._unshifted_ms - KEEP_MS for at_ms in self._steps_ms):
             yield (
                 f"{late:,} of {steps:,} events of journeys happened more than {KEEP_MS // HOUR_MS} h ago. "
                 "A running monitor counts them at their stage, but opens no journey for them. "
                 f"For whole journeys of any age: touchpoint backtest {file}"
             )
-        if refused := sum(at_ms < self._unshifted_ms - self._horizon_ms for at_ms in self._times_ms):
+        if refused := sum(at_ms < self._unshifted_ms - self._horizon_ms for at_ms in self.times_ms):
             days = self._horizon_ms // (24 * HOUR_MS)
             yield (
                 f"{refused:,} of {events:,} events happened more than {days} d ago, "
@@ -156,11 +151,11 @@ class History:
 async def replay(history: History, settings: Settings, speed: float, stop: asyncio.Event) -> Report:
     """Publish history; a `speed` of 0 is as fast as Kafka takes it."""
     report = history.report
-    async with publishing(settings, stop, report, history.events) as send:
+    async with publishing(settings, stop, report, len(history.times_ms)) as send:
         began_s = time.monotonic()
         for _, line, topic, event in history.again():
             if speed:
-                due_s = (event.at_ms - history.first_ms) / 1000 / speed
+                due_s = (event.at_ms - history.times_ms[0]) / 1000 / speed
                 await pause(stop, began_s + due_s - time.monotonic())
             if stop.is_set():
                 break

@@ -153,6 +153,13 @@ def test_one_wrong_time_is_named_before_anything_is_sent() -> None:
         known(line(event()), line(event(time="9999-12-31T23:59:59Z")))
 
 
+def test_events_of_one_wrong_year_are_moved_as_any() -> None:
+    """They span a second, not the years between theirs and now."""
+    times = ["9998-12-30T23:59:57Z", "9998-12-30T23:59:58Z"]
+    history = known(*(line(event(time=time, promise=None)) for time in times))
+    assert len(list(history.again())) == 2
+
+
 def test_what_a_pipe_gives_is_read_twice(tmp_path: Path) -> None:
     """As of `replay <(zcat history.gz)`."""
     pipe = tmp_path / "pipe"
