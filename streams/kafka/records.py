@@ -1,7 +1,8 @@
 """What a fetch of Kafka's client holds, read so that no record stops whoever reads it.
 
 aiokafka raises for a header name that is not UTF-8, a bad checksum, an unknown codec, a truncated record, and
-inflates whatever a batch inflates to; it would meet the same batch again at every start. Here names that are
+inflates whatever a batch inflates to; it would meet the same batch again at every start. It believes a record
+that says to lie at any offset, though reading goes on behind that. Here names that are
 not UTF-8 are written with backslashes, a batch inflates to `MAX_INFLATED` at most, a record has at most
 `MAX_HEADERS` headers, and what still cannot be read is one `Unreadable` at the last offset of what it stands
 for, which no reader takes for anything else. That is a single record where its batch tells where it ends; its
@@ -107,7 +108,11 @@ class Batch:
                 if len(data) > COUNTED_FROM:
                     checked = (one.check_headers() for one in _Framed.all(data))
                     records = (record for _, record in zip(checked, records, strict=True))
+                last, most = self.base_offset - 1, self.next_offset - _count(data)
                 for record in records:
+                    if not last < record.offset <= most:  # there is room for those behind it
+                        raise _out_of_order(record.offset)
+                    last, most = record.offset, most + 1
                     _check_headers(record.headers)
                     yield record
             except Exception:  # what has been read is given again, and passed over by aiokafka
@@ -121,7 +126,7 @@ class Batch:
         for one in _Framed.all(data):
             offset = self.base_offset + one.offset_delta
             if not last < offset < self.next_offset:
-                raise ValueError(f"offset {offset} is out of order")
+                raise _out_of_order(offset)
             last = offset
         for one in _Framed.all(data):
             try:
@@ -194,6 +199,8 @@ class _Framed(NamedTuple):
     data: memoryview
     """All of the batch."""
     begin: int
+    body: int
+    """Where its length ends."""
     end: int
     offset_delta: int
     behind_offset: int
@@ -202,16 +209,15 @@ class _Framed(NamedTuple):
     @classmethod
     def all(cls, data: memoryview) -> "Iterator[_Framed]":
         """Each record of a batch; ValueError or IndexError unless they fill it."""
-        (count,) = _LENGTH.unpack_from(data, _COUNT_AT)
         at = _HEADER.size
-        for _ in range(count):
+        for _ in range(_count(data)):
             length, body = _varint(data, at)
             _, behind = _varint(data, body + 1)
             delta, behind = _varint(data, behind)
             end = body + length
             if not behind <= end <= len(data):
                 raise ValueError("a record ends elsewhere than it says")
-            yield cls(data, at, end, delta, behind)
+            yield cls(data, at, body, end, delta, behind)
             at = end
         if at != len(data):
             raise ValueError("it does not end with its last record")
@@ -248,14 +254,26 @@ class _Framed(NamedTuple):
         )
 
     def read(self) -> Any:
-        """It alone, as a batch of one."""
+        """It alone, as a batch of one. Nothing is said by the byte of its attributes, which aiokafka reads as
+        the first of a number."""
         whole = bytearray(self.data[: _HEADER.size]) + self.data[self.begin : self.end]
+        whole[_HEADER.size + self.body - self.begin] = 0
         _LENGTH.pack_into(whole, _COUNT_AT, 1)
         try:
             (record,) = DefaultRecordBatch(whole)
         except UnicodeDecodeError:
             (record,) = _leniently(memoryview(whole))
         return record
+
+
+def _count(data: memoryview) -> int:
+    """How many records a batch says to hold."""
+    (count,) = _LENGTH.unpack_from(data, _COUNT_AT)
+    return int(count)
+
+
+def _out_of_order(offset: int) -> ValueError:
+    return ValueError(f"offset {offset} is out of order")
 
 
 def _check_headers(headers: Sequence[tuple[str, Any]]) -> None:

@@ -29,23 +29,35 @@ def batch(*told: Told, codec: int = 0, first: int = 0) -> bytes:
 
 def crowded(headers: int, codec: int = 4) -> bytes:
     """Three records of which the middle one has so many headers, all empty: some kilobytes compressed."""
+    return written(*(_record(at, headers=headers if at == 1 else 0) for at in range(3)), codec=codec)
 
-    def number(value: int) -> bytes:
-        value, found = (value << 1) ^ (value >> 63), bytearray()
-        while value > 0x7F:
-            found.append(value & 0x7F | 0x80)
-            value >>= 7
-        return bytes([*found, value])
 
-    def record(at: int, count: int) -> bytes:
-        body = b"\0\0" + number(at) + number(-1) + number(1) + b"v" + number(count) + b"\0\1" * count
-        return number(len(body)) + body
+def numbered(*deltas: int, attributes: int = 0, first: int = 0) -> bytes:
+    """A record for each of these, which it says to be its distance from the first offset; its value, too."""
+    return written(*(_record(one, b"%d" % one, attributes=attributes) for one in deltas), first=first)
 
-    records = b"".join(record(at, headers if at == 1 else 0) for at in range(3))
-    packed = bytes(cramjam.zstd.compress(records) if codec else records)
-    data = bytearray(batch(*[(None, b"v", [])] * 3, codec=codec)[:_HEADER] + packed)
+
+def written(*records: bytes, codec: int = 0, first: int = 0) -> bytes:
+    """A batch of records that are written already, said to have an offset each."""
+    packed = bytes(cramjam.zstd.compress(b"".join(records)) if codec else b"".join(records))
+    told: list[Told] = [(None, b"v", [])] * len(records)
+    data = bytearray(batch(*told, codec=codec, first=first)[:_HEADER] + packed)
     struct.pack_into(">i", data, _LENGTH_AT, len(data) - _LENGTH_AT - 4)
     return resealed(bytes(data))
+
+
+def _record(at: int, value: bytes = b"v", *, headers: int = 0, attributes: int = 0) -> bytes:
+    body = bytes([attributes, 0]) + _number(at) + _number(-1) + _number(len(value)) + value
+    body += _number(headers) + b"\0\1" * headers
+    return _number(len(body)) + body
+
+
+def _number(value: int) -> bytes:
+    value, found = (value << 1) ^ (value >> 63), bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*found, value])
 
 
 def strange(data: bytes) -> bytes:

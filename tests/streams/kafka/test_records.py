@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from monitor.counting.formats import Unreadable
 from streams.kafka.records import COUNTED_FROM, HEAD_BYTES, MAX_HEADERS, MAX_INFLATED, Records
-from tests.kit.batches import STRANGE, Told, batch, crowded, resealed, strange
+from tests.kit.batches import STRANGE, Told, batch, crowded, numbered, resealed, strange
 
 GZIP, SNAPPY, LZ4, ZSTD = range(1, 5)
 
@@ -198,6 +198,24 @@ def test_a_spoilt_record_takes_no_other_with_it() -> None:
     assert "the record at offset 1 cannot be read" in found[1].value.error
 
 
+@pytest.mark.parametrize("deltas", [(2**31 - 1,), (5,), (-3,), (0, 0, 0), (2, 1, 0), (0, 1, 3)])
+def test_offsets_that_are_not_in_order_are_told_and_passed_over(deltas: tuple[int, ...]) -> None:
+    """Apache Kafka 4.3 takes such batches; believed, one would have all that follows taken for read."""
+    after = 7 + len(deltas)
+    found = read(numbered(0, 1, first=5) + numbered(*deltas, first=7) + numbered(0, first=after), begin=5)
+    told = [one for one in found if isinstance(one.value, Unreadable)]
+    assert [one.offset for one in told] == [after - 1]
+    assert "out of order" in told[0].value.error
+    assert found[-1].offset == after
+
+
+@pytest.mark.parametrize("attributes", [1, 0x7F, 0x80, 0xFF])
+def test_attributes_of_a_record_say_nothing(attributes: int) -> None:
+    """Kafka has a byte for them; its client reads it as the first of a number."""
+    found = read(numbered(0, 1, attributes=attributes) + numbered(0, first=2))
+    assert [(one.offset, one.value) for one in found] == [(0, b"0"), (1, b"1"), (2, b"0")]
+
+
 @pytest.mark.long
 def test_many_small_records_are_read_one_by_one() -> None:
     """A hundred thousand of them in one batch are not held at once."""
@@ -217,5 +235,7 @@ def test_no_byte_raises(at: int, value: int, codec: int, *, seal: bool) -> None:
     data = bytearray(batch(*PLAIN, codec=codec))
     if at < len(data):
         data[at] = value
-    for one in read(resealed(bytes(data)) if seal else bytes(data)):
-        assert isinstance(one.value, bytes | None)
+    found = read(resealed(bytes(data)) if seal else bytes(data))
+    assert all(isinstance(one.value, bytes | None) for one in found)
+    offsets = [one.offset for one in found]
+    assert offsets == sorted(set(offsets))
