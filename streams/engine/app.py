@@ -150,6 +150,7 @@ class App(faust.App):
                     is_owned = event.message.partition in (processor.owned or ())
                     if is_owned and self.is_current(event.message):
                         processor.fold(event.message, self._clock.now_ms())
+                    event.value.clear()
             except Exception as error:
                 self.health.fail(f"{processor.topic} cannot be folded", error)
                 raise

@@ -58,6 +58,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _leaving: asyncio.Future[None] | None = None
     _fetch_began_ms = 0
     _fetched = Fetched()
+    polled_bytes = 0
+    """Of values, in what was fetched last."""
     _name: StaticName | None = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -215,11 +217,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         it for ever, so it is put back.
         """
         as_of_ms, self._fetch_began_ms = self._fetch_began_ms, now_ms()
+        internals.begin_poll()
         fetched = await super()._fetch_records(consumer, active_partitions, **options)
         if self.app.rebalancing_count != rebalances:
             for tp in fetched.keys() & consumer.assignment():
                 consumer.seek(tp, fetched[tp][0].offset)
             return {}
+        self.polled_bytes = internals.polled_bytes()
         handed = {tp: records[-1].offset for tp, records in fetched.items() if records}
         before, at_end, blocked = self._fetched, set(), {}
         for tp in consumer.assignment():

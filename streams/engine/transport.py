@@ -8,6 +8,7 @@ offsets) would commit past an unacknowledged batch; here acknowledgements come s
 highest one matters.
 """
 
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,24 @@ from streams.kafka import internals
 
 IDLE_S = 0.02
 """How often a consumer that may not read yet looks whether it may."""
+
+MAX_HANDED_BYTES = 16 * 1024 * 1024
+"""Of values read and not yet folded, beyond which reading waits: batches are bounded by records otherwise."""
+
+
+class Polled:
+    """Stands for the values of one poll while any batch of it is held."""
+
+
+class RecordBatch(list[Any]):
+    """The records of one fetch of one partition."""
+
+    polled: Polled | None = None
+
+    def clear(self) -> None:
+        """Let go of the records, which Faust's own event would hold until the next comes."""
+        super().clear()
+        self.polled = None
 
 
 class BatchSchema(Schema):
@@ -48,8 +67,10 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    _handed_bytes = 0
+
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
-        if self.app.rebalancing:
+        if self.app.rebalancing or self._handed_bytes >= MAX_HANDED_BYTES:
             # After a recovery Faust resumes the sources, seeks them one by one, and then empties its agents'
             # queues. What is read of a source before all this is done would be thrown away.
             active_partitions = {tp for tp in active_partitions if self._is_changelog(tp)}
@@ -57,7 +78,21 @@ class Consumer(driver.Consumer):
                 await self.sleep(IDLE_S)
                 return {}
         fetched = await super()._getmany(active_partitions, timeout)
-        return {tp: [records] for tp, records in fetched.items() if records}
+        polled = self._held(self.kafka.polled_bytes)
+        batches = {tp: RecordBatch(records) for tp, records in fetched.items() if records}
+        for tp, batch in batches.items():
+            batch.polled = None if self._is_changelog(tp) else polled
+        return {tp: [batch] for tp, batch in batches.items()}
+
+    def _held(self, size: int) -> Polled:
+        """Counts the bytes of a poll until nobody holds it, be it folded or thrown away."""
+        polled = Polled()
+        self._handed_bytes += size
+        weakref.finalize(polled, self._let_go, size)
+        return polled
+
+    def _let_go(self, size: int) -> None:
+        self._handed_bytes -= size
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         last = record[-1]

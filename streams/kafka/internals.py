@@ -5,6 +5,7 @@ that `streams/engine` replaces to the signature it has. Nothing is imported: who
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -48,6 +49,46 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc] # shippe
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:
         return record if self._key_deserializer is _as_read else super()._consumer_record(tp, record)
+
+
+POLL_BYTES = 8 * 1024 * 1024
+"""Of values that one poll takes from one partition, or from all in a thread that says when a poll begins. A
+poll is bounded by records otherwise, and a megabyte that says one thing packs into a hundred bytes."""
+
+_poll = threading.local()
+
+
+def begin_poll() -> None:
+    """Have the next poll of this thread take `POLL_BYTES` from all partitions together."""
+    _poll.room = POLL_BYTES
+
+
+def polled_bytes() -> int:
+    """What has been taken since the poll began."""
+    return POLL_BYTES - int(_poll.room)
+
+
+class FetchResult(fetcher.FetchResult):  # type: ignore[misc] # shipped without types
+    """What is left of one fetch of one partition."""
+
+    def getall(self, max_records: int | None = None) -> list[Any]:
+        """The next records, at most so many, and no more once they fill the room there is."""
+        room = getattr(_poll, "room", POLL_BYTES)
+        if room <= 0 or not self.check_assignment(self._topic_partition) or not self.has_more():
+            return []
+        found: list[Any] = []
+        for record in self._partition_records:  # type: ignore[has-type]
+            found.append(record)
+            room -= len(record.value or b"")
+            if room <= 0 or len(found) == max_records:
+                self._update_position()
+                break
+        else:
+            self._update_position()
+            self._partition_records = None
+        if hasattr(_poll, "room"):
+            _poll.room = room
+        return found
 
 
 def partition_for(producer: Any, topic: str, key: bytes | None) -> int:

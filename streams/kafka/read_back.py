@@ -71,6 +71,7 @@ async def until_the_end(
                 yield record
         ended = {tp for tp in left if tp in ends and await consumer.position(tp) >= ends[tp]}
         left -= ended
+        await asyncio.sleep(0)  # aiokafka gives what it holds without a turn of the event loop
         idle_ms = 0 if ended or fetched else idle_ms + POLL_MS
         if idle_ms > settings.kafka_timeout_s * 1000:
             raise UserError(f"Kafka at {settings.kafka} no longer answers")

@@ -115,8 +115,12 @@ class Batch:
                     last, most = record.offset, most + 1
                     _check_headers(record.headers)
                     yield record
+            except MemoryError:
+                raise
             except Exception:  # what has been read is given again, and passed over by aiokafka
                 yield from self._singly(data)
+        except MemoryError:  # which says nothing of the batch, here and below
+            raise
         except Exception as error:  # whatever a batch makes the client raise
             yield self._unreadable(error, self.base_offset, self.next_offset - 1)
 
@@ -134,6 +138,8 @@ class Batch:
                 record = one.read()
                 _check_headers(record.headers)
                 yield record
+            except MemoryError:
+                raise
             except Exception as error:  # whatever a record makes the client raise
                 offset = self.base_offset + one.offset_delta
                 unread = self._unreadable(error, offset, offset)
@@ -391,3 +397,4 @@ def guard() -> None:
     """Have every consumer of this process read so."""
     fetcher.MemoryRecords = Records
     fetcher.PartitionRecords = internals.PartitionRecords
+    fetcher.FetchResult = internals.FetchResult

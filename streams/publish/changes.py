@@ -7,6 +7,7 @@ not give the records is asked again for ever.
 import asyncio
 import logging
 import uuid
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import TopicPartition
@@ -27,6 +28,9 @@ RETRY_S = 10.0
 """Between two attempts to read. A change is news for days, so a few seconds late is no harm."""
 
 POLL_MS = 1000
+
+TOLD = 10
+"""Of what is skipped of one poll, each in a line."""
 
 
 class ChangesReader:
@@ -56,17 +60,23 @@ class ChangesReader:
             while True:
                 for records in (await consumer.getmany(timeout_ms=POLL_MS)).values():
                     self._is_failing = False
-                    for record in records:
-                        self._take(record)
+                    self._take(records)
+                    await asyncio.sleep(0)  # aiokafka gives what it holds without a turn of the event loop
 
-    def _take(self, record: Any) -> None:
-        written_ms = record.timestamp if record.timestamp > 0 else now_ms()
-        change = read(record.value, self._journey, written_ms)
-        if isinstance(change, Change):
-            self.latest.add(change)
-        else:
-            place = f"{record.topic}:{record.partition}:{record.offset}"
-            log.warning("%s is not a change and is skipped: %s", place, change)
+    def _take(self, records: Sequence[Any]) -> None:
+        skipped = []
+        for record in records:
+            written_ms = record.timestamp if record.timestamp > 0 else now_ms()
+            change = read(record.value, self._journey, written_ms)
+            if isinstance(change, Change):
+                self.latest.add(change)
+            else:
+                place = f"{record.topic}:{record.partition}:{record.offset}"
+                skipped.append(f"{place} is not a change and is skipped: {change}")
+        for line in skipped[:TOLD]:
+            log.warning("%s", line)
+        if (more := len(skipped) - TOLD) > 0:
+            log.warning("%d more records of %s are not changes and are skipped", more, records[0].topic)
 
 
 class Told(NamedTuple):

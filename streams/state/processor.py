@@ -235,7 +235,6 @@ class Processor(ABC, Generic[Held]):
         self._unacknowledged.append(Batch(message, len(records)))
         self.unwritten += len(records)
         self._make_room()
-        message.value = None  # the records are dealt with; free them before the acknowledgement comes
 
     def _fold(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
         """Fold records; one that our code fails on is found by halving and set aside: it would stop every

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import orjson
+import pytest
 from aiokafka import AIOKafkaProducer
 
 from monitor.journey_file.grammar import parse
@@ -47,6 +48,15 @@ async def poison(bootstrap: str) -> None:
         await asyncio.gather(plain.stop(), packed.stop())
 
 
+async def send_bombs(bootstrap: str, n: int) -> None:
+    """Each a record of 20 MiB that packs into some hundred bytes, spread over the partitions."""
+    async with AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", compression_type="zstd", max_request_size=40 * MIB
+    ) as packed:
+        for number in range(n):
+            await packed.send_and_wait(TOPIC, bytes(20 * MIB), partition=number % 4)
+
+
 def peak_bytes(worker: WorkerProcess) -> int:
     """The most memory that the worker has had."""
     status = Path(f"/proc/{worker.process.pid}/status").read_text()
@@ -83,3 +93,22 @@ def test_no_record_stops_a_worker(broker: Node) -> None:
     large, unreadable = letters[b"too_large"], letters[b"unreadable"]
     assert (len(large.value), dict(large.headers)["dlq.size"]) == (64 * 1024, str(20 * MIB).encode())
     assert b"cannot be read" in dict(unreadable.headers)["dlq.error"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("broker", ["apache"], indirect=True)
+def test_many_bombs_are_not_held_at_once(broker: Node) -> None:
+    """They are read one after the other, however small they lie in Kafka: 40 of 20 MiB, before it starts."""
+    with WorkerProcess(KAFKA=broker.bootstrap) as worker:
+        worker.ready()
+        before = peak_bytes(worker)
+        worker.end(signal.SIGTERM)
+    asyncio.run(send_bombs(broker.bootstrap, 40))
+    with WorkerProcess(KAFKA=broker.bootstrap) as worker:
+        until(lambda: refused_as_large(worker) == 40, "all are set aside", 120)
+        assert peak_bytes(worker) - before < 160 * MIB
+
+
+def refused_as_large(worker: WorkerProcess) -> float:
+    """Dead letters of that reason."""
+    return worker.scrape().sum("touchpoint_dead_letters_total", topic=TOPIC, reason="too_large")
