@@ -101,10 +101,10 @@ class Promises:
 
         Returns whether that changes what was waited for before the step's time.
         """
-        told = step.promise
-        if told is not None and all(one.id != told.id for one in pledges):
-            kind = told.kind if told.kind in self._owing else OTHER
-            pledges.append(Pledge(told.id, kind, step.at_ms, partner=nobody_yet(self._owing.get(kind))))
+        about = self._about(step)
+        if about is not None and all((one.id, one.kind) != about for one in pledges):
+            id_, kind = about
+            pledges.append(Pledge(id_, kind, step.at_ms, partner=nobody_yet(self._owing.get(kind))))
         anew = [
             pledge
             for pledge in pledges
@@ -118,8 +118,13 @@ class Promises:
         self._follow(pledges, steps, step)
         return reaches_back
 
+    def _about(self, step: Step) -> tuple[str, str] | None:
+        """Id and kind of the promise that a step tells of."""
+        told = step.promise
+        return None if told is None else (told.id, told.kind if told.kind in self._owing else OTHER)
+
     def _concerns(self, pledge: Pledge, step: Step) -> bool:
-        if step.promise is not None and step.promise.id == pledge.id:
+        if self._about(step) == (pledge.id, pledge.kind):
             return True
         owing = self._owing.get(pledge.kind)
         return owing is not None and (step.handoff is not None or step.stage == owing.name)
@@ -132,7 +137,7 @@ class Promises:
         told, at_ms = step.promise, step.at_ms
         if pledge.is_settled:
             return True
-        if told is not None and told.id == pledge.id:
+        if told is not None and self._about(step) == (pledge.id, pledge.kind):
             if pledge.made_ms == at_ms:
                 _set_deadline(pledge, (step,))
                 _set_word(pledge, (step,))
@@ -148,13 +153,13 @@ class Promises:
 
         The steps are gone through once, not once for each pledge: a journey may have 200 of both.
         """
-        told_of: defaultdict[str, list[Step]] = defaultdict(list)
+        told_of: defaultdict[tuple[str, str], list[Step]] = defaultdict(list)
         for one in steps:
-            if one.promise is not None:
-                told_of[one.promise.id].append(one)
+            if (about := self._about(one)) is not None:
+                told_of[about].append(one)
         deciding: dict[str, list[Step]] = {}
         for pledge in pledges:
-            told = told_of[pledge.id]
+            told = told_of[pledge.id, pledge.kind]
             if not told or pledge.is_settled:
                 continue
             if not pledge.is_counted:

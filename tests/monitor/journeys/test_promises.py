@@ -29,7 +29,11 @@ def said(
     """Something said of the promise at that time."""
     stage = fields.pop("stage", "delivery")
     promise = Promise(
-        "p", KIND, None if since is None else when(since), None if due is None else when(due), kept
+        "p",
+        fields.pop("kind", KIND),
+        None if since is None else when(since),
+        None if due is None else when(due),
+        kept,
     )
     return Step("j", stage, 0, ms, BEGIN + ms, "ok", 1, (), promise=promise, **fields)
 
@@ -50,7 +54,7 @@ def promised(*steps: Step) -> list[str]:
     effects += RULES.pass_time(held, BEGIN + 60 * DAY)
     found.add(tuple(sorted(n for one in effects for n in one.counters if n.startswith("promise/"))))
     (only,) = found
-    return [one.removeprefix(f"promise/{KIND}/") for one in only]
+    return [one.removeprefix("promise/").removeprefix(f"{KIND}/") for one in only]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +91,17 @@ def test_the_first_deadline_judges() -> None:
     assert promised(*again) == ["unassigned/due", "unassigned/kept"]
     too_late = [said(0, DAY), said(2 * DAY, 5 * DAY, initiator="customer"), said(3 * DAY, kept=True)]
     assert promised(*too_late) == ["unassigned/due", "unassigned/late"]
+
+
+def test_a_promise_is_one_of_its_kind_and_id() -> None:
+    """Two of one id, as when each is named after its order: word of one says nothing of the other."""
+    call = said(HOUR, 2 * HOUR, kind="call_back", stage="call_queue")
+    assert promised(said(0, DAY), call, said(3 * HOUR, kept=True)) == [
+        "call_back/none/due",
+        "call_back/none/missed",
+        "unassigned/due",
+        "unassigned/kept",
+    ]
 
 
 def test_a_promise_is_of_whom_it_was_handed_to() -> None:
