@@ -196,7 +196,7 @@ def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Itera
         names = of_whole if name == WHOLE else {}
         if name != WHOLE:
             loud = silence_severity(span.stage)
-            silent = span.silent & ~_any_of(troubles, plan.upstream[name], span)
+            silent = _silence(span, loud, _any_of(troubles, plan.upstream[name], span), going)
             yield Key("StageSilent", loud, name), (held_on(silent, HOLD[loud]) & span.is_open)[BEFORE:]
             for partner, quiet in span.partners_silent().items():
                 told = held_on(quiet, HOLD["ticket"]) & span.is_open
@@ -214,6 +214,17 @@ def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Itera
                 alert = names.get(one.name, "StageDegraded")
                 ticket = _going(span, "ticket", told, going, one.name)
                 yield Key(alert, "ticket", name, one.name), ticket[BEFORE:]
+
+
+def _silence(span: StageSpan, severity: Severity, explained: Mask, going: Going) -> Mask:
+    """Whether the stage was silent for no reason of another, and still is."""
+    about = span.stage.name, "", severity, ALL
+    begins, before = span.silent & ~explained, going.get(about, np.zeros(0, dtype=bool))
+    mask = begins
+    if begins.any() or before.any():
+        mask = latched(begins, ~span.still_silent() | ~span.is_open | explained, before)
+    going[about] = mask[-BEFORE:]
+    return mask
 
 
 def _paging(span: StageSpan, unexplained: Mask, going: Going) -> Mask:

@@ -23,6 +23,7 @@ from monitor.rules.qualities import (
     SETTLE_S,
     SETTLED,
     SILENT_EXPECTED,
+    SILENT_OVER,
     SILENT_WINDOWS,
     Quality,
     Severity,
@@ -290,6 +291,16 @@ class StageSpan:
             silent[nothing] |= self._missed(label, self._at[nothing]) >= float(SILENT_EXPECTED)
         return silent & self.is_open
 
+    def still_silent(self) -> Mask:
+        """Whether next to nothing has come in the narrowest window that expects enough."""
+        found, told = (np.zeros(len(self._at), dtype=bool) for _ in range(2))
+        for label in SILENT_WINDOWS:
+            due = self._due(label, self._at)
+            tells = ~told & (due >= float(SILENT_EXPECTED))
+            found |= tells & (self._window(self._sums[self._held.events], label) < float(SILENT_OVER) * due)
+            told |= tells
+        return found
+
     def partners_silent(self) -> dict[str, Mask]:
         """By partner whether nothing came of it, though others' events did."""
         found = dict.fromkeys(self.stage.partners, np.zeros(len(self._at), dtype=bool))
@@ -331,16 +342,21 @@ class StageSpan:
 
     def _missed(self, label: str, at: Moments) -> NDArray[np.float64]:
         """How many events the windows at the end of these slices should have; 0 for one that has some."""
-        came = self._sums[self._held.events]
-        if self.stage.per_hour is not None:
+        came = self._window(self._sums[self._held.events], label, at)
+        is_silent = self._is_seen(label, at) & (came == 0)
+        found: NDArray[np.float64] = np.where(is_silent, self._due(label, at), 0.0)
+        return found
+
+    def _due(self, label: str, at: Moments) -> NDArray[np.float64]:
+        """How many events the windows at the end of these slices should have."""
+        due: NDArray[np.float64]
+        if self.stage.per_hour is None:
+            due = self._window(self._sums[self._held.events], label, at - WEEK).astype(np.float64)
+        else:
             if self._expected is None:
                 self._expected = self._rhythm()
-            missed = self._window(self._expected, label, at)
-        else:
-            missed = self._window(came, label, at - WEEK).astype(np.float64)
-        is_silent = self._is_seen(label, at) & (self._window(came, label, at) == 0)
-        found: NDArray[np.float64] = np.where(is_silent, missed, 0.0)
-        return found
+            due = self._window(self._expected, label, at)
+        return due
 
     def _rhythm(self) -> NDArray[np.float64]:
         """Events expected in all slices before each."""

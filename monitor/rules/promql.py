@@ -52,7 +52,9 @@ from monitor.rules.series import (
     select,
     settled,
     silent,
+    still_silent,
     sum_of,
+    while_open,
     wilson_lower,
 )
 
@@ -80,8 +82,9 @@ def recordings(plan: Plan) -> Iterator[Recording]:
     yield from _troubles(journey)
     for stage in journey.stages:
         explained = _unless_in_trouble(plan.upstream[stage.name])
-        silence = select(metrics.SILENT, stage=stage.name) + explained
-        yield Recording(metrics.SILENT_REASON, silence, {"stage": stage.name})
+        begins, before = (select(one, stage=stage.name) for one in (metrics.SILENT, metrics.SILENT_REASON))
+        silence = f"{begins}\nor ({before} and on (stage) ({still_silent(stage)}){while_open(stage)})"
+        yield Recording(metrics.SILENT_REASON, f"({silence}){explained}", {"stage": stage.name})
     for stage in plan.stages:
         for severity in severities(stage):  # a ticket waits for the page, so the page comes first
             explained = _unless_in_trouble(plan.explaining(stage, severity))

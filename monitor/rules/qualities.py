@@ -19,6 +19,10 @@ had hundreds of false silences, at 14 still some, at 20 none (`tests/bench/alert
 
 SILENT_WINDOWS = ("1m", "5m", "30m", "1h", "2h", "6h", "1d")
 
+SILENT_OVER = Decimal("0.1")
+"""A silence is over once so much of what the narrowest window expects has come: where an event came each time
+that the window was about to be called silent again, each was a page of its own."""
+
 HOLD_S: dict[Severity, int] = {"page": 299, "ticket": 3599}
 """An alert goes on for this long after its last reason, or it would end and begin anew all the time. Five
 minutes; a ticket an hour, for its windows are hours and days long and linger around the limit: held like a

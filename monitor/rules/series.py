@@ -11,7 +11,7 @@ from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.rules import critical
 from monitor.rules.journeys import AT_STAGE, OWN_LABELS, Term
 from monitor.rules.limits import FAST_Z
-from monitor.rules.qualities import HOLD_S, SETTLED, SILENT_EXPECTED, SILENT_WINDOWS, Severity
+from monitor.rules.qualities import HOLD_S, SETTLED, SILENT_EXPECTED, SILENT_OVER, SILENT_WINDOWS, Severity
 
 JOB = "touchpoint"
 """The scrape job of the workers."""
@@ -104,13 +104,24 @@ def while_open(stage: Stage) -> str:
 def silent(stage: Stage) -> str:
     """How many events were expected in each window that has none, if the monitor has seen all of it and the
     stage is open. By the declared rhythm; without one, by what came a week ago."""
-    came = select(metrics.OUTCOMES_SUM, stage=stage.name, window=SILENT_WINDOWS)
-    if stage.per_hour is not None:
-        declared = select(metrics.EXPECTED.name, stage=stage.name, window=SILENT_WINDOWS)
-        expected = f"max by (stage, window) ({declared})"
-    else:
-        expected = f"({came} offset 1w)"
-    return f"{expected} >= {number(SILENT_EXPECTED)}\n  and {came} == 0{_if_seen(stage)}"
+    return f"{_enough_expected(stage)}\n  and {_came(stage)} == 0{_if_seen(stage)}"
+
+
+def still_silent(stage: Stage) -> str:
+    """The narrowest window that expects enough, while next to nothing has come in it."""
+    narrowest = f"bottomk by (stage) (1, {_enough_expected(stage)})"
+    return f"{_came(stage)} < on (stage, window) {number(SILENT_OVER)} * {narrowest}"
+
+
+def _came(stage: Stage) -> str:
+    return select(metrics.OUTCOMES_SUM, stage=stage.name, window=SILENT_WINDOWS)
+
+
+def _enough_expected(stage: Stage) -> str:
+    declared = select(metrics.EXPECTED.name, stage=stage.name, window=SILENT_WINDOWS)
+    by_rhythm = f"max by (stage, window) ({declared})"
+    expected = by_rhythm if stage.per_hour is not None else f"({_came(stage)} offset 1w)"
+    return f"{expected} >= {number(SILENT_EXPECTED)}"
 
 
 def _if_seen(stage: Stage) -> str:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 
 from monitor.backtest.history import History
@@ -55,6 +56,38 @@ def _slice(at: datetime) -> int:
 def _clock(at_ms: int | None) -> datetime:
     assert at_ms is not None
     return datetime.fromtimestamp(at_ms / 1000, ZONE)
+
+
+@pytest.mark.parametrize("every_s", [310, 330, 400])
+@pytest.mark.parametrize("rhythm", ["", "expects: {per_hour: 600}"])
+def test_an_event_now_and_then_ends_no_silence(rhythm: str, every_s: int) -> None:
+    """Of six hundred an hour one comes every five minutes and some seconds, for an hour: that is one page,
+    and it ends some minutes after all come again."""
+    held_to = plan(
+        parse(f"""
+version: 1
+journey: open
+segments: []
+stages:
+  store:
+    kind: customer
+    owner: me
+    {rhythm}
+    experiences: {{served: {{judges: {{}}, good: {{outcome: [ok]}}, target: 0.9}}}}
+""")
+    )
+    history = History(held_to)
+    held = history.stages["store"]
+    first = _slice(datetime(2027, 6, 6, tzinfo=ZONE))
+    thin = range(8 * 8640, 8 * 8640 + 360)
+    table = held.table(first, first + thin.stop + 360)
+    came = [n not in thin or (n - thin.start) * 10 % every_s < 10 for n in range(table.shape[1])]
+    table[held.events] = table[held.good["served", "other"]] = np.where(came, 2, 0)
+    add_slices(held, first, table)
+    (page,) = [one for one in backtest(held_to, history).fired if one.key.name == "StageSilent"]
+    begin, end = (_slice(_clock(at_ms)) - first for at_ms in (page.noticed_ms, page.resolved_ms))
+    assert thin.start + 6 * 5 <= begin <= thin.start + 6 * 6
+    assert thin.stop < end < thin.stop + 6 * 7
 
 
 @pytest.mark.parametrize("rhythm", ["", "expects: {per_hour: 120}"])

@@ -166,6 +166,12 @@ def silence(stages: tuple[str, ...], start: int = 20, end: int = 90) -> Rates:
     return rates
 
 
+def now_and_then(stage: str, at: int, _: str) -> tuple[float, float]:
+    """Of the shop some events come each time that its silence is about to be told anew."""
+    is_thin = stage == "shop" and 20 <= at < 110
+    return (3.0 if at % 7 == 0 else 0.0) if is_thin else PER_SLICE[stage], BAD[stage]
+
+
 def upstream_drags(stage: str, at: int, _: str) -> tuple[float, float]:
     """The shop fails, its parcels do and fewer are sent; both recover at different times."""
     if stage == "shop" and 20 <= at < 70:
@@ -397,6 +403,7 @@ SITUATIONS = {
     "silence": Situation(
         silence(("shop", "mood"), -240, 100), expected={"StageSilent page shop", "StageSilent ticket mood"}
     ),
+    "silent but now and then": Situation(now_and_then, expected={"StageSilent page shop"}),
     "closes while silent": Situation(
         silence(("shop",), end=150), opening("08:00-10:10"), expected={"StageSilent page shop"}
     ),
