@@ -47,19 +47,14 @@ EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
 _GAP = r"() \u00a0\u2010-\u2015-"
 """What stands between the digits of a phone number, as members of a class."""
 
-PHONE = re.compile(rf"^\s*(?=(?:[^0-9]*[0-9]){{7,15}}[^0-9]*$)(?:\(?\+|(?=\([0-9]+\)))[0-9{_GAP}]*\s*$")
-"""Its country code after a plus, or its area code in brackets, and from 7 digits of a short local number to
-the 15 of E.164. Any other could as well be a customer's number."""
-
-DIALLED = re.compile(
-    rf"^(?=[^0-9]*(?:[0-9]+[{_GAP}]+[0-9]|001|[0-9]{{14}}))[\s{_GAP}]*0[{_GAP}]*0[{_GAP}]*"
-    rf"(?:1[{_GAP}]*[2-9](?:[{_GAP}]*[0-9]){{9}}|[2-9](?:[{_GAP}]*[0-9]){{9,14}})[\s{_GAP}]*$"
+PHONE = re.compile(
+    rf"^\s*(?=(?:[^0-9]*[0-9]){{7,15}}[^0-9]*$)(?:\(?\+(?=[{_GAP}]*[1-9])|(?=\([0-9]+\)))[0-9{_GAP}]*\s*$"
 )
-"""A number that is dialled with 00 for the plus. No country code begins with 0; behind 1 are ten more digits.
-Fewer than ten in all, or twelve where nothing stands between them, are rather a customer's number, filled up
-with zeros: SAP's have ten or twelve."""
+"""Its country code after a plus, or its area code in brackets, and from 7 digits of a short local number to
+the 15 of E.164. Any other could as well be a customer's number, filled up with zeros; no country code begins
+with one."""
 
-PERSONAL = {"an e-mail address": (EMAIL,), "a phone number": (PHONE, DIALLED)}
+PERSONAL = {"an e-mail address": (EMAIL,), "a phone number": (PHONE,)}
 """What a pseudonym must not look like. The published schema has them too, so they are in ECMA 262's words."""
 
 Headers = Iterable[tuple[str, bytes | None]]

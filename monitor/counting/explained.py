@@ -15,7 +15,7 @@ import msgspec
 
 from monitor.counting.conditions import rule_of, test_of
 from monitor.counting.event import Codec, Event, Refused
-from monitor.counting.formats import mended
+from monitor.counting.formats import text_of
 from monitor.journey_file.hours import is_open
 from monitor.journey_file.model import Condition, Experience, Journey, Stage
 
@@ -103,11 +103,11 @@ def _asked(condition: Condition) -> str:
 
 def _unread(value: bytes) -> Iterator[str]:
     """Warnings of fields that nobody reads; of a CloudEvent, in its data."""
-    named = _fields_of(mended(value))
+    named = _fields_of(text_of(value))
     if "specversion" in named and "data" in named:
         named = _fields_of(named["data"])
     elif "specversion" in named and "data_base64" in named:
-        named = _fields_of(mended(_bytes_of(named["data_base64"])))
+        named = _fields_of(text_of(_bytes_of(named["data_base64"])))
     known = _names(Event)
     yield from _unknown([name for name in named if name != FREE], known, "")
     for outer, kind in known.items():

@@ -91,6 +91,12 @@ def mended(value: bytes) -> bytes:
     return LEAP_SECOND.sub(rb"\1:59", BEHIND_PREFIX.sub(rb"\1", value))
 
 
+def text_of(value: bytes) -> bytes:
+    """The JSON text of a record, mended, without the prefix of a schema registry."""
+    fit = mended(value)
+    return fit[SCHEMA_PREFIX:] if fit.startswith(b"\0") else fit
+
+
 def packed_with(value: bytes) -> str | None:
     """What has packed it, as its first bytes say."""
     return next((name for name, beginning in PACKINGS.items() if value.startswith(beginning)), None)

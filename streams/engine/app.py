@@ -140,6 +140,7 @@ class App(faust.App):
         self.tables.add(PaneTable(self, processor, partitions))
         changelog = changelog_topic(self._settings.group, processor.name)
         self.cluster.topics |= {processor.topic: partitions, changelog: partitions}
+        self.cluster.own.add(changelog)
         topic = self.topic(processor.topic, schema=BatchSchema(), partitions=partitions)
 
         async def fold(stream: Any) -> None:

@@ -5,6 +5,7 @@ Without traffic nothing else tells that Kafka is gone; and no fetch tells that a
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 from aiokafka.client import AIOKafkaClient
@@ -21,6 +22,10 @@ ASK_S = 4.0
 
 STALLED_S = 15.0
 """A worker that has heard or committed nothing for so long is not ready; a commit comes every second."""
+
+GONE = 4
+"""A topic of our own that is missing in so many answers has been deleted, and nobody else makes it anew. A
+broker that has just started may not know of it yet."""
 
 RETRY_S = 0.2
 
@@ -43,6 +48,9 @@ class Cluster:
         self._compared_s = 0.0
         self._asking = asyncio.Lock()
         self.topics: dict[str, int] = {}
+        self.own: set[str] = set()
+        """Topics that workers make; those of stages may be deleted to be made anew by whoever publishes."""
+        self._missing: Counter[str] = Counter()
         self.ids: Mapping[str, str] = {}
         self.change: str | None = None
         self.changed = asyncio.Event()
@@ -96,7 +104,11 @@ class Cluster:
         return True
 
     def _compare(self, states: Mapping[str, TopicState]) -> None:
-        """Note a topic that is another one or has been given other partitions; what is gone may come back."""
+        """Note a topic that is another one, has been given other partitions, or was ours and is gone."""
+        self._missing = Counter({one: self._missing[one] + 1 for one in self.own - states.keys()})
+        for topic, times in self._missing.items():
+            if times >= GONE:
+                self._note(f"topic {topic} was deleted")
         for topic, state in states.items():
             if state.topic_id != self.ids.get(topic, state.topic_id):
                 change = f"topic {topic} was deleted and created again"
@@ -104,8 +116,11 @@ class Cluster:
                 change = f"topic {topic} has {state.partitions} partitions, no longer {self.topics[topic]}"
             else:
                 continue
-            self.change = self.change or change
-            self.changed.set()
+            self._note(change)
+
+    def _note(self, change: str) -> None:
+        self.change = self.change or change
+        self.changed.set()
 
     async def _knocked(self) -> bool:
         """Whether Kafka answers on a new one: the old one may wait for an answer lost with a broker."""

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 import msgspec
 
 from monitor.counting.event import Codec, Codecs, Event, Reason, Refused, Time
-from monitor.counting.formats import SCHEMA_PREFIX, mended
+from monitor.counting.formats import mended, text_of
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from monitor.journeys.open import KEEP_MS
@@ -139,9 +139,7 @@ class History:
         if not self._shift_ms:
             return line
         try:
-            plain = mended(line)
-            json = plain[SCHEMA_PREFIX:] if plain[:1] == b"\0" else plain
-            moved = _moved(json, timedelta(milliseconds=self._shift_ms))
+            moved = _moved(text_of(line), timedelta(milliseconds=self._shift_ms))
         except OverflowError:
             return Refused(Reason.BAD_TIME, "a time cannot be moved to now")
         read = self._codecs.of(moved).decode(moved)

@@ -126,6 +126,20 @@ def create_again(kafka: str, topic: str, partitions: int = 4) -> None:
 CHANGELOG = "touchpoint-monitor-web_checkout-changelog"
 
 
+def test_a_changelog_deleted_while_workers_run_is_made_anew(kafka: str, tmp_path: Path) -> None:
+    """Its partitions were counted by nobody, until somebody restarted the worker."""
+    with WorkerProcess(KAFKA=kafka, STATE_DIR=str(tmp_path)) as worker:
+        worker.ready()
+        publish(kafka, range(400), 4)
+        until(lambda: committed(kafka) == 400, "committed")
+        as_admin(kafka, lambda admin: admin.delete_topics([CHANGELOG]))
+        until(lambda: f"topic {CHANGELOG} was deleted: beginning anew" in worker.said(), "noticed", 60)
+        publish(kafka, range(400, 800), 4)
+        until(lambda: committed(kafka) == 800, "counted on", 60)
+        assert f"{TOPIC}:3: its changelog was deleted, and counts with it" in worker.said()
+        assert worker.ready().scrape().sum(WHOLE_SINCE.name, topic=TOPIC) > 0
+
+
 def test_a_changelog_deleted_meanwhile_is_told(kafka: str, tmp_path: Path) -> None:
     """Windows begin anew; since when they are whole is said until it is long ago, whoever counts on."""
 
