@@ -98,8 +98,8 @@ def test_a_field_that_nobody_reads_is_told(field: str, meant: str) -> None:
 @pytest.mark.parametrize("before", [b"\0\0\0\0\5", b"\xef\xbb\xbf", b"\0\0\0\0\5\xef\xbb\xbf"])
 def test_what_stands_before_the_text_is_no_matter(before: bytes) -> None:
     """A prefix of a schema registry, a byte-order mark: a worker passes over both."""
-    explainer = Explainer(Codec(JOURNEY, JOURNEY.stage("call_queue")))
-    assert explainer.explain(before + orjson.dumps(CALL), NOW) == of(CALL)
+    codec = Codec(JOURNEY, JOURNEY.stage("call_queue"))
+    assert explained(codec, before + orjson.dumps(CALL), NOW) == of(CALL)
 
 
 def test_what_is_free_is_no_warning() -> None:

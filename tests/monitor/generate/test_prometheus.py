@@ -56,12 +56,12 @@ class World(Series):
         self.flat(metrics.OWNED.name, 28, instance="w")
         for stage in JOURNEY.stages:
             self.flat(metrics.EVENT_LAG.name, 0, topic=stage.topic, partition="0")
-            for number, window in enumerate(WINDOW_LABELS):
+            for index, window in enumerate(WINDOW_LABELS):
                 came = 0 if stage.name in silent and window in FAST_WINDOWS else 99
                 came += window == "7d" and not is_new
                 where = {"stage": stage.name, "window": window}
                 self.flat(metrics.WINDOW_OUTCOMES.name, came, outcome="ok", **where)
-                self.flat(metrics.EXPECTED.name, 99 + number, **where)
+                self.flat(metrics.EXPECTED.name, 99 + index, **where)
             for experience in stage.experiences:
                 counts = (bad or {}).get((stage.name, experience.name), {})
                 self._experience(stage.name, experience.name, counts)
@@ -562,14 +562,14 @@ def test_a_silent_stage_says_for_how_long(tmp_path: Path) -> None:
     steps = 100
     for last, said in (([0.0] * 59 + [590.0] * 41, "for 9m 40s;"), ([], "for as long as the workers run;")):
         world = World(silent=("store",), steps=steps)
-        came = [0 if step < 60 else 5 for step in range(steps)]
+        came = [0 if step < 60 else 60 for step in range(steps)]
         for window in FAST_WINDOWS:
             world.add(metrics.WINDOW_OUTCOMES.name, came, stage="store", outcome="ok", window=window)
         if last:
             world.add(metrics.LAST_EVENT.name, last, stage="store", partner="none")
         for at_s in (700, 590 + HOLD_S["page"] - 9):
             told = told_by(tmp_path, JOURNEY, world, at_s, "StageSilent")
-            assert f"Store: no event {said} 99 were expected in the last" in told, at_s
+            assert f"Store: no event {said} 100 were expected in the last" in told, at_s
 
 
 @pytest.mark.full
