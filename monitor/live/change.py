@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from monitor.counting.event import AHEAD_MS, Id, Time
+from monitor.counting.formats import text_of
 from monitor.counting.times import epoch_ms, rfc3339
 from monitor.journey_file.model import ALL, Journey
 
@@ -66,7 +67,7 @@ def read(value: bytes | None, journey: Journey, written_ms: int) -> Change | str
     if len(value) > MAX_BYTES:
         return f"{len(value)} bytes, at most {MAX_BYTES} are read"
     try:
-        record = _decode(value)
+        record = _decode(text_of(value))
     except msgspec.ValidationError as error:
         return _without_data(str(error))
     except (ValueError, RecursionError):

@@ -25,6 +25,7 @@ from streams.stopping import pause
 from streams.terminal import progress
 
 HOUR_MS = 3_600_000
+YEAR_MS = 31_556_952_000
 
 TIMES = ("time", "due_from", "due")
 """Fields of an event, its promise and its envelope that are shifted."""
@@ -72,21 +73,24 @@ class History:
         self._codecs = Codecs(journey, refuse_personal_data=settings.refuse_personal_data)
         self._latest_ms = None if until_now else now_ms
         self.report = Report()
+        with_journeys = {
+            stage.name for stage in journey.stages if stage.kind != "staff" and journey.journeys is not None
+        }
         self.times_ms, self._steps_ms = array("q"), array("q")
         """Of all events in their order, and of those of journeys."""
         with progress("read") as advance:
             for told in self._read(self.report.refuse):
                 at_ms = told.event.at_ms
                 self.times_ms.append(at_ms)
-                if journey.journeys is not None and told.event.journey_id is not None:
+                if told.event.journey_id is not None and told.event.stage in with_journeys:
                     self._steps_ms.append(at_ms)
                 advance(1)
         oldest_ms, newest_ms = (pick(self.times_ms, default=now_ms) for pick in (min, max))
         self._shift_ms = now_ms - newest_ms if until_now else 0
         self._unshifted_ms = now_ms - self._shift_ms
         if oldest_ms + self._shift_ms < 0:
-            years = (newest_ms - oldest_ms) // (365 * 86_400_000)
-            raise UserError(f"the events span {years} years, from before 1970: is a time wrong?")
+            years = (newest_ms - oldest_ms) // YEAR_MS
+            raise UserError(f"the events span {years} years, more than since 1970: is a time wrong?")
 
     def too_old(self, file: str) -> Iterator[str]:
         """What is lost of it when it is published to a monitor that runs, and what to do instead."""
@@ -102,7 +106,7 @@ class History:
             yield (
                 f"{refused:,} of {events:,} events happened more than {days} d ago, "
                 "before the `horizon` of the journey file. Workers refuse them as too_old. "
-                "Raise the horizon, or shift them with --until-now"
+                f"Raise the horizon{'' if self._latest_ms is None else ', or shift them with --until-now'}"
             )
 
     def again(self) -> Iterator[_Told]:

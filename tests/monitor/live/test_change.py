@@ -30,6 +30,7 @@ def test_a_change_is_read() -> None:
     store = record(stage="store", kind="incident", time="2026-07-01T15:30:00+03:00", more=[1])
     assert read(store, CHAIR, AT_MS) == Change(AT_MS, "d1", "store", "incident", "checkout 4.2")
     assert isinstance(read(record(title="x" * MAX_TITLE), CHAIR, AT_MS), Change)
+    assert read(b"\xef\xbb\xbf" + store, CHAIR, AT_MS) == read(store, CHAIR, AT_MS)
 
 
 def test_what_is_written_is_read() -> None:

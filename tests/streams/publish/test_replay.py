@@ -124,6 +124,14 @@ def test_what_is_shifted_may_be_too_old_still() -> None:
     [journeys] = known(*some).too_old("january.jsonl")
     assert journeys.startswith("1 of 2 events of journeys ")
     assert not list(known(at(1, journey_id="a"), at(0)).too_old("january.jsonl"))
+    [refused] = known(at(9 * 1440), at(0)).too_old("january.jsonl")
+    assert refused.endswith("Workers refuse them as too_old. Raise the horizon")
+
+
+def test_what_staff_answer_is_no_step_of_a_journey() -> None:
+    """Nothing of a journey is lost with it."""
+    answer = at(61, journey_id="j", stage="staff_pulse")
+    assert not list(known(answer, at(0), until_now=False).too_old("january.jsonl"))
 
 
 def test_what_lies_ahead_is_refused_by_its_line() -> None:
