@@ -24,14 +24,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.counting.event import MAX_BYTES
-from monitor.journey_file.grammar import parse
-from streams.settings import SHIPPED_JOURNEY
 from tests.bench.load import STAGE, checkouts, publish
 from tests.kit.brokers import running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
+from tests.kit.shipped import SHIPPED as JOURNEY
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 GOOD_TOPIC = JOURNEY.stage(STAGE).topic
 FLOODED = JOURNEY.stage("call_queue")
 

@@ -42,6 +42,7 @@ from tests.bench.load import DENSE_MS, STAGE, checkouts, publish
 from tests.bench.report import peak_mb, tell
 from tests.kit.brokers import running
 from tests.kit.programs import environment
+from tests.kit.shipped import SHIPPED
 
 PER_S = 10_000
 DEDUPE_S = 600
@@ -134,7 +135,7 @@ def _ids(partitions: int) -> None:
 
 async def _fold(rounds: int) -> None:
     """The same events with and without, in turn; the ratio of medians."""
-    journey = parse(SHIPPED_JOURNEY.read_text())
+    journey = SHIPPED
     stage = journey.stage(STAGE)
     now_ms = round(time.time() * 1000)
     simulated = Simulator(journey, seed=1, start_ms=now_ms - 600_000, rate=20).events()

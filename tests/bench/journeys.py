@@ -8,19 +8,16 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from monitor.counting.event import Codec, Event
 from monitor.counting.judging import Judge
-from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, decode, step_of
 from streams.demo.simulator import SimulatedEvent
 from streams.journeys.partition import JourneyPartition
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import Run
 from streams.state.steps import StepSender
 from streams.worker import rest_collector
 from tests.bench.load import sparse_journeys
-
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+from tests.kit.shipped import SHIPPED as JOURNEY
 
 HOUR_MS = 3_600_000
 

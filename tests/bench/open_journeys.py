@@ -30,8 +30,9 @@ from streams.kafka.outgoing import Outgoing
 from streams.state.partition import PaneRecord
 from streams.state.steps import partition_of
 from streams.worker import rest_collector
-from tests.bench.journeys import HOUR_MS, JOURNEY, as_steps
+from tests.bench.journeys import HOUR_MS, as_steps
 from tests.bench.report import child, peak_mb, resident_mb, said, say
+from tests.kit.shipped import SHIPPED as JOURNEY
 
 MODULE = "tests.bench.open_journeys"
 

@@ -7,11 +7,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.pager import Rig, rig
-
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+from tests.kit.shipped import SHIPPED as JOURNEY
 
 PROMISED_S = {"outage": 30, "20 % failures, target 98 %": 180, "silence": 90}
 

@@ -33,13 +33,14 @@ from streams.__main__ import ONE_BLAS_THREAD
 from streams.commands.shared import SWITCH_S
 from streams.demo.simulator import Simulator
 from streams.kafka import topics
-from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.settings import Settings
 from streams.state.partition import PaneRecord, Partition, Positioned, Run
 from streams.worker import Worker
 from tests.bench.load import STAGE
 from tests.bench.report import tell
 from tests.kit.brokers import running
 from tests.kit.programs import environment
+from tests.kit.shipped import SHIPPED
 
 RECORDS = 200_000
 
@@ -78,7 +79,7 @@ def main() -> None:
 
 
 def _rounds(kafka: str, rounds: int) -> None:
-    journey = parse(SHIPPED_JOURNEY.read_text())
+    journey = SHIPPED
     logging.getLogger("aiokafka").setLevel("CRITICAL")  # a new topic has no leader at first; it tries again
     mean_bytes = asyncio.run(_fill(journey, Settings(kafka=kafka, group=GROUP)))
     print(f"recovery of {RECORDS:,} changelog records, {mean_bytes} bytes each", flush=True)

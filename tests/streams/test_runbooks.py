@@ -12,7 +12,7 @@ from monitor.rules.alerts import alerts
 from monitor.rules.journeys import meant_labels
 from monitor.rules.plan import plan
 from tests.kit.programs import ROOT
-from tests.streams.web.snapshots import CHAIR
+from tests.kit.shipped import SHIPPED as CHAIR
 from tests.streams.web.test_server import Get, get, worker  # noqa: F401 - fixtures
 
 RUNBOOKS = sorted((ROOT / "streams/runbooks").glob("*.md"))

@@ -18,20 +18,18 @@ from monitor.counting.event import MAX_BYTES, Codec, Reason
 from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, Counts, merge_into
 from monitor.counting.times import rfc3339
-from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.topics import MAX_RECORD_BYTES
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.latest import MOST
 from streams.state.partition import PaneRecord, Partition
 from streams.state.stage import StageProcessor
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, counted, touchpoint
+from tests.kit.shipped import SHIPPED as JOURNEY
 from tests.system.test_worker import Record, checkout, read_topic, send
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 CHECKOUT = JOURNEY.stage("web_checkout")
 STORE = JOURNEY.stage("store")
 CALLS = JOURNEY.stage("call_queue")

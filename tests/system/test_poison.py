@@ -8,17 +8,16 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from monitor.journey_file.grammar import parse
 from streams.kafka.topics import steps_topic
-from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.settings import Settings
 from tests.kit.batches import send_strange
 from tests.kit.brokers import Node
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess
+from tests.kit.shipped import SHIPPED as JOURNEY
 from tests.system.test_worker import TOPIC, checkout, read_topic
 
 MIB = 1024 * 1024
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 GOOD = 200
 ZERO_DAY = {"id": "p", "kind": "delivery_window", "due": "0001-01-01T00:00:00+02:00"}
 

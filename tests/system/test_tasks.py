@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import UserError
-from monitor.journey_file.grammar import parse
 from streams.publish.changes import ChangesReader
-from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.settings import Settings
 from streams.worker import Worker
 from tests.kit.brokers import TansuNode, running
+from tests.kit.shipped import SHIPPED
 
 
 async def test_a_worker_without_its_reader_of_changes_is_not_ready_and_ends(
@@ -24,7 +24,7 @@ async def test_a_worker_without_its_reader_of_changes_is_not_ready_and_ends(
     monkeypatch.setattr(ChangesReader, "run", run)
     with running(TansuNode()) as node:
         settings = Settings(kafka=node.bootstrap, http="127.0.0.1:0", state_dir=tmp_path, session_timeout_s=6)
-        worker = Worker(parse(SHIPPED_JOURNEY.read_text()), settings)
+        worker = Worker(SHIPPED, settings)
         working = asyncio.create_task(worker.run(asyncio.Event()))
         problems: set[str] = set()
         async with asyncio.timeout(60):

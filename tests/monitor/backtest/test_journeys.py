@@ -15,17 +15,15 @@ from monitor.backtest.run import backtest
 from monitor.counting.event import Codec, Event
 from monitor.counting.judging import Judge
 from monitor.counting.panes import SHORT
-from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
 from monitor.journeys.counters import Effect
 from monitor.journeys.open import KEEP_MS
 from monitor.journeys.step import Contact, Step, contact_of, step_of
 from monitor.rules.plan import plan
 from streams.demo.simulator import SimulatedEvent, Simulator
-from streams.settings import SHIPPED_JOURNEY
 from tests.kit.journey_truth import Truth, sharing_cases
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 START = 1_700_000_000_000 // SHORT.ms * SHORT.ms
 DAY = 86_400_000
 

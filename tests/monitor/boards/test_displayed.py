@@ -26,20 +26,19 @@ from deploy.alerting import Alerting
 from monitor.boards.all import boards
 from monitor.boards.panels import COUNT, unknown
 from monitor.counting import metrics
-from monitor.journey_file.grammar import parse
 from monitor.rules.plan import plan
 from streams.demo.child import HOST, free_port
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.displayed import VERSIONS, displayed
 from tests.kit.polling import until
 from tests.kit.programs import ROOT
+from tests.kit.shipped import SHIPPED as JOURNEY
 from tests.monitor.boards.worlds import WORLDS, exposition
 
 Json = dict[str, Any]
 
 pytestmark = pytest.mark.full
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 GOLDEN = ROOT / "tests" / "golden" / "boards"
 
 STEP_S = 5

@@ -22,9 +22,8 @@ from monitor.counting.event import (
 )
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.grammar import parse
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 CODEC = Codec(CHAIR, CHAIR.stage("web_checkout"))
 
 VALID: dict[str, Any] = {

@@ -13,8 +13,8 @@ from monitor.counting.times import rfc3339
 from monitor.journey_file.grammar import parse
 from streams.demo.simulator import Simulator
 from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as JOURNEY
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_000_000
 EVENT = {"id": "e", "time": rfc3339(NOW), "segment": "new"}
 CALL = EVENT | {"stage": "call_queue", "outcome": "ok"}

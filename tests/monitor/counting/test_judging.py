@@ -20,9 +20,8 @@ from monitor.counting.judging import (
 from monitor.counting.panes import Tally
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 STAGES = tuple(stage.name for stage in CHAIR.stages)
 
 

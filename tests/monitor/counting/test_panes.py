@@ -20,10 +20,8 @@ from monitor.counting.panes import (
     keep_ms,
     merge_into,
 )
-from monitor.journey_file.grammar import parse
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 STORE = CHAIR.stage("store")
 HOUR = 3_600_000
 DAY = 24 * HOUR

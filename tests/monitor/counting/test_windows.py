@@ -9,10 +9,8 @@ from monitor.counting.event import AHEAD_MS
 from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, SHORT, Counts, Grain, PaneKey
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Ring, StageWindows, Window
-from monitor.journey_file.grammar import parse
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 T = 1_800_000_000_000
 DAY = 86_400_000
 NAMES = ("a", "b")

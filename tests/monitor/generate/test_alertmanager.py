@@ -8,13 +8,11 @@ import yaml
 
 from monitor.generate.alertmanager import alertmanager
 from monitor.generate.files import as_yaml
-from monitor.journey_file.grammar import parse
 from monitor.rules.plan import plan
 from streams.commands.render import render
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.programs import touchpoint
-
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+from tests.kit.shipped import SHIPPED as JOURNEY
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ from monitor.live.change import Change, read
 from streams.kafka.topics import own_topics, read_topics
 from streams.settings import SHIPPED_JOURNEY, Settings
 from tests.kit.programs import touchpoint
-
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+from tests.kit.shipped import SHIPPED as JOURNEY
 
 
 def test_same_journey_same_bytes() -> None:

@@ -19,8 +19,8 @@ from monitor.rules.qualities import HOLD_S, JOURNEYS_LAG_S
 from monitor.rules.series import number
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.promtool import STEP_S, Series, Verdict, evaluated, firing, told_by
+from tests.kit.shipped import SHIPPED as JOURNEY
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 STEPS = 40
 AT_S = 60
 

@@ -16,14 +16,12 @@ from monitor.counting.event import Codec, Refused
 from monitor.generate.asyncapi import EVENT_FORMS, asyncapi
 from monitor.generate.files import rendered
 from monitor.generate.schemas import event_schema
-from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from streams.demo.simulator import Simulator
-from streams.settings import SHIPPED_JOURNEY
 from tests.kit.npm import CACHE, installed, run
 from tests.kit.programs import ROOT
+from tests.kit.shipped import SHIPPED as JOURNEY
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 CODECS = {stage.name: Codec(JOURNEY, stage) for stage in JOURNEY.stages}
 VALIDATOR = jsonschema.Draft202012Validator(event_schema(JOURNEY))
 EVENTS = [

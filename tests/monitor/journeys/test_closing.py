@@ -12,8 +12,8 @@ from monitor.journeys.closing import Closing, Failure, is_unhappy
 from monitor.journeys.counters import counter_names
 from monitor.journeys.step import Step
 from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 BEGIN = 1_800_000_000_000
 HOUR = 3_600_000
 

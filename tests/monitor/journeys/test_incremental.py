@@ -6,13 +6,11 @@ from random import Random
 import pytest
 
 from monitor.counting.event import Handoff, Promise, Score
-from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.promises import Pledge, Promises
 from monitor.journeys.step import Step
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 RULES = JourneyRules(CHAIR)
 HOUR, DAY = 3_600_000, 86_400_000
 BEGIN = 1_800_000_000_000

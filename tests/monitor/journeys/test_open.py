@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from monitor.counting.event import Handoff, Promise, Score
-from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED
 
-RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
+RULES = JourneyRules(SHIPPED)
 DAY = 86_400_000
 KIND = "delivery_window"
 BEGIN = 1_800_000_000_000

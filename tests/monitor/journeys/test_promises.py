@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from monitor.counting.event import Handoff, Promise
-from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED
 
-RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
+RULES = JourneyRules(SHIPPED)
 HOUR, DAY = 3_600_000, 86_400_000
 BEGIN = 1_800_000_000_000
 KIND = "delivery_window"

@@ -10,11 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.counting.event import AHEAD_MS
-from monitor.journey_file.grammar import parse
 from monitor.live.change import KEPT_MS, MAX_TITLE, Change, LatestChanges, read, written
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 AT_MS = int(datetime(2026, 7, 1, 12, 30, tzinfo=UTC).timestamp() * 1000)
 DEPLOY = {"id": "d1", "time": "2026-07-01T12:30:00Z", "kind": "deploy", "title": "checkout 4.2"}
 

@@ -18,7 +18,6 @@ from monitor.counting.event import Event, Reason, Score
 from monitor.counting.judging import BUCKETS, Judge, reason_labels
 from monitor.counting.staff import MIN_GROUP, stage_tally, stage_windows
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
-from monitor.journey_file.grammar import parse
 from monitor.journeys import counters as journey_counters
 from monitor.journeys.counters import CounterTally
 from monitor.live.change import Change
@@ -26,9 +25,8 @@ from monitor.live.exposition import SLOW_WINDOWS, render
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
 from monitor.live.snapshot import Seen, Snapshot, stage_snapshot
 from monitor.rules.qualities import SILENT_WINDOWS
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_030_000
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PROMETHEUS = "text/plain; version=0.0.4"

@@ -7,13 +7,12 @@ from typing import Any
 import orjson
 
 from monitor.counting.event import Handoff, Promise, Score
-from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.promises import Pledge
 from monitor.journeys.step import Step
 from monitor.live.journey import journey_answer
 from monitor.live.shown import ShownStep
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED
 
 START = 1_700_000_000_000
 MINUTE = 60_000
@@ -23,7 +22,7 @@ DAY = 24 * HOUR
 
 def two_days() -> JourneyRules:
     """The shipped rules, but for their times: two days of silence end a journey, a hand-over may take two."""
-    journey = parse(SHIPPED_JOURNEY.read_text())
+    journey = SHIPPED
     assert journey.journeys is not None
     edges = tuple(replace(edge, within_ms=2 * DAY) for edge in journey.journeys.edges)
     rules = replace(journey.journeys, quiet_ms=2 * DAY, limit_ms=14 * DAY, edges=edges)

@@ -4,12 +4,10 @@ from dataclasses import replace
 
 from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.windows import StageWindows
-from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import counter_names
 from monitor.live.journeys import JourneysSnapshot, ages, journey_facts
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_030_000
 
 

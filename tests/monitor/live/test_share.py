@@ -12,7 +12,8 @@ from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.share import added, decode, encode, overlaps, share
 from monitor.live.snapshot import Snapshot
 from monitor.rules.verdict import State
-from tests.streams.web.snapshots import CHAIR, FAILED, GOOD, NOW, held
+from tests.kit.shipped import SHIPPED as CHAIR
+from tests.streams.web.snapshots import FAILED, GOOD, NOW, held
 
 STAFF = next(stage.name for stage in CHAIR.stages if stage.kind == "staff")
 

@@ -11,13 +11,11 @@ from monitor.counting.measures import Share
 from monitor.counting.panes import Tally
 from monitor.counting.staff import stage_windows
 from monitor.counting.windows import WINDOW_LABELS
-from monitor.journey_file.grammar import parse
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, Silence, Snapshot, StageSnapshot, stage_snapshot
 from monitor.rules.verdict import State
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 CHECKOUT = CHAIR.stage("web_checkout")
 COMPLETED, SPEED = CHECKOUT.experiences
 NOW = 1_800_000_030_000

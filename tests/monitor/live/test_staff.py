@@ -19,7 +19,8 @@ from monitor.live.exposition import render
 from monitor.live.share import added, share
 from monitor.live.snapshot import Snapshot, stage_snapshot
 from streams.web.answers import stages_answer
-from tests.streams.web.snapshots import CHAIR, NOW
+from tests.kit.shipped import SHIPPED as CHAIR
+from tests.streams.web.snapshots import NOW
 from tests.streams.web.snapshots import snapshot as whole
 
 PULSE = CHAIR.stage("staff_pulse")

@@ -7,9 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.counting.event import Event, Score
 from monitor.counting.staff import MIN_GROUP
 from monitor.live.exposition import render
+from tests.kit.shipped import SHIPPED as CHAIR
 from tests.monitor.live.test_staff import PULSE, Counted, worker
 from tests.monitor.report.test_report import Counts, found, text
-from tests.streams.web.snapshots import CHAIR, NOW
+from tests.streams.web.snapshots import NOW
 
 ANSWERS = 12
 

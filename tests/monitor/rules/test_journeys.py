@@ -15,9 +15,8 @@ from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
 from monitor.rules.journeys import BETWEEN, GOAL, Term, Watched, watched
 from monitor.rules.plan import plan
 from monitor.rules.qualities import pages_for, severities
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 ONE_STAGE = """
 version: 1
 journey: short

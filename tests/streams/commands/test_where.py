@@ -14,15 +14,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.journey_file.grammar import parse
 from streams.demo.child import HOST, free_port
-from streams.settings import SHIPPED_JOURNEY
 from tests.bench.where import LAST_MINUTE
 from tests.kit.brokers import TansuNode, running
 from tests.kit.history import DATA
 from tests.kit.programs import touchpoint
+from tests.kit.shipped import SHIPPED
 
-TOPIC = parse(SHIPPED_JOURNEY.read_text()).stage("web_checkout").topic
+TOPIC = SHIPPED.stage("web_checkout").topic
 
 
 Encounter = dict[str, object]

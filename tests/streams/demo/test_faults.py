@@ -6,9 +6,8 @@ from monitor.counting.event import Codec, Refused
 from monitor.journey_file.grammar import parse
 from streams.demo.faults import BAD_EVENTS, FAULTS, KINDS, MALFORMED, Fault, parse_fault
 from streams.demo.story import BETWEEN_STAGES, EFFECTS
-from streams.settings import SHIPPED_JOURNEY
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 CLINIC = parse("""
 version: 1
 journey: clinic

@@ -20,10 +20,9 @@ from monitor.journey_file.model import OUTCOMES, Condition, Experience, Journey
 from streams.demo.faults import KINDS, Fault
 from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.demo.story import BETWEEN_STAGES, CHAIN
-from streams.settings import SHIPPED_JOURNEY
 from tests.kit.journey_truth import Truth
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOON_MS = int(datetime(2026, 3, 4, 10, 0, tzinfo=UTC).timestamp() * 1000)  # a Wednesday in Helsinki
 MINUTE_MS = 60_000
 

@@ -3,14 +3,13 @@
 import ast
 from pathlib import Path
 
-from monitor.journey_file.grammar import parse
-from streams.settings import SHIPPED_JOURNEY
 from tests.kit.programs import ROOT
+from tests.kit.shipped import SHIPPED
 
 STORY = ROOT / "streams/demo/story.py"
 KINDS_TOO = {"feedback"}
 """Also a kind of stage: a word of the product, not of the example alone."""
-NAMES = {stage.name for stage in parse(SHIPPED_JOURNEY.read_text()).stages} - KINDS_TOO
+NAMES = {stage.name for stage in SHIPPED.stages} - KINDS_TOO
 
 
 def named(file: Path) -> set[str]:

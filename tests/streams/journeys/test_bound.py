@@ -7,17 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from monitor.journey_file.grammar import parse
 from monitor.journeys.step import Step, Steps, encode
 from monitor.live.journeys import JourneysSnapshot
 from streams.journeys import processor
 from streams.journeys.processor import Extent, JourneyProcessor
 from streams.journeys.store import EACH_BYTES
 from streams.kafka.outgoing import Outgoing
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord
+from tests.kit.shipped import SHIPPED as JOURNEY
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_000_000
 DAY = 86_400_000
 BOUND = 100_000

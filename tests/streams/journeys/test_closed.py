@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import CLOSED_KEPT_MS
 from monitor.journeys.open import OpenJourney
 from monitor.journeys.step import Step, Steps, encode
@@ -16,10 +15,9 @@ from streams.journeys import closed as closed_module
 from streams.journeys.closed import CHUNK, Closed, Unpublished
 from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka.outgoing import Outgoing
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 START = 1_700_000_000_000
 
 

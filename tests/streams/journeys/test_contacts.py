@@ -8,17 +8,16 @@ from random import Random
 import pytest
 
 from monitor.counting.panes import LONG
-from monitor.journey_file.grammar import parse
 from monitor.journeys.contacts import MAX_CONTACTS, REPEAT_MS
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Contact, Steps
 from streams.journeys.contacts import EACH_BYTES, Contacts
 from streams.journeys.partition import JourneyPartition
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord, Partition, Run
+from tests.kit.shipped import SHIPPED
 
-RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
+RULES = JourneyRules(SHIPPED)
 STAGE = "call_queue"
 START = 1_700_000_000_000
 HOUR = 3_600_000

@@ -15,7 +15,6 @@ from msgspec import structs
 from monitor.counting.event import Codec, Event, Handoff, Promise
 from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG
-from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally, counter_names
 from monitor.journeys.open import KEEP_MS, MAX_STEPS, JourneyRules
 from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, contact_of, decode, encode, step_of
@@ -25,12 +24,11 @@ from streams.demo.simulator import Simulator
 from streams.journeys import closed as closed_module
 from streams.journeys.closed import Closed, Unpublished
 from streams.journeys.partition import JourneyPartition
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord, Run
 from tests.kit.journey_truth import Truth, sharing_cases
 from tests.kit.kept import kept
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 RULES = JourneyRules(CHAIR)
 SOURCES = frozenset((stage.name, 0) for stage in CHAIR.stages)
 START = 1_700_000_000_000

@@ -2,16 +2,15 @@
 
 import asyncio
 
-from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step, Steps
 from streams.journeys.partition import JourneyPartition
 from streams.journeys.records import Kept, Made, header, pack_clock, unpack
 from streams.journeys.store import JourneyStore
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord
+from tests.kit.shipped import SHIPPED
 
-RULES = JourneyRules(parse(SHIPPED_JOURNEY.read_text()))
+RULES = JourneyRules(SHIPPED)
 BEGIN = 1_800_000_000_000
 HOUR, DAY = 3_600_000, 86_400_000
 SOURCE = ("store", 0)

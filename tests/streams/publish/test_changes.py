@@ -13,17 +13,16 @@ import pytest
 import streams.publish.changes
 from deploy.kafka.kafka import KafkaNode
 from monitor.errors import UserError
-from monitor.journey_file.grammar import parse
 from streams.clock import now_ms
 from streams.kafka import topics
 from streams.kafka.publisher import Publisher
 from streams.publish.changes import ChangesReader, Told, publish, record
-from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.settings import Settings
 from tests.kit.brokers import Node, TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 TOPIC = "touchpoint.changes.v1"
 METRIC = "touchpoint_last_change_timestamp_seconds"
 

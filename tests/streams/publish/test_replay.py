@@ -14,11 +14,10 @@ import pytest
 
 from monitor.counting.event import Codec, Event
 from monitor.errors import UserError
-from monitor.journey_file.grammar import parse
 from streams.publish.replay import History, history
-from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.settings import Settings
+from tests.kit.shipped import SHIPPED as JOURNEY
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 CODEC = Codec(JOURNEY, JOURNEY.stage("web_checkout"))
 NOW_MS = 1_800_000_000_000
 TIME, DUE = "2026-05-04T10:00:00Z", "2026-05-05T10:00:00Z"

@@ -17,17 +17,14 @@ import orjson
 import pytest
 
 from monitor.counting.event import Codec
-from monitor.journey_file.grammar import parse
 from streams.demo.simulator import SimulatedEvent, Simulator
 from streams.journeys.processor import Extent, JourneyProcessor
 from streams.kafka.outgoing import Outgoing
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.processor import Processor
 from streams.state.stage import StageProcessor
 from streams.state.steps import StepSender
+from tests.kit.shipped import SHIPPED as JOURNEY
 from tests.streams.state.test_plain import NOW, SPAN_MS, Record
-
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 
 COSTS = {"stages": 2.15, "journeys": 7.63}
 """From the bytes of a record to panes; with journeys also to what is written. A gain is noted here, too."""

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from monitor.counting.event import Event
 from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG, SHORT, Counts, PaneKey, Tally, is_expired, keep_ms, merge_into
-from monitor.journey_file.grammar import parse
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import (
     EXPIRE_EVERY_MS,
     GENERATIONS,
@@ -24,8 +22,8 @@ from streams.state.partition import (
     Run,
     next_epoch,
 )
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 STAGE = CHAIR.stage("warehouse")
 JUDGE = Judge(CHAIR, STAGE)
 TALLY = partial(Tally, JUDGE)

@@ -16,13 +16,11 @@ from hypothesis import strategies as st
 from monitor.counting.event import Codec, Event, Refused, refuse_personal_data
 from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG, SHORT, Counts, PaneKey
-from monitor.journey_file.grammar import parse
 from streams.demo.simulator import Simulator
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.stage import StageProcessor
 from tests.kit import plain
+from tests.kit.shipped import SHIPPED as JOURNEY
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_000_000
 SPAN_MS = 900_000
 

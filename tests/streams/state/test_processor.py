@@ -11,17 +11,15 @@ import pytest
 
 from monitor.counting.event import AHEAD_MS, Codec
 from monitor.counting.times import rfc3339
-from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from streams.kafka.outgoing import Outgoing
-from streams.settings import SHIPPED_JOURNEY
 from streams.state import processor as processor_module
 from streams.state import stage as stage_module
 from streams.state.dedupe import Sightings
 from streams.state.partition import PaneRecord
 from streams.state.stage import StageProcessor
+from tests.kit.shipped import SHIPPED as JOURNEY
 
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
 MODEL = JOURNEY.stage("web_checkout")
 NOW = 1_800_000_000_000
 DEDUPE_MS = 60_000

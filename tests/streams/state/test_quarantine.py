@@ -13,14 +13,13 @@ from monitor.counting.event import Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge, Verdict
 from monitor.counting.panes import LONG, PaneKey
 from monitor.counting.staff import stage_tally
-from monitor.journey_file.grammar import parse
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, Steps, encode
 from streams.journeys.partition import JourneyPartition
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord, Partition, Run
 from tests.kit.kept import kept
+from tests.kit.shipped import SHIPPED
 from tests.streams.journeys.test_bound import Keeper
 from tests.streams.state.test_processor import DEDUPED, MODEL, NOW, Record, Rig, event, settle
 
@@ -97,7 +96,7 @@ async def test_a_former_owner_is_no_record_s_fault() -> None:
 
 def test_a_step_that_rules_fail_on_is_passed_over() -> None:
     """The journey goes on without it, and so does every other."""
-    journey = parse(SHIPPED_JOURNEY.read_text())
+    journey = SHIPPED
 
     class Failing(JourneyRules):
         def take(self, held: Any, step: Step) -> Any:

@@ -13,16 +13,14 @@ from monitor.counting.judging import counter_name
 from monitor.counting.panes import LONG, PaneKey
 from monitor.counting.staff import MIN_GROUP
 from monitor.counting.times import rfc3339
-from monitor.journey_file.grammar import parse
 from monitor.live.exposition import render
 from monitor.live.snapshot import Snapshot
 from streams.kafka.outgoing import Outgoing
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.partition import PaneRecord
 from streams.state.stage import StageProcessor
+from tests.kit.shipped import SHIPPED as CHAIR
 from tests.streams.state.test_processor import NOW, Record
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 PULSE = CHAIR.stage("staff_pulse")
 SERIES = dict[str, float]
 

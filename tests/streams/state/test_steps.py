@@ -10,18 +10,18 @@ import pytest
 
 from monitor.counting.event import Codec, Event, Handoff, Promise
 from monitor.counting.judging import Verdict
-from monitor.journey_file.grammar import parse
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import GRACE_MS, MAX_WORD, Contact, Step, Steps, decode, step_of
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.journeys.partition import JourneyPartition
 from streams.kafka.outgoing import Outgoing
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.latest import Entry
 from streams.state.partition import PaneRecord
 from streams.state.stage import StageProcessor
 from streams.state.steps import HOLD_MS, MARK_MS, StepSender, partition_of
-from tests.streams.state.test_processor import JOURNEY, MODEL, Broker, Record, event
+from tests.kit.shipped import SHIPPED
+from tests.kit.shipped import SHIPPED as JOURNEY
+from tests.streams.state.test_processor import MODEL, Broker, Record, event
 
 NOW = 1_800_000_000_000
 KAFKA_BYTES = 1_048_576
@@ -190,7 +190,7 @@ def test_one_late_event_is_no_reason_to_be_told() -> None:
 def test_whose_mark_is_waited_for_is_known() -> None:
     """The source never heard of, or else the one whose mark is oldest; nobody's before anything is heard."""
     sources = frozenset({("store", 0), ("store", 1), ("delivery", 0)})
-    held = JourneyPartition(JourneyRules(parse(SHIPPED_JOURNEY.read_text())), sources, 0)
+    held = JourneyPartition(JourneyRules(SHIPPED), sources, 0)
     found = [held.slowest]
     for offset, (source, mark_ms) in enumerate(
         [(("store", 0), NOW), (("delivery", 0), NOW - 2), (("store", 1), NOW - 1), (("delivery", 0), NOW + 1)]
@@ -203,7 +203,7 @@ def test_whose_mark_is_waited_for_is_known() -> None:
 @pytest.mark.parametrize(("stage", "steps"), [("staff_pulse", 0), ("feedback", 1)])
 async def test_what_staff_answer_is_a_step_of_no_journey(stage: str, steps: int) -> None:
     """Where it would stand by itself; it is counted at its stage all the same."""
-    journey = parse(SHIPPED_JOURNEY.read_text())
+    journey = SHIPPED
     broker, sent = Broker(), StepSender(stage, "steps", 1, lambda _partition, _folded: 0, lambda: NOW)
     processor = StageProcessor(Codec(journey, journey.stage(stage)), "changelog", broker.produce, sent)
     await processor.own(frozenset({0}), 1, lambda: True)

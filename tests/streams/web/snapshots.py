@@ -6,14 +6,12 @@ from datetime import UTC, datetime
 from monitor.counting.event import Event
 from monitor.counting.judging import Judge
 from monitor.counting.staff import stage_tally, stage_windows
-from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Stage
 from monitor.live.snapshot import Snapshot, StageSnapshot, stage_snapshot
-from streams.settings import SHIPPED_JOURNEY
 from streams.state.latest import Shown
 from streams.state.stage import shown_failure
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 NOW = 1_800_000_030_000
 GOOD = Event(stage="web_checkout", outcome="ok", segment="new")
 FAILED = Event(

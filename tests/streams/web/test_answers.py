@@ -15,7 +15,8 @@ from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.qualities import JOURNEYS_LAG_S
 from streams.web.answers import failures_answer, stages_answer
 from streams.web.group import Member
-from tests.streams.web.snapshots import CHAIR, FAILURES, GOOD, NOW, READY, held, snapshot
+from tests.kit.shipped import SHIPPED as CHAIR
+from tests.streams.web.snapshots import FAILURES, GOOD, NOW, READY, held, snapshot
 
 
 def test_stages() -> None:

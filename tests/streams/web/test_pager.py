@@ -18,7 +18,6 @@ import pytest
 from deploy.alerting import Alerting, scraped
 from monitor.boards.all import boards
 from monitor.counting import metrics
-from monitor.journey_file.grammar import parse
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Asked
 from monitor.rules.plan import plan
@@ -29,9 +28,7 @@ from streams.web.pager import Pages, said
 from tests.kit.pager import JSON, Pager, Posting, Rig, rig, serving
 from tests.kit.polling import until
 from tests.kit.programs import ROOT
-
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
-
+from tests.kit.shipped import SHIPPED as JOURNEY
 
 ALERT: dict[str, Any] = {
     "status": "firing",

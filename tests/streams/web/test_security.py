@@ -22,19 +22,18 @@ import pytest
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 
 from deploy.kafka.kafka import KafkaNode
-from monitor.journey_file.grammar import parse
 from monitor.live.snapshot import Snapshot, stage_snapshot
 from streams.certificates import CertificateError
 from streams.kafka import security
 from streams.kafka.security import kafka_options, kafka_refusal
-from streams.settings import SHIPPED_JOURNEY, Secret, Settings, SettingsError, read
+from streams.settings import Secret, Settings, SettingsError, read
 from streams.web.guard import Guard, exposure, http_ssl
 from streams.web.server import HEADERS, PAGE, HttpServer, Sources
 from tests.kit.brokers import running
 from tests.kit.polling import until
 from tests.kit.programs import ROOT, WorkerProcess, counted, touchpoint, touchpoint_reading
+from tests.kit.shipped import SHIPPED as CHAIR
 
-CHAIR = parse(SHIPPED_JOURNEY.read_text())
 PASSWORD = "s3cret-pass-wörd"  # noqa: S105 - of nothing
 TOKEN = "t0ken-t0ken-t0ken"  # noqa: S105 - of nothing
 USER = "ops"

@@ -28,7 +28,8 @@ from streams.web.group import Member
 from streams.web.server import HEADERS, PAGE, HttpServer, Sources
 from streams.web.where import Causes
 from tests.kit.programs import ROOT
-from tests.streams.web.snapshots import CHAIR, FAILURES, MEANT, NOW, READY, snapshot
+from tests.kit.shipped import SHIPPED as CHAIR
+from tests.streams.web.snapshots import FAILURES, MEANT, NOW, READY, snapshot
 
 FILES = ROOT / "streams/page"
 

@@ -10,12 +10,10 @@ import orjson
 import pytest
 
 from monitor.errors import UserError
-from monitor.journey_file.grammar import parse
-from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.settings import Settings
 from streams.web import where
 from streams.web.where import Causes
-
-JOURNEY = parse(SHIPPED_JOURNEY.read_text())
+from tests.kit.shipped import SHIPPED as JOURNEY
 
 
 @dataclass
