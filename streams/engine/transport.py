@@ -8,6 +8,7 @@ offsets) would commit past an unacknowledged batch; here acknowledgements come s
 highest one matters.
 """
 
+import time
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -25,6 +26,10 @@ IDLE_S = 0.02
 
 MAX_HANDED_BYTES = 16 * 1024 * 1024
 """Of values read and not yet folded, beyond which reading waits: batches are bounded by records otherwise."""
+
+HOLD_S = 2.0
+"""So long at most. Faust's own loop holds the last message of a poll until it has the next, also one that a
+rebalance has thrown away, so that nobody folds it: only reading on sets it free."""
 
 
 class Polled:
@@ -68,21 +73,30 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     _handed_bytes = 0
+    _polled_s = 0.0
+    """When there was a poll of sources last."""
 
     async def _getmany(self, active_partitions: Any, timeout: float) -> Any:
-        if self.app.rebalancing or self._handed_bytes >= MAX_HANDED_BYTES:
+        if self.app.rebalancing or self._is_full():
             # After a recovery Faust resumes the sources, seeks them one by one, and then empties its agents'
             # queues. What is read of a source before all this is done would be thrown away.
             active_partitions = {tp for tp in active_partitions if self._is_changelog(tp)}
             if not active_partitions:  # to Kafka's client no partition means any
                 await self.sleep(IDLE_S)
                 return {}
+        else:
+            self._polled_s = time.monotonic()
         fetched = await super()._getmany(active_partitions, timeout)
         polled = self._held(self.kafka.polled_bytes)
         batches = {tp: RecordBatch(records) for tp, records in fetched.items() if records}
         for tp, batch in batches.items():
             batch.polled = None if self._is_changelog(tp) else polled
         return {tp: [batch] for tp, batch in batches.items()}
+
+    def _is_full(self) -> bool:
+        """Whether reading has to wait for what is folded."""
+        is_held = time.monotonic() - self._polled_s < HOLD_S
+        return is_held and self._handed_bytes >= MAX_HANDED_BYTES
 
     def _held(self, size: int) -> Polled:
         """Counts the bytes of a poll until nobody holds it, be it folded or thrown away."""

@@ -29,6 +29,7 @@ from deploy.kafka.kafka import KafkaNode
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.live.journeys import PartitionLag
+from streams.engine import transport
 from streams.engine.app import App
 from streams.engine.tables import ChangelogQueue, TableManager
 from streams.engine.thread import ConsumerThread
@@ -173,6 +174,37 @@ async def test_sources_are_not_read_while_the_group_rebalances(broker: Node, tmp
         app.rebalancing = False
         await eventually(lambda: read_some(SOURCE))
         assert read == {SOURCE: [[b"value"]]}
+
+
+async def test_reading_waits_for_what_is_not_folded_but_not_for_ever(
+    broker: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that nobody folds, as one that a rebalance has thrown away, stops reading for a while only."""
+    async with worker_app(broker, tmp_path) as app:
+        await app._fetcher.stop()
+        consumer = app.consumer
+        await consumer._getmany({SOURCE}, 1.5)
+        monkeypatch.setattr(transport, "MAX_HANDED_BYTES", 1)
+        monkeypatch.setattr(transport, "HOLD_S", float("inf"))
+        held: list[Any] = []
+
+        async def read_more() -> bool:
+            found = await consumer._getmany({SOURCE}, 0.5)
+            held.extend(batch for batches in found.values() for batch in batches)
+            return bool(found)
+
+        await publish(broker, SOURCE)
+        await eventually(read_more)
+        await publish(broker, SOURCE)
+        assert not await read_more()
+        held[-1].clear()
+        await eventually(read_more)
+
+        await publish(broker, SOURCE)
+        assert not await read_more()
+        monkeypatch.setattr(transport, "HOLD_S", 0.0)
+        await eventually(read_more)
+        assert len(held) == 3
 
 
 async def test_a_member_is_confirmed_until_the_group_moves_on(broker: Node, tmp_path: Path) -> None:
