@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Any
 
 import orjson
+from aiokafka.errors import KafkaError
 
 from monitor.causes.asked import BEFORE_MIN, LAST_MIN, NOT_OF_STAFF
 from monitor.causes.encounters import Encounters
@@ -124,6 +125,8 @@ class Causes:
             return refused(413, f"{error}: ask for less with `before`, or `touchpoint where {stage.name}`")
         except UserError as error:
             return refused(WITHOUT_KAFKA, str(error))
+        except KafkaError as error:
+            return refused(WITHOUT_KAFKA, f"Kafka cannot be read: {type(error).__name__}")
         told = {
             "stage": stage.name, "at": rfc3339(at_ms), "begin": rfc3339(begin_ms),
             "experiences": await asyncio.to_thread(_told, asked),

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from monitor.errors import UserError
 from streams.settings import Settings
@@ -28,7 +29,7 @@ class Record:
 class Kafka:
     """Two hours of checkouts, of which those with one partner fail since three minutes; counts who reads."""
 
-    fails: bool = False
+    fails: Exception | None = None
     asked: list[str] = field(default_factory=list)
 
     async def read(self, topic: str, _: int) -> AsyncGenerator[Any, None]:
@@ -38,8 +39,8 @@ class Kafka:
         for record in _checkouts():
             await asyncio.sleep(0)
             yield record
-        if self.fails:
-            raise UserError("Kafka at k:9092 no longer answers")
+        if self.fails is not None:
+            raise self.fails
 
 
 def _checkouts() -> Iterator[Record]:
@@ -113,12 +114,21 @@ async def test_what_cannot_be_asked(
     assert kafka.asked == []
 
 
-async def test_kafka_that_goes_away_is_said_so(causes: Causes, kafka: Kafka) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UserError("Kafka at k:9092 no longer answers"), "Kafka at k:9092 no longer answers"),
+        (KafkaConnectionError("k:9092"), "Kafka cannot be read: KafkaConnectionError"),
+    ],
+)
+async def test_kafka_that_goes_away_is_said_so(
+    causes: Causes, kafka: Kafka, error: Exception, said: str
+) -> None:
     """And asked anew when somebody asks again."""
-    kafka.fails = True
+    kafka.fails = error
     answer = await causes.look_up("web_checkout", {})
-    assert (answer.status, orjson.loads(answer.body)) == (503, {"error": "Kafka at k:9092 no longer answers"})
-    kafka.fails = False
+    assert (answer.status, orjson.loads(answer.body)) == (503, {"error": said})
+    kafka.fails = None
     assert (await causes.look_up("web_checkout", {})).status == 200
 
 
