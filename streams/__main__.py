@@ -27,11 +27,18 @@ def main() -> None:
         command()
     except KeyboardInterrupt:
         _leave()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # typer says nothing then
+            _leave()
+        raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said; Python itself is ending
 
 
 def _leave(*_: object) -> None:
+    """End at once. Python's own way out may still kill the process by SIGINT instead: it remembers a Ctrl-C
+    in code that is made from text, as every dataclass is, also when that was caught
+    (https://github.com/python/cpython/blob/v3.11.7/Python/pythonrun.c, `run_eval_code_obj`)."""
     with contextlib.suppress(OSError):  # nobody to complain to
         os.write(STDERR, b"touchpoint: stopped\n")
     os._exit(INTERRUPTED)

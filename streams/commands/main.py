@@ -20,7 +20,6 @@ from monitor.counting.display import counted
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
-from streams.__main__ import INTERRUPTED
 from streams.clock import now_ms
 from streams.commands.backtest import backtest
 from streams.commands.dead_letters import dead_letters
@@ -86,10 +85,6 @@ def main() -> None:
     try:
         try:
             app()
-        except SystemExit as end:
-            if end.code == INTERRUPTED:  # typer says nothing then
-                typer.echo("touchpoint: stopped", err=True)
-            raise
         finally:
             sys.stdout.flush()
     except OSError as error:  # a full disk, or nothing, under standard output

@@ -267,6 +267,28 @@ def test_ctrl_c_while_a_history_is_read(directory: Path) -> None:
     assert not (directory / "picture.svg").exists()
 
 
+IN_A_DATACLASS = """
+import streams.commands.main, typer
+from streams.__main__ import main
+
+def command():
+    exec("raise KeyboardInterrupt")
+
+streams.commands.main.app = lambda: typer.run(command)
+main()
+"""
+
+
+def test_ctrl_c_while_a_dataclass_is_made(tmp_path: Path) -> None:
+    """`python -m` ends by the signal if ever a Ctrl-C came in code made from text, caught or not."""
+    (tmp_path / "interrupted.py").write_text(IN_A_DATACLASS)
+    known = settings() | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    started = subprocess.Popen(
+        [sys.executable, "-m", "interrupted"], env=known, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert ended(started) == (130, "", STOPPED)
+
+
 STOPPED = "touchpoint: stopped\n"
 
 
