@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from monitor.counting.display import printable
+from monitor.journey_file.model import NONE
 from streams import settings as settings_reader
 from streams.commands.shared import failed, read_settings, run_at_once
 from streams.settings import Settings
@@ -182,7 +183,7 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
     if said["weakest"]:
         yield f"weakest at {said['weakest']}: {said['score']:.0%} of its experiences were good"
     if failed_by := said.get("failed"):  # like the next two only of one that is over, and was published
-        yield f"failed by {failed_by['cause']} {failed_by['about']}"
+        yield why_missed(**failed_by)
     if said.get("labyrinth"):
         last = f", last from {lost['from_channel']} to {lost['to_channel']}" if (lost := said["lost"]) else ""
         yield f"went astray{last}, and was not helped"
@@ -202,6 +203,13 @@ def _lines(said: dict[str, Any]) -> Iterator[str]:
         yield f"next {_next(said['next'])}"
     if said["ends"]:
         yield f"ends by itself {_when(said['ends'])}, unless another event comes"
+
+
+def why_missed(cause: str, about: str) -> str:
+    """What made a journey miss its goal, as `ClosedJourney.failed` names it."""
+    if cause == NONE:
+        return "missed its goal, though no encounter was bad, no promise broken and no hand-over lost"
+    return f"failed by {cause} {about}"
 
 
 def _next(one: dict[str, Any]) -> str:
