@@ -4,7 +4,7 @@ import heapq
 import json
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -152,7 +152,7 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
     def local(at_ms: int | None) -> str:
         if at_ms is None:
             return "not yet"
-        return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone):%Y-%m-%d %H:%M:%S}"
+        return datetime.fromtimestamp(at_ms / 1000, zone).isoformat(" ", "seconds")
 
     rows = [
         Row(

@@ -384,6 +384,16 @@ def test_the_command_shows_a_table(tmp_path: Path, journey_file: str) -> None:
         assert words in done.stdout
 
 
+def test_local_times_say_their_offset(tmp_path: Path) -> None:
+    """On the night when clocks go back an hour comes twice: the later of two events seems the earlier."""
+    text = JOURNEY_TEXT.replace("journey: short", "journey: short\ntimezone: Europe/Helsinki")
+    (tmp_path / "journey.yaml").write_text(text)
+    times = "2026-10-25T00:50:00Z", "2026-10-25T01:10:00Z"
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join(line(n, time=time) for n, time in enumerate(times)))
+    done = touchpoint("backtest", str(tmp_path / "a.jsonl"), "--journey", str(tmp_path / "journey.yaml"))
+    assert "2026-10-25 03:50:00+03:00 to 2026-10-25 03:10:10+02:00: 2 events counted" in done.stdout
+
+
 BUSY_TEXT = """
 version: 1
 journey: busy
