@@ -100,7 +100,7 @@ def state(plan: Plan, stage: str) -> str:
 SKY, GREEN, YELLOW = LINES[0], LINES[2], LINES[3]
 STATES = {
     "-1": ("not judged", PURPLE),
-    str(SEVERITY[State.QUIET]): ("no events", GREY),
+    str(SEVERITY[State.QUIET]): ("none to judge", GREY),
     str(SEVERITY[State.TOO_FEW]): ("too few to tell", SKY),
     str(SEVERITY[State.GOOD]): ("good", BLUE),
     str(SEVERITY[State.WITHIN_CHANCE]): ("within chance", GREEN),

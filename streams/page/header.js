@@ -28,7 +28,7 @@ export function paintHeader({ stages, title, ready }) {
   at("hero").dataset.state = worst?.state ?? "quiet";
   putSymbol(at("hero-symbol"), worst && worst.state in STATES ? worst.state : "quiet");
   put(at("hero-stage"), worst?.title ?? (ready ? "No events in any stage" : "Not yet known"));
-  put(at("hero-quality"), !worst ? "" : hasQuality(worst) ? `${percent(worst.quality)} %` : "no events");
+  put(at("hero-quality"), !worst ? "" : hasQuality(worst) ? `${percent(worst.quality)} %` : "none to judge");
   put(at("hero-target"), worst && hasQuality(worst) ? `against a target of ${target(worst.target)}` : "");
   put(at("hero-title"), worst?.weakest?.title ?? "");
   put(at("hero-why"), why(worst, stages));

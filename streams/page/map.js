@@ -112,7 +112,7 @@ function paintCard(parts, stage, { ready, journeys }) {
   put(parts.word, ready ? STATES[state] : "Catching up");
   const known = hasQuality(stage);
   const hurts = known && stage.bad;
-  put(parts.figure, known ? percent(stage.quality) : ready ? "no events" : "–");
+  put(parts.figure, known ? percent(stage.quality) : ready ? "none to judge" : "–");
   parts.figure.classList.toggle("none", !known);
   put(parts.unit, known ? " %" : "");
   put(parts.goal, stage.target === null ? "" : `target ${target(stage.target)}`);
@@ -158,7 +158,7 @@ function paintTrend(parts, stage) {
   parts.goalLine.setAttribute("d", goal === null ? "" : `M0 ${y(goal)}H600`);
   parts.shortfall.setAttribute("d", goal === null ? "" : runs.map((run) =>
     `${path(run, (q) => Math.min(q, goal))}L${x(run.at(-1)[0])} ${y(goal)}L${x(run[0][0])} ${y(goal)}Z`).join(""));
-  const lowest = values.length ? `lowest ${percent(Math.min(...values))} %` : "no events";
+  const lowest = values.length ? `lowest ${percent(Math.min(...values))} %` : "none to judge";
   parts.trend.setAttribute("aria-label", `Quality over the last hour: ${lowest}`);
 }
 

@@ -531,7 +531,7 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
         STATE, TARGETS | GOOD_NOW | {f'{metrics.SILENT}{{stage="web_checkout",window="1m"}}': 600},
         being(State.SILENT),
     ),
-    "no events": (STATE, TARGETS, {'{stage="web_checkout"}': 0}),
+    "none to judge": (STATE, TARGETS, {'{stage="web_checkout"}': 0}),
     "good in the last minute, bad before": (STATE, TARGETS | GOOD_NOW, being(State.GOOD)),
     "few in the last minute: 5 minutes count": (STATE, TARGETS | BELOW_NOW, being(State.BELOW)),
     "not certainly below": (STATE, TARGETS | BELOW_NOW | wilson(0.04, "5m"), being(State.WITHIN_CHANCE)),
