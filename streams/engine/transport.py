@@ -146,9 +146,10 @@ class Consumer(driver.Consumer):
         sources = [tp for tp in self.assignment() if not self._is_changelog(tp)]
         if not sources:
             return True
-        topic, partition = min(sources)
-        (offset,) = (await self.committed_offsets(topic, [partition])).values()
-        confirmed = await self.kafka.commit({min(sources): offset})
+        found = await self.kafka.call_thread(self.kafka.committed, sources)
+        # What was lost is told from when on only once a commit says so, and there may be none for hours.
+        again = {min(sources), *self.kafka.noticed.intersection(sources)}
+        confirmed = await self.kafka.commit({tp: found.get(tp) or 0 for tp in again})
         _, joined = self.kafka.membership()
         return bool(confirmed and generation == self.app.consumer_generation_id == joined)
 

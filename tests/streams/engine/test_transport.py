@@ -79,7 +79,8 @@ async def worker_app(broker: Node, state: Path, journey: Journey = JOURNEY) -> A
     async with topics.connected(settings) as admin:
         counts = await topics.ensure(admin, journey, settings)
         can = await topics.abilities(admin)
-    app = App(journey, settings, counts, can)
+        app = App(journey, settings, counts, can)
+        app.know_topics(await topics.states(admin, app.cluster.topics))
     watching = asyncio.create_task(app.cluster.watch())  # or Kafka is not heard after 15 s
     await app.start()
     try:
