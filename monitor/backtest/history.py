@@ -6,6 +6,7 @@ within the `dedupe_s` of their stage count once, as on a worker, which goes by t
 """
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,7 +191,7 @@ class StageHistory:
                     block[row] += times * counted.astype(np.int32)
 
 
-class _Ids:
+class Ids:
     """Ids of one stage, and when (ms) each was seen. All are kept as long as `KEPT_IDS` are not more."""
 
     def __init__(self, dedupe_ms: int) -> None:
@@ -222,7 +223,7 @@ class History:
         self.counted = 0
         self.repeated = 0
         self._steps = 0
-        self._ids = {stage.name: _Ids(stage.dedupe_ms) for stage in journey.stages}
+        self._ids = {stage.name: Ids(stage.dedupe_ms) for stage in journey.stages}
         self.refused: Counter[Reason] = Counter()
         self._codecs = Codecs(journey, refuse_personal_data=refuse_personal_data)
         self._judges = {stage.name: Judge(journey, stage) for stage in journey.stages}
@@ -264,6 +265,11 @@ class History:
             for effect in self._journeys.effects():
                 self.stages[WHOLE].add(effect.counters, effect.at_ms)
             self._journeys = None
+
+    def as_json(self) -> dict[str, Any]:
+        """How many events were counted, repeated, and refused by reason."""
+        refused = dict(sorted(self.refused.items()))
+        return {"counted": self.counted, "repeated": self.repeated, "refused": refused}
 
     def heard(self) -> dict[str, StageHistory]:
         """The stages that have events."""

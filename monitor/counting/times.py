@@ -1,6 +1,6 @@
 """Moments are milliseconds since 1970; outside they are RFC 3339, which is written here and nowhere else."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -21,3 +21,9 @@ def rfc3339(at_ms: int) -> str:
     # Added up, for a float of seconds is not exact enough from the year 2500 on.
     at = EPOCH + timedelta(milliseconds=at_ms)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local(at_ms: int, zone: tzinfo) -> str:
+    """The moment on the clocks of a zone, to the second, with its offset: `2026-10-25 03:10:10+02:00`."""
+    at = EPOCH + timedelta(milliseconds=at_ms)
+    return at.astimezone(zone).isoformat(" ", "seconds")

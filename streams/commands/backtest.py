@@ -4,7 +4,7 @@ import heapq
 import json
 import sys
 from collections.abc import Iterator
-from datetime import datetime
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from monitor.counting.display import counted
+from monitor.counting.times import local
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.commands.shared import configured, failed, write_files
@@ -34,6 +35,14 @@ TELL_EVERY = 5_000
 """Lines between two redraws of the progress."""
 
 
+AndWhere = Annotated[
+    bool,
+    typer.Option(
+        "--where", help="Say what the bad encounters of degraded stages have in common; reads FILE twice."
+    ),
+]
+
+
 def backtest(
     file: Annotated[
         str, typer.Argument(help="History: JSON lines in any order, plain or .gz; - is standard input.")
@@ -46,6 +55,7 @@ def backtest(
         Path | None,
         typer.Option("--picture", help="Write a picture of quality, targets and alerts to this SVG file."),
     ] = None,
+    where: AndWhere = False,
 ) -> None:
     """Show which alerts a history would have fired, when, and with what text. Needs no Kafka.
 
@@ -58,38 +68,51 @@ def backtest(
     from monitor.backtest.history import History
     from monitor.backtest.run import backtest as judge
     from monitor.backtest.svg import picture as draw
+    from monitor.backtest.where import Whereabouts
     from monitor.rules.plan import plan
 
+    if where and file == "-":
+        raise failed("--where reads the history twice: give a file")
     settings, read = configured(journey)
     held_to = plan(read)
     history = History(held_to, refuse_personal_data=settings.refuse_personal_data)
     refusals = _Refusals()
     name = STDIN if file == "-" else file
-    try:
-        _read(file, history, refusals)
+    with _named(name):
+        for number, line in _read(file, "read"):
+            refusals.add(number, history.add_line(line))
         history.end()
         if not history.counted and history.refused:
             raise failed(f"{name}: it has no event to judge: {refusals.most_frequent(history)}")
         found = judge(held_to, history)
+        asked = _worst(found) if where else ()
+        whereabouts = Whereabouts(held_to, asked, refuse_personal_data=settings.refuse_personal_data)
+        for _, line in _read(file, "where") if asked else ():
+            whereabouts.add_line(line)
+    if picture is not None:
+        write_files({picture: draw(held_to, history.heard(), found)})
+    for problem in refusals.shown:
+        typer.echo(f"touchpoint: {problem}", err=True)
+    if as_json:
+        whole = history.as_json() | found.as_json() | {"where": whereabouts.as_json()}
+        typer.echo(json.dumps(whole))
+    else:
+        _show(read, history, found)
+        for told in whereabouts.told():
+            say(told)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What goes wrong with a file is told in a line that names it."""
+    try:
+        yield
     except UserError as error:
         raise failed(f"{name}: {error}") from None
     except NOT_GZIP:
         raise failed(f"{name}: {NOT_GZIP_TOLD}") from None
     except OSError as error:
         raise failed(f"{name}: {error.strerror or error}") from None
-    if picture is not None:
-        write_files({picture: draw(held_to, history.heard(), found)})
-    for problem in refusals.shown:
-        typer.echo(f"touchpoint: {problem}", err=True)
-    counts = {
-        "counted": history.counted,
-        "repeated": history.repeated,
-        "refused": dict(sorted(history.refused.items())),
-    }
-    if as_json:
-        typer.echo(json.dumps({**counts, **found.as_json()}))
-    else:
-        _show(read, history, found)
 
 
 class _Refusals:
@@ -99,8 +122,10 @@ class _Refusals:
         self.shown: list[str] = []
         self._first: dict[str, str] = {}
 
-    def add(self, number: int, refused: "Refused") -> None:
-        """Remember the line if it is to be told."""
+    def add(self, number: int, refused: "Refused | None") -> None:
+        """Remember the line if it is refused, and to be told."""
+        if refused is None:
+            return
         if len(self.shown) < PROBLEMS_SHOWN:
             self.shown.append(f"line {number}: {refused.reason}: {refused.error}")
         self._first.setdefault(refused.reason, f"line {number}: {refused.error}")
@@ -113,17 +138,14 @@ class _Refusals:
         return f"{counted(total, 'line')} refused{which} as {reason} ({self._first[reason]})"
 
 
-def _read(file: str, history: "History", refusals: _Refusals) -> None:
-    """Fill the history."""
-    with progress("read") as advance:
+def _read(file: str, why: str) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that are not empty, with their numbers, while progress is shown."""
+    with progress(why) as advance:
         for number, line in enumerate(_lines(file), 1):
             if number % TELL_EVERY == 0:
                 advance(TELL_EVERY)
-            if not (text := line.strip()):
-                continue
-            refused = history.add_line(text)
-            if refused is not None:
-                refusals.add(number, refused)
+            if text := line.strip():
+                yield number, text
 
 
 def _lines(file: str) -> Iterator[bytes]:
@@ -149,16 +171,14 @@ def _worst(found: "Backtest") -> list["Fired"]:
 def _show(journey: Journey, history: "History", found: "Backtest") -> None:
     zone = ZoneInfo(journey.timezone)
 
-    def local(at_ms: int | None) -> str:
-        if at_ms is None:
-            return "not yet"
-        return datetime.fromtimestamp(at_ms / 1000, zone).isoformat(" ", "seconds")
+    def told(at_ms: int | None) -> str:
+        return "not yet" if at_ms is None else local(at_ms, zone)
 
     rows = [
         Row(
             (
-                local(one.noticed_ms),
-                local(one.resolved_ms),
+                told(one.noticed_ms),
+                told(one.resolved_ms),
                 one.key.severity,
                 one.summary,
                 one.reason or "",
@@ -195,7 +215,7 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
         for name, one in found.totals.items()
     ]
     show_table(("Stage", "Events", "Pages", "Minutes paged", "Tickets", "Minutes ticketed"), totals)
-    say(f"{local(found.from_ms)} to {local(found.to_ms)}: {counted(history.counted, 'event')} counted")
+    say(f"{told(found.from_ms)} to {told(found.to_ms)}: {counted(history.counted, 'event')} counted")
     if history.refused:
         reasons = ", ".join(f"{reason} {n:,}" for reason, n in sorted(history.refused.items()))
         say(f"refused: {reasons}")
