@@ -9,7 +9,7 @@ import os
 import re
 import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,9 @@ SERVICE_LINK = re.compile(
     r"(?P<tail>SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
 )
 """What Kubernetes puts into every pod of a namespace for each Service in it."""
+
+PART_OF_ADDRESS = re.compile(r"TOUCHPOINT_(?:(HTTP|KAFKA)_)?(?:HOST|PORT|ADDRESS)")
+"""What is half of a setting elsewhere."""
 
 ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
 
@@ -307,9 +310,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         if name not in known:
             if _is_service_link(name, text):
                 continue
-            close = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            errors.append(f"{name}: unknown setting{hint}")
+            errors.append(f"{name}: unknown setting{_hint(name.upper(), known)}")
             continue
         try:
             values[known[name].name] = known[name].metadata["read"](text)
@@ -326,6 +327,14 @@ def read(environment: Mapping[str, str]) -> Settings:
     if errors:
         raise SettingsError("\n".join(sorted(errors)))
     return Settings(**values)
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """What was probably meant."""
+    if part := PART_OF_ADDRESS.fullmatch(name):
+        return f"; give {PREFIX}{part[1] or 'HTTP'}=HOST:PORT"
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _is_service_link(name: str, text: str) -> bool:

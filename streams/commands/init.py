@@ -1,5 +1,7 @@
 """The command `touchpoint init`: five questions, and a first journey file."""
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -9,6 +11,7 @@ import typer
 
 from monitor.journey_file.begin import Answers, NameProblemError, name_of, names_of, written
 from streams.commands.shared import failed, read_journey, write_files
+from streams.files import STDIN
 
 T = TypeVar("T")
 
@@ -22,6 +25,10 @@ def init(
     """
     if file.exists():
         raise failed(f"{file} is there already; name another, or move it away")
+    try:
+        os.read(sys.stdin.fileno(), 0)
+    except OSError as error:  # it is closed
+        raise failed(f"{STDIN}: {error.strerror}") from None
     journey = _asked("1/5 What is the journey called?", name_of, "shop")
     met = _asked("2/5 What do customers meet, in this order?", _some, "web_checkout, call_queue, delivery")
     behind = _asked("3/5 What do they wait for and never see? Empty if nothing", _others(met), "")

@@ -1,13 +1,14 @@
 """`touchpoint init` from five answers to a file that the other commands take."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from monitor.journey_file.begin import Answers, NameProblemError, name_of, names_of, written
 from monitor.journey_file.grammar import parse
-from tests.kit.programs import touchpoint, touchpoint_reading
+from tests.kit.programs import TOUCHPOINT, environment, touchpoint, touchpoint_reading
 
 ANSWERS = b"Corner shop\nWeb checkout, Store\nwarehouse\nops\nEurope/Helsinki\n"
 
@@ -62,6 +63,12 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     early = touchpoint_reading(b"shop\n", "init", str(tmp_path / "none.yaml"))
     assert early.returncode == 1
     assert early.stderr == "touchpoint: the answers ended early; nothing is written\n"
+    closed = subprocess.run(
+        ["sh", "-c", f"{TOUCHPOINT} init none.yaml <&-"],
+        capture_output=True, text=True, check=False, env=environment(), cwd=tmp_path,
+    )  # fmt: skip
+    assert closed.stderr == "touchpoint: standard input: Bad file descriptor\n"
+    assert closed.returncode == 1
     assert not (tmp_path / "none.yaml").exists()
 
 
