@@ -26,6 +26,7 @@ from monitor.counting.formats import (
     mended,
     mistaken,
     out_of_range,
+    text_of,
 )
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import SCALES, Journey, Stage
@@ -340,7 +341,7 @@ def stage_of(value: bytes) -> str | None:
         if bytes(named.data)[:1] == b"{" and named.is_envelope:
             named = _decode_named(named.data)
         elif bytes(named.data_base64) and named.is_envelope:
-            named = _decode_named(_decode_base64(named.data_base64))
+            named = _decode_named(text_of(_decode_base64(named.data_base64)))
         return _decode_text(named.stage) if bytes(named.stage) else None
     except (ValueError, RecursionError):
         return None
@@ -349,11 +350,15 @@ def stage_of(value: bytes) -> str | None:
 def _decode_structured(value: bytes) -> Event:
     envelope = _decode_envelope(value)
     data = bytes(envelope.data)
-    if not data:
-        if envelope.data_base64 is None:
-            raise msgspec.ValidationError("Object missing required field `data`")
-        data = mended(envelope.data_base64)
-    return _with_context(_decode_event(data), envelope.id, envelope.time)
+    packed = b"" if data else envelope.data_base64
+    if not data and packed is None:
+        raise msgspec.ValidationError("Object missing required field `data`")
+    try:
+        event = _decode_event(data or text_of(packed or b""))
+    except ValueError as error:
+        known = mistaken(packed) if packed and not isinstance(error, msgspec.ValidationError) else None
+        raise msgspec.DecodeError(f"in `data_base64`, {known}") if known else error from None
+    return _with_context(event, envelope.id, envelope.time)
 
 
 def _unwrap(value: bytes, headers: Headers) -> Event:

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 import msgspec
 
 from monitor.counting.event import Codec, Codecs, Event, Reason, Refused, Time
-from monitor.counting.formats import mended, text_of
+from monitor.counting.formats import text_of
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from monitor.journeys.open import KEEP_MS
@@ -179,7 +179,7 @@ def _moved(value: bytes, shift: timedelta) -> bytes:
         with contextlib.suppress(msgspec.ValidationError):  # none, or not one that anybody reads
             fields[name] = msgspec.Raw(_encode(_decode_time(fields.get(name, b"null")) + shift))
     if {"specversion", "data_base64"} <= fields.keys():
-        fields["data"] = msgspec.Raw(mended(_decode_bytes(fields.pop("data_base64"))))
+        fields["data"] = msgspec.Raw(text_of(_decode_bytes(fields.pop("data_base64"))))
     for name in WRAPPING:
         if bytes(fields.get(name, b"")).lstrip()[:1] == b"{":
             fields[name] = msgspec.Raw(_moved(fields[name], shift))

@@ -256,6 +256,9 @@ ACCEPTED: dict[str, tuple[bytes, Any, dict[str, Any]]] = {
     "structured, base64": (
         envelope(data_base64=base64.b64encode(body()).decode()), STRUCTURED, {},
     ),
+    "structured, base64 behind a schema prefix": (
+        envelope(data_base64=base64.b64encode(PREFIX + body()).decode()), STRUCTURED, {},
+    ),
     "structured behind a schema prefix": (PREFIX + envelope(data=data()), STRUCTURED, {}),
     "binary": (
         body(id=..., time=...),
@@ -314,6 +317,11 @@ MISTAKES = {
     "UTF-32, the other way round": (b"\x00\x00\xfe\xff" + body().decode().encode("utf-32-be"), "UTF-32"),
     "UTF-16 without a mark": (body().decode().encode("utf-16-le"), "UTF-16"),
     "Avro": (b"\x00\x00\x00\x00\x2a\x06e-1\x02", "schema id 42"),
+    "Avro in an envelope": (
+        envelope(data_base64=base64.b64encode(b"\x00\x00\x00\x00\x2a\x06e-1\x02").decode()),
+        "schema id 42",
+    ),
+    "gzip in an envelope": (envelope(data_base64=base64.b64encode(gzip.compress(body())).decode()), "gzip"),
     "JavaScript": (b"[object Object]", "JSON.stringify"),
     "JavaScript, in quotes": (b'"[object Object]"', "JSON.stringify"),
     "a batch": (
@@ -353,6 +361,7 @@ def test_a_refusal_offers_no_null_where_null_is_refused(field: str) -> None:
         (envelope(stage="store", data=data()), "web_checkout"),
         (body(attributes={"specversion": "1.0"}, data={"stage": "x"}), "web_checkout"),
         (envelope(data_base64=base64.b64encode(body(stage="store")).decode()), "store"),
+        (envelope(data_base64=base64.b64encode(PREFIX + body(stage="store")).decode()), "store"),
         (envelope(data_base64="*"), None),
         (PREFIX + body(stage="store"), "store"),
         (PREFIX + b"\xef\xbb\xbf" + envelope(data=data(stage="store")), "store"),
