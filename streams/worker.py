@@ -11,7 +11,7 @@ from importlib.metadata import version
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, stage_snapshot
-from monitor.rules.journeys import meant_labels
+from monitor.rules.journeys import require_meant
 from streams.clock import now_ms
 from streams.engine.app import App
 from streams.kafka import topics
@@ -202,12 +202,10 @@ class Worker:
         held = [one for one in (self.app.stages if self.app else ()) if one.stage.name == stage]
         return held[0].failures() if held else []
 
-    def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown] | None:
-        """The latest journeys that an alert on an experience of whole journeys means, newest first; None when
-        there is no such experience, or it has not these labels."""
-        names = meant_labels(self._journey).get(experience)
-        if names is None or not labels.keys() <= set(names):
-            return None
+    def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown]:
+        """The latest journeys that an alert on an experience of whole journeys means, newest first; UserError
+        when there is no such experience, or it has not these labels."""
+        names = require_meant(self._journey, experience, labels)
         journeys = self.app.journeys if self.app is not None else None
         return journeys.meant(experience, names, labels) if journeys is not None else []
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from monitor.counting import metrics
 from monitor.counting.metrics import Metric
+from monitor.errors import UserError
 from monitor.journey_file.model import (
     FOLLOW_UP,
     NONE,
@@ -22,10 +23,11 @@ from monitor.journey_file.model import (
     PromiseKind,
     Stage,
 )
-from monitor.journeys.alerted import CRITICAL
+from monitor.journeys.alerted import CRITICAL, meant
 from monitor.journeys.counters import (
     GAP,
     channel_moves,
+    counter_names,
     edge_partners,
     failure_causes,
     lived_stages,
@@ -106,6 +108,26 @@ def meant_labels(journey: Journey) -> dict[str, tuple[str, ...]]:
     """Experiences of which journeys are listed one by one, and the labels that tell their lists apart."""
     found = {one.experience.name: one.labels for one in watched(journey)}
     return {**found, CRITICAL: ("stage",)} if journey.journeys is not None else {}
+
+
+def require_meant(journey: Journey, experience: str, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """The labels that tell the lists of an experience apart; UserError with what there is instead when it has
+    no list that has these."""
+    experiences = meant_labels(journey)
+    if experience not in experiences:
+        told = ", ".join(experiences) or "none"
+        raise UserError(f"no such experience of journeys: known are {told}")
+    names = experiences[experience]
+    if not labels.keys() <= set(names):
+        raise UserError(f"it has no such label: known are {', '.join(names)}")
+    lists = (listed for counter in counter_names(journey) for listed, _ in meant([counter]))
+    values = dict.fromkeys(
+        tuple(named) for of, *named in (one.split("/") for one in lists) if of == experience
+    )
+    for label, known in zip(names, zip(*values, strict=True), strict=True):
+        if labels.get(label, known[0]) not in known:
+            raise UserError(f"no such {label}: known are {', '.join(dict.fromkeys(known))}")
+    return names
 
 
 def whole(journey: Journey, held_to: tuple[Watched, ...]) -> Stage | None:

@@ -56,7 +56,7 @@ class Sources:
     snapshot: Callable[[], Awaitable[Snapshot]]
     failures: Callable[[str], list[Shown] | None]
     journeys: JourneyLookup | None = None
-    meant: Callable[[str, Mapping[str, str]], list[Shown] | None] = lambda _experience, _labels: None
+    meant: Callable[[str, Mapping[str, str]], list[Shown]] = lambda _experience, _labels: []
     group: Group | None = None
     causes: Causes | None = None
 
@@ -158,9 +158,10 @@ class HttpServer:
     async def _journeys_meant(self, request: web.Request) -> web.Response:
         labels = {name: value for name, value in request.query.items() if value != ALL}
         experience = labels.pop("experience", "")
-        journeys = self._sources.meant(experience, labels)
-        if journeys is None:
-            return _json({"error": "no such experience of journeys, or not with these labels"}, status=404)
+        try:
+            journeys = self._sources.meant(experience, labels)
+        except UserError as error:
+            return _json({"error": str(error)}, status=400)
         snapshot, members, journeys = await self._listed(request, "journeys", journeys)
         return _json(meant_answer(snapshot, members, experience, journeys))
 

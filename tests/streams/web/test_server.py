@@ -19,7 +19,7 @@ from monitor.errors import UserError
 from monitor.live.exposition import render
 from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.alerts import alerts
-from monitor.rules.journeys import meant_labels
+from monitor.rules.journeys import require_meant
 from monitor.rules.plan import plan
 from streams.settings import Settings
 from streams.state.latest import Shown
@@ -54,10 +54,8 @@ class Worker:
             return None
         return FAILURES if stage == "web_checkout" else []
 
-    def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown] | None:
-        known = meant_labels(CHAIR).get(experience)
-        if known is None or not labels.keys() <= set(known):
-            return None
+    def meant(self, experience: str, labels: Mapping[str, str]) -> list[Shown]:
+        require_meant(CHAIR, experience, labels)
         return [one for one in MEANT if labels.items() <= one.items()]
 
 
@@ -243,11 +241,25 @@ async def test_unknown_stage(get: Get, stage: str) -> None:
     assert await answer.json() == {"error": "no such stage"}
 
 
-@pytest.mark.parametrize("query", ["", "experience=pays", "experience=goal&partner=postnord"])
-async def test_unknown_experience(get: Get, query: str) -> None:
-    """An experience that is none of whole journeys, or has no such label, is 404."""
+@pytest.mark.parametrize(
+    ("query", "known"),
+    [
+        ("", "no such experience of journeys: known are goal, promise_"),
+        ("experience=pays", "no such experience of journeys: known are goal, promise_"),
+        ("experience=goal&partner=postnord", "it has no such label: known are segment"),
+        ("experience=goal&segment=nope", "no such segment: known are "),
+        ("experience=critical&stage=nowhere", "no such stage: known are "),
+        ("experience=promise_delivery_window&partner=%3Cb%3E", "no such partner: known are "),
+        ("experience=moves&from_channel=web&to_channel=x", "no such to_channel: known are "),
+    ],
+)
+async def test_unknown_experience(get: Get, query: str, known: str) -> None:
+    """An experience, a label or a value that no list has is told with what there is, and not echoed."""
     answer = await get(f"/api/journeys?{query}")
-    assert (answer.status, answer.content_type) == (404, "application/json")
+    assert (answer.status, answer.content_type) == (400, "application/json")
+    said = (await answer.json())["error"]
+    assert said.startswith(known)
+    assert "<" not in said
 
 
 @pytest.mark.parametrize(
