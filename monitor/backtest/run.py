@@ -24,6 +24,7 @@ from monitor.backtest.timeline import (
     end_ms,
     held_on,
     latched,
+    reach,
 )
 from monitor.counting.panes import SHORT
 from monitor.counting.times import rfc3339
@@ -33,7 +34,7 @@ from monitor.rules.alerts import UNHEARD, alerts
 from monitor.rules.facts import Chosen, Name
 from monitor.rules.journeys import BETWEEN, GOAL, OWN_LABELS
 from monitor.rules.plan import Plan
-from monitor.rules.qualities import Severity, severities, silence_severity
+from monitor.rules.qualities import SETTLED, Severity, severities, silence_severity
 
 NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "JourneysFull", "DeadLettersRising", "CriticalTouchpoint")
 
@@ -116,6 +117,8 @@ class Backtest:
     totals: Mapping[str, Totals]
     unheard: tuple[str, ...]
     """Stages without any event in the history: they are not called silent, but left out."""
+    unsettled: tuple[Name, ...] = ()
+    """Rules that nothing was held to, because the history is too short for them."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -125,7 +128,7 @@ class Backtest:
             "alerts": [one.as_json() for one in self.fired],
             "stages": {name: total.as_json() for name, total in self.totals.items()},
             "stages_without_events": list(self.unheard),
-            "rules_not_judged": list(NOT_JUDGED),
+            "rules_not_judged": [*NOT_JUDGED, *self.unsettled],
         }
 
 
@@ -160,7 +163,16 @@ def backtest(plan: Plan, history: History) -> Backtest:
         totals[one.key.stage].tickets += one.key.severity == "ticket"
     fired.sort(key=lambda one: (one.noticed_ms, one.key))
     unheard = tuple(stage.name for stage in plan.stages if stage.name not in heard)
-    return Backtest(end_ms(first - 1), end_ms(end - 1), tuple(fired), totals, unheard)
+    unsettled = _unsettled(heard.get(WHOLE), first, last)
+    return Backtest(end_ms(first - 1), end_ms(last), tuple(fired), totals, unheard, unsettled)
+
+
+def _unsettled(whole: StageHistory | None, first: int, last: int) -> tuple[Name, ...]:
+    """What judges whole journeys only once some were over before the shorter window of `SETTLED`."""
+    since, _ = reach(SETTLED[1], last)
+    if whole is None or (since > first and whole.events_between(first, since)):
+        return ()
+    return ("JourneyDegraded",)
 
 
 def spans_of(

@@ -221,6 +221,8 @@ def _show(journey: Journey, history: "History", found: "Backtest") -> None:
         say(f"refused: {reasons}")
     if found.unheard:
         say(f"no events, not judged: {', '.join(found.unheard)}")
+    if found.unsettled:
+        say(f"less than three days of journeys, not judged: {', '.join(found.unsettled)}")
     from monitor.backtest.run import NOT_JUDGED
 
     say(f"about the monitor itself, not judged: {', '.join(NOT_JUDGED)}")

@@ -197,3 +197,14 @@ def test_a_lost_hand_over_that_comes_late_is_judged() -> None:
     assert held.span() == (lost, lost)
     assert held.table(lost, lost + 1)[[held.good[cell], held.bad[cell]], 0].tolist() == [0, 1]
     assert not [one for one in backtest(plan(CHAIR), history).fired if one.key.stage == WHOLE]
+
+
+@pytest.mark.parametrize(("days", "is_judged"), [(2, False), (4, True)])
+def test_it_is_said_when_a_history_is_too_short_for_the_goal(days: int, is_judged: bool) -> None:
+    """Of journeys that all missed their goal three days say nothing, and that is told."""
+    history = History(plan(CHAIR))
+    for hour in range(days * 24):
+        history.stages[WHOLE].add(("closed/missed/new",) * 30, START + hour * 3_600_000)
+    found = backtest(plan(CHAIR), history)
+    assert ("JourneyDegraded" in {one.key.name for one in found.fired}) is is_judged
+    assert ("JourneyDegraded" in found.as_json()["rules_not_judged"]) is not is_judged
