@@ -40,6 +40,9 @@ still wrong fires again within half a minute (seen with a real Grafana 9.4 and A
 
 MAX_BYTES = 4 * 1024 * 1024
 
+BODY_S = 30.0
+"""How long the body of a post may take; those who post give up sooner."""
+
 REMEMBERED = 10_000
 """Alerts whose state is known; a journey has some hundred. One forgotten would be printed once more."""
 
@@ -126,7 +129,7 @@ class Pages:
     async def _receive(self, request: web.Request) -> web.Response:
         severity = request.match_info["severity"]
         try:
-            posted = read(await request.read())
+            posted = read(await _body_of(request))
             alerts = [(alert, said(severity, alert), encode(finding(alert, now_ms()))) for alert in posted]
         except UserError as error:
             return web.Response(status=400, text=f"not an alert of Alertmanager or Grafana: {error}\n")
@@ -260,6 +263,14 @@ async def _from_no_page(request: web.Request, handler: Any) -> web.StreamRespons
         raise web.HTTPUnsupportedMediaType(text="Content-Type must be application/json\n")
     response: web.StreamResponse = await handler(request)
     return response
+
+
+async def _body_of(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the body took more than {BODY_S:g} s\n") from None
 
 
 def read(body: bytes) -> list[dict[str, Any]]:

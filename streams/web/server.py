@@ -48,6 +48,10 @@ web_response.SERVER_SOFTWARE = "touchpoint"  # type: ignore[attr-defined] # not 
 """What the header `Server` says: of whatever aiohttp answers by itself, too, and no version of anything."""
 
 
+IDLE_S = 75.0
+"""After so long without a whole request's head a connection is closed; Prometheus asks more often."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where answers come from: the numbers, a stage's last failures, a journey by its id, the last journeys
@@ -192,7 +196,9 @@ async def serving(
     Its doors see a request before a body of it is read; none is inflated. UserError when it cannot do `what`.
     """
     host, _, port = address.rpartition(":")
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, auto_decompress=False)
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, auto_decompress=False, keepalive_timeout=IDLE_S
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=ssl_context).start()

@@ -1,5 +1,6 @@
 """From event to page through real parts: a fault pages once, by name, with its numbers, and resolves."""
 
+import asyncio
 import contextlib
 import json
 import re
@@ -23,7 +24,8 @@ from monitor.rules.facts import Asked
 from monitor.rules.plan import plan
 from monitor.rules.series import ANY
 from streams.demo.child import HOST, free_port
-from streams.settings import SHIPPED_JOURNEY
+from streams.settings import SHIPPED_JOURNEY, Settings
+from streams.web import pager
 from streams.web.pager import Pages, said
 from tests.kit.pager import JSON, Pager, Posting, Rig, rig, serving
 from tests.kit.polling import until
@@ -278,6 +280,26 @@ def asked(parts: Rig, expr: str) -> list[dict[str, Any]]:
     assert body["status"] == "success", body
     found = body["data"]["result"]
     return found if isinstance(found, list) else [found]
+
+
+async def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is 408, and the connection closed."""
+    monkeypatch.setattr(pager, "BODY_S", 0.1)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    stop = asyncio.Event()
+    receiving = asyncio.create_task(Pages(told.put_nowait).serve(Settings(http="127.0.0.1:0"), stop))
+    host, _, port = (await told.get()).removeprefix("waiting for alerts on http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        b"POST /page HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 100\r\nConnection: close\r\n\r\n{"
+    )
+    async with asyncio.timeout(60):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    stop.set()
+    await receiving
+    assert told.empty()
 
 
 def test_whoever_adds_a_worker_is_told_how() -> None:

@@ -1,5 +1,6 @@
 """A worker answers over HTTP from snapshots alone, with the same protection on every answer."""
 
+import asyncio
 import re
 import socket
 import threading
@@ -292,3 +293,23 @@ async def test_stops_unstarted(worker: Worker) -> None:
     await HttpServer(
         Settings(http="127.0.0.1:0"), Sources(worker.snapshot, worker.failures, meant=worker.meant)
     ).stop()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: localhost\r\nx"])
+async def test_who_asks_nothing_is_not_waited_for(
+    sent: bytes, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour, as aiohttp has it, lets one stranger hold every file that a worker may open."""
+    monkeypatch.setattr(served, "IDLE_S", 0.1)
+    server = HttpServer(
+        Settings(http="127.0.0.1:0"), Sources(worker.snapshot, worker.failures, meant=worker.meant)
+    )
+    host, _, port = (await server.start()).rpartition(":")
+    try:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent)
+        async with asyncio.timeout(60):
+            assert await reader.read() == b""
+        writer.close()
+    finally:
+        await server.stop()
