@@ -185,13 +185,16 @@ class StageSpan:
 
     def quiet(self, at: int, partner: str) -> tuple[float, str]:
         """Of the windows at the end of slice `at` in which the stage is silent, or a partner if one is named,
-        the one that expected least, and how much: the narrowest, for each lies within the next."""
-        here = np.array([at])
-        missed = (
-            (self._partners_missed(label, here)[partner] if partner else self._missed(label, here), label)
+        the one that expected least, and how much: the narrowest, for each lies within the next. Where none is
+        any more, as it last was: an alert that is held goes on when its stage opens again."""
+        lately = np.arange(at + 1 - HOLD["ticket"], at + 1)
+        missed = {
+            label: self._partners_missed(label, lately)[partner] if partner else self._missed(label, lately)
             for label in SILENT_WINDOWS
-        )
-        return next((float(n), label) for (n,), label in missed if n >= float(SILENT_EXPECTED))
+        }
+        silent = {label: n >= float(SILENT_EXPECTED) for label, n in missed.items()}
+        last = np.flatnonzero(np.logical_or.reduce(list(silent.values())))[-1]
+        return next((float(missed[label][last]), label) for label in SILENT_WINDOWS if silent[label][last])
 
     def since_last_s(self, at: int) -> int | None:
         """Seconds from the last slice with an event to the end of slice `at`; None if it is too long ago."""

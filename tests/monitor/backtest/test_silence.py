@@ -115,8 +115,9 @@ def test_silence_is_of_opening_hours(sunday: datetime, hours: str, rhythm: str) 
         assert timedelta(0) <= _clock(one.resolved_ms) - closed <= timedelta(seconds=10)
 
 
-def of_partner(others: int, its: int, hours: str = "00:00-24:00") -> list[Fired]:
-    """A stage of which in 30 minutes a week ago 120 of 300 events were postnord's: so many came now."""
+def of_partner(others: int, its: int, hours: str = "00:00-24:00", *, comes_back: bool = False) -> list[Fired]:
+    """A stage of which in 30 minutes a week ago 120 of 300 events were postnord's: so many came now, and
+    postnord may come back after that, every 20 s."""
     held_to = plan(
         parse(f"""
 version: 1
@@ -145,6 +146,9 @@ stages:
                 "postnord" if number * its_n // all_n != (number + 1) * its_n // all_n else "matkahuolto"
             )
             table[[held.events, held.good["came", "other"], held.partners["came", partner]], at] += 1
+    back = slice(8640 + week + 182, None, 2) if comes_back else slice(0)
+    for row in (held.events, held.good["came", "other"], held.partners["came", "postnord"]):
+        table[row, back] += 1
     table[held.events, -1] += 1  # so that it goes on until then
     add_slices(held, noon - week - 8640, table)
     return [one for one in backtest(held_to, history).fired if one.key.name == "PartnerSilent"]
@@ -163,3 +167,12 @@ def test_the_silence_of_a_partner_ends_when_its_stage_closes() -> None:
     (one,) = of_partner(100, 0, "09:00-12:30")
     assert _clock(one.resolved_ms).strftime("%H:%M:%S") == "12:30:10"
     assert one.summary.startswith("Delivery: no event of partner postnord in ")
+
+
+def test_a_ticket_of_a_partner_that_goes_on_after_a_break_tells_what_it_told() -> None:
+    """It is held for an hour. A break of the stage lies within, after which the partner is back."""
+    before, after = of_partner(100, 0, "09:00-12:30, 12:50-20:00", comes_back=True)
+    assert before.resolved_ms is not None
+    assert [str(_clock(ms))[11:16] for ms in (before.resolved_ms, after.noticed_ms)] == ["12:30", "12:50"]
+    assert after.window == before.window
+    assert after.expected == pytest.approx(40, abs=1)  # as it last was, a moment before the partner came back
