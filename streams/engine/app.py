@@ -261,11 +261,6 @@ class App(faust.App):
         return tuple(found)
 
     @property
-    def steps(self) -> str:
-        """The topic of steps; empty where no journeys are kept."""
-        return self.journeys.topic if self.journeys else ""
-
-    @property
     def url(self) -> str:
         """Where this worker answers, in the form in which the group knows it."""
         return str(self.conf.canonical_url)
@@ -275,10 +270,9 @@ class App(faust.App):
 
         None before the first assignment, and when two workers give the same URL: one of them is not heard of.
         """
+        topic = self.journeys.topic if self.journeys else ""
         assigned = self.router.external_topics_metadata()
-        return next(
-            (url for url, topics in assigned.items() if partition in topics.get(self.steps, ())), None
-        )
+        return next((url for url, topics in assigned.items() if partition in topics.get(topic, ())), None)
 
     @property
     def other_urls(self) -> list[str]:

@@ -17,7 +17,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from streams.clock import now_ms
-from streams.engine.commitment import Changelog, Commitment
+from streams.engine.commitment import Commitment
 from streams.engine.embedded import fetched_ends
 from streams.kafka import internals
 from streams.kafka.groups import StaticName
@@ -102,43 +102,23 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """What is committed, where something is; None for an offset of a topic that was deleted since."""
         wanted = list(tps)
         found = await internals.fetch_committed(internals.kafka_consumer(self), wanted)
-        before = {tp: Commitment.read(found[tp].metadata if tp in found else "") for tp in wanted}
-        await self._add_what_stages_know(before)
-        ids, changelogs = self.app.cluster.ids, self.app.changelog_ids
         offsets: dict[TopicPartition, int | None] = {}
-        for tp, said in before.items():
+        for tp in wanted:
+            before = Commitment.read(found[tp].metadata if tp in found else "")
             is_noticed = tp in self.noticed
             noticed_ms = self._commitments[tp].whole_since_ms if is_noticed else now_ms()
-            topics = ids.get(tp.topic), changelogs.get(tp.topic), changelogs.get(self.app.steps)
-            now = self._commitments[tp] = said.now(*topics, noticed_ms)
-            if now.whole_since_ms == said.whole_since_ms:
+            now = self._commitments[tp] = before.of(
+                self.app.cluster.ids.get(tp.topic), self.app.changelog_ids.get(tp.topic), noticed_ms
+            )
+            if now.whole_since_ms == before.whole_since_ms:
                 self.noticed.discard(tp)
             elif not is_noticed:
                 self.noticed.add(tp)
                 log.warning("%s:%d: its changelog was deleted, and counts with it", *tp)
             if tp in found:
-                is_other = said.topic_id not in ("", now.topic_id)
+                is_other = before.topic_id not in ("", now.topic_id)
                 offsets[tp] = None if is_other else found[tp].offset
         return offsets
-
-    async def _add_what_stages_know(self, said: dict[TopicPartition, Commitment]) -> None:
-        """Where nothing is committed of steps: in which changelog journeys were as stages committed."""
-        unsaid = [tp for tp, one in said.items() if tp.topic == self.app.steps and not one.changelog.topic_id]
-        if not unsaid:
-            return
-        counts = self.app.cluster.topics
-        topics = [one.topic for one in self.app.stages]
-        tps = [TopicPartition(topic, partition) for topic in topics for partition in range(counts[topic])]
-        found = await internals.fetch_committed(internals.kafka_consumer(self), tps)
-        known = [Commitment.read(one.metadata).journeys for one in found.values()]
-        now_id = self.app.changelog_ids.get(self.app.steps, "")
-        kept = max(
-            (one for one in known if one.topic_id),
-            key=lambda one: (one.topic_id != now_id, one.whole_since_ms),
-            default=Changelog(),
-        )
-        for tp in unsaid:
-            said[tp] = said[tp]._replace(changelog=kept)
 
     def whole_since_ms(self, tp: TP) -> int:
         """Since when (event time) windows hold all of an assigned partition; 0 where nothing was lost."""
