@@ -6,7 +6,7 @@ A pane is a sum of named counters; this is the only place that says what those n
 
     good/<experience>/<segment>/<partner>    judged and good
     bad/<experience>/<segment>/<partner>     judged and not good
-    outcome/<outcome>                        every event
+    outcome/<outcome>                        every event, whatever the experiences say
     reason/<reason>                          every event that is bad for some experience
     duration/<bucket>, duration_ms           histogram of `duration_s` and its sum
     wait/<bucket>, wait_ms                   histogram of `wait_s` and its sum

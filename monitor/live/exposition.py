@@ -39,7 +39,7 @@ from monitor.rules.qualities import SILENT_WINDOWS
 
 
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
-    """The exposition that the `Accept` header asks for, and its content type."""
+    """What `streams.web.server` answers at /metrics: as the `Accept` header asks, with its content type."""
     try:
         encode, content_type = choose_encoder(accept)
     except (TypeError, ValueError):  # a version that is none

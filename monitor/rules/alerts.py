@@ -1,7 +1,8 @@
 """The alerts of a journey, one by one, in no product's format.
 
-An alert on a degraded stage asks for `metrics.WORST`, the last of the series that `promql.recordings` records
-step by step from counts and limits.
+An alert on a degraded stage asks for `metrics.WORST`, to which `promql.recordings` leads step by step from
+counts and limits. The target is in the limits that `metrics.DEGRADED` compares with, not in the expression.
+`monitor.generate.prometheus` writes expressions as they are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -202,9 +202,9 @@ class Recovery:
         return self.windows[-1]
 
     def within(self, limit: Limit) -> tuple[str, ...]:
-        """Those narrower than the long window of a pair. While one of them is surely below, and as long as
-        the short window lasts, the long one still holds an incident that is over: the pair is not crossed.
-        Of a ticket none is that sure."""
+        """Those narrower than the long window of a pair. If one of them was surely below within the short
+        window, the incident is over although the long one still holds it: the pair is not crossed. None for
+        tickets, and for a limit of one window."""
         if not self.bounds[0].spread or len(limit.windows) == 1:
             return ()
         inside = WINDOW_LABELS[: WINDOW_LABELS.index(limit.window)]

@@ -32,7 +32,7 @@ class Plan:
     watched: tuple[Watched, ...]
     """What whole journeys are held to, the goal first; nothing without journeys."""
     qualities: tuple[Quality, ...]
-    """Every quality rule, pages before tickets."""
+    """Every quality rule, experience by experience; for each target its page before its ticket."""
     upstream: Mapping[str, tuple[str, ...]]
     """By stage, those it depends on, directly or through others: their trouble explains its own."""
 

@@ -1,4 +1,6 @@
-"""The rules as PromQL: recorded series step by step, each from the one before; alerts ask the last of them.
+"""The rules as PromQL, step by step: from BAD_RATIO to DEGRADED (a limit is crossed), REASON (nothing
+explains it), GOING (it is not over yet) and WORST, what the alert names. GOING and WORST also read what was
+recorded of both at the evaluation before.
 
 Recorded series have the labels stage, experience, segment (`all` is everybody), window; of whole journeys
 some have partner, channels or at_stage in its place. Formulas are those of `measures` and `limits`, operation

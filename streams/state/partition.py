@@ -154,9 +154,8 @@ class Partition:
         """Apply one changelog record, in the order of the changelog; again does no harm.
 
         An owner that reads on, after a rebalance that left the partition in place, gives way only to a later
-        owner: from anybody earlier these are late writes, which must neither win nor delete. Such a record is
-        left for a later owner to delete unless ours is in the changelog too: the one we hold may be the next
-        that its writer deletes.
+        owner. An earlier owner's record is a late write, and never wins. It is deleted later only if the
+        record we know has a later epoch: one of the same epoch may be the one that its writer keeps.
         """
         if record.key.startswith(b"l:"):
             if not self.is_owned:
@@ -240,10 +239,9 @@ class Partition:
         return folded
 
     def _held_by(self, run: Run, place: int) -> Hashable:
-        """Alike for neighbours that are in the same panes and held by the same of them: they are one run.
-
-        Some panes may hold what is replayed, others not yet. What was read at one offset stays together: a
-        pane that counts a part of it is taken to hold it all.
+        """Neighbours of which it is equal are folded as one run: they lie in the same panes, and the same of
+        these have counted them already, as may be when they are replayed. What was read at one offset stays
+        together: a pane that counts a part of it is taken to hold it all.
         """
         offset, at_ms = run.offsets[place], run.times_ms[place]
         if offset in run.offsets[max(place - 1, 0) : place] or offset in run.offsets[place + 1 : place + 2]:

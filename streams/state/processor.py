@@ -120,7 +120,7 @@ class Processor(ABC, Generic[Held]):
     def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
         """Fold some records. Nothing is awaited, so panes and watermarks always agree.
 
-        Whatever can raise for what stands in a record comes before anything that cannot be done again.
+        Decode and judge first, for both may raise. Change state only after that.
         """
 
     @abstractmethod

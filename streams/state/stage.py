@@ -89,7 +89,7 @@ class StageProcessor(Processor[Partition]):
         self._journey = journey
         self._codec = codec
         self._judge = Judge(journey, stage)
-        self._tally = stage_tally(journey, stage, self._judge)  # `panes.Tally`, but of staff
+        self._tally = stage_tally(journey, stage, self._judge)  # `panes.Tally`; staff are counted in groups
         self._steps = steps
         self._takes_contacts = journey.journeys is not None and stage.name in journey.journeys.contacts
         self._sightings: dict[int, Sightings] = {}
@@ -261,7 +261,8 @@ class StageProcessor(Processor[Partition]):
         yield self._to_changelog({p: panes.take_stale() for p, panes in ours.items()})
 
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> StageSnapshot:
-        """The stage as it is now; without windows while its partitions are not recovered."""
+        """The stage as it is now; without windows while its partitions are not recovered. The worker asks for
+        each scrape (`streams.worker`)."""
         windows = self.windows if self.owned is not None else None
         seen = Seen(self.results, self.refusals, self.last_event_ms, lags)
         return stage_snapshot(self._journey, self.stage, windows, now_ms, seen)
