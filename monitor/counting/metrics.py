@@ -137,6 +137,11 @@ WINDOW_NOTICED = Metric(
     "touchpoint_window_noticed", "gauge", ("by", "window"),
     "Journeys over in the window in which something went wrong, by who spoke first after that.",
 )
+WINDOW_FIXABLE = Metric(
+    "touchpoint_window_fixable_journeys", "gauge", ("fix", "also", "window"),
+    "Bad journeys over in the window that would have been good had one stage, hand-over or promise been good "
+    "(also: none), or had two.",
+)
 WINDOW_CRITICAL = Metric(
     "touchpoint_window_critical", "gauge", ("stage", "cell", "window"),
     "Answered journeys over in the window: bad or ok at the stage, detractor or other.",

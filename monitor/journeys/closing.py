@@ -15,9 +15,11 @@ from monitor.journeys.counters import (
     SCORES,
     STAGE,
     channel_labels,
+    fixable,
     label,
     lived_stages,
     name,
+    thing,
 )
 from monitor.journeys.step import Step
 
@@ -64,6 +66,7 @@ class Closing:
         self._acting = frozenset(stage.name for stage in journey.stages if stage.kind == "customer")
         self._lived = tuple(stage.name for stage in lived_stages(journey))
         self._channels = frozenset(channel_labels(journey))
+        self._fixable = frozenset(fixable(journey))
 
     def counters(self, steps: Sequence[Step], segment: str, failures: Sequence[Failure]) -> list[str]:
         """Names of the counters a closed journey adds 1 to, the one of its result first; one may come
@@ -81,6 +84,7 @@ class Closing:
             counters.append(name("failed", *_cause(failures, weakest), segment))
         counters += self._moves(steps, segment, result)
         counters += _noticed(rules.contacts, steps, failures)
+        counters += self._fix(steps, failures)
         answers = [step.score for step in steps if step.score is not None]
         if answers:
             counters += self._touchpoints(steps, is_detractor=is_unhappy(rules.unhappy, answers[-1]))
@@ -111,6 +115,12 @@ class Closing:
             counters.append(name("labyrinth", segment))
             counters += [name("lost", *move) for move in moves[-1:]]
         return counters
+
+    def _fix(self, steps: Sequence[Step], failures: Sequence[Failure]) -> list[str]:
+        """What alone would have made it good, or which two together; nothing of what more made bad."""
+        bad = {thing(STAGE, step.stage) for step in steps if step.bad_for}
+        things = sorted(self._fixable & (bad | {thing(one.cause, one.about) for one in failures}))
+        return [name("fix", *things, *[NONE][: 2 - len(things)])] if len(things) in (1, 2) else []
 
     def _touchpoints(self, steps: Sequence[Step], *, is_detractor: bool) -> list[str]:
         """What happened at each stage of a journey whose customer has answered, beside the answer."""

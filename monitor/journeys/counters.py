@@ -13,12 +13,13 @@ moved/<channel>/<channel>                changes of channel in closed journeys
 labyrinth/<segment>                      closed journeys that went astray
 lost/<channel>/<channel>                 the last change of channel of those, if there was one
 noticed/<who>                            who spoke first after something went wrong
+fix/<thing>/<other>                      closed journeys that one thing alone made bad (other: none), or two
 critical/<stage>/<cell>                  journeys with an answer: bad or ok there, detractor or not
 gap/<stage>/<cell>                       the same by what the process said of itself
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import NamedTuple
 
 from monitor.counting import metrics
@@ -54,6 +55,7 @@ JOURNEY_FAMILIES = {
     "labyrinth": metrics.WINDOW_LABYRINTHS,
     "lost": metrics.WINDOW_LOST,
     "noticed": metrics.WINDOW_NOTICED,
+    "fix": metrics.WINDOW_FIXABLE,
     "critical": metrics.WINDOW_CRITICAL,
     "gap": metrics.WINDOW_GAP,
 }
@@ -113,6 +115,24 @@ def lived_stages(journey: Journey) -> tuple[Stage, ...]:
     return tuple(stage for stage in journey.stages if stage.kind not in ("feedback", "staff"))
 
 
+def fixable(journey: Journey) -> tuple[str, ...]:
+    """Every thing that can make a journey bad, by name: what a customer says of one is none."""
+    lived = {stage.name for stage in lived_stages(journey)}
+    causes = (one for one in failure_causes(journey) if one[0] not in (STAGE, NONE) or one[1] in lived)
+    return tuple(sorted(thing(*cause) for cause in causes))
+
+
+def thing(cause: str, about: str) -> str:
+    """A hand-over, a promise or a stage, as one label value."""
+    return f"{cause}:{about}"
+
+
+def fixes(journey: Journey) -> tuple[tuple[str, str], ...]:
+    """All that a fix can be of: a thing alone, or two together."""
+    things = fixable(journey)
+    return (*((one, NONE) for one in things), *combinations(things, 2))
+
+
 def channel_labels(journey: Journey) -> tuple[str, ...]:
     """Every channel a customer can move between."""
     return (*journey.channels, OTHER)
@@ -159,6 +179,7 @@ def counter_names(journey: Journey) -> tuple[str, ...]:
         *(name("labyrinth", segment) for segment in segments),
         *(name("lost", *move) for move in moves),
         *(name("noticed", who) for who in NOTICED),
+        *(name("fix", *fix) for fix in fixes(journey)),
         *(name("critical", stage.name, cell) for stage in lived_stages(journey) for cell in CRITICAL_CELLS),
         *(name("gap", stage.name, cell) for stage in lived_stages(journey) for cell in GAP),
     )

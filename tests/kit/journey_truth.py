@@ -200,6 +200,11 @@ class Truth:
             spoke = [fact for fact in spoke if fact["at"] > min(wrong)]
             ours = [f["outcome"] == "followed_up" or f.get("initiator") == "company" for f in spoke[:1]]
             yield f"noticed/{('company' if ours[0] else 'customer') if ours else 'nobody'}"
+        acting = {one.name for one in self._journey.stages if one.kind not in ("feedback", "staff")}
+        at_fault = {f"stage:{fact['stage']}" for fact in facts if fact["bad"] and fact["stage"] in acting}
+        at_fault |= {what.replace("/", ":", 1) for what, _ in failures}
+        if at_fault and len(at_fault) < 3:
+            yield "fix/" + "/".join([*sorted(at_fault), "none"][:2])
         answers = [fact for fact in facts if fact.get("score")]
         if answers:
             yield from self._critical(facts, "detractor" if self._is_unhappy(answers[-1]) else "other")

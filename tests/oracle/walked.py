@@ -243,6 +243,7 @@ class Journey:
             self._count_result(rows)
             self._count_moves(rows)
             self._count_answer(rows)
+            self._count_fix(rows)
             if by := self.noticed():
                 rows["window_noticed", by] += 1
         else:
@@ -334,6 +335,19 @@ class Journey:
             if step["stage"] in self.file.journeys["contacts"]:
                 return "company" if step.get("initiator") == "company" else "customer"
         return "nobody"
+
+    def _count_fix(self, rows: Rows) -> None:
+        """The one thing that would have had to be good, or the two."""
+        wrong = {"handoff:" + owed.kind.replace("/", ">") for owed in self.lost()}
+        wrong |= {"promise:" + owed.kind for owed in self.not_kept()}
+        for step in self.steps:
+            if self.is_bad(step) and self.file.stage(step)["kind"] not in ("feedback", "staff"):
+                wrong.add("stage:" + step["stage"])
+        match sorted(wrong):
+            case [one]:
+                rows["window_fixable_journeys", one, "none"] += 1
+            case [one, other]:
+                rows["window_fixable_journeys", one, other] += 1
 
     def _count_answer(self, rows: Rows) -> None:
         answers = [step for step in self.steps if step.get("score")]

@@ -134,6 +134,37 @@ def test_who_spoke_first_when_something_went_wrong(after: tuple[Step, ...], who:
     assert not any(one.startswith("noticed/") for one in closed(step(0, "web_checkout"), *after))
 
 
+QUEUE, STORE = (step(at, stage, bad_for=("bad",)) for at, stage in ((1, "call_queue"), (2, "store")))
+LATE = Failure(BEGIN + 9, "promise", "delivery_window")
+LOST = Failure(BEGIN + 8, "handoff", "warehouse>delivery")
+
+
+@pytest.mark.parametrize(
+    ("steps", "failures", "fix"),
+    [
+        ((), (), None),
+        ((QUEUE,), (), "stage:call_queue/none"),
+        ((QUEUE, step(5, "call_queue", bad_for=("bad",))), (), "stage:call_queue/none"),
+        ((), (LATE, LATE), "promise:delivery_window/none"),
+        ((), (LOST,), "handoff:warehouse>delivery/none"),
+        ((STORE, QUEUE), (), "stage:call_queue/stage:store"),
+        ((QUEUE,), (LATE,), "promise:delivery_window/stage:call_queue"),
+        ((), (LATE, LOST), "handoff:warehouse>delivery/promise:delivery_window"),
+        ((QUEUE, STORE), (LATE,), None),
+        ((QUEUE, step(9, "feedback", bad_for=("nps",), score=Score("nps", 2))), (), "stage:call_queue/none"),
+        ((step(9, "feedback", bad_for=("nps",), score=Score("nps", 2)),), (), None),
+        ((QUEUE, step(9, "staff_pulse", bad_for=("staff_well",))), (), "stage:call_queue/none"),
+    ],
+)
+def test_a_journey_counts_for_what_alone_would_have_made_it_good(
+    steps: tuple[Step, ...], failures: tuple[Failure, ...], fix: str | None
+) -> None:
+    """One thing, or the pair that it takes; however often, wherever it went wrong. Of three none helps."""
+    for begun in (step(0, "web_checkout"), step(0, "call_queue")):
+        found = closed(begun, *steps, failures=failures)
+        assert [one for one in found if one.startswith("fix/")] == ([f"fix/{fix}"] if fix else [])
+
+
 @pytest.mark.parametrize(("kind", "unhappy"), [("nps", range(7)), ("csat", (1, 2)), ("ces", (1, 2))])
 def test_who_is_unhappy_unless_the_file_says_another(
     kind: Literal["nps", "csat", "ces"], unhappy: Iterable[float]
