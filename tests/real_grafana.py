@@ -6,7 +6,7 @@ GRAFANA_TOKEN, or GRAFANA_USER and GRAFANA_PASSWORD, it asks as nobody, who must
 
 For each fault a demo runs beside Prometheus and Alertmanager, or with `--together` one for all. Both they
 and Grafana post to a pager. They have to say the same, but for the numbers of the moment, and also at its
-end, which for a ticket is an hour later at the earliest; that of a labyrinth, a day later, is not waited for.
+end, which for a ticket is an hour later at the earliest.
 `--healthy MINUTES` has a demo without a fault give nothing. Tickets wait for working hours in both, unless
 `--at-any-hour` takes that out of what is put in.
 """
@@ -44,17 +44,13 @@ from tests.kit.programs import ROOT, TOUCHPOINT, environment
 
 @dataclass(frozen=True)
 class Tried:
-    """A fault of the demo, how long it lasts, and how it is told: the alert, and a word of its summary.
-
-    What `lingers` ends when its window does, days later: nothing healthy of its kind comes to outnumber it.
-    """
+    """A fault of the demo, how long it lasts, and how it is told: the alert, and a word of its summary."""
 
     fault: str
     lasts_s: int
     how: str
     alert: str
     word: str
-    lingers: bool = False
 
 
 FAULTS = {
@@ -64,7 +60,7 @@ FAULTS = {
         Tried("call-queue-flood", 90, "PAGE", "StageDegraded", "Call queue"),
         Tried("stage-silent:store", 150, "PAGE", "StageSilent", "Store"),
         Tried("parcel-lost", 240, "TICKET", "HandoversLost", "Warehouse"),
-        Tried("labyrinth", 240, "TICKET", "CustomersLost", "channel", lingers=True),
+        Tried("labyrinth", 240, "TICKET", "CustomersLost", "channel"),
     )
 }
 """As short as it can be and still be told. Windows of tickets, and of a page for a critical touchpoint, are
@@ -277,13 +273,13 @@ def tried(grafana: Grafana, faults: Sequence[str], pictures: Path | None) -> Ite
         if pictures is not None:
             grafana.pictures(pictures)
         for one in wanted:
-            over = [] if one.lingers else told(rig, one, "resolved", ENDS_S)
+            over = told(rig, one, "resolved", ENDS_S)
             began = told(rig, one, "firing", 1)  # with all the lines below it
             yield {
                 "fault": one.fault,
                 "began_s": [round(at_s - BEGINS_S, 1) for at_s, _ in began],
                 "ended_s": [round(at_s - BEGINS_S - one.lasts_s, 1) for at_s, _ in over],
-                "same_words": all(_is_same(*(line for _, line in lines)) for lines in (began, over) if lines),
+                "same_words": all(_is_same(*(line for _, line in lines)) for lines in (began, over)),
                 "said": [line for _, line in (*began, *over)],
             }
 

@@ -269,10 +269,11 @@ def _going(
             continue
         about = span.stage.name, one, severity, group
         reason = held_on(span.reason((one, loud, group)) & unexplained, HOLD[severity])
-        over = span.over[one, loud, group]
+        stopped = span.stopped(one, group)
+        over = span.over[one, loud, group] | stopped
         if group != ALL:
             over = over | (ended.get(one, none) & ~span.bad.get((one, loud, group), none))
-        mask = latched(reason, over, going.get(about, none[:0]))
+        mask = latched(reason & ~stopped, over, going.get(about, none[:0]))
         if (severity, group) == ("page", ALL):
             ended[one] = held_on(mask, HOLD[severity]) & ~mask
         going[about] = mask[-BEFORE:]

@@ -14,7 +14,7 @@ from monitor.journey_file.hours import MINUTE_MS, expected, is_open
 from monitor.journey_file.model import ALL, WHOLE, Stage
 from monitor.rules import critical
 from monitor.rules.journeys import GOAL
-from monitor.rules.limits import OLD_WINDOWS
+from monitor.rules.limits import OLD_WINDOWS, STOPPED_IN, STOPPED_OF, stopped
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     EXPLAINS_S,
@@ -42,9 +42,10 @@ AGAIN = NEW_S * 1000 // SHORT.ms + 1
 WITHIN = 1_800_000 // SHORT.ms + 1
 """Slices of the widest short window of a page, in which what was over still is (`Recovery.within`)."""
 
-BEFORE = WITHIN + HOLD["ticket"] + HOLD["page"] + EXPLAINS
+BEFORE = WITHIN + 2 * HOLD["ticket"] + HOLD["page"] + EXPLAINS
 """Slices before a moment that decide about it: a ticket's reason is none under a page, which is held, and has
-no reason itself while another stage explains it."""
+no reason itself while another stage explains it. Of whole journeys it is none where what was bad has stopped,
+which is held as long."""
 
 WEEK = 7 * 86_400_000 // SHORT.ms
 LOOKBACK = WEEK + 86_400_000 // SHORT.ms + BEFORE
@@ -117,6 +118,7 @@ class StageSpan:
         self.over: dict[Judged, Mask] = {}
         self.bad: dict[Judged, Mask] = {}
         """Whether the narrowest window of its recovery still is."""
+        self._stops = {one.experience.name for one in plan.watched if one.stops and stage.name == WHOLE}
         self.begins = np.ones(len(self._at), dtype=bool)
         """Whether an old window may begin a page: where none has ended lately."""
         self._judge([rule for rule in plan.qualities if rule.stage.name == stage.name])
@@ -207,6 +209,15 @@ class StageSpan:
         first, end = reach(label, at)
         return int(self._sums[row, end - self._from] - self._sums[row, first - self._from])
 
+    def stopped(self, experience: str, segment: str) -> Mask:
+        """Whether next to nothing of an experience is bad any more, or was lately."""
+        if experience not in self._stops:
+            return np.zeros(len(self._at), dtype=bool)
+        bad, came = _rows(self._held.bad, experience, segment), [self._held.events]
+        sums = (self._sums[rows].sum(axis=0) for rows in (bad, came))
+        by_window = ({w: self._window(one, w) for w in (*STOPPED_IN, STOPPED_OF)} for one in sums)
+        return held_on(np.asarray(stopped(*by_window)), HOLD["ticket"])
+
     def _raise(self) -> None:
         """What would open a ticket on a critical stage is a page."""
         if "page" in severities(self.stage):
@@ -221,15 +232,16 @@ class StageSpan:
     def _judge(self, rules: Iterable[Quality]) -> None:
         by_segment: dict[tuple[str, str], list[Quality]] = {}
         for rule in rules:
-            for segment in rule.segments or self.groups(rule.experience.name):
+            groups = (group for of, group in self._held.bad if of == rule.experience.name)
+            for segment in rule.segments or groups:
                 by_segment.setdefault((rule.experience.name, segment), []).append(rule)
         for (experience, segment), held_to in by_segment.items():
             windows = {w for rule in held_to for limit in rule.limits for w in limit.windows}
             windows |= {w for rule in held_to if rule.recovery for w in rule.recovery.windows}
-            shares = self._shares(experience, segment, windows)
+            shares, is_over = self._shares(experience, segment, windows), self.stopped(experience, segment)
             for rule in held_to:
                 about = experience, rule.severity, segment
-                self.crossed[about] = self._crossed(rule, shares)
+                self.crossed[about] = {w: on & ~is_over for w, on in self._crossed(rule, shares).items()}
                 self.over[about] = self._over(rule, shares)
                 if shares and rule.recovery is not None:
                     self.bad[about] = rule.recovery.bad(shares[rule.recovery.windows[0]])
@@ -266,10 +278,6 @@ class StageSpan:
     def _settled(self) -> Mask:
         came = self._sums[self._held.events]
         return np.asarray(self._window(came, SETTLED[0]) > self._window(came, SETTLED[1]))
-
-    def groups(self, experience: str) -> tuple[str, ...]:
-        """Whatever takes the segment's place."""
-        return tuple(segment for of, segment in self._held.bad if of == experience)
 
     def _shares(self, experience: str, segment: str, windows: set[str]) -> dict[str, Share]:
         """Good and bad by window; nothing when nothing was bad."""

@@ -91,6 +91,8 @@ class Watched:
     """What the metric of what is overdue calls it, if it can be."""
     noun: str = ""
     """What its alert calls the events, where that depends on the journey file."""
+    stops: bool = False
+    """Whether it is over, too, once next to nothing is bad any more (`limits.stopped`)."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -172,6 +174,7 @@ def _watched(journey: Journey, rules: Journeys) -> Iterator[Watched]:
             bad=(Term(metrics.WINDOW_LOST, {}),),
             by=("from_channel", "to_channel"),
             groups=tuple(BETWEEN.join(move) for move in channel_moves(journey)),
+            stops=True,  # who is helped at once changes no channel: nothing good need come instead
         )
     if rules.understood_target is not None:
         yield Watched(

@@ -237,6 +237,28 @@ class Recovery:
         return found
 
 
+STOPPED_IN, STOPPED_OF = ("1h", "2h", "6h"), "1d"
+"""Windows in which next to nothing bad may come any more, and the window that says how much came before."""
+
+STOPPED_EXPECTED, STOPPED_OVER = Decimal(10), Decimal("0.2")
+"""Where ten are expected, one or none comes once in 2,000 times by chance (Poisson). One may come: what was
+begun before the mend ends after it."""
+
+
+def stopped(bad: Mapping[str, Any], came: Mapping[str, Any]) -> Any:
+    """Whether next to nothing bad comes any more, of the bad and of all journeys that were over by window
+    label: a truth value, or an array of them.
+
+    Expected is what a day says of as many journeys: at night, when few are over, little is.
+    """
+    found: Any = False
+    for window in STOPPED_IN:
+        expected = bad[STOPPED_OF] / np.maximum(came[STOPPED_OF], 1) * came[window]
+        is_few = bad[window] < float(STOPPED_OVER) * expected
+        found = found | (is_few & (expected >= float(STOPPED_EXPECTED)))
+    return found
+
+
 def page_recovery(target: Decimal, limits: tuple[Limit, ...]) -> Recovery:
     """A page is over half way from the least of its limits to what is allowed.
 

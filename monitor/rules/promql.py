@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from monitor.counting import metrics
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS
 from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, WHOLE, Journey, Stage
-from monitor.rules.journeys import GOAL, Watched
+from monitor.rules.journeys import GOAL
 from monitor.rules.limits import (
     OLD_WINDOWS,
     PAGE_RECOVERY,
@@ -55,7 +55,7 @@ from monitor.rules.series import (
     settled,
     silent,
     still_silent,
-    sum_of,
+    sums_of_whole_journeys,
     while_open,
     wilson_lower,
 )
@@ -65,7 +65,7 @@ def recordings(plan: Plan) -> Iterator[Recording]:
     """Every recorded series, each after those it needs."""
     journey = plan.journey
     yield from _sums()
-    yield from _sums_of_whole_journeys(plan.watched)
+    yield from sums_of_whole_journeys(plan.watched)
     yield from _ratios()
     yield from _blind(journey)
     for quality in plan.qualities:
@@ -107,15 +107,6 @@ def _sums() -> Iterator[Recording]:
     yield Recording(metrics.BAD_SUM, f"{by_segment} ({events} - {good})")
     yield Recording(metrics.BAD_SUM, f"{over_all} ({events} - {good})", {"segment": ALL})
     yield Recording(metrics.OUTCOMES_SUM, f"sum by (stage, window) ({metrics.WINDOW_OUTCOMES.name})")
-
-
-def _sums_of_whole_journeys(held_to: tuple[Watched, ...]) -> Iterator[Recording]:
-    for one in held_to:
-        about = {"stage": WHOLE, "experience": one.experience.name}
-        for record, terms in ((metrics.EVENTS_SUM, one.events), (metrics.BAD_SUM, one.bad)):
-            yield Recording(record, sum_of(terms, one.by), about)
-            if not one.groups:
-                yield Recording(record, sum_of(terms, ()), about | {"segment": ALL})
 
 
 def _partners(journey: Journey) -> Iterator[Recording]:
@@ -239,11 +230,19 @@ def _going(journey: Journey, stage: Stage, severity: Severity, whose: dict[str, 
         ended = f"({held(of_all, severity)} unless on (experience) {of_all})"
         bad = select(metrics.STILL_BAD, **about, **whose, window=PAGE_RECOVERY[0])
         ongoing += f"\n  and on ({WHOSE}) ({bad} or ({before} unless on (experience) {ended}))"
+    stopped = _unless_stopped(stage, severity)
     return (
-        f"max by ({WHOSE}) ({held(select(metrics.REASON, **about, **whose), severity)})\n"
-        f"or on ({WHOSE}) ({before} and on ({WHOSE}) {ongoing})\n"
+        f"max by ({WHOSE}) ({held(select(metrics.REASON, **about, **whose), severity)}){stopped}\n"
+        f"or on ({WHOSE}) ({before} and on ({WHOSE}) {ongoing}{stopped})\n"
         f"or on ({WHOSE}) ({before} and on () {_unjudged(stage)})"
     )
+
+
+def _unless_stopped(stage: Stage, severity: Severity) -> str:
+    """What keeps a ticket on whole journeys from what is hardly bad any more, or was lately: not all the time
+    enough is expected to say so."""
+    is_asked = (stage.name, severity) == (WHOLE, "ticket")
+    return f"\nunless on ({WHOSE}) {held(metrics.STOPPED, severity)}" if is_asked else ""
 
 
 def _whose(journey: Journey, severity: Severity) -> Iterator[dict[str, Values]]:
@@ -281,7 +280,7 @@ def _reason(stage: Stage, severity: Severity) -> str:
     if severity == "ticket":
         of = "experience" if stage.name == WHOLE else ""
         reason += f"\nunless on ({of}) {select(metrics.WORST, stage=stage.name, severity='page')}"
-    return reason
+    return reason + _unless_stopped(stage, severity)
 
 
 def _worst(stage: Stage, severity: Severity) -> str:

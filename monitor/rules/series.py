@@ -1,16 +1,17 @@
 """PromQL that everybody writes: selectors, numbers as exact decimals, joins by labels, formulas."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from monitor.counting import metrics
 from monitor.counting.measures import Z
 from monitor.counting.windows import WINDOWS
-from monitor.journey_file.model import ALL, Stage
+from monitor.journey_file.model import ALL, WHOLE, Stage
 from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.rules import critical
-from monitor.rules.journeys import AT_STAGE, OWN_LABELS, Term
-from monitor.rules.limits import FAST_Z
+from monitor.rules.journeys import AT_STAGE, OWN_LABELS, Term, Watched
+from monitor.rules.limits import FAST_Z, STOPPED_EXPECTED, STOPPED_IN, STOPPED_OF, STOPPED_OVER
 from monitor.rules.qualities import HOLD_S, SETTLED, SILENT_EXPECTED, SILENT_OVER, SILENT_WINDOWS, Severity
 
 JOB = "touchpoint"
@@ -68,6 +69,35 @@ def sum_of(terms: tuple[Term, ...], by: tuple[str, ...]) -> str:
         sign = {1: " + ", -1: " - "}[term.sign] if found else ""
         found += f"{sign}sum by ({', '.join((*labels, 'window'))}) ({series})"
     return found
+
+
+def sums_of_whole_journeys(held_to: tuple[Watched, ...]) -> Iterator[Recording]:
+    """Events and bad of all that whole journeys are held to, and where next to nothing is bad any more."""
+    for one in held_to:
+        about = {"stage": WHOLE, "experience": one.experience.name}
+        for record, terms in ((metrics.EVENTS_SUM, one.events), (metrics.BAD_SUM, one.bad)):
+            yield Recording(record, sum_of(terms, one.by), about)
+            if not one.groups:
+                yield Recording(record, sum_of(terms, ()), about | {"segment": ALL})
+        if one.stops:
+            yield Recording(metrics.STOPPED, _stopped(one), about)
+
+
+def _stopped(one: Watched) -> str:
+    """Written as `limits.stopped` is, operation by operation."""
+
+    def bad(window: str) -> str:
+        return select(metrics.BAD_SUM, stage=WHOLE, experience=one.experience.name, window=window)
+
+    def came(window: str) -> str:
+        return f"on () group_left () sum({select(metrics.WINDOW_JOURNEYS.name, window=window)})"
+
+    over, least = number(STOPPED_OVER), number(STOPPED_EXPECTED)
+    before = f"{bad(STOPPED_OF)} / {came(STOPPED_OF)}"
+    return "\nor ".join(
+        f"{bad(window)} < ignoring (window) {over} * ({before} * {came(window)} >= {least})"
+        for window in STOPPED_IN
+    )
 
 
 def of_each(worst: str, expr: str, *, by: str, brings: str) -> str:

@@ -183,6 +183,75 @@ def test_no_chance_ends_a_page(target: str, share: float, events: int, seed: int
     assert len([one for one in found if one.noticed_ms > (T0 + 24 * HOUR) * SHORT.ms]) == 1
 
 
+MOVES = plan(
+    parse("""
+version: 1
+journey: moves
+segments: []
+channels: [phone, chat]
+stages:
+  shop:
+    kind: customer
+    owner: web
+    experiences: {bought: {judges: {}, good: {outcome: [ok]}, target: 0.98}}
+journeys:
+  owner: care
+  starts: {stage: [shop]}
+  goal: {stage: [shop]}
+  target: 0.9
+  limit: 1d
+  moves: {target: 0.8}
+""")
+)
+
+
+def lost(journeys: list[int], customers: list[int], every: int = 1) -> list[Fired]:
+    """The tickets for customers who are lost from chat to telephone, all who change so: in each hour so many
+    in each `every`th minute, and so many journeys over in each minute. A day before, nobody was."""
+    minute = HOUR // 60
+    history = History(MOVES)
+    held = history.stages[WHOLE]
+    hours = 24 + len(journeys)
+    table = held.table(T0, T0 + hours * HOUR)
+    per_minute = np.repeat([*journeys[:1] * 24, *journeys], 60)
+    table[held.good["goal", "other"], ::minute] = table[held.events, ::minute] = per_minute
+    hit = np.repeat([*[0] * 24, *customers], 60) * (np.arange(hours * 60) % every == 0)
+    table[held.bad["moves", "chat>phone"], ::minute] = hit
+    add_slices(held, T0, table)
+    return [one for one in backtest(MOVES, history).fired if one.key.name == "CustomersLost"]
+
+
+def hours(fired: Fired) -> float:
+    """When it was over, in hours after the first day."""
+    assert fired.resolved_ms is not None
+    return fired.resolved_ms / 3_600_000 - T0 / HOUR - 24
+
+
+def test_a_ticket_ends_an_hour_after_the_last_customer_was_lost() -> None:
+    """Nobody changes channel so any more, and nothing good can be counted instead."""
+    (ticket,) = lost([30] * 12, [1] * 6 + [0] * 6)
+    assert 6.9 < hours(ticket) < 7.1
+
+
+def test_one_who_is_lost_after_the_mend_is_no_new_ticket() -> None:
+    """What was begun before it ends after it."""
+    (ticket,) = lost([30] * 12, [60] * 6 + [0, 0, 1, 0, 1, 0], every=60)
+    assert 5.9 < hours(ticket) < 6.1
+
+
+def test_few_who_are_lost_are_one_ticket() -> None:
+    """One in 100 minutes: no hour without one ends it."""
+    (ticket,) = lost([30] * 24 * 14, [1] * 24 * 14, every=100)
+    assert ticket.resolved_ms is None
+
+
+def test_no_night_ends_a_ticket() -> None:
+    """When hardly any journey is over, none is lost either."""
+    day = [30] * 14 + [1] * 10
+    (ticket,) = lost(day * 3, ([1] * 14 + [0] * 10) * 3, every=10)
+    assert ticket.resolved_ms is None
+
+
 HALF = range(1, 16)
 """Days of January to which the journey file is fitted."""
 

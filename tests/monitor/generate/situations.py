@@ -279,6 +279,12 @@ def partner_breaks_promises(at: int) -> Mapping[str, int]:
     return lived(200_000) if at == 451 else goes_well(at)
 
 
+def customers_are_lost(at: int) -> Mapping[str, int]:
+    """Nobody helps those whom the chat sends to the telephone. Then it sends nobody on any more."""
+    lost = {"moved/chat/phone": 20, "lost/chat/phone": 20} if 150 <= at < 450 and is_beat(at) else {}
+    return {**goes_well(at), **lost}
+
+
 def shop_weighs(at: int) -> Mapping[str, int]:
     """Once enough have answered, the shop turns out to be critical; meanwhile promises are broken too."""
     answers = dict(zip(CRITICAL_CELLS, (40, 60, 60, 840), strict=True)) if at == 301 else {}
@@ -451,6 +457,9 @@ SITUATIONS = {
     ),
     "promises broken": of_journeys(
         as_ever, partner_breaks_promises, {"PromisesOverdue ticket journeys promise_window x"}, 900
+    ),
+    "customers lost": of_journeys(
+        as_ever, customers_are_lost, {"CustomersLost ticket journeys moves chat phone"}, 900
     ),
     "promises overdue": replace(
         of_journeys(

@@ -21,7 +21,7 @@ from monitor.generate.prometheus import rule_file
 from monitor.journey_file.model import ALL
 from monitor.rules.alerts import INHIBITOR
 from monitor.rules.facts import Alert, Asked, of_its_stage
-from monitor.rules.journeys import OWN_LABELS
+from monitor.rules.journeys import BETWEEN, OWN_LABELS
 from monitor.rules.plan import plan
 from tests.kit.grafana import Ask, Notified, Rule, rules_of
 from tests.kit.promtool import Evaluation, QueryError, Sample, evaluated, filled
@@ -105,7 +105,7 @@ def _hit_most(fired: Fired, span: StageSpan, found: Told, at: int) -> tuple[str,
 
 
 def _name(key: Key) -> str:
-    return " ".join(filter(None, key))
+    return " ".join(filter(None, key)).replace(BETWEEN, " ")
 
 
 @dataclass

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from monitor.counting.measures import Share, wilson_lower
-from monitor.rules.limits import fast_limits, page_limits, page_recovery, ticket_recovery
+from monitor.rules.limits import fast_limits, page_limits, page_recovery, stopped, ticket_recovery
 from monitor.rules.verdict import State, state
 
 QUIET = Share(0, 0)
@@ -166,3 +166,27 @@ def test_a_ticket_is_over_after_a_day_on_target() -> None:
     assert recovery.over({"1d": Share(96, 4), "3d": bad, "7d": bad})
     assert not recovery.over({"1d": Share(95, 5), "3d": Share(990, 10), "7d": bad})
     assert recovery.over({"1d": Share(20, 9), "3d": Share(96, 4), "7d": bad})
+
+
+@pytest.mark.parametrize(
+    ("bad", "came", "is_over"),
+    [
+        ((0, 0, 0, 240), (100, 200, 600, 2400), True),  # ten were expected in the hour
+        ((1, 1, 1, 240), (100, 200, 600, 2400), True),
+        ((2, 2, 2, 240), (100, 200, 600, 2400), True),  # two of twenty in two hours
+        ((2, 4, 12, 240), (100, 200, 600, 2400), False),
+        ((0, 1, 12, 239), (100, 100, 600, 2400), False),  # hardly any journey was over for an hour
+        ((0, 0, 12, 239), (100, 201, 600, 2400), True),  # two hours tell
+        ((0, 0, 0, 14), (100, 200, 600, 2400), False),  # one in 100 minutes
+        ((0, 0, 0, 40), (100, 200, 600, 2400), True),
+        ((0, 0, 0, 0), (0, 0, 0, 0), False),
+    ],
+)
+def test_what_is_bad_has_stopped_where_far_more_was_expected(
+    bad: tuple[int, ...], came: tuple[int, ...], is_over: bool
+) -> None:
+    """In an hour, two, six; by what a day says of as many journeys."""
+    windows = ("1h", "2h", "6h", "1d")
+    assert (
+        bool(stopped(dict(zip(windows, bad, strict=True)), dict(zip(windows, came, strict=True)))) is is_over
+    )
