@@ -20,16 +20,20 @@ from monitor.boards.panels import (
     titled,
 )
 from monitor.boards.parts import UNKNOWN, cells
-from monitor.boards.tables import COLORED, table, tall_enough, tall_for_bars, values
+from monitor.boards.tables import ABSENT, COLORED, table, tall_enough, tall_for_bars, values
 from monitor.boards.titles import partner_titles, segment_titles, stage_titles
 from monitor.counting import metrics
+from monitor.journey_file.model import NONE
 from monitor.journeys.closing import ASTRAY_MOVES
-from monitor.journeys.counters import promise_partners
+from monitor.journeys.counters import fixable, promise_partners
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.rules.plan import Plan
 from monitor.rules.series import select
 
-WINDOW = "1d"
+WINDOW, WEEK = "1d", "7d"
+
+FIXES = 3
+"""So many are told: whoever mends what is worth most has enough to do."""
 
 FEW = "too few"
 
@@ -128,6 +132,21 @@ def _encounters(plan: Plan) -> Iterator[Json]:
         overrides=[
             override("segment", mappings=names(segment_titles(plan))),
             override("Value #B", unit=COUNT, decimals=0),
+        ],
+    )
+    worth = f"sum by (fix, also) ({select(metrics.WINDOW_FIXABLE.name, window=WEEK)})"
+    things = fixable(plan.journey)
+    yield table(
+        "Fixes worth most",
+        "Journeys over in the last 7 days that would have been good had this been good, and all else as it "
+        "was; of a pair, had both been. Few are good. What more than two things made bad is in no row.",
+        {"fix": "Fix", "also": "Together with", "Value": "Journeys a week"},
+        rows(f"sort_desc(topk({FIXES}, {worth} > 0))"),
+        unit=COUNT,
+        size=(24, tall_enough(FIXES)),
+        overrides=[
+            override("fix", mappings=names(things)),
+            override("also", mappings=names({NONE: ABSENT, **things})),
         ],
     )
 

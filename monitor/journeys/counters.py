@@ -115,11 +115,16 @@ def lived_stages(journey: Journey) -> tuple[Stage, ...]:
     return tuple(stage for stage in journey.stages if stage.kind not in ("feedback", "staff"))
 
 
-def fixable(journey: Journey) -> tuple[str, ...]:
-    """Every thing that can make a journey bad, by name: what a customer says of one is none."""
-    lived = {stage.name for stage in lived_stages(journey)}
-    causes = (one for one in failure_causes(journey) if one[0] not in (STAGE, NONE) or one[1] in lived)
-    return tuple(sorted(thing(*cause) for cause in causes))
+def fixable(journey: Journey) -> dict[str, str]:
+    """Every thing that can make a journey bad, by name, in words: what a customer says of one is none."""
+    words = {thing(STAGE, stage.name): stage.title for stage in lived_stages(journey)}
+    for cause, about in failure_causes(journey):
+        if cause == PROMISE:
+            words[thing(cause, about)] = f"Promise: {about.replace('_', ' ')}"
+        elif cause == HANDOFF:
+            ends = (journey.stage(name).title for name in about.split(">"))
+            words[thing(cause, about)] = f"Hand-over: {' to '.join(ends)}"
+    return words
 
 
 def thing(cause: str, about: str) -> str:
@@ -129,7 +134,7 @@ def thing(cause: str, about: str) -> str:
 
 def fixes(journey: Journey) -> tuple[tuple[str, str], ...]:
     """All that a fix can be of: a thing alone, or two together."""
-    things = fixable(journey)
+    things = sorted(fixable(journey))
     return (*((one, NONE) for one in things), *combinations(things, 2))
 
 

@@ -13,6 +13,7 @@ from monitor.counting.staff import MIN_GROUP
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.report.aggregate_journeys import (
     astray,
+    fixes,
     gaps,
     handed_over,
     outcome,
@@ -49,6 +50,7 @@ def digest(plan: Plan, period: Period, answers: Answers) -> Digest:
         outcome=outcome(told),
         answered=tuple(_answered(journey, told)),
         stages=tuple(_stages(journey, told, is_alerting=is_alerting)),
+        fixes=fixes(told),
         promises=promised,
         worst_partner=worst_partner(promised or ()),
         handed_over=handed_over(journey, told),

@@ -135,6 +135,15 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Fix:
+    """What would have made journeys good: a thing, or two together (`counters.fixable`)."""
+
+    things: tuple[str, ...]
+    a_week: float
+    """How many journeys, over the days that are known."""
+
+
+@dataclass(frozen=True, slots=True)
 class Promised:
     """Promises of a kind that fell due, of a partner or, without one, of all. Only a kind of the journey file
     has a target."""
@@ -289,6 +298,8 @@ class Digest:
     outcome: Outcome | None
     answered: tuple[Answered, ...]
     stages: tuple[StageFound, ...]
+    fixes: tuple[Fix, ...] | None
+    """Those worth most, most first."""
     promises: tuple[Promised, ...] | None
     worst_partner: Promised | None
     """Of those who missed their target; None also when nobody did."""

@@ -39,6 +39,7 @@ COUNTED: dict[Metric, tuple[str, ...]] = {
     metrics.WINDOW_LOST: ("from_channel", "to_channel"),
     metrics.WINDOW_CONTACTS: ("contact",),
     metrics.WINDOW_NOTICED: ("by",),
+    metrics.WINDOW_FIXABLE: ("fix", "also"),
     metrics.WINDOW_CRITICAL: ("stage", "cell"),
     metrics.WINDOW_GAP: ("stage", "cell"),
 }

@@ -8,7 +8,7 @@ from monitor.counting.measures import KINDS, Share
 from monitor.report.digest import Answered, Digest, is_met, weakest_of
 from monitor.report.document import UNKNOWN, Document, Item, Section
 from monitor.report.phrases import local, mood, title, verdict
-from monitor.report.words_journeys import astray, promises, weights
+from monitor.report.words_journeys import astray, fixes, promises, weights
 from monitor.report.words_monitor import alerts, untold
 from monitor.report.words_stages import evenness, stages
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
@@ -28,6 +28,11 @@ def document(digest: Digest) -> Document:
                 "Stage by stage",
                 tuple(stages(digest)),
                 "Of each stage only what did worst against its target.",
+            ),
+            Section(
+                "The three fixes worth most",
+                tuple(fixes(digest)),
+                "Of journeys that one thing made bad, or two: a stage, a promise, a hand-over.",
             ),
             Section("Promises and hand-overs", tuple(promises(digest))),
             Section("Where people get lost", tuple(astray(digest))),

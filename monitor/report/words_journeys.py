@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from monitor.counting.display import counted, percent
 from monitor.counting.measures import Share
 from monitor.journey_file.model import NONE, OTHER, UNASSIGNED
+from monitor.journeys.counters import fixable
 from monitor.report.digest import Digest, Gap, HandedOver, Promised, Weight, by_kind, is_met
 from monitor.report.document import UNKNOWN, Item
 from monitor.report.phrases import chance, mood, title, verdict
@@ -12,6 +13,19 @@ from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.rules.plan import Plan
 
 WEIGHTS_TOLD = 5
+
+
+def fixes(digest: Digest) -> Iterator[Item]:
+    """What would have made most journeys good."""
+    words = fixable(digest.plan.journey)
+    for rank, one in enumerate(digest.fixes or (), 1):
+        what = " and ".join(words.get(name, name) for name in one.things)
+        had = "this" if len(one.things) == 1 else "both"
+        journeys = counted(round(one.a_week)) if one.a_week >= 1 else "Less than one journey"
+        yield Item(f"{rank}. {what}", f"{journeys} a week would have been good, had {had} been good.")
+    if not digest.fixes:
+        known = "No journey was made bad by one thing or two."
+        yield Item("Fixes", UNKNOWN if digest.fixes is None else known, "unknown")
 
 
 def promises(digest: Digest) -> Iterator[Item]:

@@ -690,6 +690,25 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
         panel_query("voice.json", "Asked, answered, followed up, last day", 1),
         answered((20, 5, 5)) | outcomes("feedback", asked=0), {},
     ),
+    "fixes worth most: three over all workers, none that is worth nothing": (
+        panel_query("customers.json", "Fixes worth most"),
+        {
+            f'{metrics.WINDOW_FIXABLE.name}{{fix="{fix}",also="{also}",window="7d",instance="{worker}"}}': n
+            for fix, also, counts in (
+                ("stage:store", "none", (5, 4)), ("stage:delivery", "stage:store", (8, 0)),
+                ("stage:delivery", "none", (1, 2)), ("stage:warehouse", "none", (2, 0)),
+            )
+            for worker, n in zip("ab", counts, strict=True)
+        },
+        {
+            '{fix="stage:store",also="none"}': 9, '{fix="stage:delivery",also="stage:store"}': 8,
+            '{fix="stage:delivery",also="none"}': 3,
+        },
+    ),
+    "fixes worth most: nothing went wrong": (
+        panel_query("customers.json", "Fixes worth most"),
+        {f'{metrics.WINDOW_FIXABLE.name}{{fix="stage:store",also="none",window="7d"}}': 0}, {},
+    ),
     "staff": (
         panel_query("voice.json", "CSAT, last day"), pulse(4, 1), {'{stage="staff_pulse"}': 0.8},
     ),

@@ -161,6 +161,8 @@ JOURNEYS = {
     "handoff/warehouse/delivery/postnord/sent": 2_300, "handoff/warehouse/delivery/postnord/lost": 3,
     "contact/call_queue/first": 90, "contact/call_queue/repeat": 10,
     "moved/web/phone": 80, "moved/app/other": 2, "labyrinth/new": 1, "lost/web/phone": 1,
+    "fix/stage:web_checkout/none": 170, "fix/stage:store/none": 60,
+    "fix/handoff:warehouse>delivery/promise:delivery_window": 21, "fix/promise:delivery_window/none": 19,
     "noticed/company": 30, "noticed/customer": 60, "noticed/nobody": 10,
     "critical/delivery/bad_detractor": 40, "critical/delivery/bad_other": 20,
     "critical/delivery/ok_detractor": 20, "critical/delivery/ok_other": 300,

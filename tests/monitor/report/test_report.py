@@ -91,6 +91,14 @@ WEEKS: Counts = [
     (metrics.WINDOW_LOST.name, {"from_channel": "web", "to_channel": "phone"}, 9),
     (metrics.WINDOW_LOST.name, {"from_channel": "chat", "to_channel": "phone"}, 6),
     *each(metrics.WINDOW_CONTACTS, "contact", {"first": 300, "repeat": 100}),
+    *each(
+        metrics.WINDOW_FIXABLE, "fix", {"stage:call_queue": 1_200, "stage:store": 0, "stage:delivery": 4},
+        also="none",
+    ),
+    *each(metrics.WINDOW_FIXABLE, "fix", {"promise:delivery_window": 61}, also="stage:call_queue"),
+    *each(
+        metrics.WINDOW_FIXABLE, "fix", {"handoff:warehouse>delivery": 4}, also="promise:delivery_window"
+    ),
     *each(metrics.WINDOW_NOTICED, "by", {"company": 40, "customer": 30, "nobody": 10}),
     *each(
         metrics.WINDOW_CRITICAL, "cell",
@@ -187,6 +195,13 @@ FACTS = [
     "the target allows 7,000. No alerts.",
     "- **Warehouse**: Nothing known of its quality. No alerts.",
     "- **Delivery**: No event was judged. No alerts.",
+    "## The three fixes worth most\n\nOf journeys that one thing made bad, or two: a stage, a promise, a "
+    "hand-over.\n\n"
+    "- **1. Call queue**: 1,200 journeys a week would have been good, had this been good.\n"
+    "- **2. Promise: delivery window and Call queue**: 61 journeys a week would have been good, had both "
+    "been good.\n"
+    "- **3. Hand-over: Warehouse to Delivery and Promise: delivery window**: 4 journeys a week would have "
+    "been good, had both been good.\n\n##",
     "- **Delivery window**: 83.3 % of the 150 that fell due were kept, target 90 % missed. 18 came "
     "late, 6 never came, 1 may still come. By partner: postnord kept 95.0 % of 100; matkahuolto kept 60.0 % "
     "of 50.",
@@ -242,6 +257,21 @@ def test_zeros_are_no_shares() -> None:
     assert "**Hand-overs**: Nothing was handed over." in said
     read = document(found(zeros))
     assert {item.mood for section in read.sections for item in section.items} == {"unknown"}
+
+
+def test_fixes_are_told_in_journeys_a_week() -> None:
+    """Of a fortnight half as many, of one of which a week is known as many; fewer than one in words."""
+    fix = each(metrics.WINDOW_FIXABLE, "fix", {"stage:store": 14, "stage:delivery": 1}, also="none")
+    fortnight = Period(END_S, 14)
+    answers = told([*stage("store", "store_served", 9, 10), *fix], {}, (), fortnight)
+    said = text(digest(plan(JOURNEY), fortnight, answers))
+    assert "- **1. Store**: 14 journeys a week would" in said
+    assert "- **2. Delivery**: 1 journey a week would" in said
+    heard = [Sample({"stage": "store", "experience": "store_served", "segment": "new"}, 10)]
+    events = {one: heard for one in answers if one.about == metrics.WINDOW_EVENTS.name}
+    said = text(digest(plan(JOURNEY), fortnight, {**answers, **events}))
+    assert "- **1. Store**: 7 journeys a week would" in said
+    assert "- **2. Delivery**: Less than one journey a week would" in said
 
 
 def test_windows_cover_the_period_once() -> None:
