@@ -255,7 +255,7 @@ class History:
         if self._steps > MAX_STEPS:
             raise UserError(f"more than {MAX_STEPS:,} events name a journey or case: judge them in parts")
         if event.journey_id is not None:
-            journeys.add(step_of(event, 0, self.counted, verdict))
+            journeys.add(step_of(event, event.at_ms, 0, self.counted, verdict))
         if contact is not None:
             journeys.add_contact(contact)
 

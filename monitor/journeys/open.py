@@ -262,11 +262,13 @@ class JourneyRules:
 
     def _later_end_ms(self, held: OpenJourney, newest: Step) -> int:
         """As `_end_ms`, from what that was before the newest step came, which reaches not back."""
-        at_ms, ends, *before = newest.at_ms, self.rules.ends, *held.steps[:-1]
-        if before and (
-            at_ms > held.end_ms or (ends is not None and any(matches(ends, step) for step in before))
-        ):
+        at_ms, ends, steps = newest.at_ms, self.rules.ends, held.steps
+        if len(steps) > 1 and at_ms > held.end_ms:
             return held.end_ms
+        if ends is not None:
+            for step in steps[:-1]:
+                if matches(ends, step):
+                    return held.end_ms
         known_ms = at_ms
         for pledge in held.pledges:
             if pledge.kept_ms is None and (until_ms := pledge.waits_until_ms) is not None:
@@ -275,7 +277,7 @@ class JourneyRules:
             if one.received_ms is None and one.due_ms is not None:
                 known_ms = max(known_ms, one.due_ms)
         quiet_ms = 0 if ends is not None and matches(ends, newest) else self.rules.quiet_ms
-        return min(known_ms + quiet_ms, held.steps[0].at_ms + self.rules.limit_ms)
+        return min(known_ms + quiet_ms, steps[0].at_ms + self.rules.limit_ms)
 
     def _close(self, held: OpenJourney, at_ms: int) -> list[Effect]:
         steps = [step for step in held.steps if step.at_ms <= at_ms]

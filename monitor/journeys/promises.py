@@ -108,7 +108,8 @@ class Promises:
         anew = [
             pledge
             for pledge in pledges
-            if self._concerns(pledge, step) and not (is_newest and self._hear(pledge, step))
+            if self._concerns(pledge, step, about)
+            and not (is_newest and self._hear(pledge, step, steps, told=about == (pledge.id, pledge.kind)))
         ]
         reaches_back = not is_newest
         if anew:
@@ -123,29 +124,33 @@ class Promises:
         told = step.promise
         return None if told is None else (told.id, told.kind if told.kind in self._owing else OTHER)
 
-    def _concerns(self, pledge: Pledge, step: Step) -> bool:
-        if self._about(step) == (pledge.id, pledge.kind):
+    def _concerns(self, pledge: Pledge, step: Step, about: tuple[str, str] | None) -> bool:
+        if about == (pledge.id, pledge.kind):
             return True
         owing = self._owing.get(pledge.kind)
         return owing is not None and (step.handoff is not None or step.stage == owing.name)
 
-    def _hear(self, pledge: Pledge, step: Step) -> bool:
-        """Add what the newest step says of a promise; False when all steps have to be read for it.
+    def _hear(self, pledge: Pledge, step: Step, steps: Sequence[Step], *, told: bool) -> bool:
+        """Add what the newest step says of a promise, if it has `told` of it; False when all steps have to be
+        read for it.
 
-        They need not be for one that this step makes to a partner who is known, nor for the first word of it.
+        They need not be for one that this step makes, nor for the first word of it, with its deadline once
+        more or without.
         """
-        told, at_ms = step.promise, step.at_ms
         if pledge.is_settled:
             return True
-        if told is not None and self._about(step) == (pledge.id, pledge.kind):
-            if pledge.made_ms == at_ms:
-                _set_deadline(pledge, (step,))
-                _set_word(pledge, (step,))
-            elif told.due is not None or pledge.word_ms is not None or pledge.kind == FOLLOW_UP:
+        owing, at_ms = self._owing.get(pledge.kind), step.at_ms
+        if told and pledge.made_ms == at_ms:
+            _set_deadline(pledge, (step,))
+            _set_word(pledge, (step,))
+            if owing is not None:
+                pledge.partner = _partner(pledge, owing, [step, *_deciding(owing, steps)])
+            return True
+        if told and step.promise is not None:
+            if pledge.word_ms is not None or pledge.kind == FOLLOW_UP or _sets_deadline(pledge, step):
                 return False
-            elif told.kept is not None:
-                pledge.word_ms, pledge.kept = at_ms, told.kept
-        owing = self._owing.get(pledge.kind)
+            if step.promise.kept is not None:
+                pledge.word_ms, pledge.kept = at_ms, step.promise.kept
         return owing is None or pledge.is_counted or _hear_partner(pledge, owing, step)
 
     def read(self, pledges: Sequence[Pledge], steps: Sequence[Step]) -> None:
@@ -247,6 +252,13 @@ def _set_deadline(pledge: Pledge, told: Sequence[Step]) -> None:
             pledge.moved_to_ms = max(due_ms, pledge.moved_to_ms or 0)
 
 
+def _sets_deadline(pledge: Pledge, step: Step) -> bool:
+    """Whether a step that tells of a promise made before may change when it is due."""
+    assert step.promise is not None  # noqa: S101 - the caller has looked
+    due = step.promise.due
+    return due is not None and (step.initiator == "customer" or epoch_ms(due) != pledge.due_ms)
+
+
 def _set_word(pledge: Pledge, told: Sequence[Step]) -> None:
     """That it was kept, if that is said by the deadline; otherwise the first word there is."""
     words = [
@@ -291,13 +303,7 @@ def _partner(pledge: Pledge, owing: Stage, steps: Sequence[Step]) -> str:
 def _hear_partner(pledge: Pledge, owing: Stage, step: Step) -> bool:
     """As `_partner`, of the newest step; False when what others say may matter, too."""
     is_in_time = pledge.due_ms is None or step.at_ms <= pledge.due_ms
-    handed, named = _handed_to(step, owing), _named(step, owing)
-    if pledge.made_ms == step.at_ms:
-        is_known = is_in_time and handed in owing.partners
-        if is_known:
-            pledge.partner = handed
-        return is_known
-    said = {handed, named} - {None}
+    said = {_handed_to(step, owing), _named(step, owing)} - {None}
     return not is_in_time or not said or (said == {pledge.partner} and pledge.partner in owing.partners)
 
 

@@ -81,8 +81,8 @@ encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Steps).decode
 
 
-def step_of(event: Event, partition: int, offset: int, verdict: Verdict) -> Step:
-    """The step of an event that names its journey."""
+def step_of(event: Event, at_ms: int, partition: int, offset: int, verdict: Verdict) -> Step:
+    """The step of an event of that time that names its journey."""
     assert event.journey_id is not None  # noqa: S101 - the caller has looked
     promise, handoff = event.promise, event.handoff
     if promise is not None and len(promise.kind) > MAX_WORD:
@@ -94,7 +94,7 @@ def step_of(event: Event, partition: int, offset: int, verdict: Verdict) -> Step
         event.stage,
         partition,
         offset,
-        event.at_ms,
+        at_ms,
         event.outcome,
         verdict.judged,
         verdict.bad_for,

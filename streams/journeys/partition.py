@@ -225,10 +225,12 @@ class JourneyPartition:
         is_late = kept.journey.closed_ms is not None
         if effects or not is_late:
             self._store.change(journey_id, kept)
+        if effects:
             made += self._add(kept, offset, effects)
         if is_late:
             return "late"
-        add_meant(self.panes.latest, journey_id, effects)
+        if effects:
+            add_meant(self.panes.latest, journey_id, effects)
         if journey_id in self.overdue:  # only the passing of time makes anything overdue
             self._note_overdue(journey_id, kept.journey)
         next_ms = kept.journey.next_ms

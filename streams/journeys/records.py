@@ -20,6 +20,7 @@ from monitor.live.journeys import Source
 from streams.state.partition import STARTS_MS
 
 _HEADER = struct.Struct(">qqqB")
+_FLAGS_AT = _HEADER.size - 1
 
 OVERDUE, CLOSED, FULL = 1, 2, 4
 """Flags: something of it is overdue; it is over; it takes no more steps."""
@@ -94,6 +95,11 @@ def pack(kept: Kept, position: int, epoch: int, *, is_overdue: bool) -> bytes:
 def header(value: bytes) -> Header:
     """The beginning of a journey's value."""
     return Header(*_HEADER.unpack_from(value))
+
+
+def is_full(value: bytes) -> bool:
+    """Whether the journey takes no more steps: all that most steps ask of a header."""
+    return bool(value[_FLAGS_AT] & FULL)
 
 
 def unpack(value: bytes) -> Kept:

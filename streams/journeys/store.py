@@ -9,7 +9,7 @@ from collections.abc import Container, Iterator
 from heapq import heappop, heappush
 
 from monitor.counting.panes import SHORT
-from streams.journeys.records import FULL, Kept, header, journey_key, pack, unpack
+from streams.journeys.records import Kept, header, is_full, journey_key, pack, unpack
 from streams.state.partition import PaneRecord
 
 EACH_BYTES = 250
@@ -91,7 +91,7 @@ class JourneyStore:
         if kept is not None:
             return kept.journey.is_full
         value = self._records.get(journey_id)
-        return value is not None and bool(header(value).flags & FULL)
+        return value is not None and is_full(value)
 
     def next_ms(self, journey_id: str) -> int | None:
         """When time changes the journey, at the earliest; None when there is no such journey."""

@@ -218,8 +218,9 @@ class Partition:
 
     def holds(self, offset: int, at_ms: int) -> bool:
         """Whether an event of that moment, read at that offset, is counted already."""
-        key = PaneKey(LONG.ms, LONG.start_of(at_ms))
-        return offset <= self._highest_watermark and offset <= self._version(key)[1]
+        if offset > self._highest_watermark:
+            return False
+        return offset <= self._version(PaneKey(LONG.ms, LONG.start_of(at_ms)))[1]
 
     # -- folding -------------------------------------------------------------------------------------
 

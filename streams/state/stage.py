@@ -168,10 +168,7 @@ class StageProcessor(Processor[Partition]):
             label = self._judge.partner_label(partner)
             self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
         if self._steps is not None:
-            for step in steps:
-                self._steps.add(step)
-            for contact in contacts:
-                self._steps.add_contact(partition, contact)
+            self._steps.add(partition, steps, contacts)
             if read.accepted.events:
                 delay = self._steps.note_events(partition, read.newest_ms(), read.late_ms(now_ms))
                 _keep_delay(panes, delay)
@@ -199,7 +196,7 @@ class StageProcessor(Processor[Partition]):
             return []
         verdicts = self._judge.judge_all(accepted.events)
         return [
-            step_of(event, partition, offset, verdict)
+            step_of(event, at_ms, partition, offset, verdict)
             for offset, at_ms, event, verdict in zip(*accepted, verdicts, strict=True)
             if event.journey_id is not None and not panes.holds(offset, at_ms)
         ]

@@ -23,6 +23,14 @@ STEPS_PER_RECORD = 500
 One = TypeVar("One")
 
 
+Waiting = defaultdict[int, defaultdict[int, list[One]]]
+"""By the partition that it was read from, then by the one that it goes to."""
+
+
+def _none_waiting() -> Waiting[One]:
+    return defaultdict(lambda: defaultdict(list))
+
+
 class Delay(NamedTuple):
     """How late the last event was, and until when more like it are expected."""
 
@@ -55,22 +63,19 @@ class StepSender:
         self._partitions = partitions
         self._read_up_ms_ago = read_up_ms_ago
         self._now_ms = now_ms
-        self._waiting: dict[int, dict[int, list[Step]]] = {}
-        self._contacts: dict[int, dict[int, list[Contact]]] = {}
+        self._waiting: Waiting[Step] = _none_waiting()
+        self._contacts: Waiting[Contact] = _none_waiting()
         self._folded: dict[int, int] = {}
         self._newest_ms: dict[int, int] = {}
         self._delays: dict[int, Delay] = {}
         self._marked_ms: dict[tuple[int, int], int] = {}
 
-    def add(self, step: Step) -> None:
-        """Take a step to be sent."""
-        targets = self._waiting.setdefault(step.partition, defaultdict(list))
-        targets[partition_of(step.journey_id, self._partitions)].append(step)
-
-    def add_contact(self, source: int, contact: Contact) -> None:
-        """Take a contact to be sent, read from that partition."""
-        targets = self._contacts.setdefault(source, defaultdict(list))
-        targets[partition_of(contact.case, self._partitions)].append(contact)
+    def add(self, source: int, steps: Iterable[Step], contacts: Iterable[Contact]) -> None:
+        """Take steps and contacts to be sent, read from that partition."""
+        for step in steps:
+            self._waiting[source][partition_of(step.journey_id, self._partitions)].append(step)
+        for contact in contacts:
+            self._contacts[source][partition_of(contact.case, self._partitions)].append(contact)
 
     def note(self, partition: int, offset: int) -> None:
         """Records have been read up to an offset."""
@@ -90,13 +95,13 @@ class StepSender:
         """Records of all that waits, and marks that are due."""
         now_ms = self._now_ms()
         records = []
-        waiting, self._waiting = self._waiting, {}
-        contacts, self._contacts = self._contacts, {}
+        waiting, self._waiting = self._waiting, _none_waiting()
+        contacts, self._contacts = self._contacts, _none_waiting()
         for source in {*owned, *waiting, *contacts}:
             mark_ms = self._mark_ms(source, now_ms)
-            to_journeys, to_cases = waiting.get(source, {}), contacts.get(source, {})
+            to_journeys, to_cases = waiting[source], contacts[source]
             for target in range(self._partitions):
-                steps, turns = to_journeys.get(target, []), to_cases.get(target, [])
+                steps, turns = to_journeys[target], to_cases[target]
                 is_due = now_ms - self._marked_ms.get((source, target), 0) >= MARK_MS
                 if not steps and not turns and (not is_due or not mark_ms):
                     continue

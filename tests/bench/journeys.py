@@ -62,7 +62,7 @@ def _records(events: Sequence[SimulatedEvent]) -> Iterator[tuple[int, bytes]]:
     for offset, (event, step) in enumerate(as_steps(events)):
         sender = senders[event.topic]
         if step is not None:
-            sender.add(step)
+            sender.add(0, [step], ())
         at_ms = event.at_ms
         sender.note(0, offset)
         sender.note_events(0, at_ms, 0)
@@ -82,7 +82,7 @@ def as_steps(events: Iterable[SimulatedEvent]) -> Iterator[tuple[SimulatedEvent,
         event = codec.decode(simulated.value)
         assert isinstance(event, Event)
         is_step = event.journey_id is not None
-        yield simulated, step_of(event, 0, offset, judge.judge(event)) if is_step else None
+        yield simulated, step_of(event, event.at_ms, 0, offset, judge.judge(event)) if is_step else None
 
 
 def _keep(records: Sequence[tuple[int, bytes]]) -> tuple[dict[str, float], int]:

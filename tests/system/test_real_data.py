@@ -180,7 +180,7 @@ def _critical_cells(journey: Journey, events: Iterable[dict[str, Any]], stage: s
         codec, judge = codecs[fields["stage"]]
         event = codec.decode(orjson.dumps(fields))
         assert isinstance(event, Event), event
-        rules.take(held[fields["journey_id"]], step_of(event, 0, offset, judge.judge(event)))
+        rules.take(held[fields["journey_id"]], step_of(event, event.at_ms, 0, offset, judge.judge(event)))
     for one in held.values():
         for effect in rules.pass_time(one, one.end_ms):
             found.update(effect.counters)

@@ -60,7 +60,7 @@ def decoded(events: Iterable[SimulatedEvent]) -> Iterator[tuple[Event, Judge]]:
 def steps_of(events: Iterable[SimulatedEvent]) -> list[Step]:
     """As `History` makes them."""
     return [
-        step_of(event, 0, number, judge.judge(event))
+        step_of(event, event.at_ms, 0, number, judge.judge(event))
         for number, (event, judge) in enumerate(decoded(events))
         if event.journey_id is not None
     ]

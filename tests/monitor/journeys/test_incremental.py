@@ -6,8 +6,9 @@ from random import Random
 import pytest
 
 from monitor.counting.event import Handoff, Promise, Score
+from monitor.journey_file.model import FOLLOW_UP
 from monitor.journeys.open import JourneyRules, OpenJourney
-from monitor.journeys.promises import Pledge, Promises
+from monitor.journeys.promises import Promises
 from monitor.journeys.step import Step
 from tests.kit.shipped import SHIPPED as CHAIR
 
@@ -15,13 +16,16 @@ RULES = JourneyRules(CHAIR)
 HOUR, DAY = 3_600_000, 86_400_000
 BEGIN = 1_800_000_000_000
 
+AGREED = datetime.fromtimestamp((BEGIN + 2 * DAY) / 1000, UTC)
+"""What several steps tell."""
+
 JOURNEYS = 3_000
 
 
 class PlainPromises(Promises):
     """Every step has all steps read anew."""
 
-    def _hear(self, pledge: Pledge, step: Step) -> bool:  # noqa: ARG002 - nothing is added
+    def _hear(self, *_: object, **__: object) -> bool:  # nothing is added
         return False
 
 
@@ -45,14 +49,14 @@ def moment(random: Random, at_ms: int) -> datetime:
 
 
 def promised(random: Random, at_ms: int) -> Promise | None:
-    """Mostly something: made, moved, kept or broken, of few promises, so that they meet."""
+    """Mostly something: made, moved or told once more, kept or broken, of few promises, so that they meet."""
     if random.random() < 0.4:
         return None
-    due = moment(random, at_ms) if random.random() < 0.5 else None
-    since = moment(random, at_ms) if due is not None and random.random() < 0.3 else None
-    kind = random.choice(("delivery_window", "call_back", "unheard_of"))
+    due = random.choice((moment(random, at_ms), AGREED)) if random.random() < 0.5 else None
+    since = moment(random, at_ms) if due is not None and random.random() < 0.5 else None
+    kind = random.choice(("delivery_window", "delivery_window", FOLLOW_UP, "unheard_of"))
     return Promise(
-        random.choice(("p", "q", "follow_up/0")), kind, since, due, random.choice((None, True, False))
+        random.choice(("p", "p", "q", "follow_up/0")), kind, since, due, random.choice((None, True, False))
     )
 
 

@@ -116,7 +116,7 @@ class Waiting:
         """As `streams.state.stage` does."""
         assert CHAIR.journeys is not None
         if event.journey_id is not None:
-            self.steps.append(step_of(event, 0, offset, judge.judge(event)))
+            self.steps.append(step_of(event, event.at_ms, 0, offset, judge.judge(event)))
         if event.stage in CHAIR.journeys.contacts and (contact := contact_of(event)) is not None:
             self.contacts.append(contact)
 
@@ -445,7 +445,7 @@ def overdue_rules() -> tuple[JourneyPartition, Step]:
     assert isinstance(event, Event)
     assert isinstance(event.promise, Promise)
     assert isinstance(event.handoff, Handoff)
-    return partition, step_of(event, 0, 1, Judge(CHAIR, CHAIR.stage("warehouse")).judge(event))
+    return partition, step_of(event, event.at_ms, 0, 1, Judge(CHAIR, CHAIR.stage("warehouse")).judge(event))
 
 
 def test_what_is_overdue_is_known_to_its_successor() -> None:

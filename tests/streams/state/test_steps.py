@@ -81,14 +81,14 @@ def step(journey_id: str, offset: int, word: str = "x") -> Step:
         segment=word, channel=word, touchpoint=word, partner=word, reason=word,
         promise=Promise("p" * 200, word), handoff=Handoff("h" * 200, word, word),
     )  # fmt: skip
-    return step_of(one, 0, offset, Verdict((), (), 0, ()))
+    return step_of(one, one.at_ms, 0, offset, Verdict((), (), 0, ()))
 
 
 def test_no_record_outgrows_kafka() -> None:
     """However long the names of a service are, five hundred steps fit."""
     one = sender(partitions=1)
     for offset in range(1200):
-        one.add(step("j" * 200, offset, "word " * 1000))
+        one.add(0, [step("j" * 200, offset, "word " * 1000)], ())
     records = one.drain([0])
     assert len(records) == 3
     assert max(len(record.value or b"") for record in records) < KAFKA_BYTES
@@ -104,7 +104,7 @@ def test_each_step_goes_to_the_partition_of_its_journey() -> None:
     one.note(0, 7)
     one.note_events(0, NOW, 0)
     for offset, journey_id in enumerate(("a", "b", "c", "d")):
-        one.add(step(journey_id, offset))
+        one.add(0, [step(journey_id, offset)], ())
     records = one.drain([0])
     assert {record.partition for record in records} == {0, 1}
     for record in records:
@@ -124,7 +124,7 @@ def test_a_contact_goes_to_the_partition_of_its_case() -> None:
         one.note(source, 7)
         one.note_events(source, NOW, 0)
         for number in range(4):
-            one.add_contact(source, Contact(NOW + number, "store", f"e{source}", f"case:{number}"))
+            one.add(source, (), [Contact(NOW + number, "store", f"e{source}", f"case:{number}")])
     records = one.drain([0, 1])
     assert {record.partition for record in records} == {0, 1}
     found = [(record.partition, held) for record in records for held in decode(record.value or b"").contacts]
@@ -139,8 +139,8 @@ def test_no_record_of_contacts_outgrows_kafka() -> None:
     one.note(0, 7)
     one.note_events(0, NOW, 0)
     for offset in range(1200):
-        one.add(step("j" * 200, offset))
-        one.add_contact(0, Contact(NOW, "store", "e" * 200, f"case:{'c' * 200}"))
+        one.add(0, [step("j" * 200, offset)], ())
+        one.add(0, (), [Contact(NOW, "store", "e" * 200, f"case:{'c' * 200}")])
     records = one.drain([0])
     assert max(len(record.value or b"") for record in records) < KAFKA_BYTES
     held = [decode(record.value or b"") for record in records]
