@@ -105,22 +105,21 @@ class Worker:
         self.app = app
         stop_flushing = asyncio.Event()
         flushing: list[asyncio.Task[None]] = []
-        keep = app.health.supervisor.keep
-        beside = [
-            asyncio.create_task(keep("the reader of changes", self._changes.run)),
-            asyncio.create_task(keep("the watch over Kafka", app.cluster.watch)),
-        ]
-        failing = asyncio.create_task(app.health.wait_for_failure())
-        starting = asyncio.create_task(self._start(app, flushing, stop_flushing))
+        begin, keep = app.health.begin, app.health.supervisor.keep
+        kept = {"the reader of changes": self._changes.run, "the watch over Kafka": app.cluster.watch}
+        beside = [begin(name, keep(name, work)) for name, work in kept.items()]
+        failing = begin("the watch over the worker", app.health.wait_for_failure())
+        starting = begin("the start", self._start(app, flushing, stop_flushing))
         try:
             if not await _first(failing, stop):
                 return False
             if app.health.failure is not None or app.cluster.change is None:
-                raise UserError(failing.result())
+                raise UserError(app.health.failure or failing.result())
             log.warning("%s: beginning anew", app.cluster.change)
             return True
         finally:
             self.app = None
+            app.health.is_ending = True
             for task in (starting, failing, *beside):
                 task.cancel()
             stop_flushing.set()
@@ -135,7 +134,8 @@ class Worker:
             app.health.fail("the worker cannot start", error)
             return
         rest_collector()
-        flushing += [asyncio.create_task(app.flush_until(one, stop)) for one in app.processors]
+        for one in app.processors:
+            flushing.append(app.health.begin(f"the writing of {one.name}", app.flush_until(one, stop)))
 
     async def _stop(self, app: App, flushing: list[asyncio.Task[None]]) -> None:
         """Write and commit what is folded, then leave the group. If Kafka is gone, leave without."""

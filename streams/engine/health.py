@@ -7,8 +7,8 @@ shows as no progress too, and is given the same time to come back.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka.errors import KafkaError
 from faust.types import TP
@@ -23,6 +23,8 @@ from streams.state.processor import Processor
 
 if TYPE_CHECKING:
     from streams.engine.app import App
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +91,13 @@ class Supervisor:
             settled = loop.call_later(SETTLED_S, self.problems.pop, name, None)
             try:
                 await work()
-                error: Exception = RuntimeError("it should go on for ever")
+                error: BaseException = RuntimeError("it should go on for ever")
             except Exception as raised:
                 error = raised
+            except asyncio.CancelledError as raised:
+                if _is_cancelled():
+                    raise
+                error = raised  # of what it waited for
             finally:
                 settled.cancel()
             ends = 1 if loop.time() - began_s >= SETTLED_S else ends + 1
@@ -99,6 +105,12 @@ class Supervisor:
             self.problems[name] = f"{name} has ended ({type(error).__name__})"
             await asyncio.sleep(RESTART_S)
         self._fail(f"{name} has ended {ends} times", error)
+
+
+def _is_cancelled() -> bool:
+    """Whether the task that asks was itself cancelled, and not what it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Health:
@@ -112,6 +124,8 @@ class Health:
         self._joining = Watchdog(self._join_state, JOIN_S + settings.watchdog_s)
         self.failure: str | None = None
         self._failed = asyncio.Event()
+        self.is_ending = False
+        """Its tasks are ended then by whoever ends the worker."""
 
     def fail(self, what: str, error: BaseException) -> None:
         """Report that the worker cannot go on; the first report is the one that counts."""
@@ -119,6 +133,19 @@ class Health:
         log.log(level, "%s: %r", what, error, exc_info=error)
         self.failure = self.failure or f"{what}: {in_words(error, self._settings)}"
         self._failed.set()
+
+    def begin(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin a task that the worker cannot do without: it fails if that is cancelled or raises."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._look_at)
+        return task
+
+    def _look_at(self, ended: asyncio.Task[Any]) -> None:
+        if self.is_ending:
+            return
+        error = asyncio.CancelledError("nobody ends it") if ended.cancelled() else ended.exception()
+        if error is not None:
+            self.fail(f"{ended.get_name()} has ended", error)
 
     @property
     def is_ready(self) -> bool:

@@ -6,11 +6,18 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import UserError
+from monitor.journey_file.grammar import parse
 from streams.publish.changes import ChangesReader
 from streams.settings import Settings
 from streams.worker import Worker
 from tests.kit.brokers import TansuNode, running
 from tests.kit.shipped import SHIPPED
+
+JOURNEY = parse(
+    "version: 1\njourney: x\nsegments: []\n"
+    "stages: {a: {kind: customer, owner: me, topic: source, partitions: 1, experiences:"
+    " {e: {judges: {}, good: {outcome: [ok]}, target: 0.9}}}}\n"
+)
 
 
 async def test_a_worker_without_its_reader_of_changes_is_not_ready_and_ends(
@@ -36,3 +43,24 @@ async def test_a_worker_without_its_reader_of_changes_is_not_ready_and_ends(
         with pytest.raises(UserError, match="the reader of changes has ended 4 times: Unicode"):
             await working
     assert "the reader of changes has ended (UnicodeDecodeError)" in problems
+
+
+@pytest.mark.parametrize("work", ["App.flush_until", "Health.wait_for_failure", "Health._hear_refusal"])
+async def test_a_worker_of_which_a_task_is_cancelled_ends(tmp_path: Path, work: str) -> None:
+    """Before, it went on without, ready, or ended in a traceback."""
+    with running(TansuNode()) as node:
+        settings = Settings(kafka=node.bootstrap, http="127.0.0.1:0", state_dir=tmp_path, session_timeout_s=6)
+        worker = Worker(JOURNEY, settings)
+        working = asyncio.create_task(worker.run(asyncio.Event()))
+        async with asyncio.timeout(60):
+            while not (await worker.snapshot()).ready:
+                await asyncio.wait([working], timeout=0.1)
+        for task in asyncio.all_tasks():
+            if getattr(task.get_coro(), "__qualname__", "") == work:
+                task.cancel()
+        try:
+            with pytest.raises(UserError, match="has ended: CancelledError: nobody ends it"):
+                await asyncio.wait_for(asyncio.shield(working), 20)
+        finally:
+            working.cancel()
+            await asyncio.wait([working])

@@ -84,3 +84,22 @@ async def test_what_ends_again_and_again_ends_the_worker(
     await asyncio.wait_for(supervisor.keep("the reader", work), 10)
     assert failures == ["the reader has ended 4 times"]
     assert list(supervisor.problems) == ["the reader"]
+
+
+async def test_what_waits_for_something_that_is_cancelled_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was not cancelled itself, as a worker does that ends."""
+    monkeypatch.setattr("streams.engine.health.RESTART_S", 0)
+    supervisor = Supervisor(lambda _what, _error: None)
+    times = 0
+
+    async def work() -> None:
+        nonlocal times
+        times += 1
+        waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waited.cancel()
+        await waited
+
+    await asyncio.wait_for(supervisor.keep("the reader", work), 10)
+    assert (times, list(supervisor.problems)) == (4, ["the reader"])
