@@ -5,8 +5,10 @@ import contextlib
 import gzip
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -127,6 +129,29 @@ def unpacked(stream: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
     """The same, or what gzip has packed in it. Reading raises one of `NOT_GZIP` where that is spoilt."""
     beginning = stream.peek(2)  # type: ignore[attr-defined] # a buffered reader's
     return gzip.open(stream) if packed_with(beginning) == "gzip" else stream
+
+
+@contextmanager
+def reread(file: Path, name: str | None = None) -> Iterator[IO[bytes]]:
+    """The file, or a copy of what a pipe gives or gzip has packed, for who reads it more than once.
+
+    UserError, also for what reading it within the context raises, names the file, as `name` if given.
+    """
+    try:
+        with file.open("rb") as stream, tempfile.TemporaryFile() as copied:
+            plain = unpacked(stream)
+            if plain is stream and stream.seekable():
+                yield stream
+            else:
+                copy(plain, copied)
+                copied.seek(0)
+                yield copied
+    except NOT_GZIP:
+        raise UserError(f"{name or file}: {NOT_GZIP_TOLD}") from None
+    except LinesError as error:
+        raise UserError(f"{name or file}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{name or file}: {error.strerror}") from None
 
 
 async def arriving(descriptor: int, stop: asyncio.Event) -> AsyncIterator[bytes]:

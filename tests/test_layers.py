@@ -55,6 +55,7 @@ TERMINAL_AT = {
     "streams/commands/main.py",
     "streams/commands/backtest.py",
     "streams/commands/init.py",
+    "streams/commands/learn.py",
     "streams/commands/journey.py",
     "streams/commands/dead_letters.py",
     "streams/commands/report.py",

@@ -155,6 +155,11 @@ class StageHistory:
                 found[:, max(0, at) : max(0, at) + part.shape[1]] = part
         return found
 
+    def by_hour(self) -> dict[int, NDArray[np.int64]]:
+        """Each counter's sum over each hour with events, numbered since 1970."""
+        self._settle()
+        return {hour: block.sum(axis=1, dtype=np.int64) for hour, block in self._blocks.items()}
+
     def running_sums(self, first: int, end: int) -> Table:
         """For each counter, the sum of all slices from `first` on before each; a column more than slices."""
         table = self.table(first, end)

@@ -5,7 +5,6 @@ application/cloudevents+json`, or a body with `specversion`) and CloudEvents bin
 Confluent schema prefix (byte 0 and a 4-byte id) before the JSON is skipped.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from monitor.counting.display import duration
 from monitor.counting.formats import (
     BOM,
     MAX_SECONDS,
+    PERSONAL,
     SCHEMA_PREFIX,
     Unreadable,
     absent,
@@ -41,22 +41,6 @@ YEARS = range(1971, 9999)
 """Others do not fit into records, nor into a customer's life: 1970 begins with the zero of Unix clocks."""
 
 YEARS_MS = range(*(epoch_ms(datetime(year, 1, 1, tzinfo=UTC)) for year in (YEARS.start, YEARS.stop)))
-
-EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
-"""Anywhere in the text: `Ann <ann@example.com>` is no better."""
-
-_GAP = r"() \u00a0\u2010-\u2015-"
-"""What stands between the digits of a phone number, as members of a class."""
-
-PHONE = re.compile(
-    rf"^\s*(?=(?:[^0-9]*[0-9]){{7,15}}[^0-9]*$)(?:\(?\+(?=[{_GAP}]*[1-9])|(?=\([0-9]+\)))[0-9{_GAP}]*\s*$"
-)
-"""Its country code after a plus, or its area code in brackets, and from 7 digits of a short local number to
-the 15 of E.164. Any other could as well be a customer's number, filled up with zeros; no country code begins
-with one."""
-
-PERSONAL = {"an e-mail address": (EMAIL,), "a phone number": (PHONE,)}
-"""What a pseudonym must not look like. The published schema has them too, so they are in ECMA 262's words."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -197,20 +181,9 @@ class Codec:
 
     def decode(self, value: bytes | None, headers: Headers = ()) -> Event | Refused:
         """Read one record. Whether its time is acceptable is asked of `refuse_time`."""
-        if not value:
-            return _refused_empty(value)
-        if len(value) > MAX_BYTES:
-            return Refused(Reason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_BYTES} are read")
-        try:
-            event = _unwrap(value, headers) if headers or value[0] == 0 else _decode_plain(value)
-        except (ValueError, RecursionError) as error:  # also UnicodeDecodeError inside a string
-            read = _read_mended(value, headers, error)
-            if isinstance(read, Refused):
-                return read
-            event = read
-        if event.id is None or event.time is None:
-            missing = "id" if event.id is None else "time"
-            return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is {absent(value, missing)}")
+        event = decoded(value, headers)
+        if isinstance(event, Refused):
+            return event
         if event.stage != self._stage:
             if event.stage in self._stages:
                 return Refused(Reason.WRONG_TOPIC, f"this topic is for stage `{self._stage}`")
@@ -248,6 +221,25 @@ class Codec:
             return Refused(Reason.IN_FUTURE, f"{duration((at_ms - now_ms) // 1000)} ahead of the clock")
         age, horizon = duration((now_ms - at_ms) // 1000), duration(self.journey.horizon_ms // 1000)
         return Refused(Reason.TOO_OLD, f"{age} old, beyond the horizon of {horizon}")
+
+
+def decoded(value: bytes | None, headers: Headers = ()) -> Event | Refused:
+    """An event with id and time, of whatever stage and outcome; no journey file says which there are."""
+    if not value:
+        return _refused_empty(value)
+    if len(value) > MAX_BYTES:
+        return Refused(Reason.TOO_LARGE, f"{len(value)} bytes, at most {MAX_BYTES} are read")
+    try:
+        event = _unwrap(value, headers) if headers or value[0] == 0 else _decode_plain(value)
+    except (ValueError, RecursionError) as error:  # also UnicodeDecodeError inside a string
+        read = _read_mended(value, headers, error)
+        if isinstance(read, Refused):
+            return read
+        event = read
+    if event.id is None or event.time is None:
+        missing = "id" if event.id is None else "time"
+        return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is {absent(value, missing)}")
+    return event
 
 
 def refuse_personal_data(customer_ref: str) -> Refused | None:

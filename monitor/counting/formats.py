@@ -22,6 +22,22 @@ HALF_A_PAIR = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u)")
 NO_NUMBER = re.compile(rb"NaN|Infinity")
 """What languages write for a number that is none; msgspec has read the sign before it."""
 
+EMAIL = re.compile(r"[^\s@]@[^\s@.]+\.[^\s@.]")
+"""Anywhere in the text: `Ann <ann@example.com>` is no better."""
+
+_GAP = r"() \u00a0\u2010-\u2015-"
+"""What stands between the digits of a phone number, as members of a class."""
+
+PHONE = re.compile(
+    rf"^\s*(?=(?:[^0-9]*[0-9]){{7,15}}[^0-9]*$)(?:\(?\+(?=[{_GAP}]*[1-9])|(?=\([0-9]+\)))[0-9{_GAP}]*\s*$"
+)
+"""Its country code after a plus, or its area code in brackets, and from 7 digits of a short local number to
+the 15 of E.164. Any other could as well be a customer's number, filled up with zeros; no country code begins
+with one."""
+
+PERSONAL = {"an e-mail address": (EMAIL,), "a phone number": (PHONE,)}
+"""What a pseudonym must not look like. The published schema has them too, so they are in ECMA 262's words."""
+
 PACKINGS = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
 ENCODINGS = {
     "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff", b"{\0\0\0", b"\0\0\0{"),

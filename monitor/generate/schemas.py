@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from monitor.counting.event import PERSONAL, Event
+from monitor.counting.event import Event
+from monitor.counting.formats import PERSONAL
 from monitor.journey_file.model import CLOSED_KEPT_MS, SCALES, STEPS_TOPIC, Journey, Stage
 from monitor.live import change
 from monitor.live.closed import ClosedJourney

@@ -2,9 +2,6 @@
 
 import heapq
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -13,27 +10,19 @@ import typer
 
 from monitor.counting.display import counted
 from monitor.counting.times import local
-from monitor.errors import UserError
 from monitor.journey_file.model import Journey
+from streams.commands.history import Refusals, named, read
 from streams.commands.shared import configured, failed, write_files
-from streams.files import NOT_GZIP, NOT_GZIP_TOLD, STDIN, lines, unpacked
-from streams.terminal import Row, progress, say, show_table
+from streams.files import STDIN
+from streams.terminal import Row, say, show_table
 
 if TYPE_CHECKING:
     from monitor.backtest.history import History
     from monitor.backtest.run import Backtest, Fired
-    from monitor.counting.event import Refused
-
-PROBLEMS_SHOWN = 20
-"""Refused lines that are shown; they are counted all."""
 
 ALERTS_SHOWN = 50
 """Rows of the table: what somebody reads through. A bad month has thousands; to lay out a table of ten
 thousand takes half a minute."""
-
-TELL_EVERY = 5_000
-"""Lines between two redraws of the progress."""
-
 
 AndWhere = Annotated[
     bool,
@@ -73,21 +62,21 @@ def backtest(
 
     if where and file == "-":
         raise failed("--where reads the history twice: give a file")
-    settings, read = configured(journey)
-    held_to = plan(read)
+    settings, judged = configured(journey)
+    held_to = plan(judged)
     history = History(held_to, refuse_personal_data=settings.refuse_personal_data)
-    refusals = _Refusals()
+    refusals = Refusals()
     name = STDIN if file == "-" else file
-    with _named(name):
-        for number, line in _read(file, "read"):
+    with named(name):
+        for number, line in read(file, "read"):
             refusals.add(number, history.add_line(line))
         history.end()
         if not history.counted and history.refused:
-            raise failed(f"{name}: it has no event to judge: {refusals.most_frequent(history)}")
+            raise failed(f"{name}: it has no event to judge: {refusals.most_frequent(history.refused)}")
         found = judge(held_to, history)
         asked = _worst(found) if where else ()
         whereabouts = Whereabouts(held_to, asked, refuse_personal_data=settings.refuse_personal_data)
-        for _, line in _read(file, "where") if asked else ():
+        for _, line in read(file, "where") if asked else ():
             whereabouts.add_line(line)
     if picture is not None:
         write_files({picture: draw(held_to, history.heard(), found)})
@@ -97,64 +86,9 @@ def backtest(
         whole = history.as_json() | found.as_json() | {"where": whereabouts.as_json()}
         typer.echo(json.dumps(whole))
     else:
-        _show(read, history, found)
+        _show(judged, history, found)
         for told in whereabouts.told():
             say(told)
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """What goes wrong with a file is told in a line that names it."""
-    try:
-        yield
-    except UserError as error:
-        raise failed(f"{name}: {error}") from None
-    except NOT_GZIP:
-        raise failed(f"{name}: {NOT_GZIP_TOLD}") from None
-    except OSError as error:
-        raise failed(f"{name}: {error.strerror or error}") from None
-
-
-class _Refusals:
-    """What is told of refused lines: the first of all, and the first of each reason."""
-
-    def __init__(self) -> None:
-        self.shown: list[str] = []
-        self._first: dict[str, str] = {}
-
-    def add(self, number: int, refused: "Refused | None") -> None:
-        """Remember the line if it is refused, and to be told."""
-        if refused is None:
-            return
-        if len(self.shown) < PROBLEMS_SHOWN:
-            self.shown.append(f"line {number}: {refused.reason}: {refused.error}")
-        self._first.setdefault(refused.reason, f"line {number}: {refused.error}")
-
-    def most_frequent(self, history: "History") -> str:
-        """How many were refused, most often why, and where that was first."""
-        (reason, n), *others = history.refused.most_common()
-        total = history.refused.total()
-        which = f", {n:,} of them" if others else ", all" if total > 1 else ""
-        return f"{counted(total, 'line')} refused{which} as {reason} ({self._first[reason]})"
-
-
-def _read(file: str, why: str) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that are not empty, with their numbers, while progress is shown."""
-    with progress(why) as advance:
-        for number, line in enumerate(_lines(file), 1):
-            if number % TELL_EVERY == 0:
-                advance(TELL_EVERY)
-            if text := line.strip():
-                yield number, text
-
-
-def _lines(file: str) -> Iterator[bytes]:
-    """Lines of a file or standard input, unpacked when they are packed."""
-    if file == "-":
-        yield from lines(unpacked(sys.stdin.buffer))
-        return
-    with Path(file).open("rb") as stream:
-        yield from lines(unpacked(stream))
 
 
 def _worst(found: "Backtest") -> list["Fired"]:

@@ -25,6 +25,7 @@ from streams.commands.backtest import backtest
 from streams.commands.dead_letters import dead_letters
 from streams.commands.init import init
 from streams.commands.journey import journey_command, journeys_command
+from streams.commands.learn import learn
 from streams.commands.render import render
 from streams.commands.report import report
 from streams.commands.shared import (
@@ -42,7 +43,7 @@ from streams.commands.shared import (
 from streams.commands.validate import validate
 from streams.commands.where import where
 from streams.demo.faults import FAULTS, WRITTEN, Fault, parse_fault
-from streams.files import arriving
+from streams.files import arriving, reread
 from streams.settings import Settings
 from streams.stopping import entered
 
@@ -72,6 +73,7 @@ app.command()(backtest)
 app.command()(init)
 app.command("journey")(journey_command)
 app.command("journeys")(journeys_command)
+app.command()(learn)
 app.command()(render)
 app.command()(report)
 app.command()(validate)
@@ -303,7 +305,7 @@ def replay(
 
     settings, journey = configured()
     try:
-        with replaying.history(file) as stream:
+        with reread(file) as stream:
             known = replaying.History(journey, settings, stream, now_ms(), until_now=until_now)
             for told in known.too_old(str(file)):
                 typer.echo(f"touchpoint: {told}", err=True)

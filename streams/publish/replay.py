@@ -2,13 +2,10 @@
 
 import asyncio
 import contextlib
-import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import IO, NamedTuple
 
 import msgspec
@@ -39,26 +36,6 @@ class _Told(NamedTuple):
     line: bytes
     topic: str
     event: Event
-
-
-@contextmanager
-def history(file: Path) -> Iterator[IO[bytes]]:
-    """The file, or a copy of what a pipe gives or gzip has packed, since it is read twice."""
-    try:
-        with file.open("rb") as stream, tempfile.TemporaryFile() as copy:
-            plain = files.unpacked(stream)
-            if plain is stream and stream.seekable():
-                yield stream
-            else:
-                files.copy(plain, copy)
-                copy.seek(0)
-                yield copy
-    except files.NOT_GZIP:
-        raise UserError(f"{file}: {files.NOT_GZIP_TOLD}") from None
-    except files.LinesError as error:
-        raise UserError(f"{file}: {error}") from None
-    except OSError as error:
-        raise UserError(f"{file}: {error.strerror}") from None
 
 
 class History:

@@ -33,6 +33,7 @@ COMMANDS = (
     "simulate --events 3",
     "backtest events.jsonl",
     "backtest events.jsonl --json",
+    "learn events.jsonl",
     "topics",
     "publish",
     "change title",

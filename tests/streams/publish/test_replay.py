@@ -14,7 +14,8 @@ import pytest
 
 from monitor.counting.event import Codec, Event
 from monitor.errors import UserError
-from streams.publish.replay import History, history
+from streams.files import reread
+from streams.publish.replay import History
 from streams.settings import Settings
 from tests.kit.shipped import SHIPPED as JOURNEY
 
@@ -173,7 +174,7 @@ def test_what_a_pipe_gives_is_read_twice(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     writing = threading.Thread(target=pipe.write_bytes, args=(line(event()),))
     writing.start()
-    with history(pipe) as stream:
+    with reread(pipe) as stream:
         writing.join()
         known = History(JOURNEY, Settings(), stream, NOW_MS, until_now=True)
         assert [len(list(known.again())) for _ in range(2)] == [1, 1]
@@ -183,12 +184,12 @@ def test_packed_history_is_read(tmp_path: Path) -> None:
     """As `backtest` reads it; a file that is cut short is told by its name."""
     packed = tmp_path / "history.jsonl.gz"
     packed.write_bytes(gzip.compress(line(event())))
-    with history(packed) as stream:
+    with reread(packed) as stream:
         known = History(JOURNEY, Settings(), stream, NOW_MS, until_now=True)
         assert [len(list(known.again())) for _ in range(2)] == [1, 1]
     packed.write_bytes(packed.read_bytes()[:-9])
     with (
         pytest.raises(UserError, match=r"history.jsonl.gz: is cut short, or is not a gzip file$"),
-        history(packed),
+        reread(packed),
     ):
         pass

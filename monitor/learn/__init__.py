@@ -1,0 +1,1 @@
+"""A journey file from history: names, order, rhythm, limits and targets as they were seen."""

@@ -1,0 +1,167 @@
+"""What a history holds, counted in one pass and in whatever order its events come.
+
+Memory is bounded whatever is read: names and journeys up to a number, and for each stage a counter of every
+quarter of an hour.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import lru_cache
+
+from monitor.counting.event import Event
+from monitor.errors import UserError
+from monitor.journey_file.grammar import MAX_STAGES
+from monitor.journey_file.hours import QUARTER_MS
+from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE
+from monitor.journey_file.nodes import NAME
+
+MAX_NAMES = 1_000
+"""Of one field. Known names are some ten; a field with more holds ids or texts."""
+
+MAX_QUARTERS = 3650 * 96
+"""Ten years, as many as `backtest` judges."""
+
+MAX_JOURNEYS = 20_000
+"""The first ones; so many tell the order of stages, and how long a journey takes, to a hundredth."""
+
+STEPS_S = (1, 2, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600, 1200, 1800, 3600, 7200, 21_600, 86_400)
+"""Waits that people name. A limit is one of them."""
+
+
+@lru_cache(maxsize=MAX_NAMES)
+def is_name(text: str) -> bool:
+    """Whether a journey file can list it; `null` is nothing in YAML."""
+    return bool(NAME.fullmatch(text)) and text not in (ALL, NONE, OTHER, WHOLE, "null")
+
+
+class Names(Counter[str]):
+    """How often each name came; those that come after `MAX_NAMES` others are not told apart."""
+
+    def add(self, name: str | None) -> None:
+        """Count a name, if there is one."""
+        if name is not None and (name in self or len(self) < MAX_NAMES):
+            self[name] += 1
+
+
+@dataclass(slots=True)
+class Waits:
+    """How long customers waited: those who stayed, and those who left, by the least of `STEPS_S` that is not
+    below; the last are longer than any."""
+
+    stayed: list[int] = field(default_factory=lambda: [0] * (len(STEPS_S) + 1))
+    left: list[int] = field(default_factory=lambda: [0] * (len(STEPS_S) + 1))
+
+    def add(self, wait_s: float, *, has_left: bool) -> None:
+        """Count one."""
+        (self.left if has_left else self.stayed)[bisect_left(STEPS_S, wait_s)] += 1
+
+    @property
+    def n(self) -> int:
+        """All of them."""
+        return sum(self.stayed) + sum(self.left)
+
+
+@dataclass(slots=True)
+class SeenStage:
+    """What the events of one stage hold."""
+
+    n: int = 0
+    outcomes: Names = field(default_factory=Names)
+    partners: Names = field(default_factory=Names)
+    locations: Names = field(default_factory=Names)
+    reasons: Names = field(default_factory=Names)
+    touchpoints: Names = field(default_factory=Names)
+    channels: Names = field(default_factory=Names)
+    scores: Names = field(default_factory=Names)
+    """Kinds of answers."""
+    kept: Names = field(default_factory=Names)
+    """Kinds of promises of which it is said whether they were kept."""
+    customers: int = 0
+    """Events that name a customer, a segment or a journey."""
+    waits: Waits = field(default_factory=Waits)
+    quarters: Counter[int] = field(default_factory=Counter)
+    """Events by quarter of an hour, numbered since 1970."""
+
+    def add(self, event: Event) -> None:
+        """Count an event."""
+        self.n += 1
+        self.outcomes.add(event.outcome)
+        for names, name in (
+            (self.partners, event.partner),
+            (self.locations, event.location),
+            (self.reasons, event.reason),
+            (self.touchpoints, event.touchpoint),
+            (self.channels, event.channel),
+            (self.scores, None if event.score is None else event.score.kind),
+        ):
+            names.add(name)
+        if event.promise is not None and event.promise.kept is not None:
+            self.kept.add(event.promise.kind)
+        self.customers += bool(event.customer_ref or event.segment or event.journey_id)
+        if event.wait_s is not None:
+            self.waits.add(event.wait_s, has_left=event.outcome == "abandoned")
+        self.quarters[event.at_ms // QUARTER_MS] += 1
+
+
+@dataclass(slots=True)
+class SeenJourney:
+    """When (ms) a journey was first seen at each stage."""
+
+    stages: dict[str, int] = field(default_factory=dict)
+
+    def add(self, stage: str, at_ms: int) -> None:
+        """Count a step."""
+        self.stages[stage] = min(at_ms, self.stages.get(stage, at_ms))
+
+
+@dataclass(slots=True)
+class Seen:
+    """All of a history."""
+
+    n: int = 0
+    first_ms: int = 2**63
+    last_ms: int = -(2**63)
+    stages: dict[str, SeenStage] = field(default_factory=dict)
+    """In the order in which they appear."""
+    segments: Names = field(default_factory=Names)
+    channels: Names = field(default_factory=Names)
+    offsets: Counter[timedelta] = field(default_factory=Counter)
+    """How far the clocks of its events are from UTC."""
+    journeys: dict[str, SeenJourney] = field(default_factory=dict)
+    unnamed: Names = field(default_factory=Names)
+    """Stages and outcomes that are no names: a worker refuses their events, and they are not counted here."""
+
+    def add(self, event: Event) -> None:
+        """Count an event; UserError when there are more stages, or years, than a journey file takes."""
+        if wrong := next((text for text in (event.stage, event.outcome) if not is_name(text)), None):
+            self.unnamed.add(wrong)
+            return
+        stage = self.stages.get(event.stage)
+        if stage is None:
+            if len(self.stages) == MAX_STAGES:
+                raise UserError(f"it names more than {MAX_STAGES} stages, the most of a journey file")
+            stage = self.stages[event.stage] = SeenStage()
+        self.n += 1
+        self.first_ms, self.last_ms = min(self.first_ms, event.at_ms), max(self.last_ms, event.at_ms)
+        if (self.last_ms - self.first_ms) // QUARTER_MS > MAX_QUARTERS:
+            raise UserError("its events span more than ten years: is a time wrong?")
+        stage.add(event)
+        self.segments.add(event.segment)
+        self.channels.add(event.channel)
+        assert event.time is not None  # noqa: S101 - the codec holds it
+        offset = event.time.utcoffset()
+        if offset is not None and (offset in self.offsets or len(self.offsets) < MAX_NAMES):
+            self.offsets[offset] += 1
+        if event.journey_id is not None:
+            journey = self.journeys.get(event.journey_id)
+            if journey is None and len(self.journeys) < MAX_JOURNEYS:
+                journey = self.journeys[event.journey_id] = SeenJourney()
+            if journey is not None:
+                journey.add(event.stage, event.at_ms)
+
+    @property
+    def days(self) -> float:
+        """From the first event to the last."""
+        return (self.last_ms - self.first_ms) / 86_400_000

@@ -1,0 +1,141 @@
+"""`touchpoint learn` from a history to a file that the other commands take, and what it says of its days."""
+
+import gzip
+import subprocess
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pytest
+
+from monitor.journey_file.grammar import parse
+from tests.kit import history
+from tests.kit.programs import TOUCHPOINT, environment, touchpoint, touchpoint_reading
+
+MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def calls(hours: int, fault: range = range(0)) -> bytes:
+    """A call a minute, of which nine of ten are answered; in the hours of the fault none is."""
+    lines = []
+    for n in range(hours * 60):
+        is_bad = n % 10 == 0 or n // 60 in fault
+        at = MONDAY + timedelta(minutes=n)
+        outcome = "failed" if is_bad else "ok"
+        lines.append(
+            orjson.dumps({"id": str(n), "time": at.isoformat(), "stage": "calls", "outcome": outcome})
+        )
+    return b"\n".join(lines)
+
+
+def test_a_history_becomes_a_file_that_check_accepts(tmp_path: Path) -> None:
+    """Named after its file; what it would have told stands on standard error, with the days."""
+    events, file = tmp_path / "Own calls.jsonl.gz", tmp_path / "own.yaml"
+    events.write_bytes(gzip.compress(calls(8 * 24, range(100, 103))))
+    done = touchpoint("learn", str(events), "--out", str(file), "--timezone", "Europe/Helsinki")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        "learned from 11,520 events of 1 stage, 2026-11-02 02:00:00+02:00 to 2026-11-10 01:59:00+02:00",
+        "over this history it gives 1 page: 2026-11-06",
+        "over this history it gives 1 ticket: 2026-11-06",
+    ]
+    journey = parse(file.read_text())
+    assert (journey.name, journey.timezone) == ("own_calls", "Europe/Helsinki")
+    assert touchpoint("check", str(file)).returncode == 0
+    again = touchpoint("backtest", str(events), "--json", JOURNEY=str(file))
+    told = {(one["severity"], one["noticed"][:10]) for one in orjson.loads(again.stdout)["alerts"]}
+    assert told == {("page", "2026-11-06"), ("ticket", "2026-11-06")}
+
+
+def test_standard_input_is_a_history_too(tmp_path: Path) -> None:
+    """From a pipe, which cannot be read twice; also packed. Nothing but the file is printed."""
+    events = calls(30)
+    piped = touchpoint_reading(events, "learn", "-")
+    assert piped.returncode == 0
+    assert parse(piped.stdout).name == "learned"
+    assert touchpoint_reading(gzip.compress(events), "learn", "-").stdout == piped.stdout
+    file = tmp_path / "learned.jsonl"
+    file.write_bytes(events)
+    assert touchpoint("learn", str(file)).stdout == piped.stdout
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    """Nothing is read."""
+    file = tmp_path / "own.yaml"
+    file.write_text("mine")
+    done = touchpoint("learn", "none.jsonl", "--out", str(file))
+    assert done.stderr == f"touchpoint: {file} is there already; name another, or move it away\n"
+    assert (done.returncode, file.read_text()) == (1, "mine")
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        (b"", "it has no event to learn from"),
+        (
+            b"{}\nno\nno",
+            "it has no event to learn from: 3 lines refused, 2 of them as not_json (line 2: ",
+        ),
+        (
+            calls(1).replace(b'"calls"', b'"Call Centre"'),
+            "it has no event to learn from: `Call Centre` is no name of a stage or an outcome",
+        ),
+        (calls(1)[:80].partition(b"\n")[0], "1 event within 0 min tell too little: it takes a day"),
+        (calls(1), "60 events within 59 min tell too little: it takes a day"),
+        (calls(1).replace(b"2026", b"9999", 1), "its events span more than ten years: is a time wrong?"),
+        (b"\x1f\x8bspoilt", "is cut short, or is not a gzip file"),
+        (calls(1).decode().encode("utf-16"), "is UTF-16: save it as UTF-8"),
+    ],
+)
+def test_what_teaches_nothing_is_named_in_one_line(events: bytes, told: str, tmp_path: Path) -> None:
+    """And nothing is written."""
+    done = touchpoint_reading(events, "learn", "-", "--out", str(tmp_path / "own.yaml"))
+    assert done.stderr.startswith(f"touchpoint: standard input: {told}")
+    assert len(done.stderr.splitlines()) == 1
+    assert (done.returncode, done.stdout, list(tmp_path.iterdir())) == (1, "", [])
+
+
+def test_a_wrong_zone_and_a_missing_file_are_named() -> None:
+    """With the nearest zone; and a closed standard input."""
+    zone = touchpoint("learn", "-", "--timezone", "Europe/Helsinky")
+    assert zone.stderr.startswith("touchpoint: unknown time zone `Europe/Helsinky`; did you mean `Europe/Hel")
+    missing = touchpoint("learn", "none.jsonl")
+    assert missing.stderr == "touchpoint: none.jsonl: No such file or directory\n"
+    closed = subprocess.run(
+        ["sh", "-c", f"{TOUCHPOINT} learn - <&-"],
+        capture_output=True, text=True, check=False, env=environment(),
+    )  # fmt: skip
+    assert closed.returncode == 1
+    assert closed.stderr.startswith("touchpoint: standard input: ")
+
+
+def test_what_a_worker_would_refuse_is_told() -> None:
+    """The first lines, and names that no journey file can have; the rest is learned."""
+    events = calls(30) + b"\n" + calls(1).replace(b'"ok"', b'"OK!"') + b"\nno"
+    done = touchpoint_reading(events, "learn", "-")
+    assert done.returncode == 0
+    told = done.stderr.splitlines()
+    assert told[0].startswith("touchpoint: line 1861: not_json: ")
+    assert "left out: 54 events of `OK!`, which no journey file can name" in told
+
+
+@pytest.mark.full
+def test_january_gives_less_than_a_page_a_day_and_the_jammed_days(tmp_path: Path) -> None:
+    """At a real call centre: the days on which by far the fewest calls were answered in 20 s are paged."""
+    answered: defaultdict[str, list[bool]] = defaultdict(list)
+    file = tmp_path / "january.jsonl"
+    with file.open("wb") as lines:
+        for event in history.calls():
+            lines.write(orjson.dumps(event) + b"\n")
+            answered[event["time"][:10]].append(event["outcome"] == "ok" and event["wait_s"] <= 20)
+    jammed = {day for day, calls in answered.items() if sum(calls) / len(calls) < 0.40}
+    assert jammed == {"1999-01-07", "1999-01-10", "1999-01-13", "1999-01-14"}
+    out = tmp_path / "journey.yaml"
+    assert touchpoint("learn", str(file), "--out", str(out), "--timezone", "Asia/Jerusalem").returncode == 0
+    assert touchpoint("check", str(out)).returncode == 0
+    again = touchpoint("backtest", str(file), "--json", JOURNEY=str(out))
+    pages = [one for one in orjson.loads(again.stdout)["alerts"] if one["severity"] == "page"]
+    assert jammed <= {one["noticed"][:10] for one in pages if one["alert"] == "StageDegraded"}
+    assert len(pages) <= 16
+    assert len({one["noticed"][:10] for one in pages}) <= 12
