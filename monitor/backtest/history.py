@@ -227,6 +227,8 @@ class History:
         self.stages = {stage.name: StageHistory(plan, stage) for stage in plan.stages}
         self.counted = 0
         self.repeated = 0
+        self.fixes: Counter[tuple[str, ...]] = Counter()
+        """Journeys over by what alone would have made them good, or which two things together."""
         self._steps = 0
         self._ids = {stage.name: Ids(stage.dedupe_ms) for stage in journey.stages}
         self.refused: Counter[Reason] = Counter()
@@ -269,12 +271,17 @@ class History:
         if self._journeys is not None:
             for effect in self._journeys.effects():
                 self.stages[WHOLE].add(effect.counters, effect.at_ms)
+                for kind, *fix in (counter.split("/") for counter in effect.counters):
+                    if kind == "fix":
+                        self.fixes[tuple(fix)] += 1
             self._journeys = None
 
     def as_json(self) -> dict[str, Any]:
-        """How many events were counted, repeated, and refused by reason."""
+        """How many events were counted, repeated, and refused by reason; journeys by what would have made
+        them good."""
         refused = dict(sorted(self.refused.items()))
-        return {"counted": self.counted, "repeated": self.repeated, "refused": refused}
+        fixes = [{"fix": fix, "also": also, "journeys": n} for (fix, also), n in self.fixes.most_common()]
+        return {"counted": self.counted, "repeated": self.repeated, "refused": refused, "fixes": fixes}
 
     def heard(self) -> dict[str, StageHistory]:
         """The stages that have events."""

@@ -25,15 +25,12 @@ from monitor.boards.titles import partner_titles, segment_titles, stage_titles
 from monitor.counting import metrics
 from monitor.journey_file.model import NONE
 from monitor.journeys.closing import ASTRAY_MOVES
-from monitor.journeys.counters import fixable, promise_partners
+from monitor.journeys.counters import FIXES_TOLD, fixable, promise_partners
 from monitor.rules.critical import MIN_BAD, MIN_DETRACTORS
 from monitor.rules.plan import Plan
 from monitor.rules.series import select
 
 WINDOW, WEEK = "1d", "7d"
-
-FIXES = 3
-"""So many are told: whoever mends what is worth most has enough to do."""
 
 FEW = "too few"
 
@@ -141,9 +138,9 @@ def _encounters(plan: Plan) -> Iterator[Json]:
         "Journeys over in the last 7 days that would have been good had this been good, and all else as it "
         "was; of a pair, had both been. Few are good. What more than two things made bad is in no row.",
         {"fix": "Fix", "also": "Together with", "Value": "Journeys a week"},
-        rows(f"sort_desc(topk({FIXES}, {worth} > 0))"),
+        rows(f"sort_desc(topk({FIXES_TOLD}, {worth} > 0))"),
         unit=COUNT,
-        size=(24, tall_enough(FIXES)),
+        size=(24, tall_enough(FIXES_TOLD)),
         overrides=[
             override("fix", mappings=names(things)),
             override("also", mappings=names({NONE: ABSENT, **things})),

@@ -18,7 +18,7 @@ critical/<stage>/<cell>                  journeys with an answer: bad or ok ther
 gap/<stage>/<cell>                       the same by what the process said of itself
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, permutations
 from typing import NamedTuple
 
@@ -41,6 +41,9 @@ NOTICED = ("company", "customer", "nobody")
 CRITICAL_CELLS = ("bad_detractor", "bad_other", "ok_detractor", "ok_other")
 GAP = ("ok_inside_ok_outside", "ok_inside_bad_outside", "bad_inside_ok_outside", "bad_inside_bad_outside")
 
+
+FIXES_TOLD = 3
+"""Whoever mends what is worth most has enough to do."""
 
 JOURNEY_FAMILIES = {
     "hit": metrics.WINDOW_HIT,
@@ -136,6 +139,12 @@ def fixes(journey: Journey) -> tuple[tuple[str, str], ...]:
     """All that a fix can be of: a thing alone, or two together."""
     things = sorted(fixable(journey))
     return (*((one, NONE) for one in things), *combinations(things, 2))
+
+
+def worth_most(journeys: Mapping[tuple[str, ...], int]) -> list[tuple[tuple[str, ...], int]]:
+    """The fixes of the most journeys, most first: the things of each, and of how many it is."""
+    most = sorted((one for one in journeys.items() if one[1]), key=lambda one: (-one[1], one[0]))
+    return [(tuple(one for one in fix if one != NONE), n) for fix, n in most[:FIXES_TOLD]]
 
 
 def channel_labels(journey: Journey) -> tuple[str, ...]:

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from monitor.counting import metrics
 from monitor.counting.measures import Share
 from monitor.journey_file.model import NONE, OTHER, UNASSIGNED, Journey
-from monitor.journeys.counters import CRITICAL_CELLS, GAP, HANDED, PROMISED
+from monitor.journeys.counters import CRITICAL_CELLS, GAP, HANDED, PROMISED, worth_most
 from monitor.report.digest import Astray, Fix, Gap, HandedOver, Outcome, Promised, Weight, is_met
 from monitor.report.questions import Told
 from monitor.rules.critical import Touchpoint
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
-
-FIXES_TOLD = 3
 
 
 def outcome(told: Told) -> Outcome | None:
@@ -36,8 +34,7 @@ def fixes(told: Told) -> tuple[Fix, ...] | None:
     if found is None:
         return None
     days = told.days or told.period.days
-    worth = sorted((-n, things) for things, n in found.items() if n)[:FIXES_TOLD]
-    return tuple(Fix(tuple(one for one in things if one != NONE), -n * 7 / days) for n, things in worth)
+    return tuple(Fix(things, n * 7 / days) for things, n in worth_most(found))
 
 
 def promises(journey: Journey, told: Told) -> tuple[Promised, ...] | None:

@@ -87,6 +87,7 @@ def backtest(
         typer.echo(json.dumps(whole))
     else:
         _show(judged, history, found)
+        _tell_fixes(judged, history)
         for told in whereabouts.told():
             say(told)
 
@@ -100,6 +101,19 @@ def _worst(found: "Backtest") -> list["Fired"]:
 
     worst = heapq.nlargest(ALERTS_SHOWN, found.fired, key=badness)
     return sorted(worst, key=lambda one: (one.noticed_ms, one.key))
+
+
+def _tell_fixes(journey: Journey, history: "History") -> None:
+    """What would have made most journeys good."""
+    from monitor.journeys.counters import fixable, worth_most
+
+    words = fixable(journey)
+    worth = (
+        f"{' and '.join(words[one] for one in things)} ({counted(n)})"
+        for things, n in worth_most(history.fixes)
+    )
+    if told := "; ".join(worth):
+        say(f"fixes worth most, of journeys that one thing made bad, or two: {told}")
 
 
 def _show(journey: Journey, history: "History", found: "Backtest") -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from random import Random
 
 import orjson
@@ -20,8 +21,10 @@ from monitor.journeys.counters import Effect
 from monitor.journeys.open import KEEP_MS
 from monitor.journeys.step import Contact, Step, contact_of, step_of
 from monitor.rules.plan import plan
+from streams.demo.faults import parse_fault
 from streams.demo.simulator import SimulatedEvent, Simulator
 from tests.kit.journey_truth import Truth, sharing_cases
+from tests.kit.programs import touchpoint
 from tests.kit.shipped import SHIPPED as CHAIR
 
 START = 1_700_000_000_000 // SHORT.ms * SHORT.ms
@@ -32,9 +35,10 @@ OVER = START + 60 * DAY
 
 
 @cache
-def published(journeys: int = 300) -> tuple[SimulatedEvent, ...]:
+def published(journeys: int = 300, fault: str = "") -> tuple[SimulatedEvent, ...]:
     """All events of so many simulated customers."""
-    simulator = Simulator(CHAIR, seed=5, start_ms=START, rate=0.002)
+    faults = [parse_fault(fault, CHAIR)] if fault else []
+    simulator = Simulator(CHAIR, seed=5, start_ms=START, rate=0.002, faults=faults)
     known: set[str] = set()
     found = []
     for event in simulator.events():
@@ -108,6 +112,46 @@ def test_every_counter_is_what_a_plain_count_says() -> None:
     assert {name.split("/")[0] for name in found} >= {
         "hit", "closed", "score", "weakest", "promise", "handoff", "moved", "critical", "gap", "contact",
     }  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("fault", "fix"),
+    [
+        ("checkout-payment-failure@0", ("stage:web_checkout", "none")),
+        ("parcel-lost@0", ("handoff:warehouse>delivery", "promise:delivery_window")),
+        ("call-queue-flood@0", ("stage:call_queue", "none")),
+    ],
+)
+def test_the_fix_worth_most_is_that_of_the_fault(fault: str, fix: tuple[str, str]) -> None:
+    """A history names what was simulated to go wrong as what would have made most journeys good."""
+    history = History(plan(CHAIR))
+    for event in published(300, fault):
+        history.add_line(event.value)
+    history.add_line(line(OVER, "web_checkout", journey_id="last"))
+    history.end()
+    worth = history.as_json()["fixes"]
+    assert worth == sorted(worth, key=lambda one: -one["journeys"])
+    assert (worth[0]["fix"], worth[0]["also"]) == fix
+
+
+def test_the_command_names_the_fixes_worth_most(tmp_path: Path) -> None:
+    """Three of them, most first, in words; two things that made a journey bad are one fix, three are none."""
+    file = tmp_path / "a.jsonl"
+    bad = {"a": ("store",) * 2, "b": ("store",), "c": ("web_checkout", "store"), "d": ("web_checkout",)}
+    bad |= {"e": ("warehouse",), "f": ("web_checkout", "store", "warehouse")}
+    told = [
+        line(START + 60_000 * number, stage, journey_id=journey_id, outcome="failed")
+        for number, (journey_id, stages) in enumerate(bad.items())
+        for stage in stages
+    ]
+    file.write_bytes(b"\n".join([*told, line(START + 15 * DAY, "web_checkout", journey_id="last")]))
+    done = touchpoint("backtest", str(file))
+    assert done.returncode == 0, done.stderr
+    assert " ".join(done.stdout.split()).endswith(
+        "fixes worth most, of journeys that one thing made bad, or two: Store (2 journeys); "
+        "Store and Web checkout (1 journey); Warehouse (1 journey)"
+    )
 
 
 @pytest.mark.long
