@@ -88,6 +88,7 @@ class App(faust.App):
             broker_rebalance_timeout=REBALANCE_S,
             broker_max_poll_records=POLL_RECORDS,
             broker_commit_interval=1.0,
+            topic_allow_declare=settings.create_topics,
             consumer_auto_offset_reset="earliest",
             producer_acks=-1,
             producer_linger=0.02,
