@@ -8,6 +8,7 @@ shows as no progress too, and is given the same time to come back.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiokafka.errors import KafkaError
@@ -122,6 +123,8 @@ class Health:
         self.supervisor = Supervisor(self.fail)
         self._working = Watchdog(self._work_state, settings.watchdog_s)
         self._joining = Watchdog(self._join_state, JOIN_S + settings.watchdog_s)
+        # No patience ends: a partition without a leader is as unread by a fresh worker.
+        self._reading = Watchdog(self._untold, inf)
         self.failure: str | None = None
         self._failed = asyncio.Event()
         self.is_ending = False
@@ -154,7 +157,8 @@ class Health:
             return False
         if self.supervisor.problems or not self._app.cluster.is_heard:
             return False
-        return self._working.stalled_s(asyncio.get_running_loop().time()) < STALLED_S
+        now_s = asyncio.get_running_loop().time()
+        return max(dog.stalled_s(now_s) for dog in (self._working, self._reading)) < STALLED_S
 
     @property
     def problem(self) -> str:
@@ -162,7 +166,13 @@ class Health:
         if not self._app.cluster.is_heard:
             return f"Kafka at {self._settings.kafka} does not answer"
         ended = next(iter(self.supervisor.problems.values()), None)
-        return self.failure or ended or "waiting for partitions, or recovering their counts"
+        if self.failure or ended:
+            return str(self.failure or ended)
+        if self._waits_for_partitions:
+            return "waiting for partitions, or recovering their counts"
+        if tp := self._untold():
+            return f"Kafka gives nothing of {tp.topic} partition {tp.partition}: its leader is away, or hangs"
+        return "nothing more is read or committed"
 
     async def wait_for_failure(self) -> str:
         """Wait until the worker cannot go on, by its own report or because Faust gave up; says why."""
@@ -171,7 +181,8 @@ class Health:
         joining = asyncio.ensure_future(self._joining.bark())
         events = (self._failed, internals.crashed(app), app.cluster.changed)
         waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(event.wait()) for event in events}
-        waiting |= {working, joining, asyncio.ensure_future(self._hear_refusal())}
+        waiting |= {working, joining}
+        waiting |= {asyncio.ensure_future(one) for one in (self._reading.bark(), self._hear_refusal())}
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -192,13 +203,16 @@ class Health:
         return self.failure or app.cluster.change or f"Faust stopped: {crash}"
 
     async def _hear_refusal(self) -> None:
-        """Fail when the group refuses this worker; Kafka's client then only waits for somebody to ask."""
+        """Fail when the group refuses this worker, or reading has ended; Kafka's client then only waits for
+        somebody to ask."""
         app = self._app
         while True:
             if error := app.consumer.kafka.refusal():
                 if await is_of_new_protocol(internals.producer_client(app.producer), self._settings.group):
                     error = NewProtocolError()
                 self.fail("the worker cannot join its group", error)
+            if error := app.consumer.kafka.fetching_error():
+                self.fail("reading has ended", error)
             await asyncio.sleep(CHECK_S)
 
     @property
@@ -218,6 +232,12 @@ class Health:
         if not any(self._is_at_work(processor) for processor in app.processors):
             return None
         return (app.consumer_generation_id, app.consumer.committed())
+
+    def _untold(self) -> TP | None:
+        """A partition of which Kafka says nothing, neither that there is more nor that there is not."""
+        app = self._app
+        owned = (TP(one.topic, partition) for one in app.processors for partition in one.owned or ())
+        return next((tp for tp in owned if not app.consumer.kafka.is_told_of(tp)), None)
 
     def _is_at_work(self, processor: Processor[Any]) -> bool:
         """Whether anything is to be read or written."""

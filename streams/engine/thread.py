@@ -31,6 +31,9 @@ FAUST_LOG = logging.getLogger("faust.touchpoint")
 FETCH_WAIT_MS = 100
 """Faust waits 1,500 for partitions that have nothing, such as those of steps: others fill them meanwhile."""
 
+TOLD_MS = 5000
+"""A fetch that has waited in vain is answered after `FETCH_WAIT_MS`, and told anew."""
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -176,6 +179,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return None
         return error or internals.coordination_error(consumer)
 
+    def fetching_error(self) -> BaseException | None:
+        """What ended the reading of all partitions; None while it goes on."""
+        if not internals.is_started(self):
+            return None
+        return internals.fetching_error(internals.kafka_consumer(self))
+
     def membership(self) -> tuple[str, int]:
         """The name that the group knows this member by, and its generation: below 0 while it is no member."""
         return internals.membership(internals.kafka_consumer(self))
@@ -193,6 +202,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """Of these, what can be read now; markers of transactions are none."""
         state = self._state(tp)
         return 0 if state is None else max(int(state.lso - state.position), 0)
+
+    def is_told_of(self, tp: TP) -> bool:
+        """Whether Kafka says how far the partition goes; without, what is unread is not known."""
+        state = self._state(tp)
+        return state is not None and (state.lso > state.position or now_ms() - state.timestamp < TOLD_MS)
 
     def blocked_s(self, tp: TP) -> float:
         """For how long nothing but the end of an open transaction has been waited for, in seconds."""

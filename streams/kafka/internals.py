@@ -122,11 +122,20 @@ def pending_error(consumer: Any) -> BaseException | None:
 def coordination_error(consumer: Any) -> BaseException | None:
     """What ended the task that keeps the membership; None while it runs."""
     coordinator = consumer._coordinator
-    routine = coordinator._coordination_task if coordinator else None
-    if routine is None or not routine.done() or routine.cancelled():
+    return _end_of(coordinator._coordination_task if coordinator else None)
+
+
+def fetching_error(consumer: Any) -> BaseException | None:
+    """What ended the task of a started `AIOKafkaConsumer` that fetches, of which no poll tells; None while it
+    runs."""
+    return _end_of(consumer._fetcher._fetch_task)
+
+
+def _end_of(routine: Any) -> BaseException | None:
+    if routine is None or not routine.done():
         return None
-    error: BaseException | None = routine.exception()
-    return error
+    error: BaseException | None = None if routine.cancelled() else routine.exception()
+    return error or RuntimeError("nobody ends it")
 
 
 def send_through(consumer: Any, name: Callable[[Callable[[Any], Any]], Any]) -> Any:
@@ -160,7 +169,8 @@ async def close_client(consumer: Any) -> None:
 
 
 def fetch_state(consumer: Any, tp: Any) -> Any:
-    """`lso`, `highwater` and `position` of an assigned partition; None until a fetch has told them."""
+    """`lso`, `highwater` and `position` of an assigned partition, and when a fetch has last told of it
+    (`timestamp`, ms); None until one has."""
     subscription = consumer._subscription.subscription
     assignment = subscription.assignment if subscription else None
     state = assignment.state_value(tp) if assignment else None

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Hashable
+from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 
 from streams import clock
 from streams.clock import SteadyClock
 from streams.engine.health import Supervisor, Watchdog
+from streams.kafka import internals
+from tests.kit.brokers import Node
+from tests.streams.engine.test_transport import SOURCE, eventually, failure, worker_app
 
 
 def test_work_without_progress_is_timed_from_its_beginning() -> None:
@@ -103,3 +108,39 @@ async def test_what_waits_for_something_that_is_cancelled_is_begun_again(
 
     await asyncio.wait_for(supervisor.keep("the reader", work), 10)
     assert (times, list(supervisor.problems)) == (4, ["the reader"])
+
+
+async def test_a_partition_of_which_kafka_says_nothing_is_not_read(
+    broker: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no leader, or a connection hangs: its lag was that of the last answer before, and ready 1.
+
+    Kafka's client asks nothing of a partition that is paused, either.
+    """
+    monkeypatch.setattr("streams.engine.thread.TOLD_MS", 500)
+    monkeypatch.setattr("streams.engine.health.STALLED_S", 0.5)
+    async with worker_app(broker, tmp_path) as app:
+
+        async def is_ready() -> bool:
+            await asyncio.sleep(0.01)
+            return app.health.is_ready
+
+        async def is_not_ready() -> bool:
+            return not await is_ready()
+
+        await eventually(is_ready)
+        client = internals.kafka_consumer(app.consumer.kafka)
+        client.pause(TopicPartition(*SOURCE))
+        await eventually(is_not_ready)
+        said = "Kafka gives nothing of source partition 0: its leader is away, or hangs"
+        assert (app.health.problem, app.health.failure) == (said, None)
+        app.consumer.kafka.thread_loop.call_soon_threadsafe(client.resume, TopicPartition(*SOURCE))
+        await eventually(is_ready)
+
+
+async def test_a_worker_that_fetches_nothing_any_more_ends(broker: Node, tmp_path: Path) -> None:
+    """Kafka's client ends its own task at what it does not expect; every poll was empty then, for ever."""
+    async with worker_app(broker, tmp_path) as app:
+        client = internals.kafka_consumer(app.consumer.kafka)
+        app.consumer.kafka.thread_loop.call_soon_threadsafe(client._fetcher._fetch_task.cancel)
+        assert await failure(app) == "reading has ended: RuntimeError: nobody ends it"

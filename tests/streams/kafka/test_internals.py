@@ -6,6 +6,7 @@ A failure here says that an upgrade took a name away, before a worker finds out.
 import ast
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -118,7 +119,8 @@ async def test_a_group_member_tells_of_its_assignment_commits_and_fetches(broker
         await consumer.commit({KAFKA: (1, "which Tansu does not keep")})
         (committed,) = (await internals.fetch_committed(consumer, [KAFKA])).values()
         assert committed == OffsetAndMetadata(1, "")
-        assert internals.coordination_error(consumer) is None
+        assert time.time() * 1000 - state.timestamp < 60_000
+        assert internals.coordination_error(consumer) is internals.fetching_error(consumer) is None
         member, generation = internals.membership(consumer)
         assert member
         assert generation >= 0
@@ -128,6 +130,9 @@ async def test_a_group_member_tells_of_its_assignment_commits_and_fetches(broker
         await internals.close_client(consumer)
         assert not any(one.connected() for one in connections)
         assert internals.membership(consumer) == ("", -1)
+        consumer._fetcher._fetch_task.cancel()
+        await asyncio.wait([consumer._fetcher._fetch_task])
+        assert isinstance(internals.fetching_error(consumer), RuntimeError)
 
 
 async def test_what_a_member_asks_its_group_goes_through(broker: TansuNode) -> None:
@@ -164,9 +169,10 @@ async def test_an_error_waits_until_it_is_taken() -> None:
     with pytest.raises(KafkaConnectionError):
         internals.take_error(consumer)
     assert internals.pending_error(consumer) is None
+    assert internals.coordination_error(consumer) is None
     running_task.cancel()
     await asyncio.wait([running_task])
-    assert internals.coordination_error(consumer) is None
+    assert isinstance(internals.coordination_error(consumer), RuntimeError)
 
 
 def test_a_batch_is_read_from_its_buffer() -> None:
