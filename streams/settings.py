@@ -276,6 +276,14 @@ class Settings:
     pages_token_file: Path | None = _setting(
         None, _path, "file that holds that token; without one `touchpoint pages` listens on loopback only"
     )
+    gateway_tokens_file: Path | None = _setting(
+        None,
+        _path,
+        "file of publishers, `NAME TOKEN` on each line; without one `touchpoint gateway` stays on loopback",
+    )
+    gateway_events_per_s: int = _setting(
+        1000, partial(_count, most=MAX_MB), "events a second that each publisher may post to the gateway"
+    )
 
 
 SECRETS = ("kafka_password", "http_password", "http_token", "pages_token")

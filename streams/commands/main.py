@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -204,6 +205,25 @@ def pages(
             await Pages(typer.echo, share).serve(settings, stop)
 
     run(receive)
+
+
+@app.command()
+def gateway(
+    http: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "127.0.0.1:8090",
+) -> None:
+    """Take events over HTTP, for services without Kafka; answer once Kafka has them, and what is refused.
+
+    Example: TOUCHPOINT_KAFKA=kafka:9092 touchpoint gateway --http 127.0.0.1:8090
+    """
+    from streams.web.gateway import Gateway
+
+    _, journey = configured()
+    settings = _with_http(http)
+
+    async def take(stop: asyncio.Event) -> None:
+        await Gateway(journey, settings, partial(typer.echo, err=True)).serve(stop)
+
+    run(take)
 
 
 @app.command()

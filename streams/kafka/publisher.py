@@ -10,6 +10,7 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from monitor.counting.event import Headers
 from monitor.errors import UserError
 from streams.kafka import topics
 from streams.kafka.security import kafka_options
@@ -62,18 +63,24 @@ class Publisher:
                 async with asyncio.timeout(CLOSE_S):
                     await self._producer.stop()
 
-    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
-        """Send one event; waits while too many are unacknowledged, raises UserError once one failed."""
+    async def send(
+        self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()
+    ) -> asyncio.Future[Any]:
+        """Send one event; waits while too many are unacknowledged, raises UserError once one failed.
+
+        What is returned is done once every replica has it; KafkaError when that failed.
+        """
         self._raise_if_failed()
         while len(self._in_flight) >= MAX_IN_FLIGHT:
             await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
         try:
-            future = await self._producer.send(topic, value, key)
+            future: asyncio.Future[Any] = await self._producer.send(topic, value, key, headers=[*headers])
         except KafkaError as error:
             raise UserError(f"topic {topic}: {type(error).__name__}: {error}") from None
         self.sent += 1
         self._in_flight.add(future)
         future.add_done_callback(self._done)
+        return future
 
     def _done(self, future: asyncio.Future[Any]) -> None:
         self._in_flight.discard(future)
