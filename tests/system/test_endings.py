@@ -45,6 +45,7 @@ COMMANDS = (
     "journey j-1",
     "where store",
     "pages --findings --http 127.0.0.1:0",
+    "gateway --http 127.0.0.1:0",
 )
 """All that end by themselves where neither Kafka nor anybody else answers."""
 
