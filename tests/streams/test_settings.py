@@ -42,6 +42,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "http_password": ("ä:b c", Secret("ä:b c")),
     "http_token": ("t0k/en==", Secret("t0k/en==")),
     "pages_token": ("p4ges", Secret("p4ges")),
+    "gateway_tokens_file": ("/run/publishers", Path("/run/publishers")),
+    "gateway_events_per_s": ("50", 50),
 }
 FILES = ["kafka_password_file", "http_password_file", "http_token_file", "pages_token_file"]
 """Files of secrets; they are read with the settings, so they have tests of their own."""

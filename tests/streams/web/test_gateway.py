@@ -22,13 +22,14 @@ from tests.kit.shipped import SHIPPED as JOURNEY
 from tests.system.test_worker import TOPIC, checkout, read_topic
 
 JSON = {"Content-Type": "application/json"}
-TOKEN = "a-token-of-the-shop-0001"
+SHOWN = "a-token-of-the-shop-0001"
 
 GATEWAY = ("gateway", "--http", "127.0.0.1:0")
 
 
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Node]:
+    """One for the whole file: each test publishes ids of its own."""
     with running(TansuNode()) as node:
         yield node
 
@@ -119,8 +120,8 @@ def test_what_is_refused_is_named_and_the_others_are_published(broker: Node) -> 
 def test_who_may_not_post_is_told_why(broker: Node, tmp_path: Path) -> None:
     """A token of a publisher opens the door; a web page, a packed body and a strange type do not."""
     tokens = tmp_path / "publishers"
-    tokens.write_text(f"# name and token\nshop {TOKEN}\ncourier another-token-000001\n")
-    shop = {**JSON, "Authorization": f"Bearer {TOKEN}"}
+    tokens.write_text(f"# name and token\nshop {SHOWN}\ncourier another-token-000001\n")
+    shop = {**JSON, "Authorization": f"Bearer {SHOWN}"}
     settings = {"KAFKA": broker.bootstrap, "GATEWAY_TOKENS_FILE": str(tokens)}
     with WorkerProcess(GATEWAY, **settings) as gateway:
         assert post(gateway, checkout(201), shop)[0] == 200
@@ -160,8 +161,8 @@ def test_nobody_on_the_network_posts_without_a_token(tmp_path: Path) -> None:
     [
         ("", "no line `NAME TOKEN`"),
         ("shop", "line 1: "),
-        (f"shop {TOKEN}\nshop another-token-000001\n", "line 2: a name and a token stand once"),
-        (f"shop {TOKEN}\ncourier {TOKEN}\n", "line 2: a name and a token stand once"),
+        (f"shop {SHOWN}\nshop another-token-000001\n", "line 2: a name and a token stand once"),
+        (f"shop {SHOWN}\ncourier {SHOWN}\n", "line 2: a name and a token stand once"),
     ],
 )
 def test_a_file_of_publishers_that_says_nothing_clear_is_refused(
@@ -172,7 +173,7 @@ def test_a_file_of_publishers_that_says_nothing_clear_is_refused(
     file.write_text(text)
     with pytest.raises(UserError, match=told) as refused:
         publishers(file)
-    assert TOKEN not in str(refused.value)
+    assert SHOWN not in str(refused.value)
 
 
 def test_what_a_publisher_has_too_much_is_waited_off() -> None:
