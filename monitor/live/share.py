@@ -6,18 +6,25 @@ have read different journey files for a while.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from monitor.counting.judging import counter_name, reason_labels
 from monitor.counting.panes import Numbers
 from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
+from monitor.live.shown import FIRST_MS, LAST_MS
 from monitor.live.snapshot import Snapshot, StageSnapshot
 
-Row = tuple[int, ...]
+Count = Annotated[int, Meta(ge=0, le=2**60)]
+"""Of several workers the sum still fits into 64 bits."""
+
+Moment = Annotated[int, Meta(ge=FIRST_MS, le=LAST_MS)]
+
+Row = tuple[Count, ...]
 
 
 class StageShare(Struct, array_like=True, frozen=True):
@@ -26,19 +33,19 @@ class StageShare(Struct, array_like=True, frozen=True):
 
     sums: dict[str, Row]
     trend: dict[str, Row]
-    last_ms: int | None
-    partitions: dict[int, tuple[int, int]]
+    last_ms: Moment | None
+    partitions: dict[int, tuple[Count, Moment]]
 
 
 class JourneysShare(Struct, array_like=True, frozen=True):
     """Of journeys, likewise."""
 
     sums: dict[str, Row]
-    open_journeys: int
-    overdue: list[tuple[str, str, str, int]]
-    clocks_ms: dict[int, int]
-    slowest: dict[int, tuple[str, int] | None]
-    partitions: dict[int, tuple[int, int]]
+    open_journeys: Count
+    overdue: list[tuple[str, str, str, Count]]
+    clocks_ms: dict[int, Moment]
+    slowest: dict[int, tuple[str, Count] | None]
+    partitions: dict[int, tuple[Count, Moment]]
 
 
 class WorkerShare(Struct, array_like=True, frozen=True):
@@ -47,7 +54,7 @@ class WorkerShare(Struct, array_like=True, frozen=True):
     windows: tuple[str, ...]
     worker: str
     ready: bool
-    owned: int
+    owned: Count
     problems: tuple[str, ...]
     stages: dict[str, StageShare]
     journeys: JourneysShare | None

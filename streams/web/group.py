@@ -29,6 +29,9 @@ OTHER_VERSION = "it does not answer as a worker of this version does"
 MAX_BYTES = 4_000_000
 """Of an answer: what a worker counts of 8 stages takes some 100 KB."""
 
+MAX_PARTITIONS = 1_000_000
+"""Of a group; Kafka's clusters have fewer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -114,6 +117,7 @@ def _part_in(body: bytes, field: str) -> Part | str:
     """What an answer holds, or why it cannot be used."""
     try:
         said = orjson.loads(body)
-        return Part(list(filter(is_shown, said[field])), int(said["partitions"]["owned"]))
+        shown, owned = list(filter(is_shown, said[field])), said["partitions"]["owned"]
+        return Part(shown, owned) if 0 <= owned <= MAX_PARTITIONS and owned == int(owned) else OTHER_VERSION
     except (ValueError, TypeError, KeyError):
         return OTHER_VERSION

@@ -121,3 +121,16 @@ def test_one_that_is_not_ready_adds_nothing() -> None:
     """It says why, and no numbers."""
     told = share(replace(worker("b", [GOOD], 1), ready=False, problems=("recovering",)))
     assert (told.ready, told.problems, told.stages, told.journeys) == (False, ("recovering",), {}, None)
+
+
+@pytest.mark.parametrize("moment", [2**62, -(2**62)])
+def test_numbers_that_no_worker_counts_are_refused(moment: int) -> None:
+    """They were added, and then no page of any worker could be written."""
+    told = share(worker("b", [GOOD], 1))
+    stages = {"web_checkout": msgspec.structs.replace(told.stages["web_checkout"], last_ms=moment)}
+    for wrong in (
+        msgspec.structs.replace(told, owned=moment),
+        msgspec.structs.replace(told, stages=stages),
+    ):
+        with pytest.raises(msgspec.ValidationError):
+            decode(encode(wrong))

@@ -130,3 +130,17 @@ async def test_a_list_asks_each_worker_once() -> None:
     assert listed["partitions"]["owned"] == mine.owned + 8
     assert f"{gone}: it answered 401" in listed["only_part"]
     assert there not in listed["only_part"]
+
+
+@pytest.mark.parametrize("owned", ["1e30", '"99999999999999999999"', "-1", "null", "1.5"])
+async def test_partitions_that_nobody_can_own_are_not_added(owned: str) -> None:
+    """The first two made an answer that cannot be written: 500, from every worker of the group."""
+
+    async def forge(_: web.Request) -> web.StreamResponse:
+        return web.Response(text=f'{{"failures": [], "partitions": {{"owned": {owned}}}}}')
+
+    async with AsyncExitStack() as stack:
+        there = await stack.enter_async_context(answering(forge))
+        here = await stack.enter_async_context(serving(worker("a", [GOOD], 0), (there,)))
+        listed = await said(here, "/api/stages/web_checkout/failures")
+        assert listed["only_part"].endswith(group_module.OTHER_VERSION)
