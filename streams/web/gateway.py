@@ -18,7 +18,7 @@ import orjson
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from monitor.counting.event import Codecs, Refused
+from monitor.counting.event import Codecs, Event, Refused
 from monitor.errors import UserError
 from monitor.journey_file.model import Journey
 from streams.clock import now_ms
@@ -34,6 +34,9 @@ from streams.web.server import serving
 
 MAX_BYTES = 4 * 1024 * 1024
 """Of one post."""
+
+AT_ONCE = 16
+"""Posts of one publisher that are read and published at a time, some 130 MB of them; more wait."""
 
 MAX_EVENTS = 5_000
 """Of one post: its publisher waits until Kafka has all of them."""
@@ -56,6 +59,7 @@ class Allowance:
 
     def __init__(self, rate: float, now_s: float) -> None:
         self._rate, self._left, self._at_s = rate, rate, now_s
+        self.turns = asyncio.Semaphore(AT_ONCE)
 
     def wait_s(self, now_s: float) -> float:
         """How long to wait before the next post; 0 when it may come."""
@@ -205,15 +209,11 @@ class Gateway:
                 text=f"{publisher} may post {self._rate:g} events a second: post again in {wait_s:.1f} s\n",
                 headers={"Retry-After": str(ceil(wait_s))},
             )
-        try:
-            found = posted(await _body_of(request), request.headers)
-        except UserError as error:
-            raise web.HTTPBadRequest(text=f"{error}\n") from None
-        if len(found) > MAX_EVENTS:
-            raise web.HTTPRequestEntityTooLarge(MAX_EVENTS, len(found), text=f"at most {MAX_EVENTS} events\n")
-        allowance.take(len(found))
-        ready, refused = self._sorted(found)
-        await self._publish(ready)
+        async with allowance.turns:
+            found = await _events_of(request)
+            allowance.take(len(found))
+            ready, refused = self._sorted(found)
+            await self._publish(ready)
         body = orjson.dumps({"accepted": len(ready), "refused": refused})
         return web.Response(body=body, content_type="application/json", status=422 if refused else 200)
 
@@ -224,14 +224,11 @@ class Gateway:
         for place, one in enumerate(found):
             codec = self._codecs.of(one.value)
             read = codec.decode(one.value, one.headers)
-            if isinstance(read, Refused):
-                told: Refused | None = read
-            else:
-                told = codec.refuse_time(read.at_ms, now_ms())
-                if told is None:
-                    ready.append(Ready(codec.stage.topic, key(read), one))
+            told = read if isinstance(read, Refused) else codec.refuse_time(read.at_ms, now_ms())
             if told is not None:
                 refused.append({"event": place, "reason": told.reason, "error": told.error})
+            elif isinstance(read, Event):
+                ready.append(Ready(codec.stage.topic, key(read), one))
         return ready, refused
 
     async def _publish(self, ready: Sequence[Ready]) -> None:
@@ -252,12 +249,19 @@ class Gateway:
             raise web.HTTPServiceUnavailable(text="Kafka has not taken all of it: post again\n") from None
 
 
-async def _body_of(request: web.Request) -> bytes:
+async def _events_of(request: web.Request) -> list[Posted]:
+    """The events of a post, none of which has been looked at."""
     try:
         async with asyncio.timeout(BODY_S):
-            return await request.read()
+            body = await request.read()
+        found = posted(body, request.headers)
     except TimeoutError:
         raise web.HTTPRequestTimeout(text=f"the body took more than {BODY_S:g} s\n") from None
+    except UserError as error:
+        raise web.HTTPBadRequest(text=f"{error}\n") from None
+    if len(found) > MAX_EVENTS:
+        raise web.HTTPRequestEntityTooLarge(MAX_EVENTS, len(found), text=f"at most {MAX_EVENTS} events\n")
+    return found
 
 
 async def _first_of(*events: asyncio.Event) -> None:
