@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -88,7 +89,15 @@ def test_no_record_stops_a_worker(broker: Node) -> None:
         assert (code, "Traceback" in said) == (0, False)
     with WorkerProcess(KAFKA=broker.bootstrap) as again:
         assert in_windows(again.ready()) == GOOD
-    letters = {dict(one.headers)["dlq.reason"]: one for one in read_topic(broker.bootstrap, f"{TOPIC}.dlq")}
+    letters: dict[bytes, Any] = {}
+
+    def are_readable() -> bool:
+        letters.update(
+            (dict(one.headers)["dlq.reason"], one) for one in read_topic(broker.bootstrap, f"{TOPIC}.dlq")
+        )
+        return {b"too_large", b"unreadable"} <= letters.keys()
+
+    until(are_readable, "the letters can be read")
     large, unreadable = letters[b"too_large"], letters[b"unreadable"]
     assert (len(large.value), dict(large.headers)["dlq.size"]) == (64 * 1024, str(20 * MIB).encode())
     assert b"cannot be read" in dict(unreadable.headers)["dlq.error"]
