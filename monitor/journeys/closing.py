@@ -119,6 +119,8 @@ class Closing:
     def _fix(self, steps: Sequence[Step], failures: Sequence[Failure]) -> list[str]:
         """What alone would have made it good, or which two together; nothing of what more made bad."""
         bad = {thing(STAGE, step.stage) for step in steps if step.bad_for}
+        if not bad and not failures:
+            return []
         things = sorted(self._fixable & (bad | {thing(one.cause, one.about) for one in failures}))
         return [name("fix", *things, *[NONE][: 2 - len(things)])] if len(things) in (1, 2) else []
 
