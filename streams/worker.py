@@ -50,6 +50,7 @@ class Worker:
                 self.meant,
                 Group(settings, lambda: self.app),
                 Causes(journey, settings),
+                self.rescue,
             ),
         )
         self._changes = ChangesReader(journey, settings)
@@ -208,6 +209,11 @@ class Worker:
         names = require_meant(self._journey, experience, labels)
         journeys = self.app.journeys if self.app is not None else None
         return journeys.meant(experience, names, labels) if journeys is not None else []
+
+    async def rescue(self) -> list[Shown]:
+        """Customers who can still be helped, by what can be done."""
+        journeys = self.app.journeys if self.app is not None else None
+        return await journeys.rescue(now_ms()) if journeys is not None else []
 
 
 def rest_collector() -> None:

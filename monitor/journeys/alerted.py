@@ -4,13 +4,16 @@ A list is named by the experience that the alert is about and by what tells its 
 `promise_delivery_window/postnord`. A journey stands in it once, with what was bad last.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from monitor.journey_file.model import NONE
 from monitor.journeys.counters import HANDOFF, PROMISE, STAGE, name
 
 CRITICAL = "critical"
 """Of unhappy customers who had trouble at a stage; its alert is about no experience."""
+
+HIT = "hit"
+"""Of customers whose first bad encounter with a stage it was; no alert asks, who helps them does."""
 
 KEPT = "kept"
 """A promise for which word came late that it had been kept in time: no alert means it any more."""
@@ -35,6 +38,8 @@ def meant(counters: Sequence[str]) -> Iterator[tuple[str, str]]:
                 by_promise.setdefault(name(f"promise_{promise}", partner), []).append(what)
             case "handoff", [sender, receiver, partner, "lost" | "late" as what]:
                 yield name(f"handoff_{sender}_{receiver}", partner), what
+            case "hit", [stage, _]:
+                yield name(HIT, stage), "bad"
             case "failed", [cause, about, segment]:
                 yield name("goal", segment), FAILED_BY[cause].format(about)
             case "lost", [from_channel, to_channel]:
@@ -43,6 +48,11 @@ def meant(counters: Sequence[str]) -> Iterator[tuple[str, str]]:
                 yield name("understood", stage), "ok inside, bad outside"
             case "critical", [stage, "bad_detractor"]:
                 yield name(CRITICAL, stage), "bad, and unhappy"
+    yield from _meant_promises(by_promise)
+
+
+def _meant_promises(by_promise: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """The same of promises, by their list all that is said of one."""
     for listed, told in by_promise.items():
         result = next((one for one in told if one not in ("due", "rescheduled")), "overdue")
         if result != "unpromised" and (result != KEPT or "due" not in told):

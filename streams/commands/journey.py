@@ -1,5 +1,5 @@
 """`touchpoint journey`: one journey as the worker that keeps it knows it, for a person's eyes; `touchpoint
-journeys`: those that an alert means."""
+journeys`: those that an alert means; `touchpoint rescue`: customers who can still be helped."""
 
 import base64
 from collections.abc import Callable, Iterator
@@ -59,6 +59,16 @@ def journeys_command(
         raise failed(f"{wrong}: labels are given as LABEL=VALUE")
     query = urlencode([("experience", experience), *((label, value) for label, _, value in pairs)])
     _ask(worker, f"/api/journeys?{query}", "journeys", None if as_json else _show_list)
+
+
+def rescue_command(worker: OfWorker = None, as_json: AsJson = False) -> None:
+    """List customers who were hurt or are about to be, and what can still be done: those in time first.
+
+    What happened to them, what was promised, and how long is left. `touchpoint journey ID` shows more of one.
+
+    Example: touchpoint rescue --worker http://127.0.0.1:8080
+    """
+    _ask(worker, "/api/rescue", "journeys", None if as_json else _show_rescue)
 
 
 def journey_command(
@@ -160,6 +170,43 @@ def _show_list(said: dict[str, Any]) -> None:
         for one in said["journeys"]
     )
     show_table(("time", "journey", "what", *labels), rows)
+
+
+def _show_rescue(said: dict[str, Any]) -> None:
+    from streams.terminal import say, show_table
+
+    if said["only_part"]:
+        say(f"A part only: {said['only_part']}.")
+    if not said["journeys"]:
+        say("nobody under way was hurt or is about to be")
+        return
+    rows = (
+        _row(
+            "" if one["left_s"] is None else _left(one["left_s"]),
+            one["journey_id"],
+            "; ".join(map(_happened, one["happened"])),
+            "; ".join(map(_promised, one["promised"])),
+            is_loud=one["in_time"],
+        )
+        for one in said["journeys"]
+    )
+    show_table(("left", "journey", "what happened", "what was promised"), rows)
+
+
+def _left(left_s: float) -> str:
+    return _span(left_s) if left_s > 0 else f"{_span(-left_s)} late"
+
+
+def _happened(one: dict[str, Any]) -> str:
+    reason = f" ({one['reason']})" if one["reason"] else ""
+    return f"{_when(one['time'])} bad at {one['stage']}{reason}"
+
+
+def _promised(one: dict[str, Any]) -> str:
+    named = one["kind"] if one["what"] == "promise" else f"hand-over {one['from']} to {one['to']}"
+    partner = f" of {one['partner']}" if one["partner"] else ""
+    called_off = ", called off" if one["called_off"] else ""
+    return f"{named}{partner}, due {_when(one['due'])}{called_off}"
 
 
 def _show(said: dict[str, Any]) -> None:

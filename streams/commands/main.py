@@ -25,7 +25,7 @@ from streams.clock import now_ms
 from streams.commands.backtest import backtest
 from streams.commands.dead_letters import dead_letters
 from streams.commands.init import init
-from streams.commands.journey import journey_command, journeys_command
+from streams.commands.journey import journey_command, journeys_command, rescue_command
 from streams.commands.learn import learn
 from streams.commands.render import render
 from streams.commands.report import report
@@ -74,6 +74,7 @@ app.command()(backtest)
 app.command()(init)
 app.command("journey")(journey_command)
 app.command("journeys")(journeys_command)
+app.command("rescue")(rescue_command)
 app.command()(learn)
 app.command()(render)
 app.command()(report)

@@ -14,9 +14,11 @@ whoever wrote it, and says up to which offset. What differs is how far each was 
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from heapq import nlargest
 
 from monitor.counting.panes import SHORT
+from monitor.journeys.alerted import HIT
 from monitor.journeys.counters import Effect
 from monitor.journeys.open import KEEP_MS, JourneyRules, OpenJourney, Overdue
 from monitor.journeys.step import Step, Steps
@@ -42,6 +44,9 @@ from streams.state.latest import add_meant
 from streams.state.partition import PaneRecord, Partition, TakenOverError, read_epoch
 
 log = logging.getLogger(__name__)
+
+LOOKED_AT = 200
+"""To unpack as many, and say what happened in them, takes some 30 ms."""
 
 REBUILD_SLICE = 500
 """Journeys looked at before the event loop gets a turn."""
@@ -337,6 +342,19 @@ class JourneyPartition:
         """The journey as it is now."""
         kept = self._store.find(journey_id)
         return None if kept is None else kept.journey
+
+    def troubled(self, until_ms: int) -> Iterator[tuple[str, OpenJourney]]:
+        """Journeys that may be hurt or soon be: `LOOKED_AT` of those overdue, changed by time up to a moment
+        and hit by a bad encounter. The latest of those that are past, and the soonest."""
+        overdue = nlargest(LOOKED_AT, self.overdue, lambda one: self.overdue[one][0][2])
+        lists = (name for name in self.panes.latest.names if name.startswith(f"{HIT}/"))
+        hit = nlargest(
+            LOOKED_AT, ((at_ms, id_) for name in lists for at_ms, id_, _ in self.panes.latest.newest(name))
+        )
+        soon = self._timers.soonest(LOOKED_AT, until_ms)
+        for journey_id in dict.fromkeys([*overdue, *soon, *(id_ for _, id_ in hit)]):
+            if (found := self.look_up(journey_id)) is not None:
+                yield journey_id, found
 
     # -- writing -------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """What a worker does for journeys: keep those of its partitions, count what they come to."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from monitor.counting.times import rfc3339
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.model import Journey
 from monitor.journeys.alerted import KEPT
-from monitor.journeys.counters import CounterTally, counter_names
+from monitor.journeys.counters import CounterTally, counter_names, lived_stages
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import decode
 from monitor.live.closed import closed_journey, encode
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, Source, ages
+from monitor.live.rescue import SOON_MS, in_order, rescue
 from streams.journeys.closed import Unpublished
 from streams.journeys.partition import JourneyPartition
 from streams.journeys.records import Made, Room
@@ -39,6 +41,10 @@ steps, so that a bound on records alone (`MAX_UNWRITTEN`) let a backlog of steps
 
 CLOSED_SLICE = 500
 """Closed journeys put into words at a time: some 100 ms of work and 2 MB."""
+
+
+RESCUE_SLICE = 50
+"""Journeys looked at before the event loop gets a turn: some 6 ms."""
 
 
 class Places(NamedTuple):
@@ -73,6 +79,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
         super().__init__(JOURNEYS, topic, changelog, partial(StageWindows, counter_names(journey)), produce)
         self.rules = JourneyRules(journey)
         self._journey = journey
+        self._lived = frozenset(stage.name for stage in lived_stages(journey))
         self._sources = extent.sources
         self._partition_total = extent.partitions
         self._max_bytes = extent.max_bytes
@@ -175,6 +182,18 @@ class JourneyProcessor(Processor[JourneyPartition]):
                 if listed == experience and labels.items() <= told.items():
                     found += [_meant(one, told) for one in latest.newest(name) if one.said != KEPT]
         return newest(found)
+
+    async def rescue(self, now_ms: int) -> list[Shown]:
+        """Customers who can still be helped, by what can be done; the loop is given up now and then."""
+        found: list[Shown] = []
+        for held in [self._partitions[partition] for partition in self.owned or ()]:
+            for number, one in enumerate(held.troubled(now_ms + SOON_MS), 1):
+                if (said := rescue(*one, self._lived, now_ms)) is not None:
+                    found.append(said)
+                if number % RESCUE_SLICE == 0:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return in_order(found)
 
     def partition_of(self, journey_id: str) -> int:
         """The partition that a journey is kept on."""

@@ -6,7 +6,8 @@ those written last unpacked, too, costs more than it saves: on the dense load 4 
 
 from collections import defaultdict
 from collections.abc import Container, Iterator
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
+from itertools import islice
 
 from monitor.counting.panes import SHORT
 from streams.journeys.records import Kept, header, is_full, journey_key, pack, unpack
@@ -152,6 +153,11 @@ class Timers:
         if end_ms not in self._slices:
             heappush(self._ends, end_ms)
         self._slices[end_ms].append(journey_id)
+
+    def soonest(self, most: int, until_ms: int) -> Iterator[str]:
+        """Journeys to be looked at next, up to a moment; at most so many."""
+        ends = (end_ms for end_ms in nsmallest(most, self._ends) if end_ms - SHORT.ms <= until_ms)
+        return islice((one for end_ms in ends for one in self._slices[end_ms]), most)
 
     def due(self, clock_ms: int) -> Iterator[str]:
         """Journeys of the slices that have ended by then; each is to be set again, for a later slice."""

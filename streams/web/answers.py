@@ -42,6 +42,13 @@ def meant_answer(
     return {"experience": experience, **_seen(snapshot, members), "journeys": journeys}
 
 
+def rescue_answer(
+    snapshot: Snapshot, members: Sequence[Member], journeys: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The body of `/api/rescue`; `journeys` are in the order of what can still be done."""
+    return {"at": rfc3339(snapshot.at_ms), **_seen(snapshot, members), "journeys": journeys}
+
+
 def _facts(snapshot: Snapshot) -> JourneyFacts | None:
     """What is known of whole journeys; None while nothing is."""
     if snapshot.journeys is None or not snapshot.ready:

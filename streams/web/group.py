@@ -15,7 +15,7 @@ import orjson
 from monitor.live import share
 from monitor.live.snapshot import Snapshot
 from streams.settings import Settings
-from streams.state.latest import Shown, is_shown, newest
+from streams.state.latest import Shown, is_shown
 from streams.web.client import NotAnsweredError, ask, client_ssl, forwarded
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Group:
     async def listed(
         self, snapshot: Snapshot, path: str, field: str, own: list[Shown], authorization: str | None
     ) -> tuple[Snapshot, list[Member], list[Shown]]:
-        """A list of all workers, the newest first; how much they count together, and which they are."""
+        """A list of all workers, in no order; how much they count together, and which they are."""
         members, found = [Member(snapshot.worker)], list(own)
         for url, answer in await self._ask_all(path, authorization):
             part = answer if isinstance(answer, str) else _part_in(answer, field)
@@ -83,7 +83,7 @@ class Group:
             members.append(Member(url))
             found += part.shown
             snapshot = replace(snapshot, owned=snapshot.owned + part.owned)
-        return snapshot, members, newest(found)
+        return snapshot, members, found
 
     async def _ask_all(self, path: str, authorization: str | None) -> list[tuple[str, bytes | str]]:
         """By URL the body of each answer, or why there is none."""

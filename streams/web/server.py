@@ -14,11 +14,12 @@ from aiohttp import web, web_response
 from monitor.errors import UserError
 from monitor.journey_file.model import ALL
 from monitor.live.exposition import render
+from monitor.live.rescue import in_order
 from monitor.live.share import encode, share
 from monitor.live.snapshot import Snapshot
 from streams.settings import Settings
-from streams.state.latest import Shown
-from streams.web.answers import failures_answer, meant_answer, stages_answer
+from streams.state.latest import Shown, newest
+from streams.web.answers import failures_answer, meant_answer, rescue_answer, stages_answer
 from streams.web.client import FORWARDED, Answer
 from streams.web.group import Group, Member
 from streams.web.guard import Guard, http_ssl
@@ -52,10 +53,15 @@ IDLE_S = 75.0
 """After so long without a whole request's head a connection is closed; Prometheus asks more often."""
 
 
+async def _nobody() -> list[Shown]:
+    """Without journeys there is nobody to be helped."""
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where answers come from: the numbers, a stage's last failures, a journey by its id, the last journeys
-    that an alert means, what bad encounters have in common."""
+    that an alert means, what bad encounters have in common, customers who can still be helped."""
 
     snapshot: Callable[[], Awaitable[Snapshot]]
     failures: Callable[[str], list[Shown] | None]
@@ -63,6 +69,7 @@ class Sources:
     meant: Callable[[str, Mapping[str, str]], list[Shown]] = lambda _experience, _labels: []
     group: Group | None = None
     causes: Causes | None = None
+    rescue: Callable[[], Awaitable[list[Shown]]] = _nobody
 
 
 class HttpServer:
@@ -96,6 +103,7 @@ class HttpServer:
         if (causes := self._sources.causes) is not None:
             app.router.add_get("/api/stages/{stage}/where", partial(self._where, causes))
         app.router.add_get("/api/journeys", self._journeys_meant)
+        app.router.add_get("/api/rescue", self._rescue)
         if (journeys := self._sources.journeys) is not None:
             app.router.add_get(r"/api/journeys/{id:[\s\S]*}", partial(self._journey, journeys))
         app.router.add_get("/runbooks/{name}", self._runbook)
@@ -134,7 +142,7 @@ class HttpServer:
     async def _listed(
         self, request: web.Request, field: str, own: list[Shown]
     ) -> tuple[Snapshot, list[Member], list[Shown]]:
-        """A list of all workers; what this one lists for another that asks."""
+        """A list of all workers, in no order; what this one lists for another that asks."""
         snapshot = await self._sources.snapshot()
         if self._sources.group is None or FORWARDED in request.headers:
             return snapshot, [Member(snapshot.worker)], own
@@ -154,7 +162,7 @@ class HttpServer:
         if failures is None:
             return _json({"error": "no such stage"}, status=404)
         snapshot, members, failures = await self._listed(request, "failures", failures)
-        return _json(failures_answer(snapshot, members, stage, failures))
+        return _json(failures_answer(snapshot, members, stage, newest(failures)))
 
     async def _where(self, causes: Causes, request: web.Request) -> web.Response:
         return _passed(await causes.look_up(request.match_info["stage"], request.query))
@@ -167,7 +175,12 @@ class HttpServer:
         except UserError as error:
             return _json({"error": str(error)}, status=400)
         snapshot, members, journeys = await self._listed(request, "journeys", journeys)
-        return _json(meant_answer(snapshot, members, experience, journeys))
+        return _json(meant_answer(snapshot, members, experience, newest(journeys)))
+
+    async def _rescue(self, request: web.Request) -> web.Response:
+        found = await self._sources.rescue()
+        snapshot, members, journeys = await self._listed(request, "journeys", found)
+        return _json(rescue_answer(snapshot, members, in_order(journeys)))
 
     async def _journey(self, journeys: JourneyLookup, request: web.Request) -> web.Response:
         answer = await journeys.look_up(

@@ -29,6 +29,7 @@ LISTED = "promise_delivery_window/postnord"
         (["labyrinth/new", "lost/chat/phone"], [("moves/chat/phone", "not solved")]),
         (["gap/delivery/ok_inside_bad_outside"], [("understood/delivery", "ok inside, bad outside")]),
         (["gap/delivery/ok_inside_ok_outside", "critical/delivery/ok_detractor"], []),
+        (["hit/store/new"], [("hit/store", "bad")]),
         (["critical/delivery/bad_detractor"], [("critical/delivery", "bad, and unhappy")]),
     ],
 )

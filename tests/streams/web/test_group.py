@@ -28,15 +28,21 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def serving(snapshot: Snapshot, others: tuple[str, ...] = (), failures: Any = ()) -> AsyncIterator[str]:
+async def serving(
+    snapshot: Snapshot, others: tuple[str, ...] = (), failures: Any = (), rescued: Any = ()
+) -> AsyncIterator[str]:
     """A worker that knows where the others answer."""
     app = SimpleNamespace(url="http://here", other_urls=list(others))
 
     async def taken() -> Snapshot:
         return snapshot
 
+    async def rescue() -> list[Any]:
+        return list(rescued)
+
     group = Group(Settings(), lambda: app)  # type: ignore[arg-type,return-value]
-    server = HttpServer(Settings(http="127.0.0.1:0"), Sources(taken, lambda _: list(failures), group=group))
+    sources = Sources(taken, lambda _: list(failures), group=group, rescue=rescue)
+    server = HttpServer(Settings(http="127.0.0.1:0"), sources)
     try:
         yield f"http://{await server.start()}"
     finally:
@@ -144,3 +150,24 @@ async def test_partitions_that_nobody_can_own_are_not_added(owned: str) -> None:
         here = await stack.enter_async_context(serving(worker("a", [GOOD], 0), (there,)))
         listed = await said(here, "/api/stages/web_checkout/failures")
         assert listed["only_part"].endswith(group_module.OTHER_VERSION)
+
+
+async def test_who_can_be_helped_is_listed_by_what_can_be_done() -> None:
+    """Of two workers, those in time first, the soonest first; one that knows no such list is named."""
+
+    def one(name: str, due: str | None, time: str, *, in_time: bool) -> dict[str, Any]:
+        return {"journey_id": name, "due": due, "time": time, "in_time": in_time}
+
+    mine = [one("b", "2026-07-02T12:00:00.000Z", "", in_time=True), one("d", None, "1", in_time=False)]
+    theirs = [one("a", "2026-07-02T11:00:00.000Z", "", in_time=True), one("c", None, "2", in_time=False)]
+
+    async def old(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=404)
+
+    async with AsyncExitStack() as stack:
+        there = await stack.enter_async_context(serving(worker("b", [], 1), rescued=theirs))
+        older = await stack.enter_async_context(answering(old))
+        here = await stack.enter_async_context(serving(worker("a", [], 0), (there, older), rescued=mine))
+        answer = await said(here, "/api/rescue")
+    assert [one["journey_id"] for one in answer["journeys"]] == ["a", "b", "c", "d"]
+    assert f"{older}: it answered 404" in answer["only_part"]
