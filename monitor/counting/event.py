@@ -214,9 +214,8 @@ class Codec:
         earliest_ms, latest_ms = self.accepted_ms(now_ms)
         if earliest_ms <= at_ms <= latest_ms:
             return None
-        if at_ms not in YEARS_MS:
-            told = f"the year is not within {YEARS.start} to {YEARS.stop - 1} - at `$.time`"
-            return Refused(Reason.BAD_TIME, told)
+        if refused := refuse_year(at_ms):
+            return refused
         if at_ms > latest_ms:
             return Refused(Reason.IN_FUTURE, f"{duration((at_ms - now_ms) // 1000)} ahead of the clock")
         age, horizon = duration((now_ms - at_ms) // 1000), duration(self.journey.horizon_ms // 1000)
@@ -240,6 +239,13 @@ def decoded(value: bytes | None, headers: Headers = ()) -> Event | Refused:
         missing = "id" if event.id is None else "time"
         return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is {absent(value, missing)}")
     return event
+
+
+def refuse_year(at_ms: int) -> Refused | None:
+    """Refusal of an event in a year that is none of a customer's life."""
+    if at_ms in YEARS_MS:
+        return None
+    return Refused(Reason.BAD_TIME, f"the year is not within {YEARS.start} to {YEARS.stop - 1} - at `$.time`")
 
 
 def refuse_personal_data(customer_ref: str) -> Refused | None:

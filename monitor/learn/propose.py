@@ -65,7 +65,7 @@ def experiences(stage: SeenStage, kind: Kind) -> tuple[Proposed, ...]:
     found = [*_answers(stage), *_promises(stage)]
     if not (found and kind in ("feedback", "staff")):
         found = [_succeeds(stage, kind), *_fast(stage), *found]
-    return tuple(found)
+    return tuple({one.name: one for one in found}.values())
 
 
 def _succeeds(stage: SeenStage, kind: Kind) -> Proposed:
@@ -119,7 +119,7 @@ def _answers(stage: SeenStage) -> Iterator[Proposed]:
 def _promises(stage: SeenStage) -> Iterator[Proposed]:
     for promise in frequent(stage.kept):
         yield Proposed(
-            f"{promise}_kept"[:40],
+            f"{promise[:35]}_kept",
             f"{promise.replace('_', ' ').capitalize()}: the promise is kept",
             f"{{promise.kind: [{promise}]}}",
             "{promise.kept: true}",

@@ -49,7 +49,7 @@ def rhythm(quarters: Mapping[int, int], first_ms: int, last_ms: int, timezone: s
     """
     zone = ZoneInfo(timezone)
     by_date: dict[Hour, dict[date, list[int]]] = {(day, hour): {} for day in range(7) for hour in range(24)}
-    for quarter in range(first_ms // QUARTER_MS, last_ms // QUARTER_MS + 1):
+    for quarter in range(first_ms // QUARTER_MS + 1, last_ms // QUARTER_MS):  # those seen as a whole
         at = datetime.fromtimestamp(quarter * QUARTER_MS / 1000, UTC).astimezone(zone)
         by_date[at.weekday(), at.hour].setdefault(at.date(), []).append(quarters.get(quarter, 0))
     counts = {hour: sum(map(sum, dates.values())) for hour, dates in by_date.items()}
@@ -57,8 +57,8 @@ def rhythm(quarters: Mapping[int, int], first_ms: int, last_ms: int, timezone: s
     open_hours = _open(counts) if weeks >= TOLD_WEEKS else set(counts)
     rates: list[list[float]] = [[] for _ in range(24)]
     for hour in open_hours:
-        of_dates = [4 * mean(counted) for counted in by_date[hour].values()]
-        rates[hour[1]].append(median_low(of_dates) if of_dates else 0.0)
+        of_dates = [4 * mean(counted) for counted in by_date[hour].values() if len(counted) >= 4]
+        rates[hour[1]] += [median_low(of_dates)] if of_dates else []
     by_hour = tuple(min(of_days, default=0.0) for of_days in rates)
     return Rhythm(_written(open_hours) if len(open_hours) < len(counts) else {}, by_hour)
 

@@ -24,7 +24,7 @@ MAX_QUARTERS = 3650 * 96
 """Ten years, as many as `backtest` judges."""
 
 MAX_JOURNEYS = 20_000
-"""The first ones; so many tell the order of stages, and how long a journey takes, to a hundredth."""
+"""The first ones, and as many hand-overs: so many tell a share, or how long they take, to a hundredth."""
 
 STEPS_S = (1, 2, 3, 5, 10, 20, 30, 60, 120, 180, 300, 600, 1200, 1800, 3600, 7200, 21_600, 86_400)
 """Waits that people name. A limit is one of them."""
@@ -78,6 +78,8 @@ class SeenStage:
     """Kinds of answers."""
     kept: Names = field(default_factory=Names)
     """Kinds of promises of which it is said whether they were kept."""
+    cases: int = 0
+    """Events that name a case."""
     customers: int = 0
     """Events that name a customer, a segment or a journey."""
     waits: Waits = field(default_factory=Waits)
@@ -99,6 +101,7 @@ class SeenStage:
             names.add(name)
         if event.promise is not None and event.promise.kept is not None:
             self.kept.add(event.promise.kind)
+        self.cases += event.case_id is not None
         self.customers += bool(event.customer_ref or event.segment or event.journey_id)
         if event.wait_s is not None:
             self.waits.add(event.wait_s, has_left=event.outcome == "abandoned")
@@ -107,13 +110,48 @@ class SeenStage:
 
 @dataclass(slots=True)
 class SeenJourney:
-    """When (ms) a journey was first seen at each stage."""
+    """When (ms) a journey was first seen at each stage, and when last; and how long it was silent at most,
+    which only steps in order of time tell."""
 
     stages: dict[str, int] = field(default_factory=dict)
+    last_ms: int = 0
+    quiet_ms: int = 0
 
     def add(self, stage: str, at_ms: int) -> None:
         """Count a step."""
+        if self.stages:
+            self.quiet_ms = max(self.quiet_ms, at_ms - self.last_ms)
         self.stages[stage] = min(at_ms, self.stages.get(stage, at_ms))
+        self.last_ms = max(self.last_ms, at_ms)
+
+    @property
+    def first(self) -> str:
+        """The stage at which it began."""
+        return min(self.stages, key=lambda stage: self.stages[stage])
+
+    @property
+    def took_ms(self) -> int:
+        """From its first step to its last."""
+        return self.last_ms - self.stages[self.first]
+
+
+@dataclass(slots=True)
+class SeenHandoff:
+    """When (ms) something was handed over, and when which stage received it."""
+
+    sender: str
+    sent_ms: int | None = None
+    receiver: str | None = None
+    received_ms: int | None = None
+
+    def add(self, event: Event, to: str) -> None:
+        """Take word of it; what is sent to another stage or partner is received by neither."""
+        if event.stage == self.sender:
+            self.sent_ms = event.at_ms if self.sent_ms is None else min(self.sent_ms, event.at_ms)
+        elif to in (event.stage, event.partner) and (
+            self.received_ms is None or event.at_ms < self.received_ms
+        ):
+            self.receiver, self.received_ms = event.stage, event.at_ms
 
 
 @dataclass(slots=True)
@@ -130,6 +168,9 @@ class Seen:
     offsets: Counter[timedelta] = field(default_factory=Counter)
     """How far the clocks of its events are from UTC."""
     journeys: dict[str, SeenJourney] = field(default_factory=dict)
+    handoffs: dict[str, SeenHandoff] = field(default_factory=dict)
+    due: Names = field(default_factory=Names)
+    """Kinds of promises for which a deadline was told."""
     unnamed: Names = field(default_factory=Names)
     """Stages and outcomes that are no names: a worker refuses their events, and they are not counted here."""
 
@@ -154,12 +195,23 @@ class Seen:
         offset = event.time.utcoffset()
         if offset is not None and (offset in self.offsets or len(self.offsets) < MAX_NAMES):
             self.offsets[offset] += 1
+        if event.promise is not None and event.promise.due is not None:
+            self.due.add(event.promise.kind)
         if event.journey_id is not None:
-            journey = self.journeys.get(event.journey_id)
-            if journey is None and len(self.journeys) < MAX_JOURNEYS:
-                journey = self.journeys[event.journey_id] = SeenJourney()
-            if journey is not None:
-                journey.add(event.stage, event.at_ms)
+            self._add_to_journey(event, event.journey_id)
+
+    def _add_to_journey(self, event: Event, journey_id: str) -> None:
+        journey = self.journeys.get(journey_id)
+        if journey is None and len(self.journeys) < MAX_JOURNEYS:
+            journey = self.journeys[journey_id] = SeenJourney()
+        if journey is not None:
+            journey.add(event.stage, event.at_ms)
+        if (told := event.handoff) is not None:
+            handoff = self.handoffs.get(told.id)
+            if handoff is None and len(self.handoffs) < MAX_JOURNEYS:
+                handoff = self.handoffs[told.id] = SeenHandoff(told.from_)
+            if handoff is not None:
+                handoff.add(event, told.to)
 
     @property
     def days(self) -> float:

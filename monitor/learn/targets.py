@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from monitor.backtest.history import History, StageHistory
 from monitor.counting.measures import Share, wilson_lower
 from monitor.journey_file.hours import HOUR_MS
+from monitor.journey_file.model import WHOLE
+from monitor.rules.journeys import GOAL
 from monitor.rules.limits import MIN_N
 from monitor.rules.plan import Plan
 
@@ -28,11 +30,11 @@ achieves less than this is there on any busy morning, so the target is what was 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What was achieved, the target a hair under it, and whether that is of the worst day."""
+    """What was achieved, the target a hair under it, and of what that is, unless of all that was judged."""
 
     share: Share
     target: Decimal
-    is_of_worst_day: bool
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,11 @@ def achieved(plan: Plan, history: History) -> dict[Key, Achieved]:
         cells = _by_day(history.stages[stage.name], zone)
         for experience in stage.experiences:
             groups = {group: days for (name, group), days in cells.items() if name == experience.name}
-            if any(share.n for days in groups.values() for share in days.values()):
+            if not any(share.n for days in groups.values() for share in days.values()):
+                continue
+            if stage.name == WHOLE and experience.name != GOAL:
+                found[stage.name, experience.name] = Achieved(_least(groups))
+            else:
                 known = {group: groups[group] for group in plan.journey.segments if group in groups}
                 found[stage.name, experience.name] = _achieved(list(groups.values()), known)
     return found
@@ -93,10 +99,21 @@ def _sum(shares: Iterable[Share]) -> Share:
 def _target(days: Days) -> Target:
     whole = _sum(days.values())
     if (target := hair_under(whole)) >= ROOM:
-        return Target(whole, target, is_of_worst_day=False)
+        return Target(whole, target)
     told = [share for share in days.values() if share.n >= MIN_N]
     worst = min(told or [whole], key=lambda share: share.good / share.n)
-    return Target(worst, min(target, hair_under(worst)), is_of_worst_day=True)
+    return Target(worst, min(target, hair_under(worst)), "on the worst day")
+
+
+def _least(groups: Mapping[str, Days]) -> Target:
+    """That of the partner, or whatever takes its place, who achieved least: all of them are held to it."""
+    shares = {group: _sum(days.values()) for group, days in groups.items()}
+    told = {group: share for group, share in shares.items() if share.n >= MIN_N}
+    if not told:
+        whole = _sum(shares.values())
+        return Target(whole, hair_under(whole))
+    least = min(told, key=lambda group: told[group].good / told[group].n)
+    return Target(told[least], hair_under(told[least]), f"by {least}" if len(told) > 1 else "")
 
 
 def hair_under(share: Share) -> Decimal:

@@ -4,16 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from monitor.counting.display import counted, percent
-from monitor.journey_file.model import OUTCOMES
+from monitor.journey_file.model import OUTCOMES, WHOLE, Kind
+from monitor.learn.journeys import Whole, whole
 from monitor.learn.order import in_order
 from monitor.learn.propose import Proposed, experiences, frequent, kind_of
 from monitor.learn.rhythm import Rhythm, rhythm
-from monitor.learn.seen import Names, Seen, SeenStage
+from monitor.learn.seen import Names, Seen
 from monitor.learn.targets import Achieved, Key, Target
+from monitor.rules.journeys import GOAL
 
 OWNER = "operations"
 
-UNKNOWN = "0.5"
+UNKNOWN, GUESS = "0.5", "a guess: nothing was judged"
 """A target before anything was judged."""
 
 RHYTHM_DAYS = 7
@@ -49,29 +51,67 @@ def _file(learned: Learned) -> Iterator[str]:
     for stage in seen.stages.values():
         partners.update({name: stage.partners[name] for name in frequent(stage.partners)})
     yield f"partners: [{', '.join(name for name, _ in partners.most_common())}]"
+    order = in_order(seen)
+    kinds = {name: kind_of(stage, seen) for name, stage in seen.stages.items()}
+    if found := whole(seen, order, kinds):
+        yield ""
+        yield from _journeys(found, learned)
     yield ""
     yield "stages:   # in the order in which journeys pass them, else in that in which they appear"
-    for name in in_order(seen):
-        yield from _stage(learned, name, seen.stages[name])
+    for name in order:
+        yield from _stage(learned, name, kinds[name])
 
 
-def _stage(learned: Learned, name: str, stage: SeenStage) -> Iterator[str]:
-    seen = learned.seen
-    kind = kind_of(stage, seen)
+def _journeys(found: Whole, learned: Learned) -> Iterator[str]:
+    """The section `journeys`; each target is that of an experience of whole journeys."""
+
+    def target(experience: str) -> tuple[str, str]:
+        achieved = learned.achieved.get((WHOLE, experience))
+        return (str(achieved.all.target), _told(achieved.all, learned.seen)) if achieved else (UNKNOWN, GUESS)
+
+    goal, why = target(GOAL)
+    yield "journeys:   # events with one `journey_id` are a journey"
+    yield f"  owner: {OWNER}"
+    yield f"  starts: {{stage: [{found.starts}]}}   # a guess: where most journeys of several stages begin"
+    outcomes = ", ".join(found.goal_outcomes)
+    yield f"  goal: {{stage: [{found.goal}], outcome: [{outcomes}]}}   # a guess: the last stage"
+    yield f"  target: {goal}   # {why}"
+    yield f"  quiet: {found.quiet}   # 99 of 100 journeys are never silent for longer"
+    yield f"  limit: {found.limit}   # 99 of 100 journeys take no longer"
+    if found.promises:
+        yield "  promises:   # each with the stage that says whether it was kept"
+    for owed in found.promises:
+        kept, why = target(f"promise_{owed.kind}")
+        yield f"    {owed.kind}: {{stage: {owed.stage}, target: {kept}}}   # {why}"
+    if found.contacts:
+        yield f"  contacts: [{', '.join(found.contacts)}]   # most of its events name a case"
+    if found.handoffs:
+        yield "  handoffs:   # 99 of 100 that arrived took no longer"
+    for one in found.handoffs:
+        arrived, why = target(f"handoff_{one.sender}_{one.receiver}")
+        ways = f"from: {one.sender}, to: {one.receiver}, within: {one.within}, target: {arrived}"
+        yield f"    - {{{ways}}}   # {why}"
+    if found.has_moves:
+        moves, why = target("moves")
+        yield f"  moves: {{target: {moves}}}   # {why}"
+
+
+def _stage(learned: Learned, name: str, kind: Kind) -> Iterator[str]:
+    seen, stage = learned.seen, learned.seen.stages[name]
     yield f"  {name}:   # {counted(stage.n, 'event')}"
     yield f"    kind: {kind}   # a guess: customer, background, partner, feedback or staff"
     yield f"    owner: {OWNER}   # who is told"
     others = [outcome for outcome in stage.outcomes if outcome not in OUTCOMES]
     if others:
         yield f"    outcomes: [{', '.join(others)}]   # beside {', '.join(OUTCOMES)}; not judged"
-    for key, names in (
-        ("partners", stage.partners),
-        ("locations", stage.locations),
-        ("reasons", stage.reasons),
-        ("touchpoints", stage.touchpoints),
+    for key, names, advice in (
+        ("partners", stage.partners, ""),
+        ("locations", stage.locations, ""),
+        ("reasons", stage.reasons, ""),
+        ("touchpoints", stage.touchpoints, "   # by how many end there: put them in the order of customers"),
     ):
         if frequent(names):
-            yield f"    {key}: {_list(names)}"
+            yield f"    {key}: {_list(names)}{advice}"
     if seen.days >= RHYTHM_DAYS:
         yield from _rhythm(rhythm(stage.quarters, seen.first_ms, seen.last_ms, learned.timezone))
     yield "    experiences:"
@@ -101,7 +141,7 @@ def _experience(proposed: Proposed, achieved: Achieved | None, seen: Seen) -> It
         yield f"        ignores: {proposed.ignores}   # hung up before anybody could answer"
     yield f"        good: {proposed.good}"
     if achieved is None:
-        yield f"        target: {UNKNOWN}   # nothing was judged: a guess"
+        yield f"        target: {UNKNOWN}   # {GUESS}"
         return
     yield f"        target: {achieved.all.target}   # {_told(achieved.all, seen)}"
     if achieved.segments:
@@ -112,8 +152,8 @@ def _experience(proposed: Proposed, achieved: Achieved | None, seen: Seen) -> It
 
 def _told(target: Target, seen: Seen) -> str:
     share = target.share
-    when = "on the worst day" if target.is_of_worst_day else f"over {_days(seen)}"
-    return f"achieved {percent(share)} of {share.n:,} {when}; set a hair under it"
+    of = target.of or f"over {_days(seen)}"
+    return f"achieved {percent(share)} of {share.n:,} {of}; set a hair under it"
 
 
 def _days(seen: Seen) -> str:

@@ -268,7 +268,8 @@ def page_recovery(target: Decimal, limits: tuple[Limit, ...]) -> Recovery:
     without that, two days at exactly a limit were up to 9 pages.
     """
     allowed = 1 - target
-    least = min(limit.bad_ratio for limit in limits if limit.bad_ratio > allowed)  # burn rates of 100 % are 0
+    beyond = [limit.bad_ratio for limit in limits if limit.bad_ratio > allowed]  # burn rates of 100 % are 0
+    least = min(beyond, default=_beyond(allowed, Decimal(1)))  # journeys, of which most may miss their goal
     half = (least - allowed) / 2
     ratio = allowed + half
     spread = round(Z * (ratio * (1 - ratio)).sqrt(), 6)

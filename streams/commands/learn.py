@@ -13,7 +13,7 @@ from monitor.counting.display import counted, duration, printable
 from monitor.counting.times import local
 from monitor.errors import UserError
 from monitor.journey_file.begin import NameProblemError, name_of
-from monitor.journey_file.nodes import nearest
+from monitor.journey_file.nodes import JourneyFileError, nearest
 from streams.commands.history import Refusals, named, numbered
 from streams.commands.shared import failed, read_settings, write_files
 from streams.files import STDIN, lines, reread
@@ -60,6 +60,8 @@ def learn(
             )
     except UserError as error:
         raise failed(str(error)) from None
+    except JourneyFileError as error:  # a stage called `changes` has the topic of changes
+        raise failed("\n".join(f"{name}: no journey file: {wrong}" for wrong in error.errors)) from None
     from monitor.learn.written import written
 
     text = written(learned)
@@ -97,21 +99,22 @@ def _learned(
 
 def _seen(stream: IO[bytes]) -> "Seen":
     """What the history holds; UserError when nothing can be learned of it."""
-    from monitor.counting.event import Refused, decoded
+    from monitor.counting.event import Event, Refused, decoded, refuse_year
     from monitor.learn.seen import Seen
 
     seen, refusals, refused = Seen(), Refusals(), Counter["Reason"]()
     for number, line in numbered(lines(stream), "read"):
         event = decoded(line)
-        if isinstance(event, Refused):
-            refusals.add(number, event)
-            refused[event.reason] += 1
-        else:
+        why = event if isinstance(event, Refused) else refuse_year(event.at_ms)
+        if why is not None:
+            refusals.add(number, why)
+            refused[why.reason] += 1
+        elif isinstance(event, Event):
             seen.add(event)
     if not seen.n:
-        why = f": {refusals.most_frequent(refused)}" if refused else ""
-        why = why or next((f": `{name}` is no name of a stage or an outcome" for name in seen.unnamed), "")
-        raise UserError(f"it has no event to learn from{why}")
+        told = f": {refusals.most_frequent(refused)}" if refused else ""
+        told = told or next((f": `{name}` is no name of a stage or an outcome" for name in seen.unnamed), "")
+        raise UserError(f"it has no event to learn from{told}")
     if seen.days < LEAST_DAYS:
         spanned = duration((seen.last_ms - seen.first_ms) // 1000)
         raise UserError(f"{counted(seen.n, 'event')} within {spanned} tell too little: it takes a day")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 
 import orjson
@@ -24,12 +25,14 @@ from monitor.learn.targets import achieved, hair_under
 from monitor.learn.written import Learned, written
 from monitor.rules.plan import plan
 
+IDS = count()
+
 MONDAY = datetime(2026, 11, 2, tzinfo=UTC)
 
 
 def event(stage: str, at: datetime = MONDAY, **fields: Any) -> bytes:
     """A line of a history."""
-    named = {"id": f"{stage} {at} {fields}", "time": at.isoformat(), "stage": stage, "outcome": "ok"}
+    named = {"id": str(next(IDS)), "time": at.isoformat(), "stage": stage, "outcome": "ok"}
     return orjson.dumps(named | fields)
 
 
@@ -197,6 +200,43 @@ def test_what_a_stage_is_follows_from_its_events() -> None:
     assert journey.stage("repair").outcomes[-1] == "mended"
     assert journey.partners == ("klarna", "postnord")
     assert "# a guess: its usual outcome is good" in text
+
+
+def test_journeys_show_what_is_owed_and_where_they_lead() -> None:
+    """Promises and hand-overs with how long they take; one to an unknown partner, or of a few, is none."""
+    lines = []
+    for n in range(60):
+        at, name = MONDAY + timedelta(hours=n), {"journey_id": f"j-{n}"}
+        due = (at + timedelta(hours=30)).isoformat()
+        promise = {"id": f"p-{n}", "kind": "window", "due": due}
+        given = {"id": f"h-{n}", "from": "packing", "to": "postnord"}
+        lines += [
+            event("checkout", at, channel="web", **name),
+            event("packing", at + timedelta(hours=1), promise=promise, handoff=given, **name),
+            event("calls", at + timedelta(hours=2), channel="phone", case_id=f"c-{n}", **name),
+            event(
+                "delivery", at + timedelta(hours=20), handoff=given, partner="postnord" if n else "dhl",
+                promise=promise | {"kept": n % 6 > 0}, **name,
+            ),
+        ]  # fmt: skip
+    lines += [event("packing", handoff={"id": "x", "from": "packing", "to": "delivery"}, journey_id="j-x")]
+    lines += [event("checkout", MONDAY + timedelta(days=9), journey_id="j-y")]
+    text, journey = learned_from(lines[::-1])
+    found = journey.journeys
+    assert found is not None
+    assert [dict(match.fields) for match in (found.starts, found.goal)] == [
+        {"stage": {"checkout"}},
+        {"stage": {"delivery"}, "outcome": {"ok"}},
+    ]
+    assert [(one.name, one.stage) for one in found.promises] == [("window", "delivery")]
+    assert Decimal("0.6") < found.promises[0].target < Decimal("0.83")
+    hour_ms = 3_600_000
+    (edge,) = found.edges
+    assert (edge.sender, edge.receiver, edge.within_ms) == ("packing", "delivery", 24 * hour_ms)
+    assert (found.limit_ms, found.contacts) == (24 * hour_ms, ("calls",))
+    assert found.moves_target is not None
+    assert "achieved 100 % of 60 over 9 days" in text
+    assert learned_from([event("checkout", at, journey_id="j") for at in hourly(2)])[1].journeys is None
 
 
 def test_every_number_has_its_reason() -> None:

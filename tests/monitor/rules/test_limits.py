@@ -5,7 +5,14 @@ from decimal import Decimal
 import pytest
 
 from monitor.counting.measures import Share, wilson_lower
-from monitor.rules.limits import fast_limits, page_limits, page_recovery, stopped, ticket_recovery
+from monitor.rules.limits import (
+    budget_limits,
+    fast_limits,
+    page_limits,
+    page_recovery,
+    stopped,
+    ticket_recovery,
+)
 from monitor.rules.verdict import State, state
 
 QUIET = Share(0, 0)
@@ -149,6 +156,11 @@ def test_a_page_is_over_when_it_surely_is(
 def test_a_target_of_all_has_a_recovery() -> None:
     """Its burn rates allow nothing, and half way from there to nothing is nowhere: the fast limits count."""
     assert page_recovery(Decimal(1), page_limits(Decimal(1))).ratio == Decimal("0.05")
+
+
+def test_journeys_of_which_most_miss_their_goal_have_a_recovery() -> None:
+    """No limit of theirs lies beyond what is allowed; then a page is over half way from there to all."""
+    assert page_recovery(Decimal("0.4"), budget_limits(Decimal("0.4"))).ratio == Decimal("0.7")
 
 
 @pytest.mark.parametrize(("bad", "n"), [(10, 300), (1, 1_000), (40, 400)])
