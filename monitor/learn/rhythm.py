@@ -57,7 +57,7 @@ def rhythm(quarters: Mapping[int, int], first_ms: int, last_ms: int, timezone: s
     open_hours = _open(counts) if weeks >= TOLD_WEEKS else set(counts)
     rates: list[list[float]] = [[] for _ in range(24)]
     for hour in open_hours:
-        of_dates = [4 * mean(counted) for counted in by_date[hour].values() if len(counted) >= 4]
+        of_dates = [4 * mean(counted) for counted in by_date[hour].values() if len(counted) > 1]
         rates[hour[1]] += [median_low(of_dates)] if of_dates else []
     by_hour = tuple(min(of_days, default=0.0) for of_days in rates)
     return Rhythm(_written(open_hours) if len(open_hours) < len(counts) else {}, by_hour)

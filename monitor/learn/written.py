@@ -152,7 +152,8 @@ def _experience(proposed: Proposed, achieved: Achieved | None, seen: Seen) -> It
 
 def _told(target: Target, seen: Seen) -> str:
     share = target.share
-    of = target.of or f"over {_days(seen)}"
+    left_out = f", {counted(target.left_out, 'day')} of trouble left out" if target.left_out else ""
+    of = target.of or f"over {_days(seen)}{left_out}"
     return f"achieved {percent(share)} of {share.n:,} {of}; set a hair under it"
 
 
