@@ -21,6 +21,7 @@ from streams.engine.commitment import Commitment
 from streams.engine.embedded import fetched_ends
 from streams.kafka import internals
 from streams.kafka.groups import StaticName
+from streams.kafka.topics import changelog_topic
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,9 @@ FETCH_WAIT_MS = 100
 
 TOLD_MS = 5000
 """A fetch that has waited in vain is answered after `FETCH_WAIT_MS`, and told anew."""
+
+LOST = "its changelog was deleted, and counts with it"
+BEREFT = "nothing is kept of it from before: its topics were deleted, or are new"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """What is committed, where something is; None for an offset of a topic that was deleted since."""
         wanted = list(tps)
         found = await internals.fetch_committed(internals.kafka_consumer(self), wanted)
+        bereft = await self._bereft([tp for tp in wanted if tp not in found])
         offsets: dict[TopicPartition, int | None] = {}
         for tp in wanted:
             before = Commitment.read(found[tp].metadata if tp in found else "")
@@ -113,15 +118,39 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             now = self._commitments[tp] = before.of(
                 self.app.cluster.ids.get(tp.topic), self.app.changelog_ids.get(tp.topic), noticed_ms
             )
+            if tp in bereft:
+                now = self._commitments[tp] = now._replace(whole_since_ms=noticed_ms)
             if now.whole_since_ms == before.whole_since_ms:
                 self.noticed.discard(tp)
             elif not is_noticed:
                 self.noticed.add(tp)
-                log.warning("%s:%d: its changelog was deleted, and counts with it", *tp)
+                what = BEREFT if tp in bereft else LOST
+                log.warning("%s:%d: %s", tp.topic, tp.partition, what)
             if tp in found:
                 is_other = before.topic_id not in ("", now.topic_id)
                 offsets[tp] = None if is_other else found[tp].offset
         return offsets
+
+    async def _bereft(self, uncommitted: list[TopicPartition]) -> set[TopicPartition]:
+        """Of these the partitions of steps of which nothing is left, in a group that has counted before.
+
+        With a topic Kafka forgets what was committed of it, so what the group has committed of stages tells.
+        """
+        journeys, consumer = self.app.journeys, internals.kafka_consumer(self)
+        steps = [tp for tp in uncommitted if journeys is not None and tp.topic == journeys.topic]
+        if not steps:
+            return set()
+        sizes = {one.topic: self.app.cluster.topics[one.topic] for one in self.app.processors}
+        everything = [TopicPartition(topic, number) for topic, n in sizes.items() for number in range(n)]
+        committed = await internals.fetch_committed(consumer, everything)
+        has_counted = any(
+            at.offset and Commitment.read(at.metadata).changelog_id for at in committed.values()
+        )
+        if not has_counted or any(tp.topic == journeys.topic for tp in committed):
+            return set()
+        changelog = changelog_topic(self.app.conf.id, journeys.name)
+        ends = await consumer.end_offsets([TopicPartition(changelog, tp.partition) for tp in steps])
+        return {tp for tp in steps if not ends[TopicPartition(changelog, tp.partition)]}
 
     def whole_since_ms(self, tp: TP) -> int:
         """Since when (event time) windows hold all of an assigned partition; 0 where nothing was lost."""

@@ -148,7 +148,9 @@ class Consumer(driver.Consumer):
             return True
         found = await self.kafka.call_thread(self.kafka.committed, sources)
         # What was lost is told from when on only once a commit says so, and there may be none for hours.
-        again = {min(sources), *self.kafka.noticed.intersection(sources)}
+        # That of steps is committed, too, for what the group has committed of them says that there were any.
+        first = {tp.topic: tp for tp in sorted(sources, reverse=True)}.values()
+        again = {*first, *self.kafka.noticed.intersection(sources)}
         confirmed = await self.kafka.commit({tp: found.get(tp) or 0 for tp in again})
         _, joined = self.kafka.membership()
         return bool(confirmed and generation == self.app.consumer_generation_id == joined)
