@@ -72,7 +72,7 @@ BEGINS_S = 90
 ENDS_S = 7200
 """A ticket goes on for an hour after a limit was last crossed, and until enough healthy minutes have come."""
 
-SIZES = {"1600": (1600, 2400), "1080p": (1920, 1080), "phone": (420, 7000)}
+SIZES = {"1600": (1600, 3500), "1080p": (1920, 1080), "phone": (420, 7000)}
 NUMBER = re.compile(r"\d[\d.,]*(?:[smhd]\b(?: \d+[smhd]\b)*)?")
 """A figure, or a length of time: `59.44s` may be `1m 9s` when the other asks a little later."""
 

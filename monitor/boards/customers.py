@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from monitor.boards.panels import (
     COUNT,
+    WIDTH,
     Json,
     bars,
     heading,
@@ -166,7 +167,7 @@ def _promises(plan: Plan) -> Iterator[Json]:
         rows(f"{kept} / ({due} > 0)"),
         *(rows(f"{one} and {due} > 0") for one in counts),
         unit=COUNT,
-        size=(14, 8),
+        size=(WIDTH, 8),
         overrides=[
             override("kind", mappings=names(kinds)),
             partners,
@@ -183,7 +184,7 @@ def _promises(plan: Plan) -> Iterator[Json]:
         rows(f"{sent} > 0"),
         rows(f"{lost} and {sent} > 0"),
         unit=COUNT,
-        size=(10, 8),
+        size=(WIDTH, 8),
         overrides=[
             override("sender", mappings=stages),
             override("receiver", mappings=stages),
@@ -194,11 +195,11 @@ def _promises(plan: Plan) -> Iterator[Json]:
     yield table(
         "Overdue now, by age",
         "Promises and hand-overs of journeys under way whose time has passed, by for how long at most. No "
-        "row is good.",
+        "row is good. Most first.",
         {"what": "What", "partner": "Partner", "age": "For at most", "Value": "How many"},
-        rows(f"sum by (what, partner, age) ({metrics.OVERDUE.name})"),
+        rows(f"sort_desc(sum by (what, partner, age) ({metrics.OVERDUE.name}))"),
         unit=COUNT,
-        size=(24, 7),
+        size=(WIDTH, 7),
         overrides=[override("what", mappings=names(_overdue_titles(plan))), partners],
     )
 
@@ -303,11 +304,11 @@ def _labyrinth() -> Iterator[Json]:
     moved = _sum(metrics.WINDOW_MOVES, " by (from_channel, to_channel)")
     yield table(
         "Between which channels, last day",
-        "Changes of channel, and the last one of those who went astray: where people get lost. None astray "
-        "is good.",
+        "Changes of channel, and the last one of those who went astray: where people get lost, most first. "
+        "None astray is good.",
         {"from_channel": "From", "to_channel": "To", **values("Astray", "Changes")},
-        rows(f"{lost} and {moved} > 0"),
-        rows(f"sort_desc({moved} > 0)"),
+        rows(f"sort_desc({lost} and {moved} > 0)"),
+        rows(f"{moved} > 0"),
         unit=COUNT,
         size=(6, 8),
         overrides=[

@@ -82,9 +82,9 @@ def _spread(plan: Plan) -> Iterator[Json]:
     yield table(
         "The weakest channel or location, last day",
         "Which channel or location has the lowest share of good encounters of each experience. A gap of 0 % "
-        "beside it is good: then being last means little.",
+        "beside it is good: then being last means little. The lowest first.",
         labels | {"name": "Weakest", "Value": "Good"},
-        rows(f"bottomk {by} (1, {shares}) and on (stage, experience, by) {several}"),
+        rows(f"sort(bottomk {by} (1, {shares}) and on (stage, experience, by) {several})"),
         unit="percentunit",
         size=size,
         nothing="nothing to compare",

@@ -103,8 +103,8 @@ def panels(plan: Plan) -> Iterator[Json]:
     yield _partners(plan)
     yield _flow()
     for title, metric, field in (
-        ("How long encounters take, where events say", metrics.WINDOW_DURATION, "duration_s"),
-        ("How long customers wait, where events say", metrics.WINDOW_WAIT, "wait_s"),
+        ("How long encounters take (No data: no event says)", metrics.WINDOW_DURATION, "duration_s"),
+        ("How long customers wait (No data: no event says)", metrics.WINDOW_WAIT, "wait_s"),
     ):
         buckets = select(f"{metric.name}_bucket", stage=CHOSEN, window="5m")
         yield heatmap(

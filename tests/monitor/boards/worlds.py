@@ -176,7 +176,7 @@ WORLDS: dict[str, World | None] = {
     "degraded": replace(
         HEALTHY,
         events=GOOD | {"web_checkout": _checkouts(failed=600), "feedback": _answers("nps", detractor=3)},
-        overdue=(("promise/delivery_window", "postnord"), ("handoff/warehouse/delivery", "")),
+        overdue=(*(("promise/delivery_window", "postnord"),) * 2, ("handoff/warehouse/delivery", "")),
     ),
     "silent": replace(HEALTHY, quiet=("call_queue",)),
     "behind": replace(HEALTHY, behind_s=90),
