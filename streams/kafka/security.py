@@ -1,5 +1,6 @@
 """The way to Kafka, protected as `Settings` say; no message and no repr shows a secret."""
 
+import asyncio
 import logging
 import ssl
 from typing import Any
@@ -18,6 +19,9 @@ REFUSALS = (
     errors.IllegalSaslStateError,
 )
 """Answers that stay the same however often Kafka is asked again."""
+
+PROBE_S = 5.0
+"""How long it may take to hear whether TLS is spoken."""
 
 
 def kafka_options(settings: Settings) -> dict[str, Any]:
@@ -59,20 +63,55 @@ async def kafka_refusal(settings: Settings, options: dict[str, Any]) -> str | No
 
     aiokafka's clients say only that they could not connect, so one connection is made by hand.
     """
-    if not options:
-        return None
     for address in settings.kafka.split(","):
         host, _, port = address.rpartition(":")
-        timeout_ms = round(settings.kafka_timeout_s * 1000)
-        try:
-            one = await create_conn(host.strip("[]"), int(port), request_timeout_ms=timeout_ms, **options)
-        except (errors.KafkaError, OSError, ValueError) as error:
-            said = _refusal(settings, error)
-            if said is not None:
-                return f"Kafka at {address} {said}"
-        else:
-            one.close()
+        said = await _answer(settings, options, host.strip("[]"), int(port))
+        if said is not None:
+            return f"Kafka at {address} {said}"
     return None
+
+
+async def _answer(settings: Settings, options: dict[str, Any], host: str, port: int) -> str | None:
+    if settings.kafka_security in (PLAINTEXT, SASL_PLAINTEXT) and await _speaks_tls(host, port):
+        return f"speaks TLS: TOUCHPOINT_KAFKA_SECURITY must be {SSL} or {SASL_SSL}"
+    if not options:
+        return None
+    try:
+        one = await create_conn(
+            host, port, request_timeout_ms=round(settings.kafka_timeout_s * 1000), **options
+        )
+    except (errors.KafkaError, OSError, ValueError) as error:
+        said = _refusal(settings, error)
+        if said is None and options["ssl_context"] is not None and await _speaks_plainly(host, port):
+            said = f"does not speak TLS, as TOUCHPOINT_KAFKA_SECURITY of {settings.kafka_security} wants it"
+        return said
+    one.close()
+    return None
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    """Whether anything answers there over TLS; it is told nothing, so it need not be trusted."""
+    try:
+        async with asyncio.timeout(PROBE_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=ssl.create_default_context())
+    except ssl.SSLCertVerificationError:
+        return True
+    except ssl.SSLError as error:
+        return "ALERT" in str(error.reason)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.close()
+    return True
+
+
+async def _speaks_plainly(host: str, port: int) -> bool:
+    """Whether a Kafka answers there without TLS; it is told nothing."""
+    try:
+        one = await create_conn(host, port, request_timeout_ms=round(PROBE_S * 1000))
+    except (errors.KafkaError, OSError, ValueError):
+        return False
+    one.close()
+    return True
 
 
 def _refusal(settings: Settings, error: BaseException | None) -> str | None:

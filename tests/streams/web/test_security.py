@@ -29,7 +29,7 @@ from streams.kafka.security import kafka_options, kafka_refusal
 from streams.settings import Secret, Settings, SettingsError, read
 from streams.web.guard import Guard, exposure, http_ssl
 from streams.web.server import HEADERS, PAGE, HttpServer, Sources
-from tests.kit.brokers import running
+from tests.kit.brokers import TansuNode, running
 from tests.kit.polling import until
 from tests.kit.programs import ROOT, WorkerProcess, counted, touchpoint, touchpoint_reading
 from tests.kit.shipped import SHIPPED as CHAIR
@@ -521,6 +521,35 @@ async def test_a_server_without_tls_is_a_refusal(certificates: Certificates) -> 
         refusal = await kafka_refusal(settings, kafka_options(settings))
     assert refusal is not None
     assert refusal.startswith(f"Kafka at {address} ends the TLS connection: ")
+
+
+async def test_a_kafka_without_tls_is_named() -> None:
+    """It hangs up at the first bytes of TLS, which looked like no Kafka at all."""
+    with running(TansuNode()) as node:
+        settings = Settings(kafka=node.bootstrap, kafka_security="ssl", kafka_timeout_s=5)
+        refusal = await kafka_refusal(settings, kafka_options(settings))
+    assert refusal == (
+        f"Kafka at {node.bootstrap} does not speak TLS, as TOUCHPOINT_KAFKA_SECURITY of ssl wants it"
+    )
+
+
+@pytest.mark.parametrize("security", ["plaintext", "sasl_plaintext"])
+async def test_a_server_with_tls_is_named(certificates: Certificates, security: str) -> None:
+    """Whoever forgets the setting read that no Kafka answers."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificates.sign("server"))
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = Settings(
+        kafka=address, kafka_security=security, kafka_user=USER, kafka_password=Secret(PASSWORD)
+    )
+    async with server:
+        refusal = await kafka_refusal(settings, kafka_options(settings))
+    assert refusal == f"Kafka at {address} speaks TLS: TOUCHPOINT_KAFKA_SECURITY must be ssl or sasl_ssl"
 
 
 # -- Apache Kafka ---------------------------------------------------------------------------------------
