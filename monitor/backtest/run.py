@@ -240,12 +240,12 @@ def _silence(span: StageSpan, severity: Severity, explained: Mask, going: Going)
 
 
 def _paging(span: StageSpan, unexplained: Mask, going: Going) -> Mask:
-    """Whether the stage pages. After each end, as long as nothing new pages, old windows begin nothing."""
-    known, old, start = dict(going), span.old(), 0
+    """Whether the stage pages. After each end, as long as nothing new pages, only an outage begins one."""
+    known, crossed, start = dict(going), span.pages(), 0
     while True:
         found = _going(span, "page", unexplained, brought := dict(known))
         ends = start + 1 + np.flatnonzero(found[start:-1] & ~found[start + 1 :])
-        end = next((end for end in ends.tolist() if old[end : end + AGAIN].any()), None)
+        end = next((end for end in ends.tolist() if crossed[end : end + AGAIN].any()), None)
         if end is None:
             going.update(brought)
             return found

@@ -14,7 +14,7 @@ from monitor.journey_file.hours import MINUTE_MS, expected, is_open
 from monitor.journey_file.model import ALL, WHOLE, Stage
 from monitor.rules import critical
 from monitor.rules.journeys import GOAL
-from monitor.rules.limits import OLD_WINDOWS, STOPPED_IN, STOPPED_OF, stopped
+from monitor.rules.limits import FAST_WINDOWS, STOPPED_IN, STOPPED_OF, outage_ratio, stopped
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
     EXPLAINS_S,
@@ -25,6 +25,7 @@ from monitor.rules.qualities import (
     SILENT_EXPECTED,
     SILENT_OVER,
     SILENT_WINDOWS,
+    SURE_S,
     Quality,
     Severity,
     severities,
@@ -37,7 +38,10 @@ EXPLAINS = EXPLAINS_S * 1000 // SHORT.ms + 1
 """Slices, the present one among them, in which a stage in trouble explains others."""
 
 AGAIN = NEW_S * 1000 // SHORT.ms + 1
-"""Slices after the end of a page in which no old window begins another."""
+"""Slices after the end of a page in which only an outage begins another."""
+
+SURE = SURE_S * 1000 // SHORT.ms + 1
+"""Slices, the present one among them, for which the narrowest window says that an alert is over."""
 
 WITHIN = 1_800_000 // SHORT.ms + 1
 """Slices of the widest short window of a page, in which what was over still is (`Recovery.within`)."""
@@ -119,8 +123,10 @@ class StageSpan:
         self.bad: dict[Judged, Mask] = {}
         """Whether the narrowest window of its recovery still is."""
         self._stops = {one.experience.name for one in plan.watched if one.stops and stage.name == WHOLE}
+        self._outage: dict[Judged, dict[str, Mask]] = {}
+        """Where a limit is crossed by so much that it begins a page at any time."""
         self.begins = np.ones(len(self._at), dtype=bool)
-        """Whether an old window may begin a page: where none has ended lately."""
+        """Whether less may begin a page: where none has ended lately."""
         self._judge([rule for rule in plan.qualities if rule.stage.name == stage.name])
         self._critical = np.zeros(len(self._at), dtype=bool) if weighs is None else weighs & self._settled()
         # What pages only because the stage is critical goes on for days, and explains nothing.
@@ -145,27 +151,26 @@ class StageSpan:
 
     def reason(self, about: Judged) -> Mask:
         """Whether the limit of any window is crossed, and may begin an alert."""
-        return self._any(
-            crossed & self.begins if _is_old(about, window) else crossed
-            for window, crossed in self.crossed[about].items()
-        )
+        return self._any(self._reason(about, window) for window in self.crossed[about])
 
     def reasons_at(self, about: Judged, at: int) -> list[str]:
         """The windows of which that is so at the end of slice `at`."""
         now = at - int(self._at[0])
-        return [
-            window
-            for window, crossed in self.crossed[about].items()
-            if crossed[now] and (self.begins[now] or not _is_old(about, window))
-        ]
+        return [window for window in self.crossed[about] if self._reason(about, window)[now]]
 
-    def old(self) -> Mask:
-        """Whether an old window crosses the limit of a page."""
+    def _reason(self, about: Judged, window: str) -> Mask:
+        crossed = self.crossed[about][window]
+        if about[1] != "page":
+            return crossed
+        return (crossed & self.begins) | self._outage.get(about, {}).get(window, False)
+
+    def pages(self) -> Mask:
+        """Whether the limit of a page is crossed."""
         return self._any(
             crossed
-            for about, by_window in self.crossed.items()
-            for window, crossed in by_window.items()
-            if _is_old(about, window)
+            for (_, severity, _), by_window in self.crossed.items()
+            for crossed in by_window.values()
+            if severity == "page"
         )
 
     def share(self, experience: str, segment: str, label: str, at: int) -> Share:
@@ -240,8 +245,15 @@ class StageSpan:
             windows |= {w for rule in held_to if rule.recovery for w in rule.recovery.windows}
             shares, is_over = self._shares(experience, segment, windows), self.stopped(experience, segment)
             for rule in held_to:
+                outage = float(outage_ratio(rule.target))
                 about = experience, rule.severity, segment
-                self.crossed[about] = {w: on & ~is_over for w, on in self._crossed(rule, shares).items()}
+                crossed = {w: on & ~is_over for w, on in self._crossed(rule, shares).items()}
+                self.crossed[about] = crossed
+                self._outage[about] = {
+                    window: crossed[window] & (shares[window].bad / np.maximum(shares[window].n, 1) >= outage)
+                    for window in FAST_WINDOWS
+                    if window in crossed
+                }
                 self.over[about] = self._over(rule, shares)
                 if shares and rule.recovery is not None:
                     self.bad[about] = rule.recovery.bad(shares[rule.recovery.windows[0]])
@@ -253,10 +265,10 @@ class StageSpan:
         return found
 
     def _over(self, rule: Quality, shares: Mapping[str, Share]) -> Mask:
-        """Whether what a rule tells is: at once where the narrowest window is sure, or else for a while."""
+        """Whether what a rule tells is: the narrowest window says so for a minute, or others for a while."""
         if not shares or rule.recovery is None:
             return np.ones(len(self._at), dtype=bool)
-        is_sure = rule.recovery.below(shares[rule.recovery.windows[0]])
+        is_sure = ~held_on(~rule.recovery.below(shares[rule.recovery.windows[0]]), SURE)
         return np.asarray(is_sure | ~held_on(~rule.recovery.over(shares), HOLD["page"]))
 
     def _crossed(self, rule: Quality, shares: Mapping[str, Share]) -> dict[str, Mask]:
@@ -378,10 +390,6 @@ class StageSpan:
         ]
         by_slice = np.repeat(np.array(by_minute) / MINUTE, MINUTE)[self._from - first * MINUTE :]
         return np.concatenate(([0.0], np.cumsum(by_slice)))
-
-
-def _is_old(about: Judged, window: str) -> bool:
-    return about[1] == "page" and window in OLD_WINDOWS
 
 
 def _at(share: Any, at: Moments) -> Share:

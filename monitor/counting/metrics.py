@@ -258,7 +258,8 @@ BELOW = "stage:touchpoint_recovered:margin"
 STILL_BAD = "stage:touchpoint_recovered:bad_ratio"
 """The bad ratio of a window that is above where an alert is over; labels of DEGRADED; 0 to 1."""
 ONGOING = "stage:touchpoint_recovered:ongoing_events"
-"""Events in the widest window that is asked, where an alert is not surely over; labels of DEGRADED."""
+"""Events in the widest window that is asked, where an alert is not surely over by the narrowest window, or
+by all (`window` is the widest); labels of DEGRADED."""
 STOPPED = "stage:touchpoint_recovered:few_bad"
 """What is bad in a window in which far more was expected (`rules.limits.stopped`), else no series; labels of
 BAD_SUM."""

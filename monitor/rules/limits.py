@@ -149,8 +149,13 @@ PAGE_WINDOWS = tuple(limit.window for limit in page_limits(PAGES[0][0]))
 """The windows in which a stage can be so bad that it pages; the strictest targets use them all."""
 
 
-OLD_WINDOWS = tuple(limit.window for limit in budget_limits(PAGES[0][0]))
-"""Windows that still hold an incident which is over: for `qualities.NEW_S` they begin no new page."""
+FAST_WINDOWS = tuple(limit.window for limit in fast_limits(PAGES[0][0]))
+"""Windows that hold hardly anything of an incident that has ended: they alone begin a page soon after."""
+
+
+def outage_ratio(target: Decimal) -> Decimal:
+    """The bad ratio of an outage: it begins a page at any time, however short ago another ended."""
+    return fast_limits(target)[0].bad_ratio
 
 
 @cache

@@ -10,16 +10,17 @@ by operation.
 from collections.abc import Iterator
 
 from monitor.counting import metrics
-from monitor.counting.windows import WINDOW_LABELS, WINDOWS
+from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, WHOLE, Journey, Stage
 from monitor.rules.journeys import GOAL
 from monitor.rules.limits import (
-    OLD_WINDOWS,
+    FAST_WINDOWS,
     PAGE_RECOVERY,
     PAGE_WINDOWS,
     TICKET_RECOVERY,
     Limit,
     Recovery,
+    outage_ratio,
 )
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import (
@@ -29,6 +30,7 @@ from monitor.rules.qualities import (
     NEW_S,
     SETTLE_S,
     SILENT_WINDOWS,
+    SURE_S,
     Quality,
     Severity,
     pages_for,
@@ -56,6 +58,7 @@ from monitor.rules.series import (
     silent,
     still_silent,
     sums_of_whole_journeys,
+    unless_in_trouble,
     while_open,
     wilson_lower,
 )
@@ -74,7 +77,7 @@ def recordings(plan: Plan) -> Iterator[Recording]:
         if quality.recovery is not None:
             yield Recording(metrics.BELOW, _below(quality, quality.recovery), labels)
             yield Recording(metrics.STILL_BAD, _still_bad(quality, quality.recovery), labels)
-            yield Recording(metrics.ONGOING, _ongoing(quality, quality.recovery), labels)
+            yield from _ongoing(quality, quality.recovery, labels)
         yield Recording(metrics.DEGRADED, degraded(quality), labels)
     if journey.journeys is not None:
         yield from _raised(journey)
@@ -83,15 +86,15 @@ def recordings(plan: Plan) -> Iterator[Recording]:
     yield from _partners(journey)
     yield from _troubles(journey)
     for stage in journey.stages:
-        explained = _unless_in_trouble(plan.upstream[stage.name])
+        explained = unless_in_trouble(plan.upstream[stage.name])
         begins, before = (select(one, stage=stage.name) for one in (metrics.SILENT, metrics.SILENT_REASON))
         silence = f"{begins}\nor ({before} and on (stage) ({still_silent(stage)}){while_open(stage)})"
         yield Recording(metrics.SILENT_REASON, f"({silence}){explained}", {"stage": stage.name})
     for stage in plan.stages:
         for severity in severities(stage):  # a ticket waits for the page, so the page comes first
-            explained = _unless_in_trouble(plan.explaining(stage, severity))
+            explained = unless_in_trouble(plan.explaining(stage, severity))
             about = {"stage": stage.name, "severity": severity}
-            yield Recording(metrics.REASON, _reason(stage, severity) + explained, about)
+            yield Recording(metrics.REASON, _reason(plan, stage, severity) + explained, about)
             for whose in _whose(journey, severity):
                 of_all = {"segment": ALL} if whose.get("segment") == ALL else {}
                 yield Recording(metrics.GOING, _going(journey, stage, severity, whose), about | of_all)
@@ -199,10 +202,14 @@ def _still_bad(quality: Quality, recovery: Recovery) -> str:
     return f"{p} > {number(recovery.ratio)} and {n} >= {recovery.min_n}"
 
 
-def _ongoing(quality: Quality, recovery: Recovery) -> str:
-    """What `Recovery.over` is not."""
+def _ongoing(quality: Quality, recovery: Recovery, labels: dict[str, str]) -> Iterator[Recording]:
+    """What `Recovery.over` is not, by the narrowest window alone and by all."""
+    narrowest = recovery.windows[0]
+    sure = _of(quality, metrics.BELOW, narrowest, severity=quality.severity)
+    some = _of(quality, metrics.EVENTS_SUM, recovery.widest)
+    yield Recording(metrics.ONGOING, f"{some}\n  unless on ({WHOSE}) {sure}", labels | {"window": narrowest})
     p = _of(quality, metrics.BAD_RATIO, recovery.widest)
-    found = f"{_of(quality, metrics.EVENTS_SUM, recovery.widest)} >= {recovery.gone_n}"
+    found = f"{some} >= {recovery.gone_n}"
     for at, window in enumerate(recovery.windows):
         says = _of(quality, metrics.BELOW, window, severity=quality.severity)
         if window == recovery.widest:
@@ -212,7 +219,7 @@ def _ongoing(quality: Quality, recovery: Recovery) -> str:
             bad = _of(quality, metrics.STILL_BAD, narrower, severity=quality.severity)
             says = f"({says})\n    unless on ({WHOSE}) ({told} or {bad})"
         found += f"\n  unless on ({WHOSE}) ({says})"
-    return found
+    yield Recording(metrics.ONGOING, found, labels)
 
 
 def _going(journey: Journey, stage: Stage, severity: Severity, whose: dict[str, Values]) -> str:
@@ -256,25 +263,27 @@ def _whose(journey: Journey, severity: Severity) -> Iterator[dict[str, Values]]:
 
 
 def _ongoing_lately(stage: Stage, severity: Severity) -> str:
-    """Over at once where the narrowest window is sure; wider ones must say so for as long as a page is held,
-    for the last minutes may be worse."""
+    """Over where the narrowest window is sure for a minute; wider ones must say so for as long as a page is
+    held, for the last minutes may be worse."""
     about = {"stage": stage.name, "severity": severity}
-    narrowest = (PAGE_RECOVERY if severity == "page" else TICKET_RECOVERY)[0]
-    sure = select(metrics.BELOW, **about, window=narrowest)
-    return f"({held(select(metrics.ONGOING, **about), 'page')} unless on ({WHOSE}) {sure})"
+    windows = PAGE_RECOVERY if severity == "page" else TICKET_RECOVERY
+    narrowest, widest = (select(metrics.ONGOING, **about, window=windows[end]) for end in (0, -1))
+    return f"({held(widest, 'page')} and on ({WHOSE}) {lately(narrowest, SURE_S)})"
 
 
-def _reason(stage: Stage, severity: Severity) -> str:
-    """What is degraded and not explained by the stage's own silence; of a page, no old window after the last
+def _reason(plan: Plan, stage: Stage, severity: Severity) -> str:
+    """What is degraded and not explained by the stage's own silence; of a page, only an outage after the last
     one has ended (GOING at the evaluations before); of a ticket, nothing while its page goes on."""
     about: dict[str, Values] = {"stage": stage.name, "severity": severity}
     reason = select(metrics.DEGRADED, **about)
     if severity == "page":
         going = select(metrics.GOING, **about)
-        old = select(metrics.DEGRADED, **about, window=OLD_WINDOWS)
-        others = tuple(label for label in WINDOW_LABELS if label not in OLD_WINDOWS)
-        ended = f"({lately(going, NEW_S)} unless on () {going})"
-        reason = f"({select(metrics.DEGRADED, **about, window=others)}\nor ({old}\n  unless on () {ended}))"
+        reason += f"\n  unless on () ({lately(going, NEW_S)} unless on () {going})"
+        held_to = (one.target for one in plan.qualities if one.stage == stage and stage.name != WHOLE)
+        for target in dict.fromkeys(held_to):
+            fast = select(metrics.DEGRADED, **about, target=number(target), window=FAST_WINDOWS)
+            reason += f"\nor {fast} >= {number(outage_ratio(target))}"
+        reason = f"({reason})"
     if stage.name != WHOLE:
         reason += f"\nunless on () {select(metrics.SILENT, stage=stage.name)}"
     if severity == "ticket":
@@ -388,8 +397,3 @@ def _behind(stage: str, read: str) -> Iterator[Recording]:
 UNJUDGED = ("no_worker", "not_counted", "lag", "open_transaction", "held_up")
 """Causes of blindness that leave windows short, or journeys unjudged. A spare worker that is down is told of,
 but hides nothing: what it counted others count now."""
-
-
-def _unless_in_trouble(stages: tuple[str, ...]) -> str:
-    """What these stages explain is no reason to alert."""
-    return f"\nunless on () {select(metrics.TROUBLE, stage=stages)}" if stages else ""

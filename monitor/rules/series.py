@@ -131,6 +131,11 @@ def while_open(stage: Stage) -> str:
     return f"\nunless on (stage) max by (stage) ({select(metrics.OPEN.name, stage=stage.name)}) == 0"
 
 
+def unless_in_trouble(stages: tuple[str, ...]) -> str:
+    """What these stages explain is no reason to alert."""
+    return f"\nunless on () {select(metrics.TROUBLE, stage=stages)}" if stages else ""
+
+
 def silent(stage: Stage) -> str:
     """How many events were expected in each window that has none, if the monitor has seen all of it and the
     stage is open. By the declared rhythm; without one, by what came a week ago."""

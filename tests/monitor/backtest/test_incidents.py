@@ -2,7 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, datetime
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from monitor.generate.grafana import rule_groups
 from monitor.generate.prometheus import rule_file
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
-from monitor.rules.limits import OLD_WINDOWS, budget_limits, page_limits
+from monitor.rules.limits import budget_limits, page_limits
 from monitor.rules.plan import plan
 from tests.kit import history as real
 from tests.kit.slices import add_slices
@@ -143,14 +143,23 @@ def test_the_strictest_targets_page_once(target: str) -> None:
     assert page.resolved_ms is not None
 
 
-def test_old_windows_begin_nothing_while_the_stage_has_just_ended() -> None:
+def test_nothing_begins_while_the_page_of_the_stage_has_just_ended() -> None:
     """One experience is over long before the other. It worsens again, just below the fast limit, as the page
-    of the other ends: its own old windows wait for half an hour."""
+    of the other ends: its own windows wait for half an hour."""
     a = [0.9] * 48 + [0.2] * 6 + [0.52] * 60
     b = [0.2] * 47 + [0.9] * 14 + [0.2] * 53
     first, second, *_ = told("0.55", 5, {"a": a, "b": b})
     assert second.noticed_ms - (first.resolved_ms or 0) > 30 * 60_000
-    assert second.window in OLD_WINDOWS
+    assert second.window == "6h"
+
+
+@pytest.mark.parametrize(("again", "from_min", "to_min"), [(1.0, 0, 15), (0.3, 30, 45)])
+def test_only_an_outage_begins_a_page_soon_after_another(again: float, from_min: int, to_min: int) -> None:
+    """A quarter of an hour after an outage it comes again: that is told at once, also where five minutes hold
+    hundred events. Three of ten, twice the limit, wait until half an hour has passed since the end."""
+    first, second = told("0.95", 3, {"a": [1.0] * 6 + [0.0] * 3 + [again] * 12 + [0.0] * 24})
+    assert first.resolved_ms is not None
+    assert from_min * 60_000 < second.noticed_ms - first.resolved_ms <= to_min * 60_000
 
 
 def test_a_wide_window_must_say_for_a_while_that_it_is_over() -> None:
@@ -163,24 +172,47 @@ HELD = [("0.55", 0.52, 2), ("0.55", 0.725, 2), ("0.80", 0.30, 2), ("0.95", 0.15,
 """Target, the share that is bad, and events in each slice: in five minutes too few to tell."""
 
 
+def held(target: str, share: float, events: float, seed: int) -> list[Fired]:
+    """The pages of a stage of which for two days this share is bad, after a good day."""
+    held_to = plan(parse(LOOSE.replace("TARGET", target)))
+    rng = np.random.default_rng(seed)
+    shares = np.repeat([(1 - float(target)) / 2] * 24 + [share] * 48, HOUR)
+    history = History(held_to)
+    shop = history.stages["shop"]
+    table = shop.table(T0, T0 + len(shares))
+    came = rng.poisson(events, len(shares))
+    bad = rng.binomial(came, shares)
+    table[shop.bad["a", "other"]], table[shop.good["a", "other"]], table[shop.events] = bad, came - bad, came
+    add_slices(shop, T0, table)
+    found = [one for one in backtest(held_to, history).fired if one.key.severity == "page"]
+    return [one for one in found if one.noticed_ms > (T0 + 24 * HOUR) * SHORT.ms]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("target", "share", "events"), HELD)
 @pytest.mark.parametrize("seed", range(3))
 def test_no_chance_ends_a_page(target: str, share: float, events: int, seed: int) -> None:
     """Five minutes or half an hour that are better by chance, or the good hours before, end no page of a
     stage that stays as it is for two days."""
-    held_to = plan(parse(LOOSE.replace("TARGET", target)))
-    rng = np.random.default_rng(seed)
-    shares = np.repeat([(1 - float(target)) / 2] * 24 + [share] * 48, HOUR)
-    history = History(held_to)
-    held = history.stages["shop"]
-    table = held.table(T0, T0 + len(shares))
-    came = rng.poisson(events, len(shares))
-    bad = rng.binomial(came, shares)
-    table[held.bad["a", "other"]], table[held.good["a", "other"]], table[held.events] = bad, came - bad, came
-    add_slices(held, T0, table)
-    found = [one for one in backtest(held_to, history).fired if one.key.severity == "page"]
-    assert len([one for one in found if one.noticed_ms > (T0 + 24 * HOUR) * SHORT.ms]) == 1
+    assert len(held(target, share, events, seed)) == 1
+
+
+BESIDE = [(0.08, 1_000, 9), (0.10, 1_000, 6), (0.11, 5_000, 5), (0.12, 1_000, 1), (0.12, 5_000, 1)]
+"""The share that is bad at a target of 95 %, of which 10 % are the middle between target and limit; events an
+hour; pages at most."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("share", "per_hour", "most"), BESIDE)
+def test_a_stage_beside_its_limit_pages_seldom(share: float, per_hour: int, most: int) -> None:
+    """For two days it is as bad as that: chance begins pages and ends them, but no page begins within half an
+    hour of another's end."""
+    for seed in range(3):
+        found = held("0.95", share, per_hour / HOUR, seed)
+        assert len(found) <= most
+        for one, after in pairwise(found):
+            assert one.resolved_ms is not None
+            assert after.noticed_ms - one.resolved_ms > 30 * 60_000
 
 
 MOVES = plan(
