@@ -13,17 +13,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from monitor.backtest.history import History, StageHistory
+from monitor.backtest.masks import Mask, held_on, latched
 from monitor.backtest.timeline import (
     AGAIN,
     BEFORE,
     HOLD,
     MINUTE,
-    Mask,
     Slices,
     StageSpan,
     end_ms,
-    held_on,
-    latched,
     reach,
 )
 from monitor.counting.panes import SHORT
@@ -194,8 +192,8 @@ def spans_of(
 
 
 Going = dict[tuple[str, str, Severity, str], Mask]
-"""By stage, experience, severity and group whether what was a reason to alert was not over yet, in the last
-`BEFORE` slices that were judged."""
+"""By stage, experience or the name of a silence, severity and group whether what was a reason to alert was
+not over yet, in the last `BEFORE` slices that were judged."""
 
 
 def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Iterator[tuple[Key, Mask]]:
@@ -208,11 +206,12 @@ def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Itera
         names = of_whole if name == WHOLE else {}
         if name != WHOLE:
             loud = silence_severity(span.stage)
-            silent = _silence(span, loud, _any_of(troubles, plan.upstream[name], span), going)
-            yield Key("StageSilent", loud, name), (held_on(silent, HOLD[loud]) & span.is_open)[BEFORE:]
-            for partner, quiet in span.partners_silent().items():
-                told = held_on(quiet, HOLD["ticket"]) & span.is_open
-                yield Key("PartnerSilent", "ticket", name, group=partner), told[BEFORE:]
+            explained = _any_of(troubles, plan.upstream[name], span)
+            key = Key("StageSilent", loud, name)
+            yield key, _silence(key, span, span.silent & ~explained, explained, going)[BEFORE:]
+            for partner, begins in span.partners_silent().items():
+                key = Key("PartnerSilent", "ticket", name, group=partner)
+                yield key, _silence(key, span, begins, np.zeros_like(begins), going)[BEFORE:]
         paging = np.zeros_like(span.silent)
         for severity in severities(span.stage):
             explained = span.silent | _any_of(troubles, plan.explaining(span.stage, severity), span)
@@ -228,13 +227,14 @@ def alerts_of(plan: Plan, spans: Mapping[str, StageSpan], going: Going) -> Itera
                 yield Key(alert, "ticket", name, one.name), ticket[BEFORE:]
 
 
-def _silence(span: StageSpan, severity: Severity, explained: Mask, going: Going) -> Mask:
-    """Whether the stage was silent for no reason of another, and still is."""
-    about = span.stage.name, "", severity, ALL
-    begins, before = span.silent & ~explained, going.get(about, np.zeros(0, dtype=bool))
-    mask = begins
+def _silence(key: Key, span: StageSpan, begins: Mask, explained: Mask, going: Going) -> Mask:
+    """Whether a silence has begun and is not over: while next to nothing comes for no reason of another, and
+    for as long as it is held, but never while the stage is closed."""
+    about = key.stage, key.name, key.severity, key.group
+    mask, before = begins, going.get(about, np.zeros(0, dtype=bool))
     if begins.any() or before.any():
-        mask = latched(begins, ~span.still_silent() | ~span.is_open | explained, before)
+        still = held_on(span.still_silent(key.group) & ~explained, HOLD[key.severity])
+        mask = latched(begins, ~still | ~span.is_open, before)
     going[about] = mask[-BEFORE:]
     return mask
 

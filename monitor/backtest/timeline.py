@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.backtest.history import StageHistory
+from monitor.backtest.masks import Mask, held_on
 from monitor.counting.measures import Share
 from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
@@ -60,7 +61,6 @@ MINUTE = MINUTE_MS // SHORT.ms
 
 WINDOW = {window.label: window for window in WINDOWS}
 
-Mask = NDArray[np.bool_]
 Judged = tuple[str, Severity, str]
 """An experience, a severity, a segment or what takes its place."""
 Moments = NDArray[np.int64]
@@ -76,23 +76,6 @@ def reach(label: str, at: Any) -> tuple[Any, Any]:
     window = WINDOW[label]
     grain = window.grain.ms // SHORT.ms
     return at - at % grain + grain - window.ms // SHORT.ms, at + 1
-
-
-def held_on(mask: Mask, slices: int) -> Mask:
-    """True where the mask is, or was within so many slices, the present one among them."""
-    counts = np.concatenate(([0] * slices, np.cumsum(mask)))
-    return np.asarray(counts[slices:] > counts[:-slices])
-
-
-def latched(on: Mask, off: Mask, known: Mask) -> Mask:
-    """True from where `on` is until it no longer is and `off` is. The first slices are as `known` says."""
-    begins, first = on.copy(), len(known)
-    begins[:first] = known
-    ends = ~begins & off
-    ends[:first] = ~known
-    at = np.arange(len(on))
-    begun, ended = (np.maximum.accumulate(np.where(some, at, -1)) for some in (begins, ends))
-    return np.asarray(begun > ended)
 
 
 class Slices(NamedTuple):
@@ -192,16 +175,14 @@ class StageSpan:
 
     def quiet(self, at: int, partner: str) -> tuple[float, str]:
         """Of the windows at the end of slice `at` in which the stage is silent, or a partner if one is named,
-        the one that expected least, and how much: the narrowest, for each lies within the next. Where none is
-        any more, as it last was: an alert that is held goes on when its stage opens again."""
-        lately = np.arange(at + 1 - HOLD["ticket"], at + 1)
-        missed = {
-            label: self._partners_missed(label, lately)[partner] if partner else self._missed(label, lately)
-            for label in SILENT_WINDOWS
-        }
-        silent = {label: n >= float(SILENT_EXPECTED) for label, n in missed.items()}
-        last = np.flatnonzero(np.logical_or.reduce(list(silent.values())))[-1]
-        return next((float(missed[label][last]), label) for label in SILENT_WINDOWS if silent[label][last])
+        the narrowest, and how much it expected."""
+        moment = np.array([at])
+        found = ((label, *self._due_and_came(label, moment, partner)) for label in SILENT_WINDOWS)
+        return next(
+            (float(due[0]), label)
+            for label, due, came in found
+            if self._is_silent(label, moment, due, came)[0]
+        )
 
     def since_last_s(self, at: int) -> int | None:
         """Seconds from the last slice with an event to the end of slice `at`; None if it is too long ago."""
@@ -311,37 +292,46 @@ class StageSpan:
             nothing = np.flatnonzero(self._window(self._sums[self._held.events], label) == 0)
             if not len(nothing):
                 break
-            silent[nothing] |= self._missed(label, self._at[nothing]) >= float(SILENT_EXPECTED)
+            at = self._at[nothing]
+            silent[nothing] |= self._is_silent(label, at, *self._due_and_came(label, at))
         return silent & self.is_open
 
-    def still_silent(self) -> Mask:
-        """Whether next to nothing has come in the narrowest window that expects enough."""
-        found, told = (np.zeros(len(self._at), dtype=bool) for _ in range(2))
+    def still_silent(self, partner: str = "") -> Mask:
+        """Whether next to nothing has come in the window that expects least of those that expect enough; of
+        a partner, if one is named."""
+        found, least = np.zeros(len(self._at), dtype=bool), np.full(len(self._at), np.inf)
         for label in SILENT_WINDOWS:
-            due = self._due(label, self._at)
-            tells = ~told & (due >= float(SILENT_EXPECTED))
-            found |= tells & (self._window(self._sums[self._held.events], label) < float(SILENT_OVER) * due)
-            told |= tells
+            due, came = self._due_and_came(label, self._at, partner)
+            tells = (due >= float(SILENT_EXPECTED)) & (due < least)
+            found = np.where(tells, came < float(SILENT_OVER) * due, found)
+            least = np.where(tells, due, least)
         return found
 
     def partners_silent(self) -> dict[str, Mask]:
         """By partner whether nothing came of it, though others' events did."""
         found = dict.fromkeys(self.stage.partners, np.zeros(len(self._at), dtype=bool))
         for label in SILENT_WINDOWS if found else ():
-            for partner, missed in self._partners_missed(label, self._at).items():
-                found[partner] = found[partner] | (missed >= float(SILENT_EXPECTED))
+            for partner, (due, came) in self._of_partners_due(label, self._at).items():
+                found[partner] = found[partner] | self._is_silent(label, self._at, due, came)
         return {partner: mask & self.is_open for partner, mask in found.items()}
 
-    def _partners_missed(self, label: str, at: Moments) -> dict[str, NDArray[np.float64]]:
-        """Written as `series.partner_silent` is, operation by operation; 0 for a partner that has events."""
+    def _is_silent(self, label: str, at: Moments, due: Any, came: Any) -> Mask:
+        return np.asarray((came == 0) & (due >= float(SILENT_EXPECTED)) & self._is_seen(label, at))
+
+    def _due_and_came(self, label: str, at: Moments, partner: str = "") -> tuple[Any, Any]:
+        """How many events the windows at the end of these slices should have, and how many they have."""
+        if partner:
+            return self._of_partners_due(label, at)[partner]
+        return self._due(label, at), self._window(self._sums[self._held.events], label, at)
+
+    def _of_partners_due(self, label: str, at: Moments) -> dict[str, tuple[Any, Any]]:
+        """The same by partner; written as `series.partner_silent` is, operation by operation."""
         now, then = (self._of_partners(label, moments) for moments in (at, at - WEEK))
-        all_now, all_then = sum(now.values()), sum(then.values())
-        found = {}
-        for partner in self.stage.partners:
-            missed = then[partner] / np.maximum(all_then, 1) * all_now
-            told = (now[partner] == 0) & (then[partner] >= float(SILENT_EXPECTED)) & self._is_seen(label, at)
-            found[partner] = np.where(told, missed, 0.0)
-        return found
+        all_now, all_then, least = sum(now.values()), sum(then.values()), float(SILENT_EXPECTED)
+        return {
+            one: (np.where(then[one] >= least, then[one] / np.maximum(all_then, 1) * all_now, 0), now[one])
+            for one in self.stage.partners
+        }
 
     def _of_partners(self, label: str, at: Moments) -> dict[str, NDArray[np.int64]]:
         """Events by partner, of the experience that judges most."""
@@ -362,13 +352,6 @@ class StageSpan:
         minutes = range(first, last + 1)
         by_minute = [is_open(self._journey, self.stage, minute * MINUTE_MS) for minute in minutes]
         return np.array(by_minute)[self._at // MINUTE - first]
-
-    def _missed(self, label: str, at: Moments) -> NDArray[np.float64]:
-        """How many events the windows at the end of these slices should have; 0 for one that has some."""
-        came = self._window(self._sums[self._held.events], label, at)
-        is_silent = self._is_seen(label, at) & (came == 0)
-        found: NDArray[np.float64] = np.where(is_silent, self._due(label, at), 0.0)
-        return found
 
     def _due(self, label: str, at: Moments) -> NDArray[np.float64]:
         """How many events the windows at the end of these slices should have."""

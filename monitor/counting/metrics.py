@@ -286,12 +286,20 @@ so much that the stage's tickets become pages, else no series; stage; 0 to 1."""
 SILENT = "stage:touchpoint_silent:expected"
 """Events that were expected where none came, else no series; stage, window."""
 SILENT_REASON = "stage:touchpoint_silent:unexplained_expected"
-"""Of SILENT what nothing else explains, a reason to alert; its labels."""
+"""Of SILENT what nothing else explains, a reason to alert, until it is over; its labels."""
+STILL_SILENT = "stage:touchpoint_silent:few_events"
+"""Events in the narrowest window that expects enough, where they are next to none and nothing else explains
+it; stage, window."""
 PARTNER_EVENTS_SUM = "stage:touchpoint_partner_events:sum"
 """Events judged, by the experience that judges most; stage, partner, window."""
 PARTNER_SILENT = "stage:touchpoint_partner_silent:expected"
 """Events of a partner that were expected where none came, though others' did, else no series; stage, partner,
 window."""
+PARTNER_REASON = "stage:touchpoint_partner_silent:going_expected"
+"""PARTNER_SILENT until it is over; its labels."""
+PARTNER_STILL_SILENT = "stage:touchpoint_partner_silent:few_events"
+"""Events of a partner in the narrowest window that expects enough, where they are next to none; stage,
+partner, window."""
 TROUBLE = "stage:touchpoint_trouble:count"
 """What the stage would page for now or did up to `qualities.EXPLAINS_S` ago, suppressed or not, else no
 series; stage."""

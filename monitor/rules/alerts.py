@@ -42,7 +42,7 @@ from monitor.rules.monitor import dead_letters, journeys_full, monitor_blind, wa
 from monitor.rules.plan import Plan
 from monitor.rules.promql import UNJUDGED
 from monitor.rules.qualities import HOLD_S, LAG_S, Severity, pages_for, severities, silence_severity
-from monitor.rules.series import held, number, of_each, select, while_open, with_stage
+from monitor.rules.series import number, of_each, select, with_stage
 
 
 def alerts(plan: Plan) -> Iterator[Alert]:
@@ -317,9 +317,9 @@ def _change_facts(changed: str) -> dict[str, Fact]:
 
 def _silent(journey: Journey, stage: Stage) -> Alert:
     severity = silence_severity(stage)
-    quiet = f"({held(select(metrics.SILENT_REASON, stage=stage.name), severity)}{while_open(stage)})"
-    shortest = f"topk(1, -{quiet})"
     about = {"stage": stage.name}
+    quiet = select(metrics.SILENT_REASON, **about)
+    shortest = f"topk(1, -{quiet})"
     since = f"time() - max by (stage) ({select(metrics.LAST_EVENT.name, **about)})"
     # Of the time that an alert is held and windows may lag, or it would tell the age of the event that has
     # ended the silence.
@@ -349,7 +349,7 @@ def _silent(journey: Journey, stage: Stage) -> Alert:
 def _partner_silent(journey: Journey, stage: Stage, partner: str) -> Alert:
     """A ticket: others deliver, and nobody is waked for what one partner does not."""
     about = {"stage": stage.name, "partner": partner}
-    quiet = f"({held(select(metrics.PARTNER_SILENT, **about), 'ticket')}{while_open(stage)})"
+    quiet = select(metrics.PARTNER_REASON, **about)
     shortest = f"topk(1, -{quiet})"
     return Alert(
         "PartnerSilent",

@@ -51,15 +51,13 @@ from monitor.rules.series import (
     lately,
     number,
     of_each,
-    partner_events,
-    partner_silent,
     select,
     settled,
+    silence,
+    silences_of_partners,
     silent,
-    still_silent,
     sums_of_whole_journeys,
     unless_in_trouble,
-    while_open,
     wilson_lower,
 )
 
@@ -83,13 +81,10 @@ def recordings(plan: Plan) -> Iterator[Recording]:
         yield from _raised(journey)
     for stage in journey.stages:
         yield Recording(metrics.SILENT, silent(stage), {"stage": stage.name})
-    yield from _partners(journey)
+        yield from silences_of_partners(stage)
     yield from _troubles(journey)
     for stage in journey.stages:
-        explained = unless_in_trouble(plan.upstream[stage.name])
-        begins, before = (select(one, stage=stage.name) for one in (metrics.SILENT, metrics.SILENT_REASON))
-        silence = f"{begins}\nor ({before} and on (stage) ({still_silent(stage)}){while_open(stage)})"
-        yield Recording(metrics.SILENT_REASON, f"({silence}){explained}", {"stage": stage.name})
+        yield from silence(stage, unless_in_trouble(plan.upstream[stage.name]))
     for stage in plan.stages:
         for severity in severities(stage):  # a ticket waits for the page, so the page comes first
             explained = unless_in_trouble(plan.explaining(stage, severity))
@@ -110,14 +105,6 @@ def _sums() -> Iterator[Recording]:
     yield Recording(metrics.BAD_SUM, f"{by_segment} ({events} - {good})")
     yield Recording(metrics.BAD_SUM, f"{over_all} ({events} - {good})", {"segment": ALL})
     yield Recording(metrics.OUTCOMES_SUM, f"sum by (stage, window) ({metrics.WINDOW_OUTCOMES.name})")
-
-
-def _partners(journey: Journey) -> Iterator[Recording]:
-    for stage in journey.stages:
-        if stage.partners:
-            about = {"stage": stage.name}
-            yield Recording(metrics.PARTNER_EVENTS_SUM, partner_events(stage), about)
-            yield Recording(metrics.PARTNER_SILENT, partner_silent(stage), about)
 
 
 def _raised(journey: Journey) -> Iterator[Recording]:

@@ -12,7 +12,15 @@ from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.rules import critical
 from monitor.rules.journeys import AT_STAGE, OWN_LABELS, Term, Watched
 from monitor.rules.limits import FAST_Z, STOPPED_EXPECTED, STOPPED_IN, STOPPED_OF, STOPPED_OVER
-from monitor.rules.qualities import HOLD_S, SETTLED, SILENT_EXPECTED, SILENT_OVER, SILENT_WINDOWS, Severity
+from monitor.rules.qualities import (
+    HOLD_S,
+    SETTLED,
+    SILENT_EXPECTED,
+    SILENT_OVER,
+    SILENT_WINDOWS,
+    Severity,
+    silence_severity,
+)
 
 JOB = "touchpoint"
 """The scrape job of the workers."""
@@ -142,10 +150,43 @@ def silent(stage: Stage) -> str:
     return f"{_enough_expected(stage)}\n  and {_came(stage)} == 0{_if_seen(stage)}"
 
 
-def still_silent(stage: Stage) -> str:
+def silence(stage: Stage, explained: str) -> Iterator[Recording]:
+    """Where SILENT is a reason to alert, and until when; `explained` is what keeps it from being one."""
+    about = {"stage": stage.name}
+    few = _few(_came(stage), _enough_expected(stage), "stage")
+    yield Recording(metrics.STILL_SILENT, f"({few}){explained}", about)
+    begins, before, still = (
+        select(one, **about) for one in (metrics.SILENT, metrics.SILENT_REASON, metrics.STILL_SILENT)
+    )
+    going = _going(stage, begins + explained, before, held(still, silence_severity(stage)))
+    yield Recording(metrics.SILENT_REASON, going, about)
+
+
+def silences_of_partners(stage: Stage) -> Iterator[Recording]:
+    """The same of each of its partners, beside the others."""
+    if not stage.partners:
+        return
+    about, expected, by = {"stage": stage.name}, _expected_of_partners(stage), "stage, partner"
+    came = select(metrics.PARTNER_EVENTS_SUM, **about, partner=stage.partners)
+    yield Recording(metrics.PARTNER_EVENTS_SUM, _events_of_partners(stage), about)
+    yield Recording(metrics.PARTNER_SILENT, f"{expected}\n  and {came} == 0{_if_seen(stage)}", about)
+    yield Recording(metrics.PARTNER_STILL_SILENT, _few(came, f"({expected})", by), about)
+    begins, before, still = (
+        select(one, **about)
+        for one in (metrics.PARTNER_SILENT, metrics.PARTNER_REASON, metrics.PARTNER_STILL_SILENT)
+    )
+    yield Recording(metrics.PARTNER_REASON, _going(stage, begins, before, held(still, "ticket")), about)
+
+
+def _few(came: str, expected: str, by: str) -> str:
     """The narrowest window that expects enough, while next to nothing has come in it."""
-    narrowest = f"bottomk by (stage) (1, {_enough_expected(stage)})"
-    return f"{_came(stage)} < on (stage, window) {number(SILENT_OVER)} * {narrowest}"
+    return f"{came} < on ({by}, window) {number(SILENT_OVER)} * bottomk by ({by}) (1, {expected})"
+
+
+def _going(stage: Stage, begins: str, before: str, still: str) -> str:
+    """A silence, from its beginning on while next to nothing comes (`still`), as long as the stage is open;
+    `before` is what was recorded of it."""
+    return f"({begins}\nor ({before} and on (stage, partner) {still})){while_open(stage)}"
 
 
 def _came(stage: Stage) -> str:
@@ -169,24 +210,23 @@ def _if_seen(stage: Stage) -> str:
     )
 
 
-def partner_events(stage: Stage) -> str:
+def _events_of_partners(stage: Stage) -> str:
     """Events judged by partner, of the experience that judges most."""
     events = select(metrics.WINDOW_EVENTS.name, stage=stage.name, window=SILENT_WINDOWS)
     by = "stage, partner, window"
     return f"max by ({by}) (sum by (experience, {by}) ({events}))"
 
 
-def partner_silent(stage: Stage) -> str:
-    """How many events of each partner were expected in each window that has none: what came of all now, times
-    the partner's share a week ago. So few of all are few of the partner, and a stage that is silent itself
-    expects none."""
+def _expected_of_partners(stage: Stage) -> str:
+    """What came of all now, times the partner's share a week ago. So few of all are few of the partner, and a
+    stage that is silent itself expects none."""
     all_ = select(metrics.PARTNER_EVENTS_SUM, stage=stage.name)
     its = select(metrics.PARTNER_EVENTS_SUM, stage=stage.name, partner=stage.partners)
     now, then = (f"sum by (stage, window) ({all_}{ago})" for ago in ("", " offset 1w"))
     least = number(SILENT_EXPECTED)
     return (
         f"({its} offset 1w >= {least})\n  / on (stage, window) group_left () {then}\n"
-        f"  * on (stage, window) group_left () {now} >= {least}\n  and {its} == 0{_if_seen(stage)}"
+        f"  * on (stage, window) group_left () {now} >= {least}"
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from monitor.backtest import timeline
 from monitor.backtest.history import StageHistory
+from monitor.backtest.masks import Mask, held_on
 from monitor.backtest.run import alerts_of, spans_of
 from monitor.counting.panes import SHORT
 from monitor.journey_file.grammar import parse
@@ -244,7 +245,7 @@ def plain_qualities(of: Journey) -> Iterator[Quality]:
                 yield Quality(stage, experience, severity, experience.target, ("all",), limits)
 
 
-Alerting = dict[tuple[str, str], timeline.Mask]
+Alerting = dict[tuple[str, str], Mask]
 """(stage, severity) -> whether anybody is alerted at the end of each slice."""
 
 
@@ -258,14 +259,14 @@ def plain(heard: dict[str, StageHistory], start: int, end: int) -> Alerting:
     """By the plain pairs."""
     spans = spans_of(replace(PLAN, qualities=tuple(plain_qualities(JOURNEY))), heard, start, end, since=START)
     return _any(
-        ((name, severity), timeline.held_on(mask, timeline.HOLD[severity])[timeline.BEFORE :])
+        ((name, severity), held_on(mask, timeline.HOLD[severity])[timeline.BEFORE :])
         for name, span in spans.items()
         for (_experience, severity, _segment), by_window in span.crossed.items()
         for mask in by_window.values()
     )
 
 
-def _any(masks: Iterable[tuple[tuple[str, str], timeline.Mask]]) -> Alerting:
+def _any(masks: Iterable[tuple[tuple[str, str], Mask]]) -> Alerting:
     found: Alerting = {}
     for about, mask in masks:
         found[about] = found.get(about, np.zeros_like(mask)) | mask
@@ -306,7 +307,7 @@ def look_for(fault: Fault, way: str, heard: dict[str, StageHistory]) -> Found:
     return Found(fault, first_s("page"), first_s("ticket"), any(others), begun(paging), ended_s)
 
 
-def begun(mask: timeline.Mask) -> int:
+def begun(mask: Mask) -> int:
     """How many alerts it holds."""
     return int((np.diff(np.concatenate(([0], mask.astype(np.int8)))) == 1).sum())
 

@@ -436,8 +436,8 @@ SITUATIONS = {
         with_partners(only("parcel")),
         before=0,
         watched=7 * DAY + 3 * HOUR,
-        step=180,  # nothing is going on from one look to the next but what is held for an hour
-        blind=180,
+        step=28,  # as above
+        blind=28,
         partner=one_partner_silent,
         expected={"PartnerSilent ticket parcel x"},
     ),
