@@ -63,27 +63,31 @@ class Publisher:
                 async with asyncio.timeout(CLOSE_S):
                     await self._producer.stop()
 
-    async def send(
-        self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()
-    ) -> asyncio.Future[Any]:
-        """Send one event; waits while too many are unacknowledged, raises UserError once one failed.
-
-        What is returned is done once every replica has it; KafkaError when that failed.
-        """
+    async def send(self, topic: str, key: bytes | None, value: bytes) -> None:
+        """Send one event; waits while too many are unacknowledged, raises UserError once one failed."""
         self._raise_if_failed()
-        while len(self._in_flight) >= MAX_IN_FLIGHT:
-            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
         try:
-            future: asyncio.Future[Any] = await self._producer.send(topic, value, key, headers=[*headers])
+            future = await self.begin(topic, key, value)
         except KafkaError as error:
             raise UserError(f"topic {topic}: {type(error).__name__}: {error}") from None
         self.sent += 1
-        self._in_flight.add(future)
         future.add_done_callback(self._done)
+
+    async def begin(
+        self, topic: str, key: bytes | None, value: bytes, headers: Headers = ()
+    ) -> asyncio.Future[Any]:
+        """Send one event; waits while too many are unacknowledged, and has nobody else know of its failure.
+
+        What is returned is done once every replica has it; KafkaError when that failed.
+        """
+        while len(self._in_flight) >= MAX_IN_FLIGHT:
+            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+        future: asyncio.Future[Any] = await self._producer.send(topic, value, key, headers=[*headers])
+        self._in_flight.add(future)
+        future.add_done_callback(self._in_flight.discard)
         return future
 
     def _done(self, future: asyncio.Future[Any]) -> None:
-        self._in_flight.discard(future)
         error = None if future.cancelled() else future.exception()
         if error is not None:
             self._error = error

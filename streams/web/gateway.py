@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from aiohttp import web
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAuthorizationFailedError
 
 from monitor.counting.event import Codecs, Event, Refused
 from monitor.errors import UserError
@@ -28,7 +28,7 @@ from streams.kafka.topics import source_topics
 from streams.publish.lines import key
 from streams.settings import Settings, token
 from streams.stopping import entered, pause
-from streams.web.guard import STRANGE_HOST, Guard, http_ssl
+from streams.web.guard import Guard, http_ssl
 from streams.web.posted import Posted, posted
 from streams.web.server import serving
 
@@ -46,6 +46,16 @@ BODY_S = 30.0
 
 AGAIN_S = 1.0
 """Between two attempts to reach a Kafka that was lost."""
+
+NOT_TAKEN = "not_taken"
+"""Why an event is refused that Kafka does not take, however often it is posted: `REFUSALS`."""
+
+REFUSALS = (MessageSizeTooLargeError, TopicAuthorizationFailedError)
+
+ELSEWHERE = (
+    "this is another host than was asked for: ask for 127.0.0.1, or give the gateway tokens"
+    " (TOUCHPOINT_GATEWAY_TOKENS_FILE)\n"
+)
 
 ANYBODY = "anybody"
 """The publisher, where no tokens are given."""
@@ -75,12 +85,14 @@ class Allowance:
 def publishers(file: Path) -> dict[str, str]:
     """Token -> name of a publisher, from a file with `NAME TOKEN` on each line; UserError names the line."""
     found: dict[str, str] = {}
-    for number, line in enumerate(text_of(file).splitlines(), 1):
-        name, _, secret = line.strip().partition(" ")
+    for number, line in enumerate(text_of(file).removeprefix("\ufeff").splitlines(), 1):
+        name, *secret = line.split(maxsplit=1) or [""]
         if not name or name.startswith("#"):
             continue
+        if not secret:
+            raise UserError(f"{file}: line {number}: no token behind the name")
         try:
-            shown = token(secret.strip()).reveal()
+            shown = token(secret[0].strip()).reveal()
         except ValueError as error:
             raise UserError(f"{file}: line {number}: {error}") from None
         if shown in found or name in found.values():
@@ -92,8 +104,9 @@ def publishers(file: Path) -> dict[str, str]:
 
 
 class Ready(NamedTuple):
-    """An event that is to be published."""
+    """An event that is to be published, and its place in the post, from 0."""
 
+    place: int
     topic: str
     key: bytes
     posted: Posted
@@ -170,7 +183,7 @@ class Gateway:
             if "Origin" in request.headers:
                 raise web.HTTPForbidden(text="a web page may not post here: have your server do it\n")
             if not self._names and not self._guard.is_named(request.headers.get("Host", "")):
-                raise web.HTTPMisdirectedRequest(text=STRANGE_HOST)
+                raise web.HTTPMisdirectedRequest(text=ELSEWHERE)
             response: web.StreamResponse = await handler(request)
             return response
 
@@ -213,8 +226,8 @@ class Gateway:
             found = await _events_of(request)
             allowance.take(len(found))
             ready, refused = self._sorted(found)
-            await self._publish(ready)
-        body = orjson.dumps({"accepted": len(ready), "refused": refused})
+            refused += await self._publish(ready)
+        body = orjson.dumps({"accepted": len(found) - len(refused), "refused": refused})
         return web.Response(body=body, content_type="application/json", status=422 if refused else 200)
 
     def _sorted(self, found: Sequence[Posted]) -> tuple[list[Ready], list[dict[str, object]]]:
@@ -226,27 +239,40 @@ class Gateway:
             read = codec.decode(one.value, one.headers)
             told = read if isinstance(read, Refused) else codec.refuse_time(read.at_ms, now_ms())
             if told is not None:
-                refused.append({"event": place, "reason": told.reason, "error": told.error})
+                refused.append(_refusal(place, told.reason, told.error))
             elif isinstance(read, Event):
-                ready.append(Ready(codec.stage.topic, key(read), one))
+                ready.append(Ready(place, codec.stage.topic, key(read), one))
         return ready, refused
 
-    async def _publish(self, ready: Sequence[Ready]) -> None:
-        """Returns when Kafka has them all; 503 when it is not known that it has."""
+    async def _publish(self, ready: Sequence[Ready]) -> list[dict[str, object]]:
+        """Returns when Kafka has all but those that it refuses; 503 when it is not known what it has."""
         publisher = self._publisher
         if publisher is None:
             raise web.HTTPServiceUnavailable(text="Kafka is lost: post again\n")
         try:
             async with asyncio.timeout(self._settings.kafka_timeout_s):
-                sent = [
-                    await publisher.send(one.topic, one.key, one.posted.value, one.posted.headers)
-                    for one in ready
-                ]
-                for one in sent:
-                    await asyncio.shield(one)  # what is given up here may still be on its way
-        except (UserError, KafkaError, TimeoutError):
+                errors = await asyncio.gather(*(_error_of(publisher, one) for one in ready))
+        except (KafkaError, TimeoutError):
             self._lost.set()
             raise web.HTTPServiceUnavailable(text="Kafka has not taken all of it: post again\n") from None
+        return [
+            _refusal(one.place, NOT_TAKEN, f"topic {one.topic}: {type(error).__name__}")
+            for one, error in zip(ready, errors, strict=True)
+            if error is not None
+        ]
+
+
+def _refusal(place: int, reason: str, error: str) -> dict[str, object]:
+    return {"event": place, "reason": reason, "error": error}
+
+
+async def _error_of(publisher: Publisher, one: Ready) -> KafkaError | None:
+    """Why Kafka refuses an event; None once it has it. What is given up may still be on its way."""
+    try:
+        await asyncio.shield(await publisher.begin(one.topic, one.key, *one.posted))
+    except REFUSALS as error:
+        return error
+    return None
 
 
 async def _events_of(request: web.Request) -> list[Posted]:

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from monitor.counting.formats import BOM
 from monitor.errors import UserError
 
 PLAIN, LINES = "application/json", "application/x-ndjson"
@@ -32,7 +33,8 @@ class Posted(NamedTuple):
 def posted(body: bytes, headers: Mapping[str, str]) -> list[Posted]:
     """The events of a post, of which each may still be refused; UserError when they cannot be told apart."""
     named = {name.lower(): text for name, text in headers.items()}
-    if "content-encoding" in named:
+    body = body.removeprefix(BOM)
+    if named.get("content-encoding", "identity") != "identity":
         raise UserError("Content-Encoding: post it as it is, packed bodies are not read")
     kind = named.get("content-type", "").partition(";")[0].strip().lower()
     if "ce-specversion" in named:
@@ -59,8 +61,15 @@ def _each(body: bytes) -> list[bytes]:
 def _attributes(named: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
     """Attributes as Kafka's binding of CloudEvents has them; over HTTP they are percent-encoded."""
     attributes = [
-        (f"ce_{name.removeprefix(ATTRIBUTE)}", unquote(text).encode())
+        (f"ce_{name.removeprefix(ATTRIBUTE)}", _bytes_of(name, unquote(text)))
         for name, text in named.items()
         if name.startswith(ATTRIBUTE)
     ]
-    return (*attributes, ("content-type", named.get("content-type", PLAIN).encode()))
+    return (*attributes, ("content-type", _bytes_of("content-type", named.get("content-type", PLAIN))))
+
+
+def _bytes_of(name: str, text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"header `{name}` is not UTF-8") from None

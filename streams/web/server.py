@@ -1,6 +1,7 @@
 """What a worker answers over HTTP: metrics, probes, the API, the live page and the runbooks."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import Any
 
 import orjson
 from aiohttp import web, web_response
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 
 from monitor.errors import UserError
 from monitor.journey_file.model import ALL
@@ -48,6 +51,15 @@ HEADERS = {
 web_response.SERVER_SOFTWARE = "touchpoint"  # type: ignore[attr-defined] # not meant for others
 """What the header `Server` says: of whatever aiohttp answers by itself, too, and no version of anything."""
 
+
+class _NotOfStrangers(logging.Filter):
+    """What is no HTTP was answered with 400; a line in the log for each would be a stranger's to write."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+server_logger.addFilter(_NotOfStrangers())
 
 IDLE_S = 75.0
 """After so long without a whole request's head a connection is closed; Prometheus asks more often."""

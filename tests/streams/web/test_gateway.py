@@ -112,19 +112,28 @@ def test_what_is_refused_is_named_and_the_others_are_published(broker: Node) -> 
             post(gateway, checkout(103, time="2001-01-01T00:00:00Z"), JSON)[1]["refused"][0]["reason"]
             == "too_old"
         )
+        large, headers = binary(104)
+        large = large[:-1] + b',"attributes":"' + b"a" * (1_000_000 - len(large) - 20) + b'"}'
+        headers |= {f"ce-x{number}": "x" * 7_000 for number in range(10)}
+        assert post(gateway, b"[" + checkout(105) + b"]", JSON)[0] == 200
+        status, answer = post(gateway, large, headers)
+        told = {"event": 0, "reason": "not_taken", "error": f"topic {TOPIC}: MessageSizeTooLargeError"}
+        assert (status, answer) == (422, {"accepted": 0, "refused": [told]})
+        assert gateway.is_ready()
     ids = [json.loads(one.value).get("id") for one in read_topic(broker.bootstrap, TOPIC)]
-    assert ids.count("e-101") == 1
+    assert ids.count("e-101") == ids.count("e-105") == 1
     assert "e-103" not in ids
 
 
 def test_who_may_not_post_is_told_why(broker: Node, tmp_path: Path) -> None:
     """A token of a publisher opens the door; a web page, a packed body and a strange type do not."""
     tokens = tmp_path / "publishers"
-    tokens.write_text(f"# name and token\nshop {SHOWN}\ncourier another-token-000001\n")
+    tokens.write_text(f"\ufeff# name and token\r\n\nshop\t{SHOWN} \r\ncourier another-token-000001\n")
     shop = {**JSON, "Authorization": f"Bearer {SHOWN}"}
     settings = {"KAFKA": broker.bootstrap, "GATEWAY_TOKENS_FILE": str(tokens)}
     with WorkerProcess(GATEWAY, **settings) as gateway:
         assert post(gateway, checkout(201), shop)[0] == 200
+        assert post(gateway, b"\xef\xbb\xbf[" + checkout(202) + b"]", shop)[0] == 200
         for headers, body, status, said in (
             (JSON, checkout(1), 401, "Bearer"),
             ({**JSON, "Authorization": "Bearer a-token-of-the-shop-0002"}, checkout(1), 401, "Bearer"),
@@ -132,6 +141,9 @@ def test_who_may_not_post_is_told_why(broker: Node, tmp_path: Path) -> None:
             ({**shop, "Origin": "http://shop.example"}, checkout(1), 403, "web page"),
             ({**shop, "Content-Type": "text/plain"}, checkout(1), 400, "application/x-ndjson"),
             ({**shop, "Content-Encoding": "gzip"}, checkout(1), 400, "Content-Encoding"),
+            ({**shop, "ce-specversion": "1.0", "ce-foo": "\xff"}, checkout(1), 400, "`ce-foo` is not UTF-8"),
+            ({**JSON, "Authorization": "Bearer token"}, checkout(1), 401, "Bearer"),
+            ({f"x-{number}": "x" for number in range(200)}, checkout(1), 400, "headers"),
             (shop, b"[" + checkout(1), 400, "no JSON array"),
             (shop, b"[" * 100_000, 400, "no JSON array"),
             (shop, b"[" + b",".join([b"1"] * (MAX_EVENTS + 1)) + b"]", 413, f"at most {MAX_EVENTS}"),
@@ -139,6 +151,7 @@ def test_who_may_not_post_is_told_why(broker: Node, tmp_path: Path) -> None:
         ):
             found = post(gateway, body, headers)
             assert (found[0], said in found[1]) == (status, True), found
+        assert gateway.said().count("\n") == 1, "a stranger writes the log"
         status, answer = post(gateway, b"not json", shop)
         assert (status, answer["refused"][0]["reason"]) == (422, "not_json")
     with WorkerProcess(
@@ -160,7 +173,7 @@ def test_nobody_on_the_network_posts_without_a_token(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("", "no line `NAME TOKEN`"),
-        ("shop", "line 1: "),
+        ("shop\n", "line 1: no token behind the name"),
         (f"shop {SHOWN}\nshop another-token-000001\n", "line 2: a name and a token stand once"),
         (f"shop {SHOWN}\ncourier {SHOWN}\n", "line 2: a name and a token stand once"),
     ],
