@@ -127,10 +127,15 @@ def _refusal(settings: Settings, error: BaseException | None) -> str | None:
     return None
 
 
+_contexts: dict[Settings, ssl.SSLContext] = {}
+"""One for all clients of the same settings: a certificate that was renewed is shown by those that run, too,
+once any client reads it, such as the one that looks whether Kafka is there (`streams.engine.cluster`)."""
+
+
 def _kafka_ssl(settings: Settings) -> ssl.SSLContext | None:
     if settings.kafka_security not in (SSL, SASL_SSL):
         return None
-    context = trusting(settings.kafka_ca)
+    context = _contexts.setdefault(settings, trusting(settings.kafka_ca))
     if settings.kafka_cert is not None and settings.kafka_key is not None:
         present(context, settings.kafka_cert, settings.kafka_key)
     return context

@@ -523,6 +523,35 @@ async def test_a_server_without_tls_is_a_refusal(certificates: Certificates) -> 
     assert refusal.startswith(f"Kafka at {address} ends the TLS connection: ")
 
 
+async def test_a_renewed_certificate_is_shown_by_clients_that_run(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    """They showed the one that they had read at their start, until it had expired and Kafka shut them out."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates.ca)
+    context.load_cert_chain(*certificates.sign("server"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    shown: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await shown.put(writer.get_extra_info("peercert"))
+        writer.close()
+
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    host, port = server.sockets[0].getsockname()[:2]
+    settings = Settings(kafka_security="ssl", kafka_ca=certificates.ca, kafka_cert=cert, kafka_key=key)
+    subjects, contexts = [], []
+    async with server:
+        for name in ("before", "after"):
+            for file, renewed in zip((cert, key), certificates.sign(name), strict=True):
+                shutil.copy(renewed, file)
+            contexts.append(kafka_options(settings)["ssl_context"])
+            _, writer = await asyncio.open_connection(host, port, ssl=contexts[0])
+            subjects.append((await asyncio.wait_for(shown.get(), 30))["subject"][0][0][1])
+            writer.close()
+    assert subjects == ["before", "after"]
+
+
 async def test_a_kafka_without_tls_is_named() -> None:
     """It hangs up at the first bytes of TLS, which looked like no Kafka at all."""
     with running(TansuNode()) as node:
