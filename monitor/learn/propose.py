@@ -68,33 +68,33 @@ def experiences(stage: SeenStage, kind: Kind) -> tuple[Proposed, ...]:
     return tuple({one.name: one for one in found}.values())
 
 
-def _succeeds(stage: SeenStage, kind: Kind) -> Proposed:
-    judged = [outcome for outcome in OUTCOMES if outcome in stage.outcomes]
+def _judged(stage: SeenStage) -> tuple[list[str], list[str]]:
+    """The outcomes that are judged, and those that are good: the usual one where no good one is known."""
+    known = [outcome for outcome in OUTCOMES if outcome in stage.outcomes]
     good = [outcome for outcome in GOOD if outcome in stage.outcomes]
-    why = ""
-    if not good:
-        judged, good = (
-            list(stage.outcomes),
-            [max(stage.outcomes, key=lambda outcome: stage.outcomes[outcome])],
-        )
-        why = "a guess: its usual outcome is good"
+    return (known, good) if good else (list(stage.outcomes), [stage.outcomes.most_common(1)[0][0]])
+
+
+def _succeeds(stage: SeenStage, kind: Kind) -> Proposed:
+    judged, good = _judged(stage)
     title = "Customers get what they came for" if kind == "customer" else "What customers wait for is done"
+    why = "" if good[0] in GOOD else "a guess: its usual outcome is good"
     conditions = f"{{outcome: {_listed(judged)}}}", f"{{outcome: {_listed(good)}}}"
     return Proposed("succeeds", title, *conditions, _hung_up(stage), why)
 
 
 def _fast(stage: SeenStage) -> Iterator[Proposed]:
-    """Only where most events say how long customers waited."""
+    """Only where most events say how long customers waited, and somebody stayed."""
     limit = wait_limit(stage.waits) if stage.waits.n > MOSTLY * stage.n else None
-    if limit is None:
+    judged, _ = _judged(stage)
+    stayed = [outcome for outcome in judged if outcome != "abandoned"]
+    if limit is None or not stayed:
         return
-    judged = [outcome for outcome in OUTCOMES if outcome in stage.outcomes]
-    stayed = _listed(outcome for outcome in judged if outcome != "abandoned")
     yield Proposed(
         "fast",
         f"Customers wait at most {limit.at_most_s} seconds",
         f"{{outcome: {_listed(judged)}}}",
-        f"{{outcome: {stayed}, wait_s: {{at_most: {limit.at_most_s}}}}}",
+        f"{{outcome: {_listed(stayed)}, wait_s: {{at_most: {limit.at_most_s}}}}}",
         _hung_up(stage),
         f"{limit.at_most_s} s: {limit.why}",
     )

@@ -176,8 +176,9 @@ class Seen:
 
     def add(self, event: Event) -> None:
         """Count an event; UserError when there are more stages, or years, than a journey file takes."""
-        if wrong := next((text for text in (event.stage, event.outcome) if not is_name(text)), None):
-            self.unnamed.add(wrong)
+        wrong = [text for text in (event.stage, event.outcome) if not is_name(text)]
+        if wrong:
+            self.unnamed.add(wrong[0])
             return
         stage = self.stages.get(event.stage)
         if stage is None:

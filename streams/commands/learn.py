@@ -14,7 +14,7 @@ from monitor.counting.times import local
 from monitor.errors import UserError
 from monitor.journey_file.begin import NameProblemError, name_of
 from monitor.journey_file.nodes import JourneyFileError, nearest
-from streams.commands.history import Refusals, named, numbered
+from streams.commands.history import PROBLEMS_SHOWN, Refusals, named, numbered
 from streams.commands.shared import failed, read_settings, write_files
 from streams.files import STDIN, lines, reread
 
@@ -139,7 +139,7 @@ def _told(learned: "Learned", found: "Backtest") -> Iterator[str]:
         f"learned from {counted(seen.n, 'event')} of {counted(len(seen.stages), 'stage')},"
         f" {local(seen.first_ms, zone)} to {local(seen.last_ms, zone)}"
     )
-    for name, n in seen.unnamed.most_common():
+    for name, n in seen.unnamed.most_common(PROBLEMS_SHOWN):
         yield f"left out: {counted(n, 'event')} of `{name}`, which no journey file can name"
     for severity in ("page", "ticket"):
         days = Counter(

@@ -272,8 +272,22 @@ def test_every_number_has_its_reason() -> None:
 def test_a_stage_that_has_no_name_is_left_out() -> None:
     """With its events, which a worker would refuse; so is an outcome."""
     seen = seen_in(
-        [event("Web Checkout"), event("web"), event("web", outcome="OK!"), event("web", outcome="null")]
+        [
+            event("A Shop"),
+            event("web"),
+            event("web", outcome="OK!"),
+            event("web", outcome="null"),
+            event(""),
+        ]
     )
     assert list(seen.stages) == ["web"]
     assert seen.n == 1
-    assert dict(seen.unnamed) == {"Web Checkout": 1, "OK!": 1, "null": 1}
+    assert dict(seen.unnamed) == {"A Shop": 1, "OK!": 1, "null": 1, "": 1}
+
+
+@pytest.mark.parametrize("outcome", ["abandoned", "mended"])
+def test_waits_of_whom_nobody_is_known_to_be_served(outcome: str) -> None:
+    """Where all left there is no limit to keep; where no outcome is known the usual one is good."""
+    lines = [event("calls", at, wait_s=30, outcome=outcome) for at in hourly(2)]
+    names = [one.name for one in learned_from(lines)[1].stages[0].experiences]
+    assert names == (["succeeds"] if outcome == "abandoned" else ["succeeds", "fast"])
