@@ -262,7 +262,7 @@ ONGOING = "stage:touchpoint_recovered:ongoing_events"
 by all (`window` is the widest); labels of DEGRADED."""
 STOPPED = "stage:touchpoint_recovered:few_bad"
 """What is bad in a window in which far more was expected (`rules.limits.stopped`), else no series; labels of
-BAD_SUM."""
+BAD_SUM but `window`."""
 GOING = "stage:touchpoint_degraded:going"
 """What was a reason to alert and is not over; labels of DEGRADED but window and target."""
 WORST = "stage:touchpoint_degraded:worst_ratio"
