@@ -411,9 +411,9 @@ NOT_HANDED: Counted = {
     "handoff/warehouse/delivery/postnord/late": {"1d": 10, "2h": 2},
 }
 STRAYED: Counted = {
-    "moved/phone/chat": {"1d": 200, "2h": 40},
-    "lost/phone/chat": {"1d": 80, "2h": 16},
-    "moved/chat/phone": {"1d": 200, "2h": 40},
+    "moved/phone/chat": {"1d": 200, "6h": 100, "2h": 40},
+    "lost/phone/chat": {"1d": 80, "6h": 40, "2h": 16},
+    "moved/chat/phone": {"1d": 200, "6h": 100, "2h": 40},
 }
 MISUNDERSTOOD: Counted = {
     "gap/store/ok_inside_bad_outside": {"1d": 80, "2h": 16},
