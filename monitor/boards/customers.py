@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from monitor.boards.panels import (
     COUNT,
+    FEW_COUNTED,
     WIDTH,
     Json,
     bars,
@@ -241,7 +242,7 @@ def _critical(plan: Plan) -> Iterator[Json]:
         rows(f"{a} + {b}"),
         unit=COUNT,
         size=(14, height),
-        nothing=FEW,
+        nothing=FEW_COUNTED,
         missing=FEW,
         field={"decimals": 2},
         overrides=[

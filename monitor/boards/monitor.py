@@ -37,7 +37,7 @@ from monitor.journeys.open import MAX_STEPS
 from monitor.rules.monitor import CAUSES, LETTERS_SHARE, READ
 from monitor.rules.plan import Plan
 from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S
-from monitor.rules.series import JOB, select
+from monitor.rules.series import COUNTED, JOB, select
 
 RATE = "$__rate_interval"
 RECORDS = f"{metrics.RECORDS.name}_total"
@@ -104,9 +104,9 @@ def _trust() -> Iterator[Json]:
     )
     yield stat(
         "Partitions counted",
-        "Share of all partitions that a worker counts. 100 % is good; less means that some events are not "
-        "counted now, which passes within a minute when workers come or go.",
-        query(f"sum({metrics.OWNED.name}) / max({metrics.PARTITIONS.name})", "counted"),
+        "Share of all partitions that a ready worker counts. 100 % is good; less means that some events are "
+        "not counted now, which passes within a minute when workers come or go.",
+        query(f"({COUNTED} or 0 * sum({metrics.OWNED.name})) / max({metrics.PARTITIONS.name})", "counted"),
         unit="percentunit",
         size=(6, 5),
         steps=thresholds((None, VERMILLION), (1, BLUE)),

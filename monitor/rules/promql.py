@@ -39,6 +39,7 @@ from monitor.rules.qualities import (
 )
 from monitor.rules.series import (
     ANY,
+    COUNTED,
     JOB,
     ONE,
     SECONDS,
@@ -351,12 +352,11 @@ def _troubles(journey: Journey) -> Iterator[Recording]:
 
 def _blind(journey: Journey) -> Iterator[Recording]:
     ready = metrics.READY.name
-    counted = f"sum({metrics.OWNED.name} and on (instance, job) {ready} == 1)"
     causes = {
         "no_worker": f"absent({ready})",
         "scrape_failed": f'count(up{{job="{JOB}"}} == 0)',
         "not_ready": f"count({ready} == 0)",
-        "not_counted": f"max({metrics.PARTITIONS.name}) - ({counted} or vector(0)) > 0",
+        "not_counted": f"max({metrics.PARTITIONS.name}) - ({COUNTED} or vector(0)) > 0",
     }
     for cause, expr in causes.items():
         yield Recording(metrics.BLIND, expr, {"cause": cause, "stage": ALL})

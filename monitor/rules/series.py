@@ -25,6 +25,9 @@ from monitor.rules.qualities import (
 JOB = "touchpoint"
 """The scrape job of the workers."""
 
+COUNTED = f"sum({metrics.OWNED.name} and on (instance, job) {metrics.READY.name} == 1)"
+"""How many partitions ready workers count; empty while none is ready."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
