@@ -1,5 +1,7 @@
 // The last good answer of /api/stages, and what the page knows of the worker that gave it.
 
+import { words } from "./words.js";
+
 const TIMEOUT_MS = 5000; // an answer takes milliseconds: a worker this slow is shown as unreachable
 
 export const now = () => performance.now(); // our monotonic clock, ms
@@ -10,6 +12,8 @@ export const latest = {
   movedAt: 0, // when the worker's own clock in it last moved, ms of `now`
   trouble: null, // why the latest poll failed, or null
 };
+
+export const titleOf = (name) => latest.answer.stages.find((s) => s.stage === name)?.title ?? words(name);
 
 export const reasonOf = (error) => error.name === "TimeoutError" ? "no answer in time" : error instanceof TypeError ? "no connection" : error.message;
 

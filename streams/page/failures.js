@@ -1,13 +1,15 @@
 // The failures of one stage: the one picked, or the weakest.
 
-import { latest, now, read, reasonOf } from "./answer.js";
+import { latest, now, read, reasonOf, titleOf } from "./answer.js";
 import { at, make, put } from "./elements.js";
 import { markSelected } from "./map.js";
+import { head, paintRows } from "./rows.js";
 import { offerWhere } from "./where.js";
 import { kindOf, partOf, time, weakest, words } from "./words.js";
 
 const READING_MS = 30000; // a pointer that moved over the table this recently belongs to someone reading it
 const COLUMNS = ["Time", "Id", "Outcome", "Reason", "Experience missed", "Segment", "Partner", "Channel", "Journey"];
+const IDS = [1, 8]; // columns of ids
 
 let chosen = fromHash(); // stage picked by hand; null follows the weakest
 let shown = null; // stage the failure table shows
@@ -39,7 +41,7 @@ export function paintSelection() {
   offerWhere(stage);
   put(at("failures-title"), `Latest failures: ${stage.title}`);
   at("follow").hidden = picked() === null;
-  const titles = (stage.depends_on ?? []).map((name) => latest.answer.stages.find((s) => s.stage === name)?.title ?? words(name));
+  const titles = (stage.depends_on ?? []).map(titleOf);
   const about = [make("span", "", kindOf(stage)), make("span", "", `Owner ${stage.owner}`)];
   if (titles.length) about.push(make("span", "", `Depends on ${titles.join(", ")}`));
   if (/^https?:/i.test(stage.runbook ?? "")) {
@@ -62,6 +64,8 @@ function someoneReads() {
   return at("rows").contains(document.activeElement) || (at("table-box").matches(":hover") && now() - pointedAt < READING_MS);
 }
 
+const paint = (failures) => paintRows(at("rows"), failures, COLUMNS, textsOf, IDS);
+
 export async function readFailures() {
   const stage = selected();
   if (!stage) return;
@@ -72,7 +76,7 @@ export async function readFailures() {
   }
   if (stage.kind === "staff") {
     shown = stage.stage;
-    paintRows([]);
+    paint([]);
     put(at("failures-part"), "");
     put(at("failures-note"), following);
     put(at("empty"), "What single colleagues answered is nobody’s to see.");
@@ -82,57 +86,25 @@ export async function readFailures() {
     const { failures, ...seen } = await read(`/api/stages/${encodeURIComponent(stage.stage)}/failures`);
     if (selected()?.stage !== stage.stage) return;
     shown = stage.stage;
-    paintRows(failures);
+    paint(failures);
     put(at("failures-part"), partOf(seen));
     put(at("failures-note"), following);
     put(at("empty"), failures.length ? "" : "No failures seen lately.");
   } catch (error) {
     if (selected()?.stage !== stage.stage) return;
-    if (shown !== stage.stage) paintRows([]);
+    if (shown !== stage.stage) paint([]);
     put(at("failures-note"), `Failures could not be read (${reasonOf(error)})`);
     if (shown !== stage.stage) put(at("empty"), "Nothing to show.");
   }
 }
 
-function paintRows(failures) {
-  const rows = at("rows");
-  const kept = new Map([...rows.children].map((row) => [row.dataset.key, row]));
-  const wanted = failures.map((failure) => {
-    const key = JSON.stringify(failure);
-    const row = kept.get(key) ?? makeRow(failure, key);
-    kept.delete(key);
-    return row;
-  });
-  for (const row of kept.values()) row.remove();
-  wanted.forEach((row, i) => {
-    if (rows.children[i] !== row) rows.insertBefore(row, rows.children[i] ?? null);
-  });
-}
-
-function makeRow(failure, key) {
-  const row = make("tr");
-  row.setAttribute("role", "row");
-  row.dataset.key = key;
+function textsOf(failure) {
   const place = [failure.channel, failure.location].filter(Boolean).join(" · ");
-  const texts = [time(failure.time), failure.id, words(failure.outcome), failure.reason && words(failure.reason),
+  return [time(failure.time), failure.id, words(failure.outcome), failure.reason && words(failure.reason),
     (failure.experiences ?? []).map(words).join(", "), failure.segment, failure.partner, place, failure.journey_id];
-  texts.forEach((text, i) => {
-    const cell = make("td", i === 1 || i === 8 ? "id" : "", text || "–");
-    cell.setAttribute("role", "cell");
-    cell.dataset.label = COLUMNS[i];
-    if (!text) cell.classList.add("absent");
-    row.append(cell);
-  });
-  row.firstChild.title = failure.time;
-  return row;
 }
 
-for (const column of COLUMNS) {
-  const head = make("th", "", column);
-  head.scope = "col";
-  head.setAttribute("role", "columnheader");
-  at("columns").append(head);
-}
+head(at("columns"), COLUMNS);
 at("follow").addEventListener("click", () => choose(null));
 at("table-box").addEventListener("pointermove", () => { pointedAt = now(); });
 addEventListener("hashchange", () => {

@@ -5,6 +5,7 @@ import { at } from "./elements.js";
 import { choose, paintSelection, readFailures } from "./failures.js";
 import { paintHeader, paintJourneys, paintStrip } from "./header.js";
 import { fit, paintMap } from "./map.js";
+import { readRescue } from "./rescue.js";
 
 const POLL_MS = 2000; // detection is promised within a minute; the table is re-read as fast as people look
 
@@ -18,7 +19,7 @@ async function refresh() {
   paintHeader(answer);
   paintJourneys(answer);
   paintSelection();
-  await readFailures();
+  await Promise.all([readRescue(), readFailures()]);
 }
 
 const poll = () => refresh().finally(() => setTimeout(poll, POLL_MS));

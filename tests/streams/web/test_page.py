@@ -215,6 +215,8 @@ class Worker:
     measuring: str = ""
     """A script that the page runs besides its own."""
     failures_part: str | None = None
+    rescue: list[Answer] | None = field(default_factory=list)
+    """Who can still be helped; None where nobody can be asked."""
     causes: list[str] | None = None
     """What bad encounters have in common, in words; None without Kafka."""
     url: str = ""
@@ -238,6 +240,8 @@ class Worker:
         if match := re.fullmatch(r"/api/stages/(\w+)/failures", request.path):
             part = {"only_part": self.failures_part}
             return web.json_response({"stage": match[1], **part, "failures": self.failing})
+        if request.path == "/api/rescue" and self.rescue is not None:
+            return web.json_response({"only_part": self.failures_part, "journeys": self.rescue})
         if match := re.fullmatch(r"/api/stages/(\w+)/where", request.path):
             if self.causes is None:
                 return web.json_response({"error": "no Kafka"}, status=503)
@@ -542,6 +546,72 @@ async def test_a_cause_that_cannot_be_found_says_why(evening: Worker, tmp_path: 
     assert "Nothing could be found (no Kafka)" in dom
 
 
+def hurt(who: str, left_s: float | None, **more: Any) -> Answer:
+    """A customer who can still be helped, as the API tells of one."""
+    found: Answer = {"journey_id": who, "left_s": left_s, "happened": [], "promised": []}
+    return (
+        found | {"time": "2026-11-21T21:29:00Z", "in_time": bool(left_s and left_s > 0), "due": None} | more
+    )
+
+
+def promise(kind: str, left_s: float, *, called_off: bool = False, partner: str | None = None) -> Answer:
+    """What a customer waits for."""
+    told = {"what": "promise", "kind": kind, "partner": partner, "called_off": called_off}
+    return told | {"due": "2026-11-21T21:29:00Z", "left_s": left_s}
+
+
+def bad(stage: str, reason: str | None) -> Answer:
+    """What a customer met with."""
+    return {"stage": stage, "reason": reason, "outcome": "failed", "channel": None, "bad_for": ["on_time"]}
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_who_can_still_be_helped_stands_on_the_page(evening: Worker, tmp_path: Path) -> None:
+    """With how long is left, what went wrong and what is owed; five, and how many there are."""
+    edge = {"what": "handoff", "from": "warehouse", "to": "delivery", "partner": None, "called_off": False}
+    evening.rescue = [
+        hurt("j-1", 2400, promised=[promise("delivery_window", 2400, partner="postnord")]),
+        hurt("j-2", 90, promised=[promise("contact", 90, called_off=True)], happened=[bad("store", None)]),
+        hurt("j-3", -10_800, promised=[edge | {"left_s": -10_800}]),
+        hurt(
+            "j-4", None, happened=[bad("call_queue", "queue_too_long"), bad("web_checkout", "payment_error")]
+        ),
+        *(hurt(f"j-{n}", None, happened=[bad("store", "long_wait")]) for n in range(5, 9)),
+    ]
+    dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
+    shown = re.findall(r"<tr[^>]*>(.*?)</tr>", re.sub(r".*?id=\"rescue-rows\"", "", dom, flags=re.DOTALL))
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in shown[:5]]
+    assert cells[:4] == [
+        ["40 min", "j-1", "\u2013", "delivery window by postnord"],
+        ["90 s", "j-2", "Store: on time", "contact, called off"],
+        ["3 h late", "j-3", "\u2013", "Warehouse to Delivery, late"],
+        ["\u2013", "j-4", "Call queue: queue too long \u00b7 Web checkout: payment error", "\u2013"],
+    ]
+    assert "j-6" not in dom
+    assert words(dom, "rescue-note") == "The first 5 of 8; all: touchpoint rescue"
+    assert words(dom, "rescue-empty") == ""
+    assert evening.asked["/api/rescue"] == 1  # every 15 s, not with every answer
+
+
+@pytest.mark.full
+@needs_chromium
+async def test_nobody_to_help_is_told_apart_from_nothing_known(evening: Worker, tmp_path: Path) -> None:
+    """Nobody is hurt, nobody can be asked, or no journeys are kept: three different pages."""
+    dom = (await chromium.dump_dom(evening.url, tmp_path)).dom
+    assert words(dom, "rescue-empty") == "Nobody under way was hurt or is about to be."
+    evening.rescue = None
+    (away := tmp_path / "away").mkdir()
+    dom = (await chromium.dump_dom(evening.url, away)).dom
+    assert words(dom, "rescue-note") == "Could not be read anew (HTTP 404)"
+    assert words(dom, "rescue-empty") == "Nothing to show yet."
+    assert isinstance(evening.stages, dict)
+    evening.stages["journeys"] = None
+    (without := tmp_path / "without").mkdir()
+    dom = (await chromium.dump_dom(evening.url, without)).dom
+    assert re.search(r'<section[^>]* id="rescue"[^>]* hidden=""', dom)
+
+
 @pytest.mark.full
 @needs_chromium
 async def test_no_events_is_never_a_percentage(evening: Worker, tmp_path: Path) -> None:
@@ -568,12 +638,14 @@ async def test_hostile_texts_stay_text(evening: Worker, tmp_path: Path) -> None:
     attack = "<img src=/stolen onerror=document.title='stolen'><script>document.title='stolen'</script>"
     evil = {"id": attack, "reason": attack, "segment": attack, "channel": attack, "journey_id": attack}
     evening.failing = [{**evening.failing[0], **evil}]
+    owed = promise(attack, 60, partner=attack)
+    evening.rescue = [hurt(attack, 60, happened=[bad(attack, attack)], promised=[owed])]
     assert isinstance(evening.stages, dict)
     delivery = next(s for s in evening.stages["stages"] if s["stage"] == "delivery")
     delivery |= {"title": attack, "top_reason": attack, "runbook": "javascript:alert(1)"}
     delivery["weakest"] = weak(attack, attack)
     page = Texts((await chromium.dump_dom(evening.url, tmp_path)).dom)
-    assert sum(text.count("<img src=/stolen onerror=") for text in page.text) >= 8
+    assert sum(text.count("<img src=/stolen onerror=") for text in page.text) >= 11
     assert [a.get("src") for tag, a in page.tags if tag in ("img", "script")] == [
         "/page.js",
         "/icon.svg",
@@ -639,7 +711,7 @@ async def test_nothing_leaves_the_machine(evening: Worker, tmp_path: Path) -> No
     evening.policy = None
     seen = await chromium.dump_dom(evening.url, tmp_path)
     assert [url for url in seen.asked if not url.startswith(f"{evening.url}/")] == []
-    assert set(evening.asked) == {*FILES, "/api/stages", "/api/stages/delivery/failures"}
+    assert set(evening.asked) == {*FILES, "/api/stages", "/api/stages/delivery/failures", "/api/rescue"}
     assert evening.asked["/api/stages"] >= 2
 
 
