@@ -27,8 +27,9 @@ from streams.commands.dead_letters import dead_letters
 from streams.commands.init import init
 from streams.commands.journey import journey_command, journeys_command, rescue_command
 from streams.commands.learn import learn
+from streams.commands.prometheus.report import report
+from streams.commands.prometheus.verdict import verdict
 from streams.commands.render import render
-from streams.commands.report import report
 from streams.commands.shared import (
     above_zero,
     configured,
@@ -79,6 +80,7 @@ app.command()(learn)
 app.command()(render)
 app.command()(report)
 app.command()(validate)
+app.command()(verdict)
 app.command()(where)
 
 

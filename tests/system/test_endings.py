@@ -42,6 +42,7 @@ COMMANDS = (
     "dead-letters show touchpoint.store.v1.dlq:0:1",
     "dead-letters replay",
     "report",
+    "verdict title",
     "journey j-1",
     "where store",
     "pages --findings --http 127.0.0.1:0",
@@ -229,7 +230,7 @@ def test_ctrl_c_while_it_starts(directory: Path) -> None:
         "topics", "change title", "publish", "replay events.jsonl", "dead-letters list", "worker",
         "dead-letters show touchpoint.store.v1.dlq:0:1", "dead-letters replay", "simulate --to-kafka",
         "pages --findings --http 127.0.0.1:0", "journey j-1 --worker http://{}",
-        "report --prometheus http://{}",
+        "report --prometheus http://{}", "verdict title --prometheus http://{}",
     ],
 )  # fmt: skip
 def test_ctrl_c_while_nobody_answers(command: str, directory: Path) -> None:

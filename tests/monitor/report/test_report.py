@@ -32,7 +32,8 @@ from monitor.report.questions import Answers, Question, Sample, questions
 from monitor.report.words import document
 from monitor.rules.journeys import watched
 from monitor.rules.plan import plan
-from streams.commands.report import MAX_BYTES, report
+from streams.commands.prometheus.report import report
+from streams.commands.prometheus.server import MAX_BYTES
 from streams.demo.child import HOST, free_port
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit import chromium
@@ -668,7 +669,7 @@ class Blocks:
         """The same value at each minute of a time, both ends included."""
         matchers = ",".join(f'{label}="{one}"' for label, one in labels.items())
         self._lines.setdefault(name, []).extend(
-            f"{name}{{{matchers}}} {value:g} {at_s}" for at_s in range(from_s, to_s + 1, 60)
+            f"{name}{{{matchers}}} {value!r} {at_s}" for at_s in range(from_s, to_s + 1, 60)
         )
 
     def window(self, counts: Counts, window: str, ago: int) -> None:

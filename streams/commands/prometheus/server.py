@@ -1,9 +1,9 @@
-"""The command `touchpoint report`: asks Prometheus over HTTP, writes the digest."""
+"""Prometheus as commands ask it: bounded answers, and one clear line for whatever is wrong with it."""
 
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -13,8 +13,7 @@ from monitor.counting.display import printable
 from monitor.errors import UserError
 from monitor.journey_file.links import is_address
 from streams import settings as settings_reader
-from streams.clock import now_ms
-from streams.commands.shared import configured, failed, run_at_once, write_files
+from streams.commands.shared import failed
 from streams.secret import first_line
 from streams.terminal import progress
 from streams.web.bounded import PLAIN, TooLongError, body
@@ -34,52 +33,27 @@ ANSWER_S = 120
 MAX_BYTES = 64 * 1024 * 1024
 """Of an answer; one that needs most of it holds some 300,000 series."""
 
+Address = Annotated[str, typer.Option(help="Address of Prometheus.")]
+ADDRESS = "http://localhost:9090"
+TokenFile = Annotated[
+    Path | None, typer.Option("--prometheus-token-file", help="File with a bearer token for Prometheus.")
+]
 
-def report(
-    prometheus: Annotated[str, typer.Option(help="Address of Prometheus.")] = "http://localhost:9090",
-    days: Annotated[
-        int, typer.Option(min=1, max=90, help="Number of days, of 24 hours each, up to now.")
-    ] = 7,
-    html: Annotated[
-        Path | None, typer.Option(help="Write the digest to this HTML file, to read, print or mail.")
-    ] = None,
-    markdown: Annotated[
-        Path | None,
-        typer.Option(help="Write the digest to this Markdown file; to standard output if no file is given."),
-    ] = None,
-    token_file: Annotated[
-        Path | None, typer.Option("--prometheus-token-file", help="File with a bearer token for Prometheus.")
-    ] = None,
-    journey: Annotated[
-        Path | None, typer.Option("--journey", help="Journey file; TOUCHPOINT_JOURNEY unless given.")
-    ] = None,
-) -> None:
-    """Write a digest of the last days, from Prometheus; two minutes to read.
 
-    Example: touchpoint report --prometheus http://prometheus:9090 --html digest.html
-    """
-    from monitor.report.aggregate import digest
-    from monitor.report.digest import Period
-    from monitor.report.html import html as page
-    from monitor.report.markdown import markdown as text
-    from monitor.report.questions import questions
-    from monitor.report.words import document
-    from monitor.rules.plan import plan
+class Server(NamedTuple):
+    """Where Prometheus is, and what it is shown."""
 
-    _, read = configured(journey)
+    url: str
+    token: str | None
+
+
+def server(prometheus: str, token_file: Path | None) -> Server:
+    """The server of two options; what is wrong with them is told and ends the command."""
     if not is_address(prometheus) or urlsplit(prometheus).query:
         raise failed("--prometheus: must be an http or https address")
     if urlsplit(prometheus).username is not None:
         raise failed("--prometheus: must hold no password, others see it; give --prometheus-token-file")
-    token = _token(token_file) if token_file is not None else None
-    now_s = now_ms() // 1000
-    period = Period(now_s - now_s % 60, days)
-    answers = run_at_once(lambda: _asked(prometheus, token, list(questions(period))))
-    found = document(digest(plan(read), period, answers))
-    wanted = ((html, page), (markdown, text))
-    write_files({file: as_text(found) for file, as_text in wanted if file is not None})
-    if html is None and markdown is None:
-        typer.echo(text(found).encode(), nl=False)
+    return Server(prometheus, _token(token_file) if token_file is not None else None)
 
 
 def _token(file: Path) -> str:
@@ -89,10 +63,11 @@ def _token(file: Path) -> str:
         raise failed(f"{file}: {error}") from None
 
 
-async def _asked(prometheus: str, token: str | None, questions: "list[Question]") -> "Answers":
+async def asked(server: Server, questions: "list[Question]") -> "Answers":
     """The answers of all questions; UserError for the first that has none."""
     import aiohttp
 
+    prometheus, token = server
     headers = PLAIN | ({"Authorization": f"Bearer {token}"} if token is not None else {})
     timeout = aiohttp.ClientTimeout(total=None, sock_read=ANSWER_S + 5, sock_connect=10)
     connector = aiohttp.TCPConnector(limit=ASKED_AT_ONCE)
@@ -108,10 +83,10 @@ async def _asked(prometheus: str, token: str | None, questions: "list[Question]"
 
             try:
                 async with asyncio.TaskGroup() as group:
-                    asked = [group.create_task(ask(question)) for question in questions]
+                    asking = [group.create_task(ask(question)) for question in questions]
             except ExceptionGroup as errors:  # what is wrong with one is wrong with all
                 raise errors.exceptions[0] from None
-            return {question: one.result() for question, one in zip(questions, asked, strict=True)}
+            return {question: one.result() for question, one in zip(questions, asking, strict=True)}
 
 
 class _Series(msgspec.Struct):

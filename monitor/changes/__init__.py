@@ -1,0 +1,1 @@
+"""What a change did: before and after, with the untouched segments as control."""

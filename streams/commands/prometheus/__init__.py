@@ -1,0 +1,1 @@
+"""Commands that ask Prometheus over HTTP."""
