@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced, TopicAlreadyExistsError, UnknownError
 
+from deploy.kafka import kafka
+from deploy.kafka.kafka import KafkaNode, KafkaNodeError
 from streams.kafka.topics import CLUSTER_ID
 from tests.kafka.conftest import Broker
-from tests.kit.brokers import Node
+from tests.kit.brokers import Node, running
 
 DEADLINE_SECONDS = 30
 """For one thing to come true; the slowest is a take-over on the embedded broker, about 3 s."""
@@ -21,6 +24,19 @@ DEADLINE_SECONDS = 30
 embedded_gap = pytest.mark.embedded_gap
 
 NO_PRODUCER_ID = "aiokafka asks by InitProducerId version 0, which it answers with an unknown error"
+
+
+@pytest.mark.full
+def test_apache_kafka_starts_with_classes_that_were_read_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Java ends at once where it is told that it must have the archive of them, and cannot."""
+    monkeypatch.setattr(kafka, "JAVA_OPTIONS", (*kafka.JAVA_OPTIONS, "-Xshare:on"))
+    with running(KafkaNode(tmp_path / "with")):
+        pass
+    (torn := tmp_path / "torn.jsa").write_bytes(kafka.CLASSES.read_bytes()[:100_000])
+    with pytest.raises(KafkaNodeError):
+        KafkaNode(tmp_path / "without").launch(classes=f"-XX:SharedArchiveFile={torn}")
 
 
 @asynccontextmanager
