@@ -28,7 +28,7 @@ Table = NDArray[np.int32]
 BLOCK = 3_600_000 // SHORT.ms
 """Slices of a block: an hour of a stage with 24 counters takes 35 kB."""
 
-WAITING = 100_000
+MAX_WAITING = 100_000
 """Events that wait to be added at once; one by one takes twenty times as long."""
 
 MAX_SLICES = 3650 * 86_400_000 // SHORT.ms
@@ -126,7 +126,7 @@ class StageHistory:
         kinds, slices = self._waiting
         kinds.append(kind)
         slices.append(at_ms // SHORT.ms)
-        if len(slices) >= WAITING:
+        if len(slices) >= MAX_WAITING:
             self._settle()
 
     def span(self) -> tuple[int, int] | None:

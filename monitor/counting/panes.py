@@ -52,8 +52,8 @@ class PaneKey(NamedTuple):
     start_ms: int
 
 
-WAITING = PaneKey(0, 0)
-"""No slice of time: what is counted already, and not told yet (`staff`)."""
+WITHHELD = PaneKey(0, 0)
+"""No slice of time: answers that are counted, and withheld until there are enough of a kind (`staff`)."""
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ def is_expired(key: PaneKey, event_clock_ms: int, horizon_ms: int) -> bool:
     `event_clock_ms` is the newest event time seen: replayed history expires by its own time, not today's.
     """
     grain = SHORT if key.grain_ms == SHORT.ms else LONG
-    return key != WAITING and key.start_ms + grain.ms <= event_clock_ms - keep_ms(grain, horizon_ms)
+    return key != WITHHELD and key.start_ms + grain.ms <= event_clock_ms - keep_ms(grain, horizon_ms)
 
 
 def by_pane(slices: Mapping[int, Counts]) -> Iterator[tuple[PaneKey, Counts]]:

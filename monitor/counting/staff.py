@@ -6,9 +6,9 @@ are five of a kind, and are added together, to the pane of the last. They leave 
 experience, each kind of answer and each reason is a sum of its own, and so are durations, waits, what tools
 took, and where people were; segments and partners of an experience are one.
 
-Groups are formed where a partition is counted, in the order of its events. What waits is kept beside its
-panes (`WAITING`). So whoever counts on after a crash forms the same groups, and a partition that moves takes
-whole groups along.
+Groups are formed where a partition is counted, in the order of its events. What is withheld is kept beside
+its panes (`WITHHELD`). So whoever counts on after a crash forms the same groups, and a partition that moves
+takes whole groups along.
 
 How many answered is counted at once, as `ok` whatever the outcome: that somebody answered is no secret, and a
 silent stage must be seen.
@@ -30,14 +30,14 @@ from monitor.counting.judging import (
     touchpoint_labels,
     waits_names,
 )
-from monitor.counting.panes import WAITING, Counts, PaneKey, PaneTally, Tally, by_pane, merge_into
+from monitor.counting.panes import WITHHELD, Counts, PaneKey, PaneTally, Tally, by_pane, merge_into
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.model import NONE, OTHER, Journey, Stage
 
 MIN_GROUP = 5
 """In a smaller group people are known by their answers. The least that surveys of employees usually name."""
 
-TOLD = "told/"
+RELEASED = "told/"
 """How counters begin that hold whole groups. Others, of an earlier version, hold single answers."""
 
 ANSWERED = counter_name("outcome", "ok")
@@ -50,23 +50,23 @@ class StaffWindows(StageWindows):
     """Windows of a stage of staff."""
 
     def add(self, key: PaneKey, counts: Mapping[str, int]) -> None:
-        """Add what is told, and how many answered."""
-        told = {name.removeprefix(TOLD): n for name, n in counts.items() if name.startswith(TOLD)}
+        """Add what is released, and how many answered."""
+        released = {name.removeprefix(RELEASED): n for name, n in counts.items() if name.startswith(RELEASED)}
         answered = sum(n for name, n in counts.items() if name.startswith("outcome/"))
-        super().add(key, told | {ANSWERED: answered})
+        super().add(key, released | {ANSWERED: answered})
 
 
 class StaffTally:
-    """Counts answers of one partition, of which these wait already."""
+    """Counts answers of one partition, of which these are withheld already."""
 
-    def __init__(self, judge: Judge, sums: Sums, waiting: Mapping[str, int]) -> None:
+    def __init__(self, judge: Judge, sums: Sums, withheld: Mapping[str, int]) -> None:
         self._judge = judge
         self._sums = sums
-        self._before = waiting
-        self._waiting: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for name, n in waiting.items():
+        self._before = withheld
+        self._withheld: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for name, n in withheld.items():
             summed, _, shown = name.partition(" ")
-            self._waiting[summed][shown] += n
+            self._withheld[summed][shown] += n
         self._slices: defaultdict[int, Counts] = defaultdict(dict)
 
     def add(self, events: Sequence[Event], times_ms: Sequence[int]) -> list[tuple[str, ...]]:
@@ -77,30 +77,30 @@ class StaffTally:
             bad_for += tally.add([event], [at_ms])
             key, counts = next(tally.panes())
             merge_into(self._slices[key.start_ms], {ANSWERED: 1})
-            merge_into(self._slices[key.start_ms], self._told(counts))
+            merge_into(self._slices[key.start_ms], self._released(counts))
         return bad_for
 
-    def _told(self, counts: Mapping[str, int]) -> Counts:
-        """What an answer makes enough of, with what has waited. A sum counts its answers under no name."""
-        told: Counts = {}
+    def _released(self, counts: Mapping[str, int]) -> Counts:
+        """What an answer makes enough of, with what was withheld. A sum counts its answers under no name."""
+        released: Counts = {}
         held = [(self._sums[name], n) for name, n in counts.items() if name in self._sums]
         for (summed, shown), n in held:
-            self._waiting[summed][shown] += n
+            self._withheld[summed][shown] += n
         for summed in dict.fromkeys(summed for (summed, _), _ in held):
-            group = self._waiting[summed]
+            group = self._withheld[summed]
             group[""] += 1
             if group[""] >= MIN_GROUP:
-                told |= {TOLD + shown: n for shown, n in group.items() if shown}
+                released |= {RELEASED + shown: n for shown, n in group.items() if shown}
                 group.clear()
-        return told
+        return released
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
-        """What is told, by pane of either grain; last, by how much what waits has changed."""
+        """What is released, by pane of either grain; last, by how much what is withheld has changed."""
         yield from by_pane(self._slices)
         changed = Counter({name: -n for name, n in self._before.items()})
-        for summed, group in self._waiting.items():
+        for summed, group in self._withheld.items():
             changed.update({f"{summed} {shown}": n for shown, n in group.items()})
-        yield WAITING, {name: n for name, n in changed.items() if n}
+        yield WITHHELD, {name: n for name, n in changed.items() if n}
 
 
 def stage_windows(journey: Journey, stage: Stage) -> StageWindows:
@@ -110,10 +110,10 @@ def stage_windows(journey: Journey, stage: Stage) -> StageWindows:
 
 
 def stage_tally(journey: Journey, stage: Stage, judge: Judge) -> Callable[[Mapping[str, int]], PaneTally]:
-    """What counts events of a stage, given what waits."""
+    """What counts events of a stage, given what is withheld."""
     if stage.kind == "staff":
         return partial(StaffTally, judge, _sums(journey, stage))
-    return lambda _waiting: Tally(judge)
+    return lambda _withheld: Tally(judge)
 
 
 def _sums(journey: Journey, stage: Stage) -> Sums:

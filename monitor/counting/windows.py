@@ -95,7 +95,7 @@ class StageWindows:
         """Add counts to a pane. Counters of an older journey file that no longer exist are passed over."""
         ring = self._rings.get(key.grain_ms)
         row = ring.row(key.start_ms) if ring is not None else None
-        if row is None:  # what waits is in no window
+        if row is None:  # what is withheld is in no window
             return
         for name, n in counts.items():
             column = self.column.get(name)

@@ -7,9 +7,9 @@ stands in the record's key, so a former owner that wakes up late can never overw
 still outrank or delete records older than its own, so whoever recognises a replayed event by another owner's
 record writes that pane again as its own before it acknowledges the event.
 
-Beside the panes stand lists of what people look at one by one (`streams.state.latest`), and what waits to be
-told (`monitor.counting.staff`). What waits is kept as a pane, and written after the panes that it went to: an
-event is in its pane before it no longer waits. A new owner writes it first as it was read: one that a former
+Beside the panes stand lists of what people look at one by one (`streams.state.latest`), and what is withheld
+(`monitor.counting.staff`). That is kept as a pane, and written after the panes that it went to: an event is
+in its pane before it is withheld no more. A new owner writes it first as it was read: one that a former
 owner writes late may be ahead of the panes.
 
 Record key: `<grain ms>:<start ms>:<epoch>`. Record value: watermark (8 bytes, big endian), then the named
@@ -30,7 +30,7 @@ from cramjam import lz4
 from monitor.counting.panes import (
     LONG,
     SHORT,
-    WAITING,
+    WITHHELD,
     Counts,
     NewTally,
     Pane,
@@ -206,8 +206,8 @@ class Partition:
         if generation != self._generation:
             self._generation = generation
             self._highest_epoch = self.epoch = next_epoch(self._highest_epoch, generation)
-            if WAITING in self._records:
-                self._inherited = self._records[WAITING][1]
+            if WITHHELD in self._records:
+                self._inherited = self._records[WITHHELD][1]
 
     def _version(self, key: PaneKey) -> tuple[int, int]:
         """Epoch and watermark of a pane as it stands; what is not yet written will be written as ours."""
@@ -225,7 +225,7 @@ class Partition:
     # -- folding -------------------------------------------------------------------------------------
 
     def fold(self, run: Run, new_tally: NewTally, now_ms: int) -> Folded:
-        """Count what a run holds (`panes.Tally`); how events are cut into runs changes nothing.
+        """Count what a run holds (`panes.Tally.add`); how events are cut into runs changes nothing.
 
         Raises once a later owner's record has been read: its panes may lack events read before.
         """
@@ -233,21 +233,21 @@ class Partition:
             raise TakenOverError(f"epoch {self._highest_epoch} has taken over from {self.epoch}")
         folded = Folded()
         fresh, end = bisect_right(run.offsets, self._highest_watermark), len(run.offsets)
-        parts = [[*places] for _, places in groupby(range(fresh), partial(self._held_by, run))]
+        parts = [[*places] for _, places in groupby(range(fresh), partial(self._replay_key, run))]
         for part in [*parts, range(fresh, end)]:
             if part:
                 self._fold_run(run.part(part[0], part[-1] + 1), new_tally(), now_ms, folded)
         return folded
 
-    def _held_by(self, run: Run, place: int) -> Hashable:
-        """Neighbours of which it is equal are folded as one run: they lie in the same panes, and the same of
-        these have counted them already, as may be when they are replayed. What was read at one offset stays
-        together: a pane that counts a part of it is taken to hold it all.
+    def _replay_key(self, run: Run, place: int) -> Hashable:
+        """Replayed neighbours with the same key are folded as one run: they lie in the same panes, and the
+        same of these have counted them already. What was read at one offset stays together: a pane that
+        counts a part of it is taken to hold it all.
         """
         offset, at_ms = run.offsets[place], run.times_ms[place]
         if offset in run.offsets[max(place - 1, 0) : place] or offset in run.offsets[place + 1 : place + 2]:
             return offset
-        keys = [*(PaneKey(grain.ms, grain.start_of(at_ms)) for grain in (SHORT, LONG)), WAITING]
+        keys = [*(PaneKey(grain.ms, grain.start_of(at_ms)) for grain in (SHORT, LONG)), WITHHELD]
         return keys[0], *(offset <= self._version(key)[1] for key in keys)
 
     def _fold_run(self, run: Run, tally: PaneTally, now_ms: int, folded: Folded) -> None:
@@ -292,12 +292,12 @@ class Partition:
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """Every pane's counts, the oldest of a grain first."""
-        for key in sorted((self._records.keys() | self._hot.keys()) - {WAITING}):
+        for key in sorted((self._records.keys() | self._hot.keys()) - {WITHHELD}):
             yield key, self._counts(key)
 
-    def waiting(self) -> Counts:
-        """What is counted already, and not told yet."""
-        return self._counts(WAITING)
+    def withheld(self) -> Counts:
+        """Answers that are counted, and not shown before there are enough of a kind."""
+        return self._counts(WITHHELD)
 
     def _counts(self, key: PaneKey) -> Counts:
         hot = self._hot.get(key)
@@ -312,11 +312,11 @@ class Partition:
         """
         records = []
         if self._inherited is not None:
-            records.append(PaneRecord(_write_key(WAITING, self.epoch), self._inherited))
-            self._dirty.add(WAITING)
-            self._pane(WAITING)
+            records.append(PaneRecord(_write_key(WITHHELD, self.epoch), self._inherited))
+            self._dirty.add(WITHHELD)
+            self._pane(WITHHELD)
             self._inherited = None
-        for key in sorted(self._dirty, reverse=True):  # what waits comes last
+        for key in sorted(self._dirty, reverse=True):  # what is withheld comes last
             pane = self._hot[key]
             value = _write_value(pane)
             known = self._records.get(key)
@@ -355,7 +355,7 @@ def _read_key(key: bytes) -> tuple[PaneKey, int]:
     grain_ms, start_ms = int(grain_text), int(start_text)
     pane = PaneKey(grain_ms, start_ms)
     is_time = grain_ms in (SHORT.ms, LONG.ms) and start_ms in STARTS_MS and not start_ms % grain_ms
-    if not is_time and pane != WAITING:
+    if not is_time and pane != WITHHELD:
         raise ValueError("no pane begins there")
     return pane, read_epoch(epoch_text)
 

@@ -146,6 +146,8 @@ class StageProcessor(Processor[Partition]):
         return super()._is_full() or self._refused_bytes >= MAX_REFUSED_BYTES
 
     def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
+        """Decode (`Codec.decode`), count in panes (`Partition.fold`), add to windows (`StageWindows.add`).
+        The windows are summed up for each scrape (`snapshot`)."""
         panes = self._partitions[partition]
         read = self._read(partition, records, now_ms)
         letters = [self._letter(partition, *one) for one in read.refused]
@@ -156,7 +158,7 @@ class StageProcessor(Processor[Partition]):
             accepted = accepted.which(not is_repeated for is_repeated in repeated)
         steps = self._steps_of(partition, accepted, panes) if self._steps is not None else ()
         contacts = self._contacts_of(accepted, panes) if self._steps is not None else ()
-        folded = panes.fold(accepted, lambda: self._tally(panes.waiting()), now_ms)
+        folded = panes.fold(accepted, lambda: self._tally(panes.withheld()), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
         if self.stage.kind != "staff":  # one colleague's answer is nobody's business

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.counting.judging import counter_names
 from monitor.counting.panes import LONG, Counts
-from monitor.counting.staff import ANSWERED, TOLD
+from monitor.counting.staff import ANSWERED, RELEASED
 from monitor.journey_file.model import NONE, OTHER, Journey
 from streams.engine.commitment import Commitment
 from streams.kafka.topic_ids import TopicState, topic_states
@@ -130,7 +130,7 @@ def staff_stages(journey: Journey) -> set[str]:
 
 def in_groups(panes: Counted, waiting: dict[tuple[str, int], Counts]) -> Counted:
     """Of staff by pane how many answered, and all that they answered by partition: when a group is told
-    depends on the order of events. `waiting` is what is not told yet."""
+    depends on the order of events. `waiting` is what is withheld."""
     found: dict[Place, Counter[str]] = {}
     staff = staff_stages(journey(BASE))
     for (stage, partition, start_ms), counts in panes.items():
@@ -138,7 +138,7 @@ def in_groups(panes: Counted, waiting: dict[tuple[str, int], Counts]) -> Counted
             found[stage, partition, start_ms] = counts
             continue
         for name, n in counts.items():
-            kind, *cell = name.removeprefix(TOLD).split("/")
+            kind, *cell = name.removeprefix(RELEASED).split("/")
             if kind == "outcome":
                 found.setdefault((stage, partition, start_ms), Counter())[ANSWERED] += n
                 continue
@@ -255,7 +255,7 @@ def _counted(bootstrap: str, end_known: bool) -> Counted:
         for key, counts in panes.panes()
         if key.grain_ms == LONG.ms
     }
-    return in_groups(long, {place: panes.waiting() for place, panes in partitions.items()})
+    return in_groups(long, {place: panes.withheld() for place, panes in partitions.items()})
 
 
 Letter = tuple[str, int, int, int]

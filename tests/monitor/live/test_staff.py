@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.counting.event import Event, Score
 from monitor.counting.judging import Judge
-from monitor.counting.panes import WAITING, Counts, merge_into
+from monitor.counting.panes import WITHHELD, Counts, merge_into
 from monitor.counting.staff import MIN_GROUP, stage_tally, stage_windows
 from monitor.counting.windows import StageWindows
 from monitor.live.exposition import render
@@ -53,7 +53,7 @@ class Counted:
         tally = self._tally(dict(self._waiting))
         tally.add([event], [at_ms])
         for key, counts in tally.panes():
-            if key == WAITING:
+            if key == WITHHELD:
                 merge_into(self._waiting, counts)
             self.windows.add(key, counts)
 
