@@ -1,4 +1,5 @@
-"""What a worker knows at one moment, as plain data: taken on the event loop, read anywhere."""
+"""What a worker knows at one moment, as plain data: taken on the event loop, read anywhere. At /metrics
+`exposition` writes it out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.rules.qualities import SILENT_EXPECTED, SILENT_WINDOWS
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state
 
-NOBODY = Share(0, 0)
+NO_EVENTS = Share(0, 0)
 
 WINDOW_MS = {window.label: window.ms for window in WINDOWS}
 
@@ -72,7 +73,7 @@ class StageSnapshot(Seen):
 
     def _share(self, row: Numbers | None, experience: Experience, segment: str | None = None) -> Share:
         if row is None:
-            return NOBODY
+            return NO_EVENTS
         cells = [
             (experience.name, one, partner)
             for one in (self.segments if segment is None else (segment,))

@@ -148,10 +148,10 @@ class Processor(ABC, Generic[Held]):
         if partition not in self._partitions:
             self._partitions[partition] = self._new_partition()
         held, incarnation = self._partitions[partition], self._incarnations[partition]
-        told = [partial(self._restore_ours, held, record, generation) for record in records]
-        for tell in (*told, *(partial(incarnation.hear, writer) for writer in writers)):
+        restores = [partial(self._restore_ours, held, record, generation) for record in records]
+        for apply in (*restores, *(partial(incarnation.hear, writer) for writer in writers)):
             try:
-                tell()
+                apply()
             except (TakenOverError, MemoryError):
                 raise
             except Exception as error:  # somebody else wrote to our topic; it would stop every start
@@ -228,7 +228,7 @@ class Processor(ABC, Generic[Held]):
     # -- reading and writing -------------------------------------------------------------------------
 
     def fold(self, message: Any, now_ms: int) -> None:
-        """Fold one batch."""
+        """Fold one batch, by `_take`: of a stage in `streams.state.stage`."""
         records = message.value
         self._fold(message.partition, records, now_ms)
         self.last_read_s[message.partition] = records[-1].timestamp / 1000
