@@ -31,8 +31,7 @@ from monitor.journeys.counters import lived_stages
 from monitor.rules.alerts import UNHEARD, alerts
 from monitor.rules.facts import Chosen, Name
 from monitor.rules.journeys import BETWEEN, GOAL, OWN_LABELS
-from monitor.rules.plan import Plan
-from monitor.rules.qualities import SETTLED, Severity, severities, silence_severity
+from monitor.rules.plan import SETTLED, Plan, Severity, severities, silence_severity
 
 NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "JourneysFull", "DeadLettersRising", "CriticalTouchpoint")
 

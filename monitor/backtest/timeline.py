@@ -16,8 +16,7 @@ from monitor.journey_file.model import ALL, WHOLE, Stage
 from monitor.rules import critical
 from monitor.rules.journeys import GOAL
 from monitor.rules.limits import FAST_WINDOWS, STOPPED_IN, STOPPED_OF, outage_ratio, stopped
-from monitor.rules.plan import Plan
-from monitor.rules.qualities import (
+from monitor.rules.plan import (
     EXPLAINS_S,
     HOLD_S,
     NEW_S,
@@ -27,6 +26,7 @@ from monitor.rules.qualities import (
     SILENT_OVER,
     SILENT_WINDOWS,
     SURE_S,
+    Plan,
     Quality,
     Severity,
     severities,

@@ -35,8 +35,7 @@ from monitor.counting.event import Reason
 from monitor.journey_file.model import ALL, STEPS_TOPIC
 from monitor.journeys.open import MAX_STEPS
 from monitor.rules.monitor import CAUSES, LETTERS_SHARE, READ
-from monitor.rules.plan import Plan
-from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S
+from monitor.rules.plan import JOURNEYS_LAG_S, LAG_S, Plan
 from monitor.rules.series import COUNTED, JOB, select
 
 RATE = "$__rate_interval"

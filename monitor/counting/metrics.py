@@ -301,12 +301,12 @@ PARTNER_STILL_SILENT = "stage:touchpoint_partner_silent:few_events"
 """Events of a partner in the narrowest window that expects enough, where they are next to none; stage,
 partner, window."""
 TROUBLE = "stage:touchpoint_trouble:count"
-"""What the stage would page for now or did up to `qualities.EXPLAINS_S` ago, suppressed or not, else no
+"""What the stage would page for now or did up to `plan.EXPLAINS_S` ago, suppressed or not, else no
 series; stage."""
 BLIND = "touchpoint:blind:count"
 """What hides events from the monitor, else no series; cause (`rules.monitor.CAUSES`), stage."""
 BLIND_LATELY = "touchpoint:blind_lately:count"
-"""How often BLIND hid a stage's events within the window and `qualities.SETTLE_S` before it, else no series;
+"""How often BLIND hid a stage's events within the window and `plan.SETTLE_S` before it, else no series;
 stage, window."""
 
 

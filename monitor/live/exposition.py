@@ -35,7 +35,7 @@ from monitor.journey_file.model import ALL, Journey, Stage
 from monitor.journeys.counters import JOURNEY_FAMILIES
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.snapshot import Snapshot, StageSnapshot
-from monitor.rules.qualities import SILENT_WINDOWS
+from monitor.rules.plan import SILENT_WINDOWS
 
 
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:

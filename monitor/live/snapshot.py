@@ -14,7 +14,7 @@ from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
-from monitor.rules.qualities import SILENT_EXPECTED, SILENT_WINDOWS
+from monitor.rules.plan import SILENT_EXPECTED, SILENT_WINDOWS
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state
 
 NO_EVENTS = Share(0, 0)

@@ -22,7 +22,7 @@ BACK = "1h"
 moment within this time counts at which all was seen: at worst an hour of a day is not told."""
 
 STEP_S = 60
-"""How finely alerts are looked at. A page goes on for five minutes at least (`qualities.HOLD_S`)."""
+"""How finely alerts are looked at. A page goes on for five minutes at least (`plan.HOLD_S`)."""
 
 COUNTED: dict[Metric, tuple[str, ...]] = {
     metrics.WINDOW_EVENTS: ("stage", "experience", "segment"),

@@ -39,9 +39,8 @@ from monitor.rules.facts import (
 )
 from monitor.rules.journeys import Watched, WholeName
 from monitor.rules.monitor import dead_letters, journeys_full, monitor_blind, watchdog
-from monitor.rules.plan import Plan
+from monitor.rules.plan import HOLD_S, LAG_S, Plan, Severity, pages_for, severities, silence_severity
 from monitor.rules.promql import UNJUDGED
-from monitor.rules.qualities import HOLD_S, LAG_S, Severity, pages_for, severities, silence_severity
 from monitor.rules.series import number, of_each, select, with_stage
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from monitor.journey_file import links
 from monitor.journey_file.model import Journey, Stage
 from monitor.rules.journeys import WholeName
-from monitor.rules.qualities import Severity
+from monitor.rules.plan import Severity
 from monitor.rules.series import Values
 
 Name = (

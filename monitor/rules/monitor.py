@@ -16,8 +16,8 @@ from monitor.rules.facts import (
     stage_labels,
     stage_links,
 )
+from monitor.rules.plan import JOURNEYS_LAG_S, LAG_S
 from monitor.rules.promql import UNJUDGED
-from monitor.rules.qualities import JOURNEYS_LAG_S, LAG_S
 from monitor.rules.series import Values, select, with_stage
 
 BLIND_FOR_S = 60

@@ -22,8 +22,7 @@ from monitor.rules.limits import (
     Recovery,
     outage_ratio,
 )
-from monitor.rules.plan import Plan
-from monitor.rules.qualities import (
+from monitor.rules.plan import (
     EXPLAINS_S,
     JOURNEYS_LAG_S,
     LAG_S,
@@ -31,6 +30,7 @@ from monitor.rules.qualities import (
     SETTLE_S,
     SILENT_WINDOWS,
     SURE_S,
+    Plan,
     Quality,
     Severity,
     pages_for,

@@ -12,7 +12,7 @@ from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.rules import critical
 from monitor.rules.journeys import AT_STAGE, OWN_LABELS, Term, Watched
 from monitor.rules.limits import FAST_Z, STOPPED_EXPECTED, STOPPED_IN, STOPPED_OF, STOPPED_OVER
-from monitor.rules.qualities import (
+from monitor.rules.plan import (
     HOLD_S,
     SETTLED,
     SILENT_EXPECTED,

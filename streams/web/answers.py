@@ -6,7 +6,7 @@ from typing import Any
 from monitor.counting.times import rfc3339
 from monitor.live.journeys import JourneyFacts, PartitionLag, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
-from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.rules.plan import JOURNEYS_LAG_S
 from streams.state.latest import Shown
 from streams.web.group import Member
 

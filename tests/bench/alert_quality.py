@@ -24,8 +24,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import Journey, Stage
 from monitor.rules.limits import Limit
-from monitor.rules.plan import plan
-from monitor.rules.qualities import Quality, Severity
+from monitor.rules.plan import Quality, Severity, plan
 from tests.kit.slices import add_slices
 
 MINUTE, HOUR = 60_000 // SHORT.ms, 3_600_000 // SHORT.ms

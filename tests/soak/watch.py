@@ -23,7 +23,7 @@ from aiokafka.errors import KafkaError
 
 from monitor.counting.metrics import BLIND
 from monitor.journey_file.model import ALL
-from monitor.rules.qualities import LAG_S
+from monitor.rules.plan import LAG_S
 from tests.soak.account import GROUP
 from tests.soak.events import BASE, journey
 

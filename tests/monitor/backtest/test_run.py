@@ -26,8 +26,7 @@ from monitor.counting.windows import WINDOWS
 from monitor.errors import UserError
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE
-from monitor.rules.plan import plan
-from monitor.rules.qualities import HOLD_S
+from monitor.rules.plan import HOLD_S, plan
 from streams.commands.backtest import ALERTS_SHOWN
 from tests.kit import history as real
 from tests.kit.programs import touchpoint, touchpoint_reading

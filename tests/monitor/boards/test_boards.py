@@ -27,9 +27,8 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.links import DATASOURCE
 from monitor.journey_file.model import STEPS_TOPIC, Journey
 from monitor.rules.limits import fast_limits
-from monitor.rules.plan import plan
+from monitor.rules.plan import JOURNEYS_LAG_S, plan
 from monitor.rules.promql import recordings
-from monitor.rules.qualities import JOURNEYS_LAG_S
 from monitor.rules.series import number
 from monitor.rules.verdict import SEVERITY, State
 from tests.kit.programs import ROOT

@@ -22,8 +22,7 @@ from monitor.journeys.counters import CRITICAL_CELLS, counter_names
 from monitor.live.exposition import _journeys
 from monitor.live.journeys import JourneysSnapshot
 from monitor.rules.journeys import BETWEEN
-from monitor.rules.plan import plan
-from monitor.rules.qualities import SILENT_WINDOWS
+from monitor.rules.plan import SILENT_WINDOWS, plan
 from tests.kit.slices import add_slices
 from tests.monitor.generate.situations import Situation
 

@@ -14,8 +14,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import ALL, STEPS_TOPIC, WHOLE
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
 from monitor.rules.alerts import alerts
-from monitor.rules.plan import plan
-from monitor.rules.qualities import HOLD_S, JOURNEYS_LAG_S
+from monitor.rules.plan import HOLD_S, JOURNEYS_LAG_S, plan
 from monitor.rules.series import number
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit.promtool import STEP_S, Series, Verdict, evaluated, firing, told_by

@@ -24,7 +24,7 @@ from monitor.live.change import Change
 from monitor.live.exposition import SLOW_WINDOWS, render
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
 from monitor.live.snapshot import Seen, Snapshot, stage_snapshot
-from monitor.rules.qualities import SILENT_WINDOWS
+from monitor.rules.plan import SILENT_WINDOWS
 from tests.kit.shipped import SHIPPED as CHAIR
 
 NOW = 1_800_000_030_000

@@ -13,8 +13,7 @@ from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import WHOLE, Journey
 from monitor.journeys.counters import JOURNEY_FAMILIES, counter_names
 from monitor.rules.journeys import BETWEEN, GOAL, Term, Watched, watched
-from monitor.rules.plan import plan
-from monitor.rules.qualities import pages_for, severities
+from monitor.rules.plan import pages_for, plan, severities
 from tests.kit.shipped import SHIPPED as CHAIR
 
 ONE_STAGE = """

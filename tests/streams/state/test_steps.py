@@ -12,7 +12,7 @@ from monitor.counting.event import Codec, Event, Handoff, Promise
 from monitor.counting.judging import Verdict
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import GRACE_MS, MAX_WORD, Contact, Step, Steps, decode, step_of
-from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.rules.plan import JOURNEYS_LAG_S
 from streams.journeys.partition import JourneyPartition
 from streams.kafka.outgoing import Outgoing
 from streams.state.latest import Entry

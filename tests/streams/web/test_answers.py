@@ -12,7 +12,7 @@ from monitor.counting.windows import StageWindows
 from monitor.journeys.counters import counter_names
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
 from monitor.live.snapshot import Snapshot, stage_snapshot
-from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.rules.plan import JOURNEYS_LAG_S
 from streams.web.answers import failures_answer, stages_answer
 from streams.web.group import Member
 from tests.kit.shipped import SHIPPED as CHAIR

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from monitor.rules.qualities import JOURNEYS_LAG_S
+from monitor.rules.plan import JOURNEYS_LAG_S
 from monitor.rules.verdict import SEVERITY, State
 from tests.kit import chromium
 from tests.kit.programs import ROOT
