@@ -4,6 +4,7 @@ Walks the syntax tree instead of importing, so that code which never runs in a t
 """
 
 import ast
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -234,6 +235,47 @@ def test_every_file_is_looked_at() -> None:
     assert {*EDGES, *MADE_UP, *RANDOM_AT, *ENVIRONMENT_AT, *TERMINAL_AT, *METRIC_NAMES_AT, *TIMES_AT} <= set(
         FILES
     )
+
+
+ORACLE = sorted(
+    file.relative_to(ROOT).as_posix()
+    for file in (ROOT / "tests/oracle").glob("*.py")
+    if not file.name.startswith("test_")
+)
+"""What is written from the README files alone. Tests beside it hold the product to it."""
+
+
+def of_ours(path: str, source: str) -> list[str]:
+    """What is imported that is neither of the oracle nor of Python itself, and imports nobody can follow."""
+    tree = ast.parse(source)
+    named = {one.name for one in imports(tree, path)}
+    found = {name for name in named if name.split(".")[0] not in sys.stdlib_module_names}
+    called = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    called |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return sorted({one for one in found if not within(one, {"tests.oracle"})} | (DYNAMIC & called))
+
+
+@pytest.mark.parametrize("path", ORACLE)
+def test_the_oracle_knows_nothing_of_the_product(path: str) -> None:
+    """It counts a second time: what it took from the product would be wrong in both."""
+    assert len(ORACLE) > 4
+    assert of_ours(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "breach"),
+    [
+        ("from monitor.journeys.closing import Closing", ["monitor.journeys.closing.Closing"]),
+        ("def f():\n    import streams.clock", ["streams.clock"]),
+        ("from ...monitor import errors", ["monitor.errors"]),
+        ("from tests.kit.journey_truth import expected", ["tests.kit.journey_truth.expected"]),
+        ("import importlib\nimportlib.import_module(x)", ["import_module"]),
+        ("from collections import Counter\nfrom tests.oracle.events import File", []),
+    ],
+)
+def test_an_oracle_that_takes_from_the_product_is_seen(source: str, breach: list[str]) -> None:
+    """However it is spelt, and by way of what other tests share."""
+    assert of_ours("tests/oracle/walked.py", source) == breach
 
 
 CORE = "monitor/counting/panes.py"
