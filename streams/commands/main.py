@@ -330,7 +330,7 @@ def replay(
     try:
         with reread(file) as stream:
             known = replaying.History(journey, settings, stream, now_ms(), until_now=until_now)
-            for told in known.too_old(str(file)):
+            for told in known.too_old(str(file), speed):
                 typer.echo(f"touchpoint: {told}", err=True)
             _tell(run(lambda stop: replaying.replay(known, settings, speed, stop)))
     except UserError as error:

@@ -69,22 +69,28 @@ class History:
             years = (newest_ms - oldest_ms) // YEAR_MS
             raise UserError(f"the events span {years} years, more than since 1970: is a time wrong?")
 
-    def too_old(self, file: str) -> Iterator[str]:
-        """What is lost of it when it is published to a monitor that runs, and what to do instead."""
+    def too_old(self, file: str, speed: float) -> Iterator[str]:
+        """What is lost of it when it is published to a monitor that runs, at this `speed`, and what to do
+        instead."""
         steps, events = len(self._steps_ms), len(self.times_ms)
-        if late := sum(at_ms < self._unshifted_ms - KEEP_MS for at_ms in self._steps_ms):
+        if late := sum(self._age_ms(at_ms, speed) > KEEP_MS for at_ms in self._steps_ms):
             yield (
                 f"{late:,} of {steps:,} events of journeys happened more than {KEEP_MS // HOUR_MS} h ago. "
                 "A running monitor counts them at their stage, but opens no journey for them. "
                 f"For whole journeys of any age: touchpoint backtest {file}"
             )
-        if refused := sum(at_ms < self._unshifted_ms - self._horizon_ms for at_ms in self.times_ms):
+        if refused := sum(self._age_ms(at_ms, speed) > self._horizon_ms for at_ms in self.times_ms):
             days = self._horizon_ms // (24 * HOUR_MS)
             yield (
                 f"{refused:,} of {events:,} events happened more than {days} d ago, "
                 "before the `horizon` of the journey file. Workers refuse them as too_old. "
                 f"Raise the horizon{'' if self._latest_ms is None else ', or shift them with --until-now'}"
             )
+
+    def _age_ms(self, at_ms: int, speed: float) -> float:
+        """How old an event of then is when its turn comes: while others are published it grows older."""
+        waited_ms = max(0, at_ms - self.times_ms[0]) / speed if speed else 0
+        return self._unshifted_ms - at_ms + waited_ms
 
     def again(self) -> Iterator[_Told]:
         """The events that were not refused, shifted; one that cannot be is refused."""

@@ -107,7 +107,7 @@ def test_what_is_too_old_is_told_beforehand() -> None:
         at(8 * 1440),
         at(8 * 1440 + 0.01),
     ]
-    journeys, refused = known(*some, until_now=False).too_old("january.jsonl")
+    journeys, refused = known(*some, until_now=False).too_old("january.jsonl", 0)
     assert journeys == (
         "1 of 3 events of journeys happened more than 1 h ago. A running monitor counts them at their stage, "
         "but opens no journey for them. For whole journeys of any age: touchpoint backtest january.jsonl"
@@ -121,17 +121,25 @@ def test_what_is_too_old_is_told_beforehand() -> None:
 def test_what_is_shifted_may_be_too_old_still() -> None:
     """The newest is of now, and what came two hours before opens no journey."""
     some = [at(100_120, journey_id="a"), at(100_000, journey_id="b")]
-    [journeys] = known(*some).too_old("january.jsonl")
+    [journeys] = known(*some).too_old("january.jsonl", 0)
     assert journeys.startswith("1 of 2 events of journeys ")
-    assert not list(known(at(1, journey_id="a"), at(0)).too_old("january.jsonl"))
-    [refused] = known(at(9 * 1440), at(0)).too_old("january.jsonl")
+    assert not list(known(at(1, journey_id="a"), at(0)).too_old("january.jsonl", 0))
+    [refused] = known(at(9 * 1440), at(0)).too_old("january.jsonl", 0)
     assert refused.endswith("Workers refuse them as too_old. Raise the horizon")
+
+
+@pytest.mark.parametrize(("speed", "late"), [(0, 1), (1.5, 2), (1, 3), (60, 1)])
+def test_what_grows_too_old_on_the_way_is_told(speed: float, late: int) -> None:
+    """Of 90 minutes, shifted to now: at their own pace each is 90 minutes old when it is published."""
+    some = [at(minutes, journey_id="j") for minutes in (190, 130, 100)]
+    [journeys] = known(*some).too_old("january.jsonl", speed)
+    assert journeys.startswith(f"{late} of 3 events of journeys ")
 
 
 def test_what_staff_answer_is_no_step_of_a_journey() -> None:
     """Nothing of a journey is lost with it."""
     answer = at(61, journey_id="j", stage="staff_pulse")
-    assert not list(known(answer, at(0), until_now=False).too_old("january.jsonl"))
+    assert not list(known(answer, at(0), until_now=False).too_old("january.jsonl", 0))
 
 
 def test_what_lies_ahead_is_refused_by_its_line() -> None:
