@@ -80,6 +80,31 @@ def test_what_becomes_of_a_promise(steps: list[Step], what: list[str]) -> None:
     assert promised(*steps) == [f"unassigned/{one}" for one in what]
 
 
+@pytest.mark.parametrize(
+    ("before", "published_late", "what"),
+    [
+        ([said(0, DAY)], said(23 * HOUR, kept=True), ["due", "kept"]),
+        ([said(0, DAY), said(2 * DAY, kept=True)], said(23 * HOUR, kept=True), ["due", "late"]),
+        ([said(0, DAY), said(HOUR, kept=False)], said(23 * HOUR, kept=True), ["due", "broken"]),
+        ([said(0, DAY)], said(23 * HOUR, 5 * DAY, initiator="customer"), ["due", "missed"]),
+    ],
+)
+def test_what_is_published_when_the_deadline_has_been_counted(
+    before: list[Step], published_late: Step, what: list[str]
+) -> None:
+    """Of what nothing was heard its time decides; what has been counted at its deadline, and since, stays."""
+    held, effects = OpenJourney(), []
+    for step in before:
+        effects += RULES.take(held, step) or []
+    assert not RULES.pass_time(held, BEGIN + DAY - 1)
+    effects += RULES.pass_time(held, BEGIN + DAY)
+    effects += RULES.pass_time(held, max(step.at_ms for step in before))
+    effects += RULES.take(held, published_late) or []
+    effects += RULES.pass_time(held, BEGIN + 60 * DAY)
+    counted = [one for each in effects for one in each.counters if one.startswith("promise/")]
+    assert counted == [f"promise/{KIND}/unassigned/{one}" for one in what]
+
+
 def test_the_first_deadline_judges() -> None:
     """A later one is `rescheduled`, and the journey waits for it; the customer's own wish takes its place."""
     moved = [said(0, DAY), said(HOUR, 5 * DAY), said(4 * DAY, kept=True)]
