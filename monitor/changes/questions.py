@@ -1,8 +1,9 @@
 """What Prometheus is asked about a change, and its counts added up over equal spans before and after.
 
 A span is whole minutes, covered by as few windows as it takes, each read a second before it ends. A window
-holds what lies before it was read, so none reaches beyond its end; one that is read up to a minute late after
-the change still begins after it (`SETTLE_S`). What came later than it was read is in neither span.
+holds what lies before it was scraped, so none reaches beyond its end. One that was scraped up to a minute
+before that still begins after the change (`SETTLE_S`), to the second. What came later than it was read is in
+neither span.
 """
 
 import math
@@ -18,11 +19,15 @@ from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
 from monitor.journey_file.model import ALL, Journey, Stage
 from monitor.live.change import KEPT_MS
+from monitor.report.digest import DAY_S
 from monitor.report.questions import Answers, Question, Sample
 from monitor.rules.promql import UNJUDGED
 from monitor.rules.series import select
 
 MINUTE_S = 60
+
+DAYS = 7
+"""Days before, which say how much segments move apart by themselves: each weekday once."""
 
 MOST_MINUTES = 1440
 """A day: beyond it other changes, and other days of the week, tell more than the change."""
@@ -93,6 +98,10 @@ class Around(NamedTuple):
     before: Span
     after: Span
 
+    def ago(self, days: int) -> "Around":
+        """The same spans so many days before."""
+        return Around(*(Span(*(at_s - days * DAY_S for at_s in span)) for span in self))
+
 
 def around(at_s: float, now_s: int, most_minutes: int = MOST_MINUTES) -> Around | None:
     """The spans up to now, at most so long; None while less than a minute is over."""
@@ -122,7 +131,7 @@ def questions(spans: Around, stages: Iterable[Stage]) -> list[Question]:
 def _counts(metric: Metric, stages: tuple[str, ...], window: str, end_s: int) -> Question:
     """Counts of a window at its end, unless they were scraped long before, or a part was not counted then."""
     series = select(metric.name, stage=stages, window=window)
-    fresh = f"{series} and timestamp({series}) >= {end_s - SETTLE_S}"
+    fresh = f"{series} and timestamp({series}) > {end_s - 1 - SETTLE_S}"
     blind = select(metrics.BLIND, cause=UNJUDGED, stage=(ALL, *stages))
     return Question(metric.name, f"sum by ({', '.join(CELL)}) ({fresh}) unless on () {blind}", end_s - 1)
 
@@ -173,7 +182,7 @@ def _sum(shares: Iterable[Share]) -> Share:
 
 
 def compared(
-    journey: Journey, stages: Iterable[Stage], touched: Sequence[str], before: Cells, after: Cells
+    journey: Journey, stages: Iterable[Stage], touched: Sequence[str], before: Known, after: Known
 ) -> list[Compared]:
     """Every experience of the stages, the touched segments against all others, if there are others."""
     untouched = [segment for segment in journey.segment_labels if segment not in touched]
@@ -182,7 +191,7 @@ def compared(
         def share(cells: Cells) -> Share:
             return _sum(cells.get((stage, experience, segment), Share(0, 0)) for segment in segments)
 
-        return Spans(share(before), share(after))
+        return Spans(share(before.cells), share(after.cells))
 
     return [
         Compared(

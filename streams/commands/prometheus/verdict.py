@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 WORSE, CANNOT_TELL = 3, 4
 """Exit codes beside 0; 1 and 2 are errors and wrong use, as of every command."""
 
+ONLY_CHANCE = (
+    "fewer than three days before are known: the interval knows chance, not how much this moves by itself"
+)
+
 NAMED = 10
 """Changes that are named when none is the one asked for."""
 
@@ -50,8 +54,8 @@ def verdict(
 
     Example: touchpoint verdict "checkout 4.2.0" --segment new --prometheus http://prometheus:9090
     """
-    from monitor.changes.effect import Effect, judged, overall
-    from monitor.changes.questions import around, compared, known, questions
+    from monitor.changes.effect import LEAST_DAYS, Effect, judged, overall
+    from monitor.changes.questions import DAYS, around, compared, known, questions
 
     _, read = configured(journey)
     touched = _touched(read, segment or ())
@@ -66,17 +70,21 @@ def verdict(
     if spans is None:
         typer.echo(f"{Effect.CANNOT_TELL}: it takes three minutes after the change at {_when(found.at_s)}")
         raise typer.Exit(CANNOT_TELL)
-    answers = run_at_once(lambda: asked(place, questions(spans, stages)))
+    each = [spans.ago(days) for days in range(DAYS + 1)]
+    answers = run_at_once(lambda: asked(place, [one for of in each for one in questions(of, stages)]))
     try:
-        before, after = (known(span, stages, answers) for span in spans)
+        held = [(known(of.before, stages, answers), known(of.after, stages, answers)) for of in each]
     except ValueError as error:
         raise failed(f"{place.url}: {error}") from None
-    results = judged(compared(read, stages, touched, before.cells, after.cells))
+    (before, after), (now, *days) = held[0], [compared(read, stages, touched, *of) for of in held]
+    results = judged(now, days)
     for line in _about(found, spans, before, after):
         typer.echo(printable(line))
     for line in _beside(read, touched, found, published, spans):
         typer.echo(printable(line))
     _show(results)
+    if any(one.difference and one.days < LEAST_DAYS for one in results):
+        typer.echo(ONLY_CHANCE)
     effect = overall(results)
     typer.echo(_said(effect, results))
     if code := {Effect.WORSE: WORSE, Effect.CANNOT_TELL: CANNOT_TELL}.get(effect):
@@ -104,8 +112,9 @@ def _chosen(published: "Sequence[Published]", title: str, stage: str | None) -> 
     found = [one for one in published if one.title == title.strip() and stage in (None, one.stage)]
     if not found:
         titles = dict.fromkeys(one.title for one in published)
-        about = f" of stage `{stage}`" if stage is not None else ""
-        raise failed(f"no change `{title}`{about} in the last 7 days{nearest(title, list(titles)[:NAMED])}")
+        if others := {one.stage for one in published if one.title == title.strip()}:
+            raise failed(f"`{title}` was published for {', '.join(sorted(others))}, not for `{stage}`")
+        raise failed(f"no change `{title}` in the last 7 days{nearest(title, list(titles)[:NAMED])}")
     if len({one.stage for one in found}) > 1:
         raise failed(f"`{title}` was published for {', '.join(one.stage for one in found)}; give --stage")
     return found[0]
@@ -148,7 +157,7 @@ def _show(results: "Sequence[Judged]") -> None:
     from streams.terminal import Row, show_table
 
     headings = ("Stage", "Experience", "Bad before", "Bad after", "Control before", "Control after",
-                "Points more bad", "95 % sure", "Effect")  # fmt: skip
+                "Points more bad", "95 % sure", "Days before", "Effect")  # fmt: skip
     rows = [
         Row(
             (
@@ -157,6 +166,7 @@ def _show(results: "Sequence[Judged]") -> None:
                 *_spans(one.compared.touched),
                 *(_spans(one.compared.untouched) if one.compared.untouched else ("", "")),
                 *_points(one),
+                str(one.days),
                 one.effect or "no events",
             ),
             is_loud=one.effect is Effect.WORSE,

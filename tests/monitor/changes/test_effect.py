@@ -94,6 +94,33 @@ def test_many_experiences_are_each_told_more_surely() -> None:
     assert judged([one, few])[0].difference == alone
 
 
+@pytest.mark.parametrize(
+    ("usual", "told"),
+    [
+        ([0.02, -0.02, 0.02], Effect.CANNOT_TELL),  # 2 points times 3.18 are more than the 5 it rose
+        ([0.01, -0.01, 0.01], Effect.WORSE),
+        ([0.05, -0.05], Effect.WORSE),  # two days say too little
+        ([0.02] * 7, Effect.WORSE),  # times 2.36
+    ],
+)
+def test_what_moves_by_itself_is_no_effect(usual: list[float], told: Effect) -> None:
+    """On days before, when nothing was changed, the same share rose and fell as well."""
+    days = [[compared(share(5000, 10_000), share(5000 + round(10_000 * one), 10_000))] for one in usual]
+    found = judged([compared(share(500, 10_000), share(1000, 10_000))], days)[0]
+    assert (found.effect, found.days) == (told, len(usual))
+
+
+@pytest.mark.parametrize(
+    ("days", "experiences", "t"), [(3, 1, 3.182), (7, 1, 2.365), (7, 10, 4.029), (7, 5, 3.499)]
+)
+def test_student(days: int, experiences: int, t: float) -> None:
+    """The interval is as wide as tables say, within 3 %."""
+    same = share(5 * 10**8, 10**9)
+    found = difference(compared(same, same), experiences, [0.1] * days)
+    assert found.high == pytest.approx(0.1 * t, rel=0.03)
+    assert found.low == -found.high
+
+
 COUNTS = st.integers(1, 10**6).flatmap(lambda n: st.integers(0, n).map(lambda bad: share(bad, n)))
 
 

@@ -80,10 +80,10 @@ def test_counts_are_added_up() -> None:
     assert (before.minutes, after.minutes) == (10, 70)  # the first window is the hour
     (cell,) = after.cells
     assert (before.cells[cell], after.cells[cell]) == (Share(180, 20), Share(270, 30))
-    found = compared(SHIPPED, STAGES, ["new"], before.cells, after.cells)[0]
+    found = compared(SHIPPED, STAGES, ["new"], before, after)[0]
     assert found.touched == (Share(180, 20), Share(270, 30))
     assert found.untouched == (Share(0, 0), Share(0, 0))
-    assert compared(SHIPPED, STAGES, SHIPPED.segment_labels, {}, {})[0].untouched is None
+    assert compared(SHIPPED, STAGES, SHIPPED.segment_labels, before, after)[0].untouched is None
 
 
 @pytest.mark.parametrize("n", [nan, inf, -1.0, 1e300])

@@ -143,6 +143,7 @@ def test_prometheus_tells_what_a_change_did(tmp_path: Path) -> None:
         assert shares == pytest.approx([5, 10, 5, 5], abs=0.1)
         (counts,) = {len(set(re.findall(r"of ([\d,]+) \(", checkout[1])))}
         assert counts == 1  # as many events before as after, touched and not
+        assert "fewer than three days before are known" in checkout[1]
         store = said("tills")
         assert store[0] == 3
         assert "no segment was untouched: before against after alone" in store[1]
