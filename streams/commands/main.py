@@ -286,6 +286,8 @@ def change(
 ) -> None:
     """Publish a deploy or an incident; alerts and boards then show it as the last change.
 
+    Later `touchpoint verdict` says what it did.
+
     Example: touchpoint change "checkout 4.2.0" --stage web_checkout
     """
     from streams.publish import changes
