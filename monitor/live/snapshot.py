@@ -14,7 +14,7 @@ from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
-from monitor.rules.plan import SILENT_EXPECTED, SILENT_WINDOWS
+from monitor.rules.plan import SILENT_EXPECTED, SILENT_OVER, SILENT_WINDOWS
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state
 
 NO_EVENTS = Share(0, 0)
@@ -174,7 +174,12 @@ class Snapshot:
 
     def silence(self, held: StageSnapshot) -> Silence | None:
         """The narrowest window in which a stage is silent, as `StageSilent` says it; None where it is not,
-        or where this worker cannot know.
+        or where this worker cannot know."""
+        due = self._due(held)
+        return None if due is None or held.events(due.window) else self._silence(held, due)
+
+    def _due(self, held: StageSnapshot) -> Silence | None:
+        """What should have come in the narrowest window that can tell; None where this worker cannot know.
 
         It cannot without a declared rhythm, while others count some of the partitions, while records wait to
         be read, and where nothing at all was counted before the window: a new monitor has not seen all of it.
@@ -182,10 +187,10 @@ class Snapshot:
         if not self.ready or self.owned < self.partitions or any(lag.records for lag in held.lags):
             return None
         for window in WINDOWS:
-            if window.label in SILENT_WINDOWS and not held.events(window.label):
-                missed = expected(self.journey, held.stage, window.start_ms(self.at_ms), self.at_ms)
-                if missed >= SILENT_EXPECTED and self._has_counted_before(window.label):
-                    return self._silence(held, Silence(window.label, missed))
+            if window.label in SILENT_WINDOWS:
+                due = expected(self.journey, held.stage, window.start_ms(self.at_ms), self.at_ms)
+                if due >= SILENT_EXPECTED:
+                    return Silence(window.label, due) if self._has_counted_before(window.label) else None
         return None
 
     def _silence(self, held: StageSnapshot, silence: Silence) -> Silence:
@@ -198,8 +203,18 @@ class Snapshot:
         return any(stage.events(WINDOW_LABELS[-1]) > stage.events(window) for stage in self.stages)
 
     def state(self, held: StageSnapshot) -> State:
-        """The state of a stage: silent, or that of its weakest experience."""
-        return State.SILENT if self.silence(held) is not None else held.weakest.state
+        """The state of a stage: silent, or that of its weakest experience.
+
+        While less than `SILENT_OVER` of what is expected comes, silence may go on: it is not called good.
+        """
+        due, found = self._due(held), held.weakest.state
+        if due is None:
+            return found
+        came = held.events(due.window)
+        if not came:
+            return State.SILENT
+        is_few = came < float(SILENT_OVER) * due.expected
+        return State.TOO_FEW if is_few and found in (State.GOOD, State.WITHIN_CHANCE) else found
 
 
 def stage_snapshot(

@@ -91,13 +91,19 @@ def alone(*stages: StageSnapshot, **more: Any) -> Snapshot:
 
 
 def test_a_stage_with_a_rhythm_falls_silent() -> None:
-    """No event in the narrowest window that expected twenty, which alerts call silence; one event ends it."""
+    """No event in the narrowest window that expected twenty, as alerts begin to call silence. They go on
+    until a tenth comes again: until then the stage is not called good, whatever came before."""
     held = taken((400, 100_000, OK))
     known = alone(held)
     assert known.silence(held) == Silence("1m", 500.0, 90_000, 900.0)  # 36,000 an hour, in 50 s and in 90 s
     assert known.state(held) is State.SILENT
     heard = taken((400, 100_000, OK), (1, 0, OK))
-    assert (alone(heard).silence(heard), alone(heard).state(heard)) == (None, State.GOOD)
+    assert (alone(heard).silence(heard), alone(heard).state(heard)) == (None, State.TOO_FEW)
+    for came, state in ((49, State.TOO_FEW), (50, State.GOOD)):
+        back = taken((400, 100_000, OK), (came, 0, OK))
+        assert alone(back).state(back) is state
+    bad = taken((400, 100_000, OK), (49, 0, {"outcome": "failed"}))
+    assert alone(bad).state(bad) is State.DEGRADED
     slow = replace(held, stage=replace(CHECKOUT, per_hour=288.0))  # 4 in 50 s
     assert alone(slow).silence(slow) is None
     long = replace(slow, sums=taken((400, 400_000, OK)).sums)
