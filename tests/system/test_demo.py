@@ -76,7 +76,8 @@ def test_says_when_it_counts_a_part_only() -> None:
     """Once a second worker has joined, a line and the summary say how much is counted here."""
     with WorkerProcess(("demo", "--for", "3600")) as running:
         assert running.process.stdout is not None
-        asked = re.findall(r"TOUCHPOINT_(KAFKA|JOURNEY)=(\S+)", running.said())
+        hint = r"TOUCHPOINT_(KAFKA|JOURNEY)=(\S+)"
+        asked = until(lambda: re.findall(hint, running.said()), "it says how to start a second worker")
         with WorkerProcess(**dict(asked)):
             until(lambda: running.json("/api/stages")["only_part"], "the second worker has joined")
             until(lambda: "\nthis worker counts" in running.said(), "it is told")
