@@ -36,7 +36,7 @@ from monitor.counting.measures import HEADLINE_MIN_N, HEADLINE_WINDOWS
 from monitor.counting.metrics import ALERTS
 from monitor.counting.windows import WINDOW_LABELS
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, NONE, Experience, Stage
+from monitor.journey_file.model import ALL, Experience, Stage
 from monitor.rules.facts import Name
 from monitor.rules.journeys import AT_STAGE, BETWEEN
 from monitor.rules.limits import MIN_N, fast_limits
@@ -182,10 +182,10 @@ def to_stage(stage: str = "${__value.raw}") -> Json:
 
 
 def cells(plan: Plan) -> list[Json]:
-    """Titles and links in the columns of tables."""
+    """Titles and links in the columns of tables on encounters."""
     return [
         override("stage", mappings=names(stage_titles(plan)), links=[to_stage()]),
-        override("experience", mappings=names(experience_titles(plan))),
+        override("experience", mappings=names(experience_titles(plan.journey.stages))),
         override("segment", mappings=names(segment_titles(plan))),
     ]
 
@@ -206,23 +206,24 @@ ALERTS_SHOWN = 6
 def alerts_table(plan: Plan, **about: Values) -> Json:
     """Pages and tickets that fire, each with since when, whom it hits, whose it is and what to do."""
     owners = [stage.owner for stage in plan.stages]
+    mostly = {f"{ALL}/{name}": f"everybody, mostly {title}" for name, title in segment_titles(plan).items()}
     return table(
         "Alerts firing now",
         "Pages wake somebody up, tickets wait for working hours. None known is good while these "
-        "boards can be trusted. A click on an alert opens what to do about it. Hits most: the segment with "
+        "boards can be trusted. A click on an alert opens what to do about it. Mostly: the segment with "
         "most of what is bad. These are the alerts of Prometheus.",
         {"severity": "Severity", "stage": LABELS["stage"], "alertname": "Alert", "Value": "Began"}
-        | {"experience": LABELS["experience"], "whom": "Whom", "hits": "Hits most", "owner": "Owner"},
+        | {"experience": LABELS["experience"], "whom": "Whom", "owner": "Owner"},
         rows(_began(**about)),
         unit=COUNT,
         size=(WIDTH, tall_enough(ALERTS_SHOWN)),
         nothing="none known",
         sortBy=[{"displayName": "Severity", "desc": False}],
-        hide=("segment",),
+        hide=("segment", "hits"),
         overrides=[
-            *cells(plan)[:2],
-            override("whom", mappings=names(group_titles(plan))),
-            override("hits", mappings=names(segment_titles(plan) | {NONE: ABSENT})),
+            *cells(plan)[:1],
+            override("experience", mappings=names(experience_titles(plan.stages))),
+            override("whom", mappings=names(group_titles(plan) | mostly)),
             override(
                 "severity",
                 **COLORED,
@@ -257,9 +258,11 @@ def _began(**about: Values) -> str:
     whom = f'label_join({moved}, "whom", "", {known})'
     began = f"1000 * max by (severity, alertname, stage, experience, segment, whom, owner) ({whom})"
     same = "on (severity, stage, experience, segment)"
-    worst = f"topk by (severity, stage, experience, segment) (1, {metrics.WORST_SEGMENT})"
-    found = f"({began} + {same} group_left (hits) 0 * {worst}) or ({began} unless {same} {worst})"
-    for label in ("experience", "whom", "hits"):
+    most = select(metrics.WORST_SEGMENT, segment=ALL)
+    worst = f"topk by (severity, stage, experience, segment) (1, {most})"
+    mostly = f'label_join({began} + {same} group_left (hits) 0 * {worst}, "whom", "/", "segment", "hits")'
+    found = f"{mostly} or ({began} unless {same} {worst})"
+    for label in ("experience", "whom"):
         found = f'label_replace({found}, "{label}", "{ABSENT}", "{label}", "")'
     return found
 

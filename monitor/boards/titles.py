@@ -1,6 +1,8 @@
 """What people call what stands in labels: stages, segments, partners, experiences."""
 
-from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE
+from collections.abc import Iterable
+
+from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE, Stage
 from monitor.rules.journeys import BETWEEN
 from monitor.rules.plan import Plan
 
@@ -27,10 +29,10 @@ def partner_titles(plan: Plan) -> dict[str, str]:
     return {NONE: "no partner", **{one: one for one in plan.journey.partners}, OTHER: "other"}
 
 
-def experience_titles(plan: Plan) -> dict[str, str]:
+def experience_titles(stages: Iterable[Stage]) -> dict[str, str]:
     """Titles by name; a name that means several things is its own title."""
     found: dict[str, str] = {}
-    for stage in plan.stages:
+    for stage in stages:
         for experience in stage.experiences:
             title = experience.title if stage.name != WHOLE else experience.title.replace("_", " ")
             spoken = experience.name.replace("_", " ")
