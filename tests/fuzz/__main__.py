@@ -7,6 +7,7 @@ that breaks a promise stays as .cache/fuzz/crash-*, and is tried again by giving
 import argparse
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from monitor.counting.event import Event
+from streams.__main__ import ONE_BLAS_THREAD
 from tests.fuzz.fold import fold
 from tests.fuzz.holds import holds, readers
 from tests.fuzz.record import read, seeds
@@ -44,7 +46,7 @@ def main() -> None:
         (corpus / hashlib.sha1(seed, usedforsecurity=False).hexdigest()).write_bytes(seed)
     command = [
         *(sys.executable, "-m", "tests.fuzz.target", str(arguments.inputs), f"-seed={arguments.seed}"),
-        *(f"-artifact_prefix={arguments.cache}/", "-timeout=600", "-rss_limit_mb=2048", str(corpus)),
+        *(f"-artifact_prefix={arguments.cache}/", "-timeout=1800", "-rss_limit_mb=2048", str(corpus)),
     ]
     sys.exit(_watch(command, arguments.inputs))
 
@@ -52,7 +54,8 @@ def main() -> None:
 def _watch(command: list[str], inputs: int) -> int:
     figures: dict[str, Any] = {}
     covered = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as fuzzer:
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, **streams, env=os.environ | ONE_BLAS_THREAD) as fuzzer:
         assert fuzzer.stdout is not None
         for line in fuzzer.stdout:
             if line.startswith("{"):

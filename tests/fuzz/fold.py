@@ -10,10 +10,11 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import groupby, islice
 from random import Random
 from typing import Any, NamedTuple
 from urllib.parse import quote
+from zlib import crc32
 
 import aiohttp
 from yarl import URL
@@ -46,7 +47,7 @@ DAY_MS = 86_400_000
 MOMENTS_MS = (NOW_MS, NOW_MS + DAY_MS, NOW_MS + 40 * DAY_MS)
 """When what has been read is looked at; at the last of them every journey is over."""
 
-JOURNEYS_ASKED = 20
+JOURNEYS_ASKED = 100
 
 
 class Record(NamedTuple):
@@ -178,33 +179,6 @@ class Life:
             journeys=self.journeys.snapshot(self.now_ms, ()),
         )
 
-    async def answer(self, *good: int) -> None:
-        """Say over HTTP what it knows, with these statuses: metrics, stages, failures, and some journeys."""
-        asked: list[tuple[Life, Snapshot]] = [(self, self.snapshot())]
-
-        async def snapshot() -> Snapshot:
-            return asked[0][1]
-
-        def failures(stage: str) -> list[Any]:
-            return asked[0][0].stages[stage].failures()
-
-        def closed(places: Places) -> AsyncGenerator[bytes, None]:
-            return asked[0][0]._closed(places)
-
-        lookup = JourneyLookup(Settings(), "fuzz", lambda: asked[0][0], closed)  # type: ignore[arg-type, return-value]
-        server = HttpServer(Settings(http="127.0.0.1:0"), Sources(snapshot, failures, lookup))
-        address = await server.start()
-        ids = [id_ for held in self.journeys._partitions.values() for id_, _ in kept(held) if is_id(id_)]
-        paths = ["/metrics", "/api/stages", *(f"/api/stages/{name}/failures" for name in self.stages)]
-        paths += [f"/api/journeys/{quote(id_, safe='')}" for id_ in ids[:JOURNEYS_ASKED]]
-        try:
-            async with aiohttp.ClientSession() as session:
-                for path in paths:
-                    await _get(session, f"http://{address}{path}", good)
-        finally:
-            await server.stop()
-            asked.clear()  # aiohttp remembers the handlers of a thousand servers
-
     def counts(self) -> dict[str, list[Any]]:
         """All that it ever counted."""
         processors: list[Processor[Any]] = [*self.stages.values(), self.journeys]
@@ -228,10 +202,51 @@ class Life:
                 processor.restore(record.partition, [PaneRecord(record.key, record.value)])
 
 
-async def _get(session: aiohttp.ClientSession, url: str, good: Sequence[int]) -> None:
-    async with session.get(URL(url, encoded=True)) as answer:
-        body = await answer.read()
-        assert answer.status in good, f"{url}: {answer.status} {body[:200]!r}"
+class Door:
+    """HTTP of a worker, for whichever life is asked: a server for each would take longer than its answers."""
+
+    def __init__(self) -> None:
+        self._asked: list[tuple[Life, Snapshot]] = []
+        lookup = JourneyLookup(Settings(), "fuzz", lambda: self._life, self._closed)  # type: ignore[arg-type, return-value]
+        self._server = HttpServer(
+            Settings(http="127.0.0.1:0"), Sources(self._snapshot, self._failures, lookup)
+        )
+
+    async def __aenter__(self) -> "Door":
+        self._address = await self._server.start()
+        self._session = aiohttp.ClientSession()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._session.close()
+        await self._server.stop()
+        self._asked.clear()  # aiohttp remembers the handlers of a thousand servers
+
+    @property
+    def _life(self) -> Life:
+        return self._asked[0][0]
+
+    async def _snapshot(self) -> Snapshot:
+        return self._asked[0][1]
+
+    def _failures(self, stage: str) -> list[Any]:
+        return self._life.stages[stage].failures()
+
+    def _closed(self, places: Places) -> AsyncGenerator[bytes, None]:
+        return self._life._closed(places)
+
+    async def ask(self, life: Life, *good: int) -> None:
+        """It says what it knows, with these statuses: metrics, stages, failures, and some journeys."""
+        self._asked[:] = [(life, life.snapshot())]
+        partitions = life.journeys._partitions.values()
+        ids = (id_ for held in partitions for id_, _ in kept(held) if is_id(id_))
+        paths = ["/metrics", "/api/stages", *(f"/api/stages/{name}/failures" for name in life.stages)]
+        paths += [f"/api/journeys/{quote(id_, safe='')}" for id_ in islice(ids, JOURNEYS_ASKED)]
+        for path in paths:
+            url = URL(f"http://{self._address}{path}", encoded=True)
+            async with self._session.get(url) as answer:
+                body = await answer.read()
+                assert answer.status in good, f"{url}: {answer.status} {body[:200]!r}"
 
 
 def fold(sent: Sequence[Sent]) -> int:
@@ -246,6 +261,11 @@ def fold(sent: Sequence[Sent]) -> int:
 
 
 async def _round(sent: Sequence[Sent]) -> int:
+    async with Door() as door:
+        return await _live(sent, door)
+
+
+async def _live(sent: Sequence[Sent], door: Door) -> int:
     with _warnings_raise():
         first, second = Life(), Life()
         await first.own(1)
@@ -253,24 +273,24 @@ async def _round(sent: Sequence[Sent]) -> int:
         first.recall(sent)
         for now_ms in MOMENTS_MS:
             await first.pass_time(now_ms)
-            await first.answer(200)
+            await door.ask(first, 200)
         second.inherit(first)
         second.now_ms = first.now_ms
         await second.own(2)
         assert second.counts() == first.counts(), "a successor knows something else"
-        await second.answer(200)
-    await _forge(first, Random(repr(sent)))
+        await door.ask(second, 200)
+    await _forge(first, door, Random(crc32(b"".join(value for _, value, _ in sent))))
     return sum(stage.results["counted"] for stage in first.stages.values())
 
 
-async def _forge(first: Life, random: Random) -> None:
+async def _forge(first: Life, door: Door, random: Random) -> None:
     """A worker that reads records of others in its own topics: it warns of them, and goes on."""
     third = Life()
     third.now_ms = first.now_ms
     with _silent():
         await third.read_forged(first, random)
         await third.pass_time(third.now_ms)
-    await third.answer(200, 404)  # a journey of a forged id is kept where nobody looks for it
+    await door.ask(third, 200, 404)  # a journey of a forged id is kept where nobody looks for it
     follow(random)
 
 

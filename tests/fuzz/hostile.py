@@ -15,7 +15,7 @@ from monitor.live.change import Change, LatestChanges, read, written
 from streams.kafka.outgoing import Outgoing
 from tests.fuzz.holds import JOURNEY, NOW_MS
 
-FORGED = 60
+FORGED = 300
 """Records of each topic in a round."""
 
 VALUES: list[Any] = [

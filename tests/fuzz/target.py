@@ -5,6 +5,7 @@ msgspec is C and not instrumented, so each distinct refusal text, each field an 
 counter it adds to is an edge too: a record that makes msgspec say something new is kept.
 """
 
+import gc
 import json
 import re
 import sys
@@ -33,8 +34,8 @@ GUIDANCE = ["-mutate_depth=1", "-reduce_inputs=0"]
 """One call of the mutation for each input, and no preference for short records: both would leave little that
 is still an event (1 % of inputs, with them 20 %)."""
 
-ROUND = 10_000
-"""Records of one life of a worker (`fold`): it takes a second, whatever is read in it."""
+ROUND = 50_000
+"""Records of one life of a worker (`fold`): what it answers takes two seconds, whatever is read in it."""
 
 NUMBER = re.compile(r"[0-9]+")
 
@@ -121,6 +122,8 @@ def main() -> None:
     instrument(monitor.counting.event)
     instrument(monitor.counting.judging)
     options = [sys.argv[0], *sys.argv[2:], f"-runs={inputs}", f"-max_len={MAX_BYTES}", *GUIDANCE]
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)  # as a worker does
     atheris.Setup(options, Target(inputs), custom_mutator=_mutate)
     atheris.Fuzz()
 
