@@ -37,6 +37,9 @@ is still an event (1 % of inputs, with them 20 %)."""
 ROUND = 50_000
 """Records of one life of a worker (`fold`): what it answers takes two seconds, whatever is read in it."""
 
+REPORTED = 250_000
+"""Inputs after which figures are printed."""
+
 NUMBER = re.compile(r"[0-9]+")
 
 
@@ -87,7 +90,7 @@ class Target:
         if len(self._round) == ROUND or self._done == self._inputs:
             self._counted += fold(self._round)
             self._round = []
-        if self._done == self._inputs or self._done % 1_000_000 == 0:
+        if self._done == self._inputs or self._done % REPORTED == 0:
             self._report()
 
     def _saw(self, what: str) -> None:
