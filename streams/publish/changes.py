@@ -17,7 +17,7 @@ from monitor.journey_file.model import Journey
 from monitor.journey_file.nodes import nearest
 from monitor.live.change import KEPT_MS, KINDS, Change, LatestChanges, read, written
 from streams.clock import now_ms
-from streams.kafka import topics
+from streams.kafka import internals, topics
 from streams.kafka.publisher import opened
 from streams.kafka.read_back import reading
 from streams.settings import Settings
@@ -43,7 +43,7 @@ class ChangesReader:
         self._is_failing = False
 
     async def run(self) -> None:
-        """Read until cancelled."""
+        """Read until cancelled, or until the task of Kafka's client that fetches has ended."""
         while True:
             try:
                 await self._follow()
@@ -62,6 +62,8 @@ class ChangesReader:
                     self._is_failing = False
                     self._take(records)
                     await asyncio.sleep(0)  # aiokafka gives what it holds without a turn of the event loop
+                if error := internals.fetching_error(consumer):
+                    raise error
 
     def _take(self, records: Sequence[Any]) -> None:
         skipped = []

@@ -13,7 +13,7 @@ blind, nor when the alert fires again before that.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -101,18 +101,20 @@ class Pages:
         self._beat = asyncio.Event()
         self._broken = asyncio.Event()
         self._error: UserError | None = None
+        self._failure: UserError | None = None
+        """Of a task of its own; None while all is well."""
 
     async def serve(self, settings: Settings, stop: asyncio.Event) -> None:
         """Answer on `http` to who carries `pages_token`, until `stop` is set.
 
-        UserError when it cannot, or a finding was not taken.
+        UserError when it cannot, a finding was not taken, or a task has ended that it cannot do without.
         """
         app = web.Application(
             client_max_size=MAX_BYTES, middlewares=[_guard(settings).middleware(), _from_no_page]
         )
         app.router.add_post("/{severity:page|ticket|finding|heartbeat}", self._receive)
         runner, address = await serving(app, settings.http, "listen")
-        watching = asyncio.create_task(self._watch())
+        watching = self._begin("the watch over the heartbeat", self._watch())
         try:
             self._tell(f"waiting for alerts on http://{address}")
             ends = [asyncio.create_task(one.wait()) for one in (stop, self._broken)]
@@ -123,8 +125,20 @@ class Pages:
             watching.cancel()
             await runner.cleanup()
         await self._end_all()
-        if self._error is not None:
-            raise self._error
+        if (error := self._error or self._failure) is not None:
+            raise error
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Begin a task; if it fails, so does `serve`: somebody would wait for what it does not tell."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._look_at)
+        return task
+
+    def _look_at(self, ended: asyncio.Task[None]) -> None:
+        error = None if ended.cancelled() else ended.exception()
+        if error is not None:
+            self._failure = UserError(f"{ended.get_name()} has ended: {type(error).__name__}: {error}")
+            self._broken.set()
 
     async def _receive(self, request: web.Request) -> web.Response:
         severity = request.match_info["severity"]
@@ -148,7 +162,8 @@ class Pages:
                     continue
                 key = (severity, *_key(alert))
                 if alert["status"] != "firing":
-                    self._ends[key] = _End(text, found, asyncio.create_task(self._end_later(key)))
+                    waiting = self._begin("what tells the end of an alert", self._end_later(key))
+                    self._ends[key] = _End(text, found, waiting)
                 elif key in self._ends:  # it goes on
                     self._ends.pop(key).waiting.cancel()
                 elif not await self._is_told(text, found):  # it is posted again, to whoever is started next

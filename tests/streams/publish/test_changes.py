@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -14,7 +15,7 @@ import streams.publish.changes
 from deploy.kafka.kafka import KafkaNode
 from monitor.errors import UserError
 from streams.clock import now_ms
-from streams.kafka import topics
+from streams.kafka import read_back, topics
 from streams.kafka.publisher import Publisher
 from streams.publish.changes import ChangesReader, Told, publish, record
 from streams.settings import Settings
@@ -134,6 +135,28 @@ async def test_waits_for_a_broker_that_is_not_there(
                 await publish(CHAIR, settings, change("at last"))
                 reader._settings = settings  # as if it were there now
                 await wait_for(lambda: titles(reader) == {"all": "at last"}, "read")
+
+
+async def test_ends_with_what_fetches_for_it(broker: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is a task of Kafka's client, of which no poll tells: before, nothing more was read, unnoticed."""
+    consumers: list[Any] = []
+
+    @asynccontextmanager
+    async def seen(settings: Settings) -> AsyncIterator[Any]:
+        async with read_back.reading(settings) as consumer:
+            consumers.append(consumer)
+            yield consumer
+
+    monkeypatch.setattr(streams.publish.changes, "reading", seen)
+    following = asyncio.create_task(ChangesReader(CHAIR, Settings(kafka=broker.bootstrap)).run())
+    try:
+        await wait_for(lambda: bool(consumers), "reading")
+        consumers[0]._fetcher._fetch_task.cancel()
+        with pytest.raises(RuntimeError, match="nobody ends it"):
+            await asyncio.wait_for(asyncio.shield(following), 10)
+    finally:
+        following.cancel()
+        await asyncio.wait([following])
 
 
 def test_from_the_command_to_the_metrics(broker: Node) -> None:

@@ -19,6 +19,7 @@ import pytest
 from deploy.alerting import Alerting, scraped
 from monitor.boards.all import boards
 from monitor.counting import metrics
+from monitor.errors import UserError
 from monitor.rules.alerts import alerts
 from monitor.rules.facts import Asked
 from monitor.rules.plan import plan
@@ -300,6 +301,33 @@ async def test_a_body_that_does_not_end_is_not_waited_for(monkeypatch: pytest.Mo
     stop.set()
     await receiving
     assert told.empty()
+
+
+@pytest.mark.parametrize(
+    ("work", "name"),
+    [("_watch", "the watch over the heartbeat"), ("_end_later", "what tells the end of an alert")],
+)
+async def test_a_pager_of_which_a_task_fails_ends(
+    monkeypatch: pytest.MonkeyPatch, work: str, name: str
+) -> None:
+    """Before, it went on, and nobody heard that the heartbeat had stopped, or that an alert was over."""
+
+    async def failing(*_: object) -> None:
+        raise OverflowError("too much")
+
+    monkeypatch.setattr(Pages, work, failing)
+    told: asyncio.Queue[str] = asyncio.Queue()
+    pages = Pages(told.put_nowait)
+    receiving = asyncio.create_task(pages.serve(Settings(http="127.0.0.1:0"), asyncio.Event()))
+    url = (await told.get()).removeprefix("waiting for alerts on ")
+    if work == "_end_later":
+        await asyncio.to_thread(Posting(url).post, "page", OVER)
+    try:
+        with pytest.raises(UserError, match=f"^{name} has ended: OverflowError: too much$"):
+            await asyncio.wait_for(asyncio.shield(receiving), 10)
+    finally:
+        receiving.cancel()
+        await asyncio.wait([receiving])
 
 
 def test_whoever_adds_a_worker_is_told_how() -> None:
