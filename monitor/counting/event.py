@@ -22,6 +22,7 @@ from monitor.counting.formats import (
     SCHEMA_PREFIX,
     Unreadable,
     absent,
+    decode_named,
     malformed,
     mended,
     mistaken,
@@ -41,6 +42,9 @@ YEARS = range(1971, 9999)
 """Others do not fit into records, nor into a customer's life: 1970 begins with the zero of Unix clocks."""
 
 YEARS_MS = range(*(epoch_ms(datetime(year, 1, 1, tzinfo=UTC)) for year in (YEARS.start, YEARS.stop)))
+
+OPENING_FIELDS = ("stage", "outcome", "id", "time", "segment", "partner", "encounter_id")
+"""What is read of an event that opens an encounter."""
 
 Headers = Iterable[tuple[str, bytes | None]]
 
@@ -127,6 +131,7 @@ class Event(Struct, frozen=True, gc=False):
     score: Score | None = None
     promise: Promise | None = None
     handoff: Handoff | None = None
+    encounter_id: Id | None = None
 
     @property
     def at_ms(self) -> int:
@@ -148,21 +153,6 @@ class _Context(Struct):
     ce_time: Time | None = None
 
 
-class _Named(Struct):
-    """Just enough to know whose it is."""
-
-    stage: msgspec.Raw = msgspec.Raw()
-    specversion: msgspec.Raw = msgspec.Raw()
-    data: msgspec.Raw = msgspec.Raw()
-    data_base64: msgspec.Raw = msgspec.Raw()
-
-    @property
-    def is_envelope(self) -> bool:
-        """Whether it is a CloudEvent with something in it."""
-        return bool(bytes(self.specversion) and bytes(self.data) + bytes(self.data_base64))
-
-
-_decode_named = msgspec.json.Decoder(_Named).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_base64 = msgspec.json.Decoder(bytes).decode
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -190,11 +180,20 @@ class Codec:
             known = ", ".join(sorted(self._stages))
             return Refused(Reason.UNKNOWN_STAGE, f"stage must be one of {known}")
         if event.outcome not in self._outcomes:
-            known = ", ".join(sorted(self._outcomes))
-            return Refused(Reason.UNKNOWN_OUTCOME, f"outcome must be one of {known}")
+            return self._opening(event)
         if event.promise is None and event.customer_ref is None and event.score is None:
             return event
         return self._refuse_content(event) or event
+
+    def _opening(self, event: Event) -> Event | Refused:
+        """An event that says that an encounter has begun: it says nothing yet of how that went."""
+        if event.outcome not in self.stage.openings:
+            known = ", ".join(sorted(self._outcomes))
+            return Refused(Reason.UNKNOWN_OUTCOME, f"outcome must be one of {known}")
+        if event.encounter_id is None:
+            return Refused(Reason.MISSING_FIELD, "`encounter_id` says which event ends what begins here")
+        opening = Event(**{name: getattr(event, name) for name in OPENING_FIELDS})
+        return self._refuse_content(event) or opening
 
     def _refuse_content(self, event: Event) -> Refused | None:
         if event.promise is not None and (refused := _refused_deadline(event.promise)):
@@ -308,12 +307,12 @@ def _read_mended(value: bytes, headers: Headers, error: Exception) -> Event | Re
 def _decode_plain(value: bytes) -> Event:
     """An envelope is one also where its extension attributes would make an event: `data` is what counts."""
     is_told = b'"specversion"' in value
-    if is_told and _decode_named(value).is_envelope:
+    if is_told and decode_named(value).is_envelope:
         return _decode_structured(value)
     try:
         return _decode_event(value)
     except msgspec.ValidationError:
-        if is_told and bytes(_decode_named(value).specversion):  # not only somewhere in `attributes`
+        if is_told and bytes(decode_named(value).specversion):  # not only somewhere in `attributes`
             return _decode_structured(value)
         raise
 
@@ -335,11 +334,11 @@ class Codecs:
 def stage_of(value: bytes) -> str | None:
     """The stage that an event names, itself or in the data of its envelope; None when that cannot be told."""
     try:
-        named = _decode_named(value[SCHEMA_PREFIX * value.startswith(b"\0") :].removeprefix(BOM))
+        named = decode_named(value[SCHEMA_PREFIX * value.startswith(b"\0") :].removeprefix(BOM))
         if bytes(named.data)[:1] == b"{" and named.is_envelope:
-            named = _decode_named(named.data)
+            named = decode_named(named.data)
         elif bytes(named.data_base64) and named.is_envelope:
-            named = _decode_named(text_of(_decode_base64(named.data_base64)))
+            named = decode_named(text_of(_decode_base64(named.data_base64)))
         return _decode_text(named.stage) if bytes(named.stage) else None
     except (ValueError, RecursionError):
         return None

@@ -80,6 +80,23 @@ class Unreadable(bytes):
         return found
 
 
+class Named(Struct):
+    """Just enough to know whose it is."""
+
+    stage: msgspec.Raw = msgspec.Raw()
+    specversion: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw = msgspec.Raw()
+    data_base64: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def is_envelope(self) -> bool:
+        """Whether it is a CloudEvent with something in it."""
+        return bool(bytes(self.specversion) and bytes(self.data) + bytes(self.data_base64))
+
+
+decode_named = msgspec.json.Decoder(Named).decode
+
+
 class _Required(Struct):
     """What an envelope may have instead, as it is written."""
 

@@ -7,6 +7,7 @@ A pane is a sum of named counters; this is the only place that says what those n
     good/<experience>/<segment>/<partner>    judged and good
     bad/<experience>/<segment>/<partner>     judged and not good
     outcome/<outcome>                        every event, whatever the experiences say
+    begun/<outcome>                          every event that says that an encounter has begun
     reason/<reason>                          every event that is bad for some experience
     duration/<bucket>, duration_ms           histogram of `duration_s` and its sum
     wait/<bucket>, wait_ms                   histogram of `wait_s` and its sum
@@ -156,6 +157,7 @@ def counter_names(journey: Journey, stage: Stage) -> tuple[str, ...]:
         *(counter_name("good", *cell) for cell in cells),
         *(counter_name("bad", *cell) for cell in cells),
         *(counter_name("outcome", outcome) for outcome in stage.outcomes),
+        *(counter_name("begun", outcome) for outcome in stage.openings),
         *(counter_name("reason", reason) for reason in reason_labels(stage)),
         *bucket_names("duration"),
         "duration_ms",
@@ -208,6 +210,7 @@ class Judge:
         }
         self.waits = {outcome: waits_names(outcome) for outcome in stage.outcomes}
         """Outcome -> its `waits_names`."""
+        self._begun = {one: Verdict((counter_name("begun", one),), (), 0, ()) for one in stage.openings}
         self._is_staff = stage.kind == "staff"
         self._compared = {by: None for _, by, _ in spread_cells(journey, stage)}
         self._places = {
@@ -249,12 +252,18 @@ class Judge:
         channel = self._channels.get(event.channel, OTHER)
         return self._answers[score.kind, answer, channel, self._segments.get(event.segment, OTHER)]
 
+    def segment_label(self, segment: str | None) -> str:
+        """The `segment` label that an event of this segment counts under."""
+        return self._segments.get(segment, OTHER)
+
     def partner_label(self, partner: str | None) -> str:
         """The `partner` label that an event of this partner counts under."""
         return self._partners.get(partner, OTHER)
 
     def _remember(self, key: tuple[object, ...], event: Event) -> Verdict:
         """Judge anew. Names the file does not know are endless, so they stay out of the memo."""
+        if event.outcome in self._begun:
+            return self._begun[event.outcome]
         places = {by: getattr(event, by) for by in self._places}
         strange = [by for by, name in places.items() if name not in self._places[by]]
         if strange:  # it counts as any other strange channel or location: only its label is remembered
@@ -262,7 +271,7 @@ class Judge:
             key = (*key[:4], *others, *key[4 + len(others) :])
             if (verdict := self._memo.get(key)) is not None:
                 return verdict
-        segment = self._segments.get(event.segment, OTHER)
+        segment = self.segment_label(event.segment)
         partner = self.partner_label(event.partner)
         reason = self._reasons.get(event.reason, OTHER)
         counters = self._whatever(event)

@@ -30,6 +30,22 @@ WINDOW_OUTCOMES = Metric(
     "touchpoint_window_outcomes", "gauge", ("stage", "outcome", "window"),
     "All events of the window by outcome, judged or not.",
 )
+WINDOW_BEGUN = Metric(
+    "touchpoint_window_begun", "gauge", ("stage", "opening", "window"),
+    "Encounters that began in the window: queued or started. Shown where services say so, as are those open.",
+)
+OPEN_ENCOUNTERS = Metric(
+    "touchpoint_open_encounters", "gauge", ("stage", "opening", "segment"),
+    "Encounters that have begun and not ended: customers in the queue (queued), and being served (started).",
+)
+OLDEST_ENCOUNTER = Metric(
+    "touchpoint_oldest_encounter_seconds", "gauge", ("stage", "opening", "segment"),
+    "For how long the oldest of them has been queued, or started; take the maximum over workers.",
+)
+GIVEN_UP = Metric(
+    "touchpoint_encounters_given_up", "counter", ("stage",),
+    "Encounters whose end was not read within a day, or that were more than can be kept: open no more.",
+)
 WINDOW_REASONS = Metric(
     "touchpoint_window_reasons", "gauge", ("stage", "reason", "window"),
     "Events of the window that were bad for some experience, by the reason they give.",

@@ -12,7 +12,7 @@ from monitor.generate.schemas import (
 )
 from monitor.journey_file.model import Journey
 
-CONTRACT = "1.1.0"
+CONTRACT = "1.2.0"
 """Of the messages, whatever the journey. A new field raises the second number; one that goes, or means
 something else, the first."""
 

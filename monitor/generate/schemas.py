@@ -69,7 +69,13 @@ def components(journey: Journey, at: str) -> dict[str, Any]:
     properties["attributes"] = {"description": "Free; not interpreted."}
     event["required"] = ["stage", "outcome"]
     event["allOf"] = [
-        _if({"stage": stage.name}, {"outcome": {"enum": list(stage.outcomes)}}) for stage in journey.stages
+        _if({"stage": stage.name}, {"outcome": {"enum": [*stage.outcomes, *stage.openings]}})
+        for stage in journey.stages
+    ]
+    event["allOf"] += [
+        _if({"stage": stage.name, "outcome": opening}, {"encounter_id": {"type": "string"}}, "encounter_id")
+        for stage in journey.stages
+        for opening in stage.openings
     ]
     score["allOf"] = [
         _if({"kind": kind}, {"value": {"minimum": least, "maximum": greatest}})
@@ -83,10 +89,11 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return next(one for one in kinds if one.get("type") != "null")
 
 
-def _if(given: dict[str, str], properties: dict[str, Any]) -> dict[str, Any]:
-    """Where these properties have these values, the others look so."""
+def _if(given: dict[str, str], properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    """Where these properties have these values, the others look so, and some must be there."""
     constant = {name: {"const": value} for name, value in given.items()}
-    return {"if": {"properties": constant}, "then": {"properties": properties}}
+    then = {"properties": properties} | ({"required": list(required)} if required else {})
+    return {"if": {"properties": constant}, "then": then}
 
 
 def _time(schema: dict[str, Any]) -> dict[str, Any]:

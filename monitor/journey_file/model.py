@@ -24,6 +24,7 @@ UNASSIGNED = "unassigned"
 """Label value of a promise that is not yet with a partner."""
 
 OUTCOMES = ("ok", "wow", "failed", "abandoned")
+QUEUED, STARTED = "queued", "started"
 """Outcomes every stage knows; a stage may declare more."""
 
 Kind = Literal["customer", "background", "partner", "feedback", "staff"]
@@ -119,6 +120,14 @@ class Stage:
     def dead_letter_topic(self) -> str:
         """Where refused records of this stage go."""
         return f"{self.topic}.dlq"
+
+    @property
+    def openings(self) -> tuple[str, ...]:
+        """Outcomes that say of an encounter that it has begun; one that the stage declares is like any other.
+
+        None of staff: who is at work with whom is nobody's business.
+        """
+        return tuple(one for one in (QUEUED, STARTED) if one not in self.outcomes and self.kind != "staff")
 
     @property
     def partner_labels(self) -> tuple[str, ...]:

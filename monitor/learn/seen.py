@@ -14,7 +14,7 @@ from monitor.counting.event import Event
 from monitor.errors import UserError
 from monitor.journey_file.grammar import MAX_STAGES
 from monitor.journey_file.hours import QUARTER_MS
-from monitor.journey_file.model import ALL, NONE, OTHER, WHOLE
+from monitor.journey_file.model import ALL, NONE, OTHER, QUEUED, STARTED, WHOLE
 from monitor.journey_file.nodes import NAME
 
 MAX_NAMES = 1_000
@@ -180,6 +180,8 @@ class Seen:
         if wrong:
             self.unnamed.add(wrong[0])
             return
+        if event.outcome in (QUEUED, STARTED) and event.encounter_id is not None:
+            return  # what begins there is counted when it ends
         stage = self.stages.get(event.stage)
         if stage is None:
             if len(self.stages) == MAX_STAGES:

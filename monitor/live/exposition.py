@@ -56,6 +56,7 @@ class _Collected(Collector):
         if snapshot.ready:
             yield from _windows(journey, snapshot.stages)
             yield _family(metrics.EXPECTED, _expected(snapshot))
+            yield from _encounters(snapshot)
             if snapshot.journeys is not None:
                 yield from _journeys(snapshot.journeys)
         yield _family(metrics.TARGET, _targets(journey))
@@ -187,6 +188,29 @@ def _expected(snapshot: Snapshot) -> Samples:
             from_ms = window.start_ms(snapshot.at_ms)
             events = expected(snapshot.journey, stage, from_ms, snapshot.at_ms)
             yield (stage.name, window.label), events
+
+
+def _encounters(snapshot: Snapshot) -> Iterator[Family]:
+    """Of stages whose services say in these seven days that encounters begin."""
+    begun, n, ages, given_up = map(
+        _family,
+        (metrics.WINDOW_BEGUN, metrics.OPEN_ENCOUNTERS, metrics.OLDEST_ENCOUNTER, metrics.GIVEN_UP),
+    )
+    for held in snapshot.stages:
+        stage, known = held.stage, held.under_way
+        for opening in held.openings():
+            for window in NEAR_WINDOWS:
+                begun.add_metric(
+                    (stage.name, opening, window), held.count(counter_name("begun", opening), window)
+                )
+            for segment in held.segments:
+                cell = opening, segment
+                since_ms = known.since_ms.get(cell, snapshot.at_ms)
+                n.add_metric((stage.name, *cell), known.n.get(cell, 0))
+                ages.add_metric((stage.name, *cell), max(0, snapshot.at_ms - since_ms) / 1000)
+        if held.openings():
+            given_up.add_metric((stage.name,), known.given_up)
+    yield from (begun, n, ages, given_up)
 
 
 def _targets(journey: Journey) -> Samples:

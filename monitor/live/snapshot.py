@@ -12,6 +12,7 @@ from monitor.counting.panes import Numbers
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, StageWindows
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
+from monitor.journeys.encounters import UnderWay
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.rules.plan import SILENT_EXPECTED, SILENT_OVER, SILENT_WINDOWS
@@ -46,6 +47,7 @@ class Seen:
     refusals: Mapping[str, int] = field(default_factory=dict)
     last_event_ms: Mapping[str, int] = field(default_factory=dict)
     lags: tuple[PartitionLag, ...] = ()
+    under_way: UnderWay = field(default_factory=UnderWay)
 
 
 NOTHING_SEEN = Seen()
@@ -125,6 +127,11 @@ class StageSnapshot(Seen):
     def events(self, window: str) -> int:
         """All events of the window, judged or not."""
         return sum(self.count(counter_name("outcome", outcome), window) for outcome in self.stage.outcomes)
+
+    def openings(self) -> tuple[str, ...]:
+        """`queued` and `started`, as far as services have said so lately."""
+        longest = WINDOW_LABELS[-1]
+        return tuple(one for one in self.stage.openings if self.count(counter_name("begun", one), longest))
 
     def trend(self, experience: Experience) -> list[float | None]:
         """Quality of the experience minute by minute, oldest first."""
@@ -222,7 +229,7 @@ def stage_snapshot(
 ) -> StageSnapshot:
     """A stage as it is now; `windows` is None while its partitions are not recovered."""
     return StageSnapshot(
-        *(dict(seen.results), dict(seen.refusals), dict(seen.last_event_ms), seen.lags),
+        *(dict(seen.results), dict(seen.refusals), dict(seen.last_event_ms), seen.lags, seen.under_way),
         stage=stage,
         segments=journey.segment_labels,
         column=windows.column if windows else {},

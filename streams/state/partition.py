@@ -49,7 +49,7 @@ GENERATIONS = 2**32
 EPOCHS = range(2**62)
 """Written in 64 bits, the first of which is a sign."""
 
-OWNED, UNOWNED = (b"j", b"c", b"x"), (b"k", b"l")
+OWNED, UNOWNED = (b"j", b"c", b"x", b"o"), (b"k", b"l")
 """Kinds of records beside panes, told by how keys begin: an epoch comes second, or none at all."""
 
 STARTS_MS = range(-86_400_000, 253_402_300_800_000)

@@ -14,12 +14,14 @@ from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge
 from monitor.counting.staff import stage_tally, stage_windows
 from monitor.counting.times import rfc3339
+from monitor.journeys.encounters import Encounters, UnderWay, under_way
 from monitor.journeys.step import GRACE_MS, Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.dedupe import Sightings
+from streams.state.encounters import StagePartition
 from streams.state.latest import MOST, Entry, Shown, is_shown, newest
 from streams.state.partition import Partition, Positioned, Run
 from streams.state.processor import Processor, described
@@ -62,6 +64,8 @@ class Read(NamedTuple):
     refused: Sequence[tuple[Any, Refused]] = ()
     base: int = 0
     """The place of offset 0; events are at places."""
+    has_encounters: bool = False
+    """Whether any event names its encounter."""
 
     def newest_ms(self) -> int:
         """How far events have come; none is newer than when it was written, whatever it says."""
@@ -72,7 +76,7 @@ class Read(NamedTuple):
         return min(self.written_ms[-1], now_ms) - self.accepted.times_ms[-1]
 
 
-class StageProcessor(Processor[Partition]):
+class StageProcessor(Processor[StagePartition]):
     """State and work of one stage on one worker. Without `steps`, no journeys are kept."""
 
     def __init__(
@@ -103,8 +107,8 @@ class StageProcessor(Processor[Partition]):
         held = (one for panes in self._partitions.values() for one in panes.latest.newest(FAILURES))
         return newest(filter(is_shown, map(_read_failure, held)))
 
-    def _new_partition(self) -> Partition:
-        return Partition(self._journey.horizon_ms)
+    def _new_partition(self) -> StagePartition:
+        return StagePartition(self._journey.horizon_ms)
 
     def _panes(self, held: Partition) -> Partition:
         return held
@@ -158,6 +162,8 @@ class StageProcessor(Processor[Partition]):
             accepted = accepted.which(not is_repeated for is_repeated in repeated)
         steps = self._steps_of(partition, accepted, panes) if self._steps is not None else ()
         contacts = self._contacts_of(accepted, panes) if self._steps is not None else ()
+        if read.has_encounters and self.stage.openings:
+            self._follow(panes.encounters, accepted, now_ms)
         folded = panes.fold(accepted, lambda: self._tally(panes.withheld()), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
@@ -188,6 +194,18 @@ class StageProcessor(Processor[Partition]):
             self._sightings[partition].continue_at(offset + 1)
         if self._steps is not None:
             self._steps.note(partition, offset)
+
+    def _follow(self, encounters: Encounters, accepted: Run, now_ms: int) -> None:
+        """Note which encounters begin and end. Those that a later event ends are open until then."""
+        encounters.sweep(now_ms)
+        for offset, at_ms, event in zip(*accepted, strict=True):
+            if event.encounter_id is None:
+                continue
+            labels = self._judge.segment_label(event.segment), self._judge.partner_label(event.partner)
+            if event.outcome in self.stage.openings:
+                encounters.begin(event.encounter_id, event.outcome, at_ms, labels)
+            else:
+                encounters.end(event.encounter_id, offset, labels, now_ms)
 
     def _steps_of(self, partition: int, accepted: Run, panes: Partition) -> list[Step]:
         """Steps of events that the panes do not hold: what they hold has been passed on.
@@ -221,6 +239,7 @@ class StageProcessor(Processor[Partition]):
         earliest_ms, latest_ms = self._codec.accepted_ms(now_ms)
         offsets, times_ms, events, written_ms = [], [], [], []
         refused: list[tuple[Any, Refused]] = []
+        has_encounters = False
         for record in records:
             event = decode(record.value, record.headers)
             if isinstance(event, Refused):
@@ -236,7 +255,9 @@ class StageProcessor(Processor[Partition]):
             times_ms.append(at_ms)
             events.append(event)
             written_ms.append(record.timestamp)
-        return Read(Run(offsets, times_ms, events), written_ms, refused, base)
+            if event.encounter_id is not None:
+                has_encounters = True
+        return Read(Run(offsets, times_ms, events), written_ms, refused, base, has_encounters)
 
     def _letter(self, partition: int, record: Any, refused: Refused) -> Outgoing:
         origin = TopicPartition(self.topic, partition)
@@ -259,11 +280,14 @@ class StageProcessor(Processor[Partition]):
         yield self._to_changelog(changes)
         yield self._to_changelog({p: panes.take_stale() for p, panes in ours.items()})
 
+    def _under_way(self) -> UnderWay:
+        return under_way([self._partitions[p].encounters for p in self.owned or () if p in self._partitions])
+
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> StageSnapshot:
         """The stage as it is now; without windows while its partitions are not recovered. The worker asks for
         each scrape (`streams.worker`)."""
         windows = self.windows if self.owned is not None else None
-        seen = Seen(self.results, self.refusals, self.last_event_ms, lags)
+        seen = Seen(self.results, self.refusals, self.last_event_ms, lags, self._under_way())
         return stage_snapshot(self._journey, self.stage, windows, now_ms, seen)
 
 

@@ -122,11 +122,11 @@ def _check_refusal(refused: Refused) -> None:
 
 def _check_event(event: Event, stage: Stage) -> None:
     assert event.stage == stage.name
-    assert event.outcome in stage.outcomes
+    assert event.outcome in (*stage.outcomes, *stage.openings)
     assert event.id is not None
     assert event.time is not None
     promise, handoff, score = event.promise, event.handoff, event.score
-    ids = [event.id, event.journey_id, event.case_id, event.customer_ref]
+    ids = [event.id, event.journey_id, event.case_id, event.customer_ref, event.encounter_id]
     texts = [event.segment, event.channel, event.touchpoint, event.partner, event.location, event.reason]
     times = [event.time]
     if promise is not None:

@@ -64,12 +64,12 @@ PROMISES = [
 ]
 SCORES = [b'{"kind":"nps","value":7}', b'{"kind":"csat","value":3.5}', b'{"kind":"ces","value":0}']
 FIELDS: dict[str, list[bytes]] = {
-    **dict.fromkeys(("id", "journey_id", "case_id", "customer_ref"), STRINGS),
+    **dict.fromkeys(("id", "journey_id", "case_id", "customer_ref", "encounter_id"), STRINGS),
     **dict.fromkeys(("time", "due", "due_from"), TIMES),
     **dict.fromkeys(("duration_s", "wait_s", "system_wait_s", "value"), NUMBERS),
     **dict.fromkeys(("internal_ok", "kept"), WORDS),
     "stage": _quoted(*(stage.name for stage in JOURNEY.stages), "moon_base"),
-    "outcome": _quoted(*_stage_values("outcomes"), "OK"),
+    "outcome": _quoted(*_stage_values("outcomes"), "queued", "started", "OK"),
     "partner": _quoted(*_stage_values("partners"), "none", "other"),
     "reason": _quoted(*_stage_values("reasons"), "unspecified"),
     "segment": _quoted(*JOURNEY.segments, "other"),

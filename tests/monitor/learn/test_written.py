@@ -184,6 +184,13 @@ def test_a_day_of_trouble_excuses_no_other() -> None:
     assert "achieved 96.0 % of 6,000 over 6 days, 1 day of trouble left out; set a hair under it" in text
 
 
+def test_beginnings_teach_nothing() -> None:
+    """An event that begins an encounter is no event of its stage: the one that ends it is."""
+    ends = [event("calls", at, encounter_id=f"c-{at}", wait_s=5) for at in hourly(2)]
+    begun = [event("calls", at, encounter_id=f"c-{at}", outcome="queued") for at in hourly(2)]
+    assert learned_from([*ends, *begun]) == learned_from(ends)
+
+
 def test_what_a_stage_is_follows_from_its_events() -> None:
     """Staff tell scores and no customer; a customer is met in a channel, and a partner has no channel."""
     lines = []

@@ -20,6 +20,7 @@ from monitor.counting.staff import MIN_GROUP, stage_tally, stage_windows
 from monitor.counting.windows import WINDOW_LABELS, StageWindows
 from monitor.journeys import counters as journey_counters
 from monitor.journeys.counters import CounterTally
+from monitor.journeys.encounters import UnderWay
 from monitor.live.change import Change
 from monitor.live.exposition import SLOW_WINDOWS, render
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
@@ -42,6 +43,7 @@ EVENTS = {
     "call_queue": [
         (4, Event(stage="call_queue", outcome="ok", wait_s=20)),
         (1, Event(stage="call_queue", outcome="ok", wait_s=1e6)),
+        (3, Event(stage="call_queue", outcome="queued", encounter_id="c")),
     ],
 }
 
@@ -456,11 +458,30 @@ def _les(found: Samples, name: str) -> list[str]:
     return sorted(les, key=float)
 
 
+def test_open_encounters_are_shown_where_services_say_when_they_begin() -> None:
+    """How many are open and for how long the oldest, in each segment; no series of other stages."""
+    taken = snapshot()
+    known = UnderWay({("queued", "new"): 2}, {("queued", "new"): NOW - 63_500}, given_up=1)
+    stages = (replace(one, under_way=known) for one in taken.stages)
+    found = samples(openmetrics_families(replace(taken, stages=tuple(stages))).values())
+    about = {"stage": "call_queue", "opening": "queued"}
+    assert value(found, "touchpoint_window_begun", **about, window="5m") == 3
+    for segment, n, age_s in (("new", 2, 63.5), ("business", 0, 0), ("other", 0, 0)):
+        assert value(found, "touchpoint_open_encounters", **about, segment=segment) == n
+        assert value(found, "touchpoint_oldest_encounter_seconds", **about, segment=segment) == age_s
+    assert value(found, "touchpoint_encounters_given_up_total", stage="call_queue") == 1
+    labels = [dict(labels) for name, labels in found if name.startswith("touchpoint_open_encounters")]
+    assert {(one["stage"], one["opening"]) for one in labels} == {("call_queue", "queued")}
+
+
 def test_windows_are_withheld_until_ready() -> None:
     """A worker that is not recovered shows no window family, rather than windows that look empty."""
     shown = openmetrics_families(snapshot(ready=False))
     withheld = {
         *WINDOW_FAMILIES,
+        metrics.OPEN_ENCOUNTERS.name,
+        metrics.OLDEST_ENCOUNTER.name,
+        metrics.GIVEN_UP.name,
         metrics.OPEN_JOURNEYS.name,
         metrics.JOURNEYS_BYTES.name,
         metrics.JOURNEYS_MAX_BYTES.name,
