@@ -40,7 +40,7 @@ from monitor.journey_file.model import ALL, Experience, Stage
 from monitor.rules.facts import Name
 from monitor.rules.journeys import AT_STAGE, BETWEEN
 from monitor.rules.limits import MIN_N, fast_limits
-from monitor.rules.plan import Plan
+from monitor.rules.plan import SILENT_OVER, Plan
 from monitor.rules.series import Values, number, select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State
 
@@ -84,17 +84,21 @@ def state(plan: Plan, stage: str) -> str:
     events, bad = headline(metrics.EVENTS_SUM, **about), headline(metrics.BAD_SUM, **about)
     by_chance = f"({events} - {bad}) / {events} < {SAME} {TARGET} and {enough}"
     degraded = select(metrics.DEGRADED, **about, window=tuple(fast))
-    cases = {
-        -1: f'label_replace(count({select(metrics.BLIND, stage=(ALL, stage))}), "stage", "{stage}", "", "")',
-        SEVERITY[State.SILENT]: f"count by (stage) ({select(metrics.SILENT, stage=stage)})",
-        SEVERITY[State.DEGRADED]: f"count by (stage) ({degraded})",
-        SEVERITY[State.BELOW]: f"count by (stage) ({below})",
-        SEVERITY[State.WITHIN_CHANCE]: f"count by (stage) ({by_chance})",
-        SEVERITY[State.GOOD]: f"count by (stage) ({enough})",
-        SEVERITY[State.TOO_FEW]: f"count by (stage) ({longest} > 0)",
-        SEVERITY[State.QUIET]: f"count by (stage) ({select(metrics.TARGET.name, stage=stage)})",
-    }
-    return "\nor ".join(f"(0 * {expr} + {code})" for code, expr in cases.items())
+    going_on = " or ".join(select(one, stage=stage) for one in (metrics.SILENT_REASON, metrics.STILL_SILENT))
+    blind = f'label_replace(count({select(metrics.BLIND, stage=(ALL, stage))}), "stage", "{stage}", "", "")'
+    cases = (
+        (State.SILENT, select(metrics.SILENT, stage=stage)),
+        (State.DEGRADED, degraded),
+        (State.BELOW, below),
+        (State.TOO_FEW, going_on),  # what a silence goes on about is not good
+        (State.WITHIN_CHANCE, by_chance),
+        (State.GOOD, enough),
+        (State.TOO_FEW, f"{longest} > 0"),
+        (State.QUIET, select(metrics.TARGET.name, stage=stage)),
+    )
+    found = [f"(0 * {blind} + -1)"]
+    found += [f"(0 * count by (stage) ({expr}) + {SEVERITY[one]})" for one, expr in cases]
+    return "\nor ".join(found)
 
 
 SKY, GREEN, YELLOW = LINES[0], LINES[2], LINES[3]
@@ -113,7 +117,8 @@ STATE_STEPS = thresholds(
 )
 STATES_MEAN = (
     "Good: every experience keeps its target. Within chance: one misses it by so little that it may be "
-    f"chance. Below target: by more. Too few to tell: fewer than {MIN_N} came, be they good or bad. "
+    f"chance. Below target: by more. Too few to tell: fewer than {MIN_N} came, be they good or bad, or less "
+    f"than {float(SILENT_OVER):.0%} of what is expected, or the alert of a silent stage still goes on. "
     "Degraded: so bad that people are woken up, for it or for a stage it depends on. Silent: nothing comes "
     "where events are expected. "
     "Not judged: the monitor is blind. It counts the last minute, or the last 5 minutes or hour when fewer "

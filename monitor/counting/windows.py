@@ -5,12 +5,13 @@ spans at most W and at least W less one grain. Events ahead of `now` wait until 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from monitor.counting.event import AHEAD_MS
-from monitor.counting.panes import LONG, SHORT, Grain, Numbers, PaneKey
+from monitor.counting.panes import LONG, SHORT, SLACK_MS, Grain, Numbers, PaneKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,67 @@ TREND_STEPS = 60
 """Minutes that a stage's line on the page shows."""
 
 
+CAME_MS = {SHORT: SHORT.window_ms + SLACK_MS, LONG: LONG.window_ms + 26 * 3_600_000}
+"""How far back the number of events is known by pane: of short ones, as long as they are kept; of long ones,
+what came a week ago in a day, an hour and more before now."""
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """How many events came, pane by pane, from `start_ms` on."""
+
+    grain: Grain
+    start_ms: int
+    counts: Numbers
+
+    @cached_property
+    def _up_to(self) -> Numbers:
+        """How many came before the start of each pane; last, how many in all."""
+        found: Numbers = np.append(0, np.cumsum(self.counts))
+        return found
+
+    def since(self, from_ms: int) -> float:
+        """In the pane that holds that moment, and all later ones."""
+        return float(self._up_to[-1] - self._up_to[self._place(self.grain.start_of(from_ms))])
+
+    def within(self, from_ms: int, to_ms: int) -> float:
+        """In panes that lie between two moments whole."""
+        first, end = self._place(from_ms + self.grain.ms - 1), self._place(to_ms)
+        return float(self._up_to[end] - self._up_to[first]) if first < end else 0.0
+
+    def evenly(self, from_ms: int, to_ms: int) -> float:
+        """Between two moments, as if those of each pane had come evenly."""
+        return self._evenly_up_to(to_ms) - self._evenly_up_to(from_ms)
+
+    def _evenly_up_to(self, at_ms: int) -> float:
+        place, pane_ms = self._place(at_ms), self.grain.ms
+        if place == len(self.counts):
+            return float(self._up_to[-1])
+        part = min(max(at_ms - self.start_ms - place * pane_ms, 0), pane_ms) / pane_ms
+        return float(self._up_to[place] + self.counts[place] * part)
+
+    def plus(self, other: "Arrivals") -> "Arrivals":
+        """With those of another worker, as far as these reach."""
+        counts, shift = np.array(self.counts), (other.start_ms - self.start_ms) // self.grain.ms
+        first, end = max(shift, 0), min(shift + len(other.counts), len(counts))
+        if first < end:
+            counts[first:end] += other.counts[first - shift : end - shift]
+        return replace(self, counts=counts)
+
+    def _place(self, start_ms: int) -> int:
+        return min(max((start_ms - self.start_ms) // self.grain.ms, 0), len(self.counts))
+
+
+Came = Mapping[int, Arrivals]
+"""How many events came, by grain (ms)."""
+
+
 class Ring:
     """The panes of one grain that any window can reach, a row each, added over partitions."""
 
-    def __init__(self, grain: Grain, columns: int) -> None:
+    def __init__(self, grain: Grain, columns: int, reach_ms: int) -> None:
         self.grain = grain
-        self._size = (grain.window_ms + AHEAD_MS) // grain.ms + 2
+        self._size = (reach_ms + AHEAD_MS) // grain.ms + 2
         self._start_ms = np.full(self._size, -1, dtype=np.int64)
         self._rows: Numbers = np.zeros((self._size, columns))
 
@@ -74,6 +130,13 @@ class Ring:
         has_counted = self._rows[:, columns].any(axis=1) & (self._start_ms <= up_to_ms)
         return int(self._start_ms[has_counted].max(initial=-1))
 
+    def arrivals(self, reach_ms: int, now_ms: int) -> Arrivals:
+        """The first column pane by pane, up to that of now."""
+        starts = np.arange(self.grain.start_of(now_ms - reach_ms), now_ms + 1, self.grain.ms)
+        places = starts // self.grain.ms % self._size
+        counts = np.where(self._start_ms[places] == starts, self._rows[places, 0], 0)
+        return Arrivals(self.grain, int(starts[0]), counts)
+
     def trend(self, step_ms: int, steps: int, now_ms: int) -> Numbers:
         """Sums over consecutive slices of `step_ms`, oldest first, the last one holding `now`."""
         last = now_ms - now_ms % step_ms
@@ -89,13 +152,20 @@ class StageWindows:
     def __init__(self, counter_names: Sequence[str]) -> None:
         self.names = tuple(counter_names)
         self.column = {name: i for i, name in enumerate(self.names)}
-        self._rings = {grain.ms: Ring(grain, len(self.names)) for grain in (SHORT, LONG)}
+        self._outcomes = tuple(name for name in self.names if name.startswith("outcome/"))
+        self._rings = {grain.ms: Ring(grain, len(self.names), grain.window_ms) for grain in (SHORT, LONG)}
+        self._came = {grain.ms: Ring(grain, 1, reach_ms) for grain, reach_ms in CAME_MS.items()}
 
     def add(self, key: PaneKey, counts: Mapping[str, int]) -> None:
         """Add counts to a pane. Counters of an older journey file that no longer exist are passed over."""
         ring = self._rings.get(key.grain_ms)
-        row = ring.row(key.start_ms) if ring is not None else None
-        if row is None:  # what is withheld is in no window
+        if ring is None:  # what is withheld is in no window
+            return
+        came = self._came[key.grain_ms].row(key.start_ms)
+        if came is not None:
+            came += sum(counts.get(name, 0) for name in self._outcomes)
+        row = ring.row(key.start_ms)
+        if row is None:
             return
         for name, n in counts.items():
             column = self.column.get(name)
@@ -110,6 +180,10 @@ class StageWindows:
             rows = ring.sums([window.ms for window in windows], now_ms)
             found.update({window.label: row for window, row in zip(windows, rows, strict=True)})
         return found
+
+    def arrivals(self, now_ms: int) -> Came:
+        """How many events came, whatever they were."""
+        return {grain.ms: self._came[grain.ms].arrivals(reach, now_ms) for grain, reach in CAME_MS.items()}
 
     def newest(self, names: Iterable[str], now_ms: int) -> tuple[int, int] | None:
         """Start and end (ms) of the narrowest pane that holds the last event up to now of these counters.

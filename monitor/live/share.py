@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from monitor.counting.judging import counter_name, reason_labels
 from monitor.counting.panes import Numbers
-from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS
+from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS, Arrivals
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.shown import FIRST_MS, LAST_MS
 from monitor.live.snapshot import Snapshot, StageSnapshot
@@ -28,12 +28,13 @@ Row = tuple[Count, ...]
 
 
 class StageShare(Struct, array_like=True, frozen=True):
-    """Of a stage: by counter its sums by window, and by minute; of each partition, how many records wait, and
-    since when windows are whole."""
+    """Of a stage: by counter its sums by window, and by minute; by grain since when, and how many events came
+    pane by pane; of each partition, how many records wait, and since when windows are whole."""
 
     sums: dict[str, Row]
     trend: dict[str, Row]
     last_ms: Moment | None
+    came: dict[int, tuple[Moment, Row]]
     partitions: dict[int, tuple[Count, Moment]]
 
 
@@ -103,7 +104,8 @@ def _stage(held: StageSnapshot) -> StageShare:
     beside += [counter_name("reason", reason) for reason in reason_labels(stage)]
     sums = _sparse(held.column, [*judged, *beside], [held.sums[window] for window in WINDOW_LABELS])
     trend = _sparse(held.column, judged, [] if held.trend_sums is None else list(held.trend_sums))
-    return StageShare(sums, trend, held.last_ms, _partitions(held.lags))
+    came = {ms: (one.start_ms, _row(one.counts)) for ms, one in held.came.items()}
+    return StageShare(sums, trend, held.last_ms, came, _partitions(held.lags))
 
 
 def _journeys(held: JourneysSnapshot) -> JourneysShare:
@@ -124,6 +126,10 @@ def _sparse(column: Mapping[str, int], names: Iterable[str], rows: list[Numbers]
     matrix = np.stack(rows).astype(np.int64)
     some = set(np.flatnonzero(matrix.any(axis=0)).tolist())
     return {name: tuple(matrix[:, column[name]].tolist()) for name in names if column[name] in some}
+
+
+def _row(numbers: Numbers) -> Row:
+    return tuple(numbers.astype(np.int64).tolist())
 
 
 def _partitions(lags: Iterable[PartitionLag]) -> dict[int, tuple[int, int]]:
@@ -168,6 +174,7 @@ def _with_stage(held: StageSnapshot, told: StageShare) -> StageSnapshot:
         held,
         sums=_sums(held.column, held.sums, told.sums),
         trend_sums=trend,
+        came={ms: _came(one, told.came.get(ms)) for ms, one in held.came.items()},
         last_ms=max((ms for ms in (held.last_ms, told.last_ms) if ms is not None), default=None),
         lags=(*held.lags, *_lags(told.partitions)),
     )
@@ -186,6 +193,10 @@ def _with_journeys(held: JourneysSnapshot, told: JourneysShare) -> JourneysSnaps
         slowest={**held.slowest, **told.slowest},
         lags=(*held.lags, *_lags(told.partitions)),
     )
+
+
+def _came(mine: Arrivals, told: tuple[int, Row] | None) -> Arrivals:
+    return mine if told is None else mine.plus(replace(mine, start_ms=told[0], counts=np.array(told[1])))
 
 
 def _sums(

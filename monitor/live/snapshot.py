@@ -8,14 +8,15 @@ from functools import cached_property
 from monitor.counting.display import duration
 from monitor.counting.judging import counter_name, reason_labels
 from monitor.counting.measures import Share, headline_window
-from monitor.counting.panes import Numbers
-from monitor.counting.windows import WINDOW_LABELS, WINDOWS, StageWindows
+from monitor.counting.panes import LONG, SHORT, Numbers
+from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Came, StageWindows
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import OTHER, Experience, Journey, Stage
 from monitor.journeys.encounters import UnderWay
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
-from monitor.rules.plan import SILENT_EXPECTED, SILENT_OVER, SILENT_WINDOWS
+from monitor.live.silence import Heard
+from monitor.rules.plan import SILENT_EXPECTED, SILENT_WINDOWS
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state
 
 NO_EVENTS = Share(0, 0)
@@ -64,6 +65,8 @@ class StageSnapshot(Seen):
     trend_sums: Numbers | None
     last_ms: int | None
     """When the last event counted happened: to the pane, if this worker did not take it itself."""
+    came: Came = field(default_factory=dict)
+    """How many events came pane by pane; nothing while not ready."""
 
     def count(self, name: str, window: str) -> int:
         """A counter's sum over a window."""
@@ -180,13 +183,8 @@ class Snapshot:
     journeys: JourneysSnapshot | None = None
 
     def silence(self, held: StageSnapshot) -> Silence | None:
-        """The narrowest window in which a stage is silent, as `StageSilent` says it; None where it is not,
-        or where this worker cannot know."""
-        due = self._due(held)
-        return None if due is None or held.events(due.window) else self._silence(held, due)
-
-    def _due(self, held: StageSnapshot) -> Silence | None:
-        """What should have come in the narrowest window that can tell; None where this worker cannot know.
+        """The narrowest window in which a stage is silent, as `StageSilent` begins to say it; None where it
+        is not, or where this worker cannot know.
 
         It cannot without a declared rhythm, while others count some of the partitions, while records wait to
         be read, and where nothing at all was counted before the window: a new monitor has not seen all of it.
@@ -194,10 +192,11 @@ class Snapshot:
         if not self.ready or self.owned < self.partitions or any(lag.records for lag in held.lags):
             return None
         for window in WINDOWS:
-            if window.label in SILENT_WINDOWS:
-                due = expected(self.journey, held.stage, window.start_ms(self.at_ms), self.at_ms)
-                if due >= SILENT_EXPECTED:
-                    return Silence(window.label, due) if self._has_counted_before(window.label) else None
+            if window.label in SILENT_WINDOWS and not held.events(window.label):
+                start_ms = window.start_ms(self.at_ms)
+                missed = expected(self.journey, held.stage, start_ms, self.at_ms)
+                if missed >= SILENT_EXPECTED and self._has_counted_before(start_ms):
+                    return self._silence(held, Silence(window.label, missed))
         return None
 
     def _silence(self, held: StageSnapshot, silence: Silence) -> Silence:
@@ -206,22 +205,23 @@ class Snapshot:
         missed = expected(self.journey, held.stage, held.last_ms, self.at_ms)
         return replace(silence, lasted_ms=self.at_ms - held.last_ms, missed=missed)
 
-    def _has_counted_before(self, window: str) -> bool:
-        return any(stage.events(WINDOW_LABELS[-1]) > stage.events(window) for stage in self.stages)
+    def _has_counted_before(self, moment_ms: int) -> bool:
+        known = [stage for stage in self.stages if stage.came]
+        panes = SHORT if all(moment_ms >= one.came[SHORT.ms].start_ms for one in known) else LONG
+        return any(one.events(WINDOW_LABELS[-1]) > one.came[panes.ms].since(moment_ms) for one in known)
 
     def state(self, held: StageSnapshot) -> State:
         """The state of a stage: silent, or that of its weakest experience.
 
-        While less than `SILENT_OVER` of what is expected comes, silence may go on: it is not called good.
+        While `StageSilent` may go on it is not called good, also where this worker cannot call it silent.
         """
-        due, found = self._due(held), held.weakest.state
-        if due is None:
-            return found
-        came = held.events(due.window)
-        if not came:
+        if self.silence(held) is not None:
             return State.SILENT
-        is_few = came < float(SILENT_OVER) * due.expected
-        return State.TOO_FEW if is_few and found in (State.GOOD, State.WITHIN_CHANCE) else found
+        found = held.weakest.state
+        if found not in (State.GOOD, State.WITHIN_CHANCE):
+            return found
+        heard = Heard(self.journey, held.stage, held.came, self.at_ms, self._has_counted_before)
+        return State.TOO_FEW if heard.may_be_silent() else found
 
 
 def stage_snapshot(
@@ -236,6 +236,7 @@ def stage_snapshot(
         sums=windows.sums(now_ms) if windows else {},
         trend_sums=windows.trend(now_ms) if windows else None,
         last_ms=_last_ms(stage, windows, now_ms, seen) if windows else None,
+        came=windows.arrivals(now_ms) if windows else {},
     )
 
 

@@ -532,6 +532,20 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
         STATE, TARGETS | GOOD_NOW | {f'{metrics.SILENT}{{stage="web_checkout",window="1m"}}': 600},
         being(State.SILENT),
     ),
+    "silent until a minute ago": (
+        STATE,
+        TARGETS | GOOD_NOW | {f'{metrics.SILENT_REASON}{{stage="web_checkout",window="1m"}}': 600},
+        being(State.TOO_FEW),
+    ),
+    "one where 500 were expected": (
+        STATE, TARGETS | GOOD_NOW | {f'{metrics.STILL_SILENT}{{stage="web_checkout",window="1m"}}': 1},
+        being(State.TOO_FEW),
+    ),
+    "silent until a minute ago, and below": (
+        STATE,
+        TARGETS | BELOW_NOW | {f'{metrics.SILENT_REASON}{{stage="web_checkout",window="1m"}}': 600},
+        being(State.BELOW),
+    ),
     "none to judge": (STATE, TARGETS, {'{stage="web_checkout"}': 0}),
     "good in the last minute, bad before": (STATE, TARGETS | GOOD_NOW, being(State.GOOD)),
     "few in the last minute: 5 minutes count": (STATE, TARGETS | BELOW_NOW, being(State.BELOW)),

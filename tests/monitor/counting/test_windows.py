@@ -131,7 +131,7 @@ def test_late_panes_count_while_reachable() -> None:
     windows.add(PaneKey(SHORT.ms, T - 3_590_000), {"a": 2})
     windows.add(PaneKey(SHORT.ms, T - 3_590_000), {"a": 3})
     assert windows.sums(T)["1h"].tolist() == [6, 0]
-    ring = Ring(SHORT, 1)
+    ring = Ring(SHORT, 1, SHORT.window_ms)
     size = len(ring._start_ms)
     assert ring.row(T) is not None
     assert ring.row(T - size * SHORT.ms) is None
@@ -142,7 +142,7 @@ def test_late_panes_count_while_reachable() -> None:
 @pytest.mark.parametrize("grain", [SHORT, LONG])
 def test_ring_reaches_all_windows(grain: Grain) -> None:
     """Panes as far ahead as is accepted overwrite nothing that the longest window still needs."""
-    ring = Ring(grain, 1)
+    ring = Ring(grain, 1, grain.window_ms)
     now_ms = T + grain.ms - 1
     oldest_ms = grain.start_of(now_ms) - grain.window_ms + grain.ms
     for start_ms in range(oldest_ms, grain.start_of(now_ms + AHEAD_MS) + 1, grain.ms):
@@ -154,7 +154,7 @@ def test_ring_reaches_all_windows(grain: Grain) -> None:
 
 def test_ring_forgets_what_it_overwrites() -> None:
     """A pane that takes the row of one long past starts at 0."""
-    ring = Ring(SHORT, 1)
+    ring = Ring(SHORT, 1, SHORT.window_ms)
     for turn in range(3):
         start_ms = T + turn * len(ring._start_ms) * SHORT.ms
         row = ring.row(start_ms)

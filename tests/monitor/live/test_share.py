@@ -49,6 +49,8 @@ def test_halves_are_the_whole() -> None:
         for window in WINDOW_LABELS:
             assert mine.events(window) == all_of_it.events(window)
             assert mine.top_reason(window) == all_of_it.top_reason(window)
+        for grain_ms, came in mine.came.items():
+            assert came.counts.tolist() == all_of_it.came[grain_ms].counts.tolist()
         assert (both.state(mine), mine.last_ms) == (whole.state(all_of_it), all_of_it.last_ms)
 
 

@@ -29,8 +29,7 @@ def taken(*events: Many, last_ms: int | None = None) -> StageSnapshot:
     windows = stage_windows(CHAIR, CHECKOUT)
     tally = Tally(Judge(CHAIR, CHECKOUT))
     for n, age_ms, fields in events:
-        for _ in range(n):
-            tally.add([Event(stage=CHECKOUT.name, **fields)], [NOW - age_ms])
+        tally.add([Event(stage=CHECKOUT.name, **fields)] * n, [NOW - age_ms] * n)
     for key, counts in tally.panes():
         windows.add(key, counts)
     seen = Seen(last_event_ms={} if last_ms is None else {"klarna": last_ms - 9000, "none": last_ms})
@@ -99,18 +98,69 @@ def test_a_stage_with_a_rhythm_falls_silent() -> None:
     assert known.state(held) is State.SILENT
     heard = taken((400, 100_000, OK), (1, 0, OK))
     assert (alone(heard).silence(heard), alone(heard).state(heard)) == (None, State.TOO_FEW)
-    for came, state in ((49, State.TOO_FEW), (50, State.GOOD)):
-        back = taken((400, 100_000, OK), (came, 0, OK))
-        assert alone(back).state(back) is state
+    for came, state in ((9, State.TOO_FEW), (10, State.GOOD)):
+        slow = taken(*steady((900, -10), n=came))
+        assert alone(slow).state(slow) is state
     bad = taken((400, 100_000, OK), (49, 0, {"outcome": "failed"}))
     assert alone(bad).state(bad) is State.DEGRADED
     slow = replace(held, stage=replace(CHECKOUT, per_hour=288.0))  # 4 in 50 s
     assert alone(slow).silence(slow) is None
-    long = replace(slow, sums=taken((400, 400_000, OK)).sums)
+    earlier = taken((400, 400_000, OK))
+    long = replace(slow, sums=earlier.sums, came=earlier.came)
     wider = alone(long).silence(long)
     assert wider is not None
     assert wider.window == "5m"
     assert wider.expected == pytest.approx(23.2)  # 288 an hour, in 290 s
+
+
+def steady(*spans: tuple[int, int], n: int = 100, fields: dict[str, Any] = OK) -> list[Many]:
+    """So many events every ten seconds, over spans of seconds before now: the older end, the newer."""
+    return [(n, age_s * 1000, fields) for older, newer in spans for age_s in range(older, newer, -10)]
+
+
+def test_what_a_silence_was_held_for_is_not_called_good() -> None:
+    """`StageSilent` goes on for five minutes after the last moment at which next to nothing came."""
+    for since_s, state in ((60, State.TOO_FEW), (280, State.TOO_FEW), (400, State.GOOD)):
+        back = taken(*steady((900, since_s + 120), (since_s, -10)))
+        assert alone(back).silence(back) is None
+        assert alone(back).state(back) is state
+    part = taken(*steady((900, 180), (60, -10), n=200))
+    assert alone(part, owned=4).state(part) is State.TOO_FEW  # nor by who sees a part of it
+    failed = taken(*steady((900, 180)), *steady((60, -10), fields=FAILED))
+    assert alone(failed).state(failed) is State.DEGRADED
+    new = taken(*steady((60, -10)))
+    assert alone(new).state(new) is State.GOOD  # before that nobody looked
+
+
+def test_closing_ends_what_a_silence_was_held_for() -> None:
+    """After a break nothing is held any more: it is 10:00:30 in Helsinki, and opening time was at ten."""
+    back = taken(*steady((900, 180), (60, -10)))
+    for opens, state in ((9 * 60, State.TOO_FEW), (10 * 60, State.GOOD)):
+        stage = replace(CHECKOUT, hours=(((opens, 17 * 60),),) * 7)
+        open_again = replace(back, stage=stage)
+        assert alone(open_again).state(open_again) is state
+
+
+WEEK_S = 7 * 86_400
+
+
+def test_without_a_rhythm_what_came_a_week_ago_is_expected() -> None:
+    """A stage that names no rhythm is not called good, either, while `StageSilent` may go on."""
+    then = steady((WEEK_S + 1800, WEEK_S - 60))
+    for spans, state in (
+        (((900, 100),), State.TOO_FEW),  # nothing for 90 s
+        (((900, 180), (60, -10)), State.TOO_FEW),  # and a minute ago it came again
+        (((900, -10),), State.GOOD),
+    ):
+        now = taken(*then, *steady(*spans))
+        free = replace(now, stage=replace(CHECKOUT, per_hour=None))
+        assert alone(free).state(free) is state
+    trickle = taken(*then, (40, 2_000_000, OK), (1, 0, OK))
+    free = replace(trickle, stage=replace(CHECKOUT, per_hour=None))
+    assert alone(free).state(free) is State.TOO_FEW
+    unknown = taken(*steady((900, 100)))  # nor was it heard a week ago: nothing is expected
+    free = replace(unknown, stage=replace(CHECKOUT, per_hour=None))
+    assert alone(free).state(free) is State.GOOD
 
 
 LASTED = [

@@ -1,0 +1,109 @@
+"""While `StageSilent` fires no page calls the stage good, whatever its events come like."""
+
+import random
+
+import numpy as np
+import pytest
+
+from monitor.backtest.history import History
+from monitor.backtest.run import backtest
+from monitor.counting.judging import counter_name
+from monitor.counting.panes import LONG, SHORT, PaneKey
+from monitor.counting.staff import stage_windows
+from monitor.counting.windows import Arrivals
+from monitor.journey_file.grammar import parse
+from monitor.journey_file.model import NONE, OTHER
+from monitor.live.snapshot import Snapshot, stage_snapshot
+from monitor.rules.plan import Plan, plan
+from monitor.rules.verdict import State
+from tests.kit.slices import add_slices
+
+FIRST = 1_800_000_000_000 // SHORT.ms
+WEEK, DAY = 7 * 8640, 8640
+
+RHYTHMS = {"of its own": "", "declared": "expects: {per_hour: HOURLY}"}
+
+COUNTED = (counter_name("outcome", "ok"), counter_name("good", "served", OTHER, NONE))
+
+
+def held_to(kind: str, rhythm: str, hourly: int) -> Plan:
+    """Of one stage that expects so many an hour."""
+    return plan(
+        parse(f"""
+version: 1
+journey: quiet
+segments: []
+stages:
+  store:
+    kind: {kind}
+    owner: me
+    {RHYTHMS[rhythm].replace("HOURLY", str(hourly))}
+    experiences: {{served: {{judges: {{}}, good: {{outcome: [ok]}}, target: 0.9}}}}
+""")
+    )
+
+
+def usual_then_not(hourly: int, hours: int) -> list[int]:
+    """By slice: a week and a day as usual, then some hours of silence, of a few, and of all, in turn."""
+    dice = random.Random(hourly)
+    share: list[float] = []
+    while len(share) < hours * 360:
+        share += [dice.choice((0, 0.02, 0.08, 0.3, 1, 1))] * dice.randrange(6, 60 + 72_000 // hourly)
+    means = np.append(np.ones(WEEK + DAY), share) * hourly / 360
+    came: list[int] = np.random.default_rng(hourly).poisson(means).tolist()
+    return came
+
+
+def silences(rules: Plan, came: list[int]) -> list[range]:
+    """Slices at whose ends `StageSilent` fires."""
+    history = History(rules)
+    held = history.stages["store"]
+    table = held.table(FIRST, FIRST + len(came))
+    table[held.events] = table[held.good["served", "other"]] = came
+    add_slices(held, FIRST, table)
+    fired = [one for one in backtest(rules, history).fired if one.key.name == "StageSilent"]
+    last = FIRST + len(came)
+    ends = [last if one.resolved_ms is None else one.resolved_ms // SHORT.ms - 1 for one in fired]
+    return [range(one.noticed_ms // SHORT.ms - 1, end) for one, end in zip(fired, ends, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "rhythm", "hourly", "hours"),
+    [
+        ("customer", "declared", 3000, 3),
+        ("customer", "of its own", 3000, 3),
+        ("customer", "of its own", 60, 16),
+        ("feedback", "declared", 300, 4),
+        ("feedback", "of its own", 300, 4),
+    ],
+)
+def test_nothing_is_good_while_the_alert_goes_on(kind: str, rhythm: str, hourly: int, hours: int) -> None:
+    """Of a rhythm that is declared or its own, where a page or a ticket is held."""
+    came, rules = usual_then_not(hourly, hours), held_to(kind, rhythm, hourly)
+    firing = silences(rules, came)
+    stage = rules.journey.stage("store")
+    windows = stage_windows(rules.journey, stage)
+    told = {True: 0, False: 0}
+    for at, n in enumerate(came, FIRST):
+        for grain in (SHORT, LONG) if n else ():
+            windows.add(PaneKey(grain.ms, grain.start_of(at * SHORT.ms)), dict.fromkeys(COUNTED, n))
+        if at < FIRST + WEEK + DAY or at % 3:
+            continue
+        now_ms = (at + 1) * SHORT.ms - 1
+        known = stage_snapshot(rules.journey, stage, windows, now_ms)
+        state = Snapshot(rules.journey, now_ms, True, (known,), "1", partitions=1, owned=1).state(known)
+        is_firing = any(at in span for span in firing)
+        assert not (is_firing and state in (State.GOOD, State.WITHIN_CHANCE)), at - FIRST
+        told[is_firing] += state is State.GOOD or is_firing
+    assert min(told.values()) > 20
+
+
+def test_arrivals_of_workers_with_other_clocks() -> None:
+    """Those of another are added where they belong, as far as one's own reach."""
+    mine = Arrivals(SHORT, 100_000, np.array([1, 2, 3]))
+    assert mine.plus(Arrivals(SHORT, 90_000, np.array([9, 10, 20, 30]))).counts.tolist() == [11, 22, 33]
+    assert mine.plus(Arrivals(SHORT, 120_000, np.array([10, 9]))).counts.tolist() == [1, 2, 13]
+    assert mine.plus(Arrivals(SHORT, 500_000, np.array([9]))).counts.tolist() == [1, 2, 3]
+    assert [mine.since(at) for at in (0, 110_000, 119_999, 120_000, 130_000)] == [6, 5, 5, 3, 0]
+    assert [mine.within(at, 125_000) for at in (0, 100_001, 110_000, 125_000)] == [3, 2, 2, 0]
+    assert [mine.evenly(0, at) for at in (0, 105_000, 120_000, 125_000, 200_000)] == [0, 0.5, 3, 4.5, 6]
