@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -355,21 +356,24 @@ def test_a_page_tells_its_numbers(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_dead_letters_rising(tmp_path: Path) -> None:
     """Ten in ten minutes, and more than one in a hundred; a single one only if it is ours."""
-    topic = JOURNEY.stages[0].topic
     cases = (
         (1, 30, "not_json", True), (1, 300, "not_json", False), (0.01, 0.02, "not_json", False),
         (0.02, 300, "unprocessable", True), (0.02, 300, "unreadable", True),
     )  # fmt: skip
-    for per_step, read, reason, expected in cases:
-        world = World(steps=70)
+    world = World(steps=70)
+    for stage, (per_step, read, reason, _) in zip(JOURNEY.stages, cases, strict=False):
         for name, rate, labels in (
             (f"{metrics.DEAD_LETTERS.name}_total", per_step, {"reason": reason}),
             (f"{metrics.RECORDS.name}_total", per_step, {"result": "refused"}),
             (f"{metrics.RECORDS.name}_total", read, {"result": "counted"}),
         ):
-            world.add(name, [rate * step for step in range(70)], topic=topic, **labels)
-        found = firing(tmp_path, JOURNEY, world, [660])[660]
-        assert found == ({("DeadLettersRising", "ticket", JOURNEY.stages[0].name)} if expected else set())
+            world.add(name, [rate * step for step in range(70)], topic=stage.topic, **labels)
+    told = {
+        ("DeadLettersRising", "ticket", stage.name)
+        for stage, (*_, is_told) in zip(JOURNEY.stages, cases, strict=False)
+        if is_told
+    }
+    assert firing(tmp_path, JOURNEY, world, [660])[660] == told
 
 
 @pytest.mark.full
@@ -559,16 +563,15 @@ def test_a_silent_stage_says_for_how_long(tmp_path: Path) -> None:
     """Since its last event, whatever window is empty; to the end of the alert, though events have come again
     by then, a scrape before their window held them. A stage of which no worker counted any says so."""
     steps = 100
-    for last, said in (([0.0] * 59 + [590.0] * 41, "for 9m 40s;"), ([], "for as long as the workers run;")):
-        world = World(silent=("store",), steps=steps)
-        came = [0 if step < 60 else 60 for step in range(steps)]
-        for window in FAST_WINDOWS:
-            world.add(metrics.WINDOW_OUTCOMES.name, came, stage="store", outcome="ok", window=window)
-        if last:
-            world.add(metrics.LAST_EVENT.name, last, stage="store", partner="none")
-        for at_s in (700, 590 + HOLD_S["page"] - 9):
-            told = told_by(tmp_path, JOURNEY, world, at_s, "StageSilent")
-            assert f"Store: no event {said} 100 were expected in the last" in told, at_s
+    world = World(silent=("store", "web_checkout"), steps=steps)
+    came = [0 if step < 60 else 60 for step in range(steps)]
+    for stage, window in product(("store", "web_checkout"), FAST_WINDOWS):
+        world.add(metrics.WINDOW_OUTCOMES.name, came, stage=stage, outcome="ok", window=window)
+    world.add(metrics.LAST_EVENT.name, [0.0] * 59 + [590.0] * 41, stage="store", partner="none")
+    for at_s in (700, 590 + HOLD_S["page"] - 9):
+        told = told_by(tmp_path, JOURNEY, world, at_s, "StageSilent")
+        assert "Store: no event for 9m 40s; 100 were expected in the last" in told, at_s
+        assert "Web checkout: no event for as long as the workers run; 100 were expected" in told, at_s
 
 
 @pytest.mark.full
