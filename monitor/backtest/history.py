@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.backtest.encounters import EncountersHistory
 from monitor.backtest.journeys import JourneysHistory
 from monitor.counting.event import Codecs, Event, Reason, Refused
 from monitor.counting.judging import Judge, Verdict, counter_name, reason_labels
@@ -223,7 +224,7 @@ class History:
     """The history of a journey, read line by line; what cannot be counted is counted by reason."""
 
     def __init__(self, plan: Plan, *, refuse_personal_data: bool = True) -> None:
-        journey = plan.journey
+        self._plan, journey = plan, plan.journey
         self.stages = {stage.name: StageHistory(plan, stage) for stage in plan.stages}
         self.counted = 0
         self.repeated = 0
@@ -234,6 +235,7 @@ class History:
         self.refused: Counter[Reason] = Counter()
         self._codecs = Codecs(journey, refuse_personal_data=refuse_personal_data)
         self._judges = {stage.name: Judge(journey, stage) for stage in journey.stages}
+        self._encounters = EncountersHistory(journey, self._judges)
         self._journeys = JourneysHistory(journey) if journey.journeys is not None else None
         self._contact_stages = journey.journeys.contacts if journey.journeys is not None else ()
 
@@ -248,7 +250,10 @@ class History:
             self.repeated += 1
             return None
         verdict = self._judges[event.stage].judge(event)
-        self.stages[event.stage].add(verdict.counters, event.at_ms)
+        if event.encounter_id is None:
+            self.stages[event.stage].add(verdict.counters, event.at_ms)
+        else:
+            self._encounters.add(event, event.encounter_id, verdict)
         if self._journeys is not None:
             self._add_to_journeys(self._journeys, event, verdict)
         self.counted += 1
@@ -267,7 +272,10 @@ class History:
             journeys.add_contact(contact)
 
     def end(self) -> None:
-        """Count whole journeys, once all lines are read."""
+        """Count encounters whose beginning is told, and whole journeys, once all lines are read."""
+        for stage, counters, at_ms in self._encounters.effects():
+            self.stages[stage].add(counters, at_ms)
+        self._encounters = EncountersHistory(self._plan.journey, self._judges)
         if self._journeys is not None:
             for effect in self._journeys.effects():
                 self.stages[WHOLE].add(effect.counters, effect.at_ms)

@@ -7,6 +7,7 @@ spans at most W and at least W less one grain. Events ahead of `now` wait until 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 
 import numpy as np
 
@@ -40,6 +41,11 @@ WINDOWS = (
     Window("7d", 604_800_000, LONG),
 )
 WINDOW_LABELS = tuple(window.label for window in WINDOWS)
+
+Late = Mapping[tuple[int, str], int]
+"""Start of a short pane and counter to a count that no event has said yet (`journeys.deadlines`)."""
+
+NOTHING_LATE: Late = MappingProxyType({})
 
 TREND_STEPS = 60
 """Minutes that a stage's line on the page shows."""
@@ -172,13 +178,17 @@ class StageWindows:
             if column is not None:
                 row[column] += n
 
-    def sums(self, now_ms: int) -> dict[str, Numbers]:
-        """Window label to sums by column."""
+    def sums(self, now_ms: int, late: Late = NOTHING_LATE) -> dict[str, Numbers]:
+        """Window label to sums by column; `late` is added."""
         found: dict[str, Numbers] = {}
         for grain_ms, ring in self._rings.items():
             windows = [window for window in WINDOWS if window.grain.ms == grain_ms]
             rows = ring.sums([window.ms for window in windows], now_ms)
             found.update({window.label: row for window, row in zip(windows, rows, strict=True)})
+        for (start_ms, name), n in late.items():
+            for window in WINDOWS:
+                if name in self.column and window.start_ms(now_ms) <= start_ms <= now_ms:
+                    found[window.label][self.column[name]] += n
         return found
 
     def arrivals(self, now_ms: int) -> Came:
@@ -196,6 +206,11 @@ class StageWindows:
         start_ms, grain = (short_ms, SHORT) if short_ms >= long_ms else (long_ms, LONG)
         return (start_ms, start_ms + grain.ms) if start_ms >= 0 else None
 
-    def trend(self, now_ms: int) -> Numbers:
-        """Sums of the last `TREND_STEPS` minutes, oldest first."""
-        return self._rings[SHORT.ms].trend(60_000, TREND_STEPS, now_ms)
+    def trend(self, now_ms: int, late: Late = NOTHING_LATE) -> Numbers:
+        """Sums of the last `TREND_STEPS` minutes, oldest first; `late` is added."""
+        found = self._rings[SHORT.ms].trend(60_000, TREND_STEPS, now_ms)
+        for (start_ms, name), n in late.items():
+            minutes_ago = now_ms // 60_000 - start_ms // 60_000
+            if name in self.column and 0 <= minutes_ago < TREND_STEPS:
+                found[TREND_STEPS - 1 - minutes_ago, self.column[name]] += n
+        return found

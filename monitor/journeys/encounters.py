@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from monitor.counting.event import YEARS_MS
+from monitor.counting.windows import Late
 from monitor.journey_file.model import QUEUED, STARTED
 
 REMEMBERED_MS = 600_000
@@ -85,14 +86,15 @@ class Encounters:
             self._open[id_] = None
         self._hold(id_, held)
 
-    def end(self, id_: str, offset: int, labels: Labels, now_ms: int) -> None:
-        """It has ended: the first event that says so ends it."""
+    def end(self, id_: str, offset: int, labels: Labels, now_ms: int) -> Encounter | None:
+        """It has ended: the first event that says so ends it. Returned is what this event has ended."""
         held = self.known.get(id_, Encounter(*labels))
         if held.is_open:
             held = replace(held, ended_at=offset)
             self._open.pop(id_, None)
             self._ended_ms[id_] = now_ms
         self._hold(id_, held)
+        return held if held.ended_at == offset else None
 
     def _hold(self, id_: str, held: Encounter) -> None:
         self.known[id_] = held
@@ -155,15 +157,16 @@ class Encounters:
 @dataclass(frozen=True, slots=True)
 class UnderWay:
     """How many encounters of a stage are open, and since when the oldest of them: by `queued` or `started`,
-    and segment. `given_up` is how many were given up."""
+    and segment. `given_up` is how many were given up, `late` what those open are bad for already."""
 
     n: dict[tuple[str, str], int] = field(default_factory=dict)
     since_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     given_up: int = 0
+    late: Late = field(default_factory=dict)
 
 
-def under_way(partitions: Iterable[Encounters]) -> UnderWay:
-    """What is open in all these partitions."""
+def under_way(partitions: Iterable[Encounters], late: Late) -> UnderWay:
+    """What is open in all these partitions, and late."""
     found, given_up = UnderWay(), 0
     for encounters in partitions:
         given_up += encounters.given_up
@@ -171,4 +174,4 @@ def under_way(partitions: Iterable[Encounters]) -> UnderWay:
             cell = one.opening, one.segment
             found.n[cell] = found.n.get(cell, 0) + 1
             found.since_ms[cell] = min(one.since_ms, found.since_ms.get(cell, one.since_ms))
-    return UnderWay(found.n, found.since_ms, given_up)
+    return UnderWay(found.n, found.since_ms, given_up, late)

@@ -233,8 +233,8 @@ def stage_snapshot(
         stage=stage,
         segments=journey.segment_labels,
         column=windows.column if windows else {},
-        sums=windows.sums(now_ms) if windows else {},
-        trend_sums=windows.trend(now_ms) if windows else None,
+        sums=windows.sums(now_ms, seen.under_way.late) if windows else {},
+        trend_sums=windows.trend(now_ms, seen.under_way.late) if windows else None,
         last_ms=_last_ms(stage, windows, now_ms, seen) if windows else None,
         came=windows.arrivals(now_ms) if windows else {},
     )

@@ -8,10 +8,14 @@ A former owner that writes late could open again what has ended since. So each o
 has read under its own epoch, then the key `o:<epoch>:`. It says that nothing of an earlier epoch stands.
 """
 
+from collections.abc import Hashable, Mapping, Sequence, Set
+
 import msgspec
 
+from monitor.counting.panes import NewTally
+from monitor.journeys.deadlines import Move, TimelyTally
 from monitor.journeys.encounters import Encounter, Encounters
-from streams.state.partition import PaneRecord, Partition, read_epoch
+from streams.state.partition import Folded, PaneRecord, Partition, Run, read_epoch
 
 PREFIX = b"o:"
 
@@ -34,6 +38,23 @@ class StagePartition(Partition):
         self._whole_epoch = -1
         self._has_inherited = False
         self._replaced: set[bytes] = set()
+        self._apart: Set[int] = frozenset()
+
+    def fold_moved(
+        self, moves: Mapping[int, Sequence[Move]], run: Run, new_tally: NewTally, now_ms: int
+    ) -> Folded:
+        """Fold events of which those at some offsets count something at another time."""
+        self._apart = moves.keys()
+        if not moves:
+            return self.fold(run, new_tally, now_ms)
+        placed = zip(run.offsets, run.events, strict=True)
+        by_event = {id(event): moves[offset] for offset, event in placed if offset in moves}
+        return self.fold(run, lambda: TimelyTally(new_tally(), by_event), now_ms)
+
+    def _replay_key(self, run: Run, place: int) -> Hashable:
+        """A replayed event that lies in more panes is folded by itself: each tells whether it has it."""
+        offset = run.offsets[place]
+        return offset if offset in self._apart else super()._replay_key(run, place)
 
     def restore(self, record: PaneRecord) -> None:
         """Apply one changelog record, in the order of the changelog; again does no harm."""

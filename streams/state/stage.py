@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge
 from monitor.counting.staff import stage_tally, stage_windows
 from monitor.counting.times import rfc3339
-from monitor.journeys.encounters import Encounters, UnderWay, under_way
+from monitor.journeys.deadlines import Deadlines, Move
+from monitor.journeys.encounters import UnderWay, under_way
 from monitor.journeys.step import GRACE_MS, Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
@@ -93,6 +94,7 @@ class StageProcessor(Processor[StagePartition]):
         self._journey = journey
         self._codec = codec
         self._judge = Judge(journey, stage)
+        self._deadlines = Deadlines(journey, stage, self._judge)
         self._tally = stage_tally(journey, stage, self._judge)  # `panes.Tally`; staff are counted in groups
         self._steps = steps
         self._takes_contacts = journey.journeys is not None and stage.name in journey.journeys.contacts
@@ -162,9 +164,10 @@ class StageProcessor(Processor[StagePartition]):
             accepted = accepted.which(not is_repeated for is_repeated in repeated)
         steps = self._steps_of(partition, accepted, panes) if self._steps is not None else ()
         contacts = self._contacts_of(accepted, panes) if self._steps is not None else ()
+        moves: Mapping[int, Sequence[Move]] = {}
         if read.has_encounters and self.stage.openings:
-            self._follow(panes.encounters, accepted, now_ms)
-        folded = panes.fold(accepted, lambda: self._tally(panes.withheld()), now_ms)
+            moves = self._follow(panes, accepted, now_ms)
+        folded = panes.fold_moved(moves, accepted, lambda: self._tally(panes.withheld()), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
         if self.stage.kind != "staff":  # one colleague's answer is nobody's business
@@ -195,8 +198,9 @@ class StageProcessor(Processor[StagePartition]):
         if self._steps is not None:
             self._steps.note(partition, offset)
 
-    def _follow(self, encounters: Encounters, accepted: Run, now_ms: int) -> None:
-        """Note which encounters begin and end. Those that a later event ends are open until then."""
+    def _follow(self, panes: StagePartition, accepted: Run, now_ms: int) -> dict[int, list[Move]]:
+        """Note which encounters begin and end; returns by offset what their ends count at another time."""
+        encounters, moves = panes.encounters, {}
         encounters.sweep(now_ms)
         for offset, at_ms, event in zip(*accepted, strict=True):
             if event.encounter_id is None:
@@ -204,8 +208,9 @@ class StageProcessor(Processor[StagePartition]):
             labels = self._judge.segment_label(event.segment), self._judge.partner_label(event.partner)
             if event.outcome in self.stage.openings:
                 encounters.begin(event.encounter_id, event.outcome, at_ms, labels)
-            else:
-                encounters.end(event.encounter_id, offset, labels, now_ms)
+            elif (ended := encounters.end(event.encounter_id, offset, labels, now_ms)) is not None:
+                moves[offset] = self._deadlines.moves(ended, event, at_ms)
+        return {offset: some for offset, some in moves.items() if some}
 
     def _steps_of(self, partition: int, accepted: Run, panes: Partition) -> list[Step]:
         """Steps of events that the panes do not hold: what they hold has been passed on.
@@ -280,14 +285,19 @@ class StageProcessor(Processor[StagePartition]):
         yield self._to_changelog(changes)
         yield self._to_changelog({p: panes.take_stale() for p, panes in ours.items()})
 
-    def _under_way(self) -> UnderWay:
-        return under_way([self._partitions[p].encounters for p in self.owned or () if p in self._partitions])
+    def _under_way(self, now_ms: int, lags: Iterable[PartitionLag]) -> UnderWay:
+        """What is open. An encounter is late as soon as whatever could have ended it before has been read."""
+        behind = {lag.partition for lag in lags if lag.records}
+        held = {p: self._partitions[p].encounters for p in self.owned or () if p in self._partitions}
+        up_to_ms = {p: int(self.last_read_s.get(p, 0) * 1000) if p in behind else now_ms for p in held}
+        late = self._deadlines.late((one, min(now_ms, up_to_ms[p])) for p, one in held.items())
+        return under_way(held.values(), late)
 
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> StageSnapshot:
         """The stage as it is now; without windows while its partitions are not recovered. The worker asks for
         each scrape (`streams.worker`)."""
         windows = self.windows if self.owned is not None else None
-        seen = Seen(self.results, self.refusals, self.last_event_ms, lags, self._under_way())
+        seen = Seen(self.results, self.refusals, self.last_event_ms, lags, self._under_way(now_ms, lags))
         return stage_snapshot(self._journey, self.stage, windows, now_ms, seen)
 
 

@@ -1,19 +1,28 @@
 """An encounter is open from its first event to the one that ends it, whatever crashes, replays or lingers."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 import msgspec
 import pytest
 
 from monitor.counting.event import Event
-from monitor.journeys.encounters import MAX_AGE_MS, REMEMBERED_MS, Encounters
+from monitor.counting.judging import Judge
+from monitor.counting.panes import LONG, Counts, PaneKey, Tally, merge_into
+from monitor.journey_file.model import Stage
+from monitor.journeys.deadlines import Deadlines
+from monitor.journeys.encounters import MAX_AGE_MS, REMEMBERED_MS, Encounter, Encounters
+from monitor.live.journeys import PartitionLag
+from streams.kafka.outgoing import Outgoing
 from streams.state.encounters import StagePartition
-from streams.state.partition import PaneRecord, Positioned
+from streams.state.partition import PaneRecord, Positioned, Run
 from tests.kit.shipped import SHIPPED as JOURNEY
 from tests.streams.state.test_partition import (
+    ALL,
     HORIZON,
     NOW,
     STEPS,
@@ -24,25 +33,80 @@ from tests.streams.state.test_partition import (
 )
 from tests.streams.state.test_processor import Record, Rig, event, settle
 
+QUEUE = JOURNEY.stage("call_queue")
+JUDGE = Judge(JOURNEY, QUEUE)
+DEADLINES = Deadlines(JOURNEY, QUEUE, JUDGE)
+TALLY = partial(Tally, JUDGE)
+CHECKOUT = JOURNEY.stage("web_checkout")
 LABELS = ("new", "none")
+FAR = 2**62
 OPENINGS = ("queued", "started")
 
 Open = dict[str, tuple[int | None, int | None]]
 
 
 def said(offset: int, id_: str, outcome: str, at_ms: int = NOW) -> Positioned:
-    """An event of an encounter."""
-    return Positioned(offset, at_ms, Event(stage="warehouse", outcome=outcome, encounter_id=id_))
+    """An event of an encounter; whoever is no longer in the queue has waited too long."""
+    wait_s = None if outcome in OPENINGS else 63
+    return Positioned(
+        offset, at_ms, Event(stage="call_queue", outcome=outcome, encounter_id=id_, wait_s=wait_s)
+    )
 
 
-def follow(encounters: Encounters, events: Iterable[Positioned], now_ms: int = NOW) -> None:
-    """What a stage does with a run of events."""
+def follow(encounters: Encounters, events: Iterable[Positioned], now_ms: int = NOW) -> dict[int, Encounter]:
+    """What a stage does with a run of events; returns what each has ended."""
+    ended = {}
     encounters.sweep(now_ms)
     for offset, at_ms, one in events:
         if one.outcome in OPENINGS:
             encounters.begin(one.encounter_id, one.outcome, at_ms, LABELS)
-        else:
-            encounters.end(one.encounter_id, offset, LABELS, now_ms)
+        elif (found := encounters.end(one.encounter_id, offset, LABELS, now_ms)) is not None:
+            ended[offset] = found
+    return ended
+
+
+def fold(partition: StagePartition, events: Sequence[Positioned]) -> None:
+    """The same with panes."""
+    ended = follow(partition.encounters, events)
+    moves = {
+        offset: some
+        for offset, at_ms, one in events
+        if offset in ended and (some := DEADLINES.moves(ended[offset], one, at_ms))
+    }
+    partition.fold_moved(moves, Run.of(events), TALLY, 0)
+
+
+def long_panes(partition: StagePartition) -> dict[PaneKey, Counts]:
+    """What it has judged, in the long grain."""
+    return {
+        key: judged
+        for key, counts in partition.panes()
+        if key.grain_ms == LONG.ms
+        and (judged := {name: n for name, n in counts.items() if not name.startswith("wait")})
+    }
+
+
+def counted(events: Iterable[Positioned]) -> dict[PaneKey, Counts]:
+    """Each event by itself. A wait of more than 20 s is bad when these have passed, if it is known by then
+    that somebody waits, and that nobody has served them."""
+    panes: dict[PaneKey, Counts] = {}
+    begun: dict[str, dict[str, int]] = {}
+    ended = set()
+    for _, at_ms, one in events:
+        id_, begins = str(one.encounter_id), begun.setdefault(str(one.encounter_id), {})
+        counters = Counter(JUDGE.judge(one).counters)
+        late_ms = begins.get("queued", FAR) + 20_000
+        if one.outcome in OPENINGS:
+            if id_ not in ended:
+                begins.setdefault(one.outcome, at_ms)
+        elif id_ not in ended:
+            ended.add(id_)
+            if late_ms < min(at_ms, begins.get("started", FAR)):
+                for counter in [name for name in counters if name.startswith("bad/service_level")]:
+                    n = counters.pop(counter)
+                    merge_into(panes.setdefault(PaneKey(LONG.ms, LONG.start_of(late_ms)), {}), {counter: n})
+        merge_into(panes.setdefault(PaneKey(LONG.ms, LONG.start_of(at_ms)), {}), counters)
+    return panes
 
 
 def is_open(encounters: Encounters) -> Open:
@@ -99,26 +163,43 @@ class Queue(Cluster):
         """The worker reads events."""
         if not member.is_recovering:
             assert isinstance(member.partition, StagePartition)
-            follow(member.partition.encounters, self.events[member.position : member.position + n])
-        super().fold(member, n)
+            fold(member.partition, self.events[member.position : member.position + n])
+            member.position = min(member.position + n, len(self.events))
 
     def check(self) -> None:
-        """Whoever reads the changelog now and replays what is not committed knows what is open."""
+        """Whoever reads the changelog now and replays what is not committed knows what is open, and counts
+        each event once, when its limit passed."""
         log = [record for _, record in self.log]
         compact = compacted(log)
         for after in (log, compact, [record for record in compact if record.value is not None]):
             heir = owner(after, self.generation + 1)
-            follow(heir.encounters, self.events[self.committed :])
+            fold(heir, self.events[self.committed :])
             assert is_open(heir.encounters) == truth(self.events)
+            assert long_panes(heir) == counted(self.events)
+
+    def finish(self) -> None:
+        """The owner reads all events and writes; then what others have begun arrives too."""
+        for member in self.members.values():
+            if member.assigned == self.generation:
+                self.own(member)
+                self.fold(member, len(self.events))
+                self.start_flush(member)
+                self.write(member, ALL)
+                self.commit(member)
+        for member in (*self.members.values(), *self.gone):
+            self.start_flush(member)
+            self.write(member, ALL)
+            self.check()
 
 
 def history(random: Random) -> tuple[list[Positioned], list[Happening]]:
     """Random events of few encounters, some twice or in another order, and happenings."""
-    events, offset = [], -1
+    events, offset, at_ms = [], -1, NOW
     for _ in range(random.randint(4, 16)):
         offset += random.randint(1, 2)
         outcome = random.choice(["queued", "queued", "started", "ok", "failed"])
-        events.append(said(offset, f"c-{random.randrange(5)}", outcome, NOW + offset * 1000))
+        at_ms += random.choice([1_000, 60_000])
+        events.append(said(offset, f"c-{random.randrange(5)}", outcome, at_ms))
     happenings, name = [], 0
     workers = random.randint(2, 3)
     steps = [*random.choices(STEPS, k=8), "assign", "fold", "flush", "flush"]
@@ -154,6 +235,21 @@ def test_a_former_owner_opens_nothing_again() -> None:
     log += former.take_changes()
     assert is_open(owner(log, 3).encounters) == {"b": (NOW, None)}
     assert set(owner(log, 3).encounters.known) == {"b"}
+
+
+def test_ends_in_one_pane_are_each_counted_when_their_limit_passed() -> None:
+    """Though the crash came between the panes of the second: one has it, the other has the first alone."""
+    queued = [said(0, "a", "queued"), said(1, "b", "queued")]
+    first = [said(2, "c", "ok", NOW + 300_000), said(3, "a", "ok", NOW + 301_000)]
+    last = said(4, "b", "ok", NOW + 302_000)
+    partition = owner([], 1)
+    fold(partition, [*queued, *first])
+    log = partition.take_changes()
+    fold(partition, [last])
+    log += [one for one in partition.take_changes() if one.key != b"300000:%d:1" % LONG.start_of(NOW)]
+    heir = owner(log, 2)
+    fold(heir, [*queued, *first, last])
+    assert long_panes(heir) == counted([*queued, *first, last])
 
 
 def test_what_has_ended_leaves_the_changelog() -> None:
@@ -253,25 +349,70 @@ def call(offset: int, id_: str, outcome: str, **fields: object) -> Record:
     )
 
 
+async def taken_over(rig: Rig, model: Stage) -> Rig:
+    """A successor that has read all that this worker has written."""
+    flushing = rig.flush()
+    written: list[Outgoing] = []
+    while not flushing.done():
+        written += rig.broker.acknowledge()
+        await settle()
+    successor = Rig(model)
+    records = [PaneRecord(one.key or b"", one.value) for one in written if one.topic == "changelog"]
+    successor.stage.restore(0, records)
+    return await successor.own(2)
+
+
 async def test_open_ones_survive_a_restart() -> None:
     """Who takes over shows the same ones, and the ends that it reads close them."""
     rig = await Rig().own()
     rig.fold(call(0, "a", "queued", segment="new"), call(1, "b", "queued"), call(2, "a", "started"))
-    flushing = rig.flush()
-    written = []
-    while not flushing.done():
-        written += rig.broker.acknowledge()
-        await settle()
     known = rig.stage.snapshot(NOW + 5000, ()).under_way
     assert known.n == {("started", "new"): 1, ("queued", "other"): 1}
     assert known.since_ms == {("started", "new"): NOW + 2000, ("queued", "other"): NOW + 1000}
-    successor = Rig()
-    records = [PaneRecord(one.key or b"", one.value) for one in written if one.topic == "changelog"]
-    successor.stage.restore(0, records)
-    await successor.own(2)
+    successor = await taken_over(rig, CHECKOUT)
     assert successor.stage.snapshot(NOW, ()).under_way == known
     successor.fold(call(3, "a", "ok"), call(4, "b", "abandoned"))
     assert successor.stage.snapshot(NOW, ()).under_way.n == {}
+
+
+LATE = "bad/service_level/new/none"
+
+
+def late(rig: Rig, age_ms: int, window: str, behind: int = 0) -> int:
+    """Waits that were too long, so long after the call came."""
+    return rig.stage.snapshot(NOW + age_ms, (PartitionLag(0, behind, 0),)).count(LATE, window)
+
+
+def waiting(offset: int, id_: str, at_ms: int, outcome: str = "queued", **fields: object) -> Record:
+    """A record of a call."""
+    fields |= {"stage": "call_queue", "segment": "new", "outcome": outcome, "encounter_id": id_}
+    return Record(offset, event(f"q-{offset}", at_ms, **fields), timestamp=at_ms)
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_a_wait_is_bad_when_its_limit_passes_and_once(killed: bool) -> None:
+    """After 20 s, and not again when the call is answered after 63 s, also by a worker killed in between."""
+    rig = await Rig(QUEUE).own()
+    rig.fold(waiting(0, "a", NOW))
+    assert [late(rig, age_ms, "20s") for age_ms in (0, 20_000, 20_001, 39_999, 40_000)] == [0, 0, 1, 1, 0]
+    assert late(rig, 50_000, "1m") == 1
+    if killed:
+        rig = await taken_over(rig, QUEUE)
+        assert late(rig, 50_000, "1m") == 1
+    rig.fold(waiting(1, "a", NOW + 63_000, "ok", wait_s=63), now_ms=NOW + 63_000)
+    rig = await taken_over(rig, QUEUE) if killed else rig
+    rig.fold(waiting(1, "a", NOW + 63_000, "ok", wait_s=63), now_ms=NOW + 63_000)
+    assert [late(rig, 63_000, window) for window in ("20s", "1m", "5m", "7d")] == [0, 1, 1, 1]
+    assert rig.stage.snapshot(NOW + 63_000, ()).count("outcome/ok", "20s") == 1
+
+
+async def test_what_has_not_been_read_may_have_ended_in_time() -> None:
+    """While records wait to be read, limits pass as far as the last one that was."""
+    rig = await Rig(QUEUE).own()
+    rig.fold(waiting(0, "a", NOW))
+    assert late(rig, 30_000, "1m", behind=1) == 0
+    rig.fold(waiting(1, "b", NOW + 20_001))
+    assert late(rig, 30_000, "1m", behind=1) == 1
 
 
 async def test_counts_are_those_without_openings() -> None:
@@ -301,8 +442,7 @@ async def test_an_opening_names_its_encounter() -> None:
 
 def test_a_declared_outcome_opens_nothing() -> None:
     """A stage that has declared `started` as one of its outcomes goes on to count it as that."""
-    stage = JOURNEY.stage("web_checkout")
-    assert stage.openings == OPENINGS
-    declared = dataclasses.replace(stage, outcomes=(*stage.outcomes, "started"))
+    assert CHECKOUT.openings == OPENINGS
+    declared = dataclasses.replace(CHECKOUT, outcomes=(*CHECKOUT.outcomes, "started"))
     assert declared.openings == ("queued",)
-    assert dataclasses.replace(stage, kind="staff").openings == ()
+    assert dataclasses.replace(CHECKOUT, kind="staff").openings == ()
