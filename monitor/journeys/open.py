@@ -6,7 +6,7 @@ at when every event from before then has been read (`steps`), so a worker that l
 
 from bisect import insort
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import inf
 from operator import attrgetter
 
@@ -173,18 +173,27 @@ class JourneyRules:
     def pass_time(self, held: OpenJourney, clock_ms: int) -> list[Effect]:
         """Count what has fallen due by then, in the order of its time; close the journey if it is over."""
         effects: list[Effect] = []
-        while held.closed_ms is None and (now_ms := held.next_ms) <= clock_ms:
-            for pledge in held.pledges:
-                while pledge.next_ms == now_ms:
-                    count = self._promises.fall_due if pledge.is_pending else self._promises.count_word
-                    effects += count(pledge, now_ms)
-            for one in held.hand_overs:
-                while one.next_ms == now_ms:
-                    effects += self._handed_on(one, now_ms)
-            _look_ahead(held)
-            if now_ms >= held.end_ms:
-                effects += self._close(held, now_ms)
+        if held.closed_ms is not None or held.next_ms > clock_ms:
+            return effects
+        until_ms = min(clock_ms, held.end_ms)
+        ones: list[Pledge | HandOver] = [*held.pledges, *held.hand_overs]
+        due = [(at_ms, number) for number, one in enumerate(ones) if (at_ms := one.next_ms) <= until_ms]
+        heapify(due)
+        while due:
+            now_ms, number = heappop(due)
+            one = ones[number]
+            effects += self._fall_due(one, int(now_ms))
+            if (next_ms := one.next_ms) <= until_ms:
+                heappush(due, (next_ms, number))
+        _look_ahead(held)
+        if held.end_ms <= clock_ms:
+            effects += self._close(held, held.end_ms)
         return effects
+
+    def _fall_due(self, one: Pledge | HandOver, now_ms: int) -> list[Effect]:
+        if isinstance(one, HandOver):
+            return self._handed_on(one, now_ms)
+        return (self._promises.fall_due if one.is_pending else self._promises.count_word)(one, now_ms)
 
     # -- hand-overs ----------------------------------------------------------------------------------
 
@@ -319,11 +328,10 @@ def _edges(journey: Journey) -> dict[tuple[str, str], Edge]:
 def _look_ahead(held: OpenJourney) -> None:
     """When time changes it next."""
     next_ms: float = held.end_ms
-    for pledge in held.pledges:
-        if (due_ms := pledge.next_ms) is not None and due_ms < next_ms:
+    ones: list[Pledge | HandOver] = [*held.pledges, *held.hand_overs]
+    for one in ones:
+        if (due_ms := one.next_ms) < next_ms:
             next_ms = due_ms
-    for one in held.hand_overs:
-        next_ms = min(next_ms, one.next_ms)
     held.next_ms = int(next_ms)
 
 

@@ -54,11 +54,10 @@ class Pledge(Struct, array_like=True, gc=False):
         return self.is_awaited and self.word_ms is None
 
     @property
-    def next_ms(self) -> int | None:
+    def next_ms(self) -> float:
         """When it is to be counted next: at its deadline, then with the word that had not come by then."""
-        if not self.is_counted:
-            return self.due_ms
-        return None if self.is_settled else self.word_ms
+        at_ms = self.word_ms if self.is_counted else self.due_ms
+        return inf if at_ms is None or self.is_settled else at_ms
 
     @property
     def kept_ms(self) -> int | None:
@@ -113,7 +112,7 @@ class Promises:
         ]
         reaches_back = not is_newest
         if anew:
-            waited = [_waited(pledge, step.at_ms) for pledge in anew]
+            waited = [_waited(pledge, step.at_ms) for pledge in anew] if is_newest else []
             self.read(anew, steps)
             reaches_back = reaches_back or waited != [_waited(pledge, step.at_ms) for pledge in anew]
         self._follow(pledges, steps, step)

@@ -188,7 +188,7 @@ def crowded(number: int) -> Step:
 
 
 def test_a_step_of_a_long_journey_costs_in_proportion_to_its_length() -> None:
-    """Not to its square: fifty full journeys took a minute of CPU."""
+    """Not to its square: fifty full journeys took a minute of CPU. To count what falls due costs less."""
     held, spent = OpenJourney(), []
     for number in range(60):
         with Work() as work:
@@ -199,4 +199,4 @@ def test_a_step_of_a_long_journey_costs_in_proportion_to_its_length() -> None:
     with Work() as work:
         RULES.pass_time(held, BEGIN + 60 * DAY)
     assert held.closed_ms is not None
-    assert work.done < 60 * whole
+    assert work.done < 2 * whole
