@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from monitor.counting.judging import counter_name, reason_labels
 from monitor.counting.panes import Numbers
 from monitor.counting.windows import TREND_STEPS, WINDOW_LABELS, Arrivals
+from monitor.journeys.encounters import UnderWay
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.shown import FIRST_MS, LAST_MS
 from monitor.live.snapshot import Snapshot, StageSnapshot
@@ -36,6 +37,8 @@ class StageShare(Struct, array_like=True, frozen=True):
     last_ms: Moment | None
     came: dict[int, tuple[Moment, Row]]
     partitions: dict[int, tuple[Count, Moment]]
+    under_way: list[tuple[str, str, Count, Moment]] = []
+    """By `queued` or `started` and segment, how many encounters are open, and since when the oldest."""
 
 
 class JourneysShare(Struct, array_like=True, frozen=True):
@@ -101,11 +104,16 @@ def _stage(held: StageSnapshot) -> StageShare:
         for verdict in ("good", "bad")
     ]
     beside = [counter_name("outcome", outcome) for outcome in stage.outcomes]
+    beside += [counter_name("begun", opening) for opening in stage.openings]
     beside += [counter_name("reason", reason) for reason in reason_labels(stage)]
     sums = _sparse(held.column, [*judged, *beside], [held.sums[window] for window in WINDOW_LABELS])
     trend = _sparse(held.column, judged, [] if held.trend_sums is None else list(held.trend_sums))
     came = {ms: (one.start_ms, _row(one.counts)) for ms, one in held.came.items()}
-    return StageShare(sums, trend, held.last_ms, came, _partitions(held.lags))
+    return StageShare(sums, trend, held.last_ms, came, _partitions(held.lags), _open(held.under_way))
+
+
+def _open(known: UnderWay) -> list[tuple[str, str, int, int]]:
+    return [(*cell, n, known.since_ms[cell]) for cell, n in known.n.items()]
 
 
 def _journeys(held: JourneysSnapshot) -> JourneysShare:
@@ -172,12 +180,22 @@ def _with_stage(held: StageSnapshot, told: StageShare) -> StageSnapshot:
                 trend[:, held.column[name]] += row
     return replace(
         held,
+        under_way=_with_open(held.under_way, told),
         sums=_sums(held.column, held.sums, told.sums),
         trend_sums=trend,
         came={ms: _came(one, told.came.get(ms)) for ms, one in held.came.items()},
         last_ms=max((ms for ms in (held.last_ms, told.last_ms) if ms is not None), default=None),
         lags=(*held.lags, *_lags(told.partitions)),
     )
+
+
+def _with_open(known: UnderWay, told: StageShare) -> UnderWay:
+    n, since_ms = dict(known.n), dict(known.since_ms)
+    for opening, segment, more, oldest_ms in told.under_way:
+        cell = opening, segment
+        n[cell] = n.get(cell, 0) + more
+        since_ms[cell] = min(oldest_ms, since_ms.get(cell, oldest_ms))
+    return replace(known, n=n, since_ms=since_ms)
 
 
 def _with_journeys(held: JourneysSnapshot, told: JourneysShare) -> JourneysSnapshot:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from monitor.counting.display import duration
-from monitor.counting.judging import counter_name, reason_labels
+from monitor.counting.judging import ABANDONED, counter_name, reason_labels
 from monitor.counting.measures import Share, headline_window
 from monitor.counting.panes import LONG, SHORT, Numbers
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Came, StageWindows
 from monitor.journey_file.hours import expected
-from monitor.journey_file.model import OTHER, Experience, Journey, Stage
+from monitor.journey_file.model import OTHER, QUEUED, STARTED, Experience, Journey, Stage
 from monitor.journeys.encounters import UnderWay
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
@@ -135,6 +135,20 @@ class StageSnapshot(Seen):
         """`queued` and `started`, as far as services have said so lately."""
         longest = WINDOW_LABELS[-1]
         return tuple(one for one in self.stage.openings if self.count(counter_name("begun", one), longest))
+
+    def open_encounters(self, opening: str) -> tuple[int, int | None]:
+        """How many are `queued` or `started` now, and since when (ms) the oldest of them."""
+        cells = [(opening, segment) for segment in self.segments]
+        begun = [self.under_way.since_ms[cell] for cell in cells if cell in self.under_way.since_ms]
+        return sum(self.under_way.n.get(cell, 0) for cell in cells), min(begun, default=None)
+
+    def expected_wait_s(self) -> float | None:
+        """How long who comes now waits if the queue goes on as in the last 5 minutes; None if none left."""
+        left = self.events("5m")
+        if STARTED in self.openings():
+            begun, gave_up = counter_name("begun", STARTED), counter_name("outcome", ABANDONED)
+            left = self.count(begun, "5m") + self.count(gave_up, "5m")
+        return self.open_encounters(QUEUED)[0] * 300 / left if left else None
 
     def trend(self, experience: Experience) -> list[float | None]:
         """Quality of the experience minute by minute, oldest first."""

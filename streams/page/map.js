@@ -1,7 +1,7 @@
 // The map: a card for each stage, in two lanes along the line of visibility.
 
 import { at, draw, make, put, putSymbol } from "./elements.js";
-import { amount, hasQuality, IN_FRONT, kindOf, number, percent, perMinute, span, STATES, target, words } from "./words.js";
+import { age, amount, hasQuality, IN_FRONT, kindOf, number, percent, perMinute, span, STATES, target, words } from "./words.js";
 
 const CARD_REM = 14.5; // narrower than this, a card of the map would break its words: use the flow layout
 const ROOM_COLUMNS = 4; // the weakest stage, written large, needs the width of two cards
@@ -98,10 +98,11 @@ function card(stage, number, choose) {
   const hour = make("div", "hour");
   hour.append(make("span", "", "1 h"), trend);
   const bad = make("p", "bad");
+  const queue = make("p", "bad queue");
   const journeys = make("p", "bad hit");
 
-  root.append(head, stateLine, quality, bullet, facts, hour, bad, journeys);
-  return { root, button, mark, word, delta, figure, unit, goal, fill, tick, weak, hits, reason, bad, journeys, flow,
+  root.append(head, stateLine, quality, bullet, facts, hour, bad, queue, journeys);
+  return { root, button, mark, word, delta, figure, unit, goal, fill, tick, weak, hits, reason, bad, queue, journeys, flow,
     trend, shortfall, goalLine, line, dot };
 }
 
@@ -125,9 +126,21 @@ function paintCard(parts, stage, { ready, journeys }) {
   put(parts.reason, stage.top_reason && hurts ? words(stage.top_reason) : "–");
   put(parts.bad, badOf(stage));
   parts.bad.classList.toggle("silence", Boolean(stage.silent));
+  put(parts.queue, ready ? openNow(stage.open ?? {}) : "");
+  parts.queue.hidden = !parts.queue.textContent;
   put(parts.journeys, journeys && stage.kind !== "staff" ? `${amount(stage.journeys_hit, "journey")} hit in 5 min` : "");
   put(parts.flow, ready && !stage.silent ? `${perMinute(stage.events_per_minute)}/min` : "");
   paintTrend(parts, stage);
+}
+
+// Who waits now, if services say when encounters begin.
+function openNow({ queued, started }) {
+  const said = [];
+  if (queued) said.push(`${number(queued.n)} in the queue`);
+  if (queued?.n) said.push(`the oldest for ${age(queued.oldest_s * 1000)}`);
+  if (queued?.n && queued.expected_wait_s !== null) said.push(`who comes now waits about ${age(queued.expected_wait_s * 1000)}`);
+  if (started) said.push(`${number(started.n)} being served`);
+  return said.join(", ");
 }
 
 function badOf({ silent, n, bad, window }) {

@@ -298,7 +298,7 @@ class Processor(ABC, Generic[Held]):
             for key, counts in self._panes(held).panes()
             if key.grain_ms == LONG.ms
             for name, n in counts.items()
-            if name.startswith("outcome/")
+            if name.startswith(("outcome/", "begun/"))
         )
 
     def _ours(self) -> dict[int, Held]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from monitor.counting.times import rfc3339
+from monitor.journey_file.model import QUEUED
 from monitor.live.journeys import JourneyFacts, PartitionLag, journey_facts
 from monitor.live.snapshot import Snapshot, StageSnapshot
 from monitor.rules.plan import JOURNEYS_LAG_S
@@ -136,8 +137,21 @@ def _stage(snapshot: Snapshot, held: StageSnapshot, known: JourneyFacts | None) 
         "journeys_hit": known.hit.get(stage.name) if known is not None else None,
         "events_per_minute": held.events("5m") / 5,
         "top_reason": held.top_reason(weakest.window) if share.bad else None,
+        "open": _open(snapshot, held),
         "trend": [[first_s + 60 * i, quality] for i, quality in enumerate(held.trend(weakest.experience))],
     }
+
+
+def _open(snapshot: Snapshot, held: StageSnapshot) -> dict[str, Any] | None:
+    """Who is in the queue now and who is being served; None where services do not say."""
+    found = {}
+    for opening in held.openings():
+        n, since_ms = held.open_encounters(opening)
+        oldest_s = None if since_ms is None else max(0, snapshot.at_ms - since_ms) / 1000
+        found[opening] = {"n": n, "oldest_s": oldest_s}
+    if QUEUED in found:
+        found[QUEUED]["expected_wait_s"] = held.expected_wait_s()
+    return found or None
 
 
 def _whole_since(lags: Iterable[PartitionLag]) -> str | None:

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.counting.event import Event, Score
 from monitor.counting.windows import WINDOW_LABELS
+from monitor.journeys.encounters import UnderWay
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.share import added, decode, encode, overlaps, share
 from monitor.live.snapshot import Snapshot
@@ -67,6 +68,20 @@ def test_a_silent_stage_is_not_called_good_by_who_sees_a_part() -> None:
         (one,) = [one for one in both.stages if one.stage.name == "web_checkout"]
         assert (both.silence(one) is not None) == silent
         assert (both.state(one) == State.SILENT) == silent
+
+
+def test_open_encounters_are_added_up() -> None:
+    """How many are open in both, and the oldest of them."""
+    cell, other = ("queued", "new"), ("started", "new")
+    mine = UnderWay({cell: 2}, {cell: NOW - 5_000})
+    theirs = UnderWay({cell: 3, other: 1}, {cell: NOW - 63_000, other: NOW})
+    one, another = (
+        replace(taken, stages=tuple(replace(held, under_way=known) for held in taken.stages))
+        for taken, known in ((worker("a", [], 0), mine), (worker("b", [], 1), theirs))
+    )
+    both = together(one, another).stages[0].under_way
+    assert both.n == {cell: 5, other: 1}
+    assert both.since_ms == {cell: NOW - 63_000, other: NOW}
 
 
 def test_a_small_group_of_staff_is_not_told() -> None:

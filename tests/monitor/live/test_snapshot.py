@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from monitor.counting.event import Event
-from monitor.counting.judging import Judge
+from monitor.counting.judging import Judge, counter_names
 from monitor.counting.measures import Share
-from monitor.counting.panes import Tally
+from monitor.counting.panes import LONG, SHORT, PaneKey, Tally
 from monitor.counting.staff import stage_windows
-from monitor.counting.windows import WINDOW_LABELS
+from monitor.counting.windows import WINDOW_LABELS, StageWindows
+from monitor.journeys.encounters import UnderWay
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, Silence, Snapshot, StageSnapshot, stage_snapshot
 from monitor.rules.verdict import State
@@ -294,3 +295,25 @@ def test_is_a_copy() -> None:
         windows.add(key, counts)
     assert held.results == {"counted": 1}
     assert held.events("1m") == 0
+
+
+@pytest.mark.parametrize(
+    ("counted", "expected_s"),
+    [
+        ({"begun/queued": 30, "outcome/ok": 20}, 60),
+        ({"begun/queued": 30, "begun/started": 10, "outcome/ok": 20, "outcome/abandoned": 5}, 80),
+        ({"begun/queued": 30}, None),
+    ],
+)
+def test_who_comes_now_waits_as_long_as_the_queue_takes(
+    counted: dict[str, int], expected_s: float | None
+) -> None:
+    """Four wait; they leave at the pace at which encounters started, or ended where no start is told."""
+    windows = StageWindows(counter_names(CHAIR, CHECKOUT))
+    windows.add(PaneKey(SHORT.ms, SHORT.start_of(NOW)), counted)
+    windows.add(PaneKey(LONG.ms, LONG.start_of(NOW)), counted)
+    cells = {("queued", "new"): 3, ("queued", "other"): 1, ("started", "new"): 9}
+    since_ms = {("queued", "new"): NOW - 5_000, ("queued", "other"): NOW - 63_000, ("started", "new"): 0}
+    held = stage_snapshot(CHAIR, CHECKOUT, windows, NOW, Seen(under_way=UnderWay(cells, since_ms)))
+    assert held.open_encounters("queued") == (4, NOW - 63_000)
+    assert held.expected_wait_s() == expected_s

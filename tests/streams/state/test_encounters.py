@@ -431,6 +431,7 @@ async def test_counts_are_those_without_openings() -> None:
     assert extra == {"begun/queued": 1, "begun/started": 1}
     assert {name: n for name, n in counts["with"].items() if name not in extra} == counts["without"]
     assert with_openings.results() == (5, 0, 0)
+    assert with_openings.stage.counted_ever() == 5
 
 
 async def test_an_opening_names_its_encounter() -> None:

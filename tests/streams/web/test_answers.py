@@ -10,6 +10,7 @@ from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.staff import MIN_GROUP
 from monitor.counting.windows import StageWindows
 from monitor.journeys.counters import counter_names
+from monitor.journeys.encounters import UnderWay
 from monitor.live.journeys import JourneysSnapshot, PartitionLag, ages
 from monitor.live.snapshot import Snapshot, stage_snapshot
 from monitor.rules.plan import JOURNEYS_LAG_S
@@ -57,6 +58,7 @@ def test_stages() -> None:
         "journeys_hit": None,
         "events_per_minute": 10.0,
         "top_reason": "payment_error",
+        "open": None,
     }
     last_s = NOW // 60_000 * 60
     assert trend == [[last_s - 60 * back, 0.6 if back == 0 else None] for back in range(59, -1, -1)]
@@ -219,3 +221,19 @@ def test_whose_part_is_missing_stands_on_it() -> None:
     assert said["only_part"] == failures_answer(READY, members, "store", [])["only_part"] == part
     whole = stages_answer(replace(READY, owned=8), [Member("w1"), Member("w2")])
     assert (whole["only_part"], len(whole["workers"])) == (None, 2)
+
+
+def test_who_waits_now() -> None:
+    """Of a stage whose services say when encounters begin; one with nobody in the queue says 0."""
+    calls = CHAIR.stage("call_queue")
+    begun = [Event(stage="call_queue", outcome="queued", encounter_id=f"c-{n}") for n in range(3)]
+    ended = [Event(stage="call_queue", outcome="ok", encounter_id=f"c-{n}") for n in range(2)]
+    taken = held(calls, [*begun, *ended])
+    cell = ("queued", "other")
+    for known, told in (
+        (UnderWay(), {"n": 0, "oldest_s": None, "expected_wait_s": 0}),
+        (UnderWay({cell: 1}, {cell: NOW - 63_400}), {"n": 1, "oldest_s": 63.4, "expected_wait_s": 150}),
+    ):
+        one = replace(taken, under_way=known)
+        said = stages_answer(replace(READY, stages=(one, *READY.stages[2:])))["stages"]
+        assert [stage["open"] for stage in said[:2]] == [{"queued": told}, None]

@@ -473,6 +473,20 @@ async def test_who_sees_a_part_says_so(evening: Worker, tmp_path: Path) -> None:
 
 @pytest.mark.full
 @needs_chromium
+async def test_who_waits_now_is_shown_where_services_say_so(evening: Worker, tmp_path: Path) -> None:
+    """The queue, its oldest, what who comes now has to expect, and who is being served; no word elsewhere."""
+    assert isinstance(evening.stages, dict)
+    queued = {"n": 12, "oldest_s": 63.4, "expected_wait_s": 41.2}
+    evening.stages["stages"][1]["open"] = {"queued": queued, "started": {"n": 30, "oldest_s": 840.0}}
+    evening.stages["stages"][2]["open"] = {"queued": {"n": 0, "oldest_s": None, "expected_wait_s": None}}
+    cards = [text for _, text in Texts((await chromium.dump_dom(evening.url, tmp_path)).dom).cards]
+    told = "12 in the queue, the oldest for 63 s, who comes now waits about 41 s, 30 being served"
+    assert [told in text for text in cards[:3]] == [False, True, False]
+    assert ["in the queue" in text for text in cards] == [False, True, True, False, False, False, False]
+
+
+@pytest.mark.full
+@needs_chromium
 async def test_nobody_is_hit_where_nothing_is_bad(evening: Worker, tmp_path: Path) -> None:
     """Without a bad event neither whom it hits nor a reason is shown, whatever else the API says."""
     assert isinstance(evening.stages, dict)
