@@ -7,7 +7,7 @@ A list is named by the experience that the alert is about and by what tells its 
 from collections.abc import Iterator, Mapping, Sequence
 
 from monitor.journey_file.model import NONE
-from monitor.journeys.counters import HANDOFF, PROMISE, STAGE, name
+from monitor.journeys.counters import HANDOFF, PROMISE, STAGE, TAKEN_BACK, name
 
 CRITICAL = "critical"
 """Of unhappy customers who had trouble at a stage; its alert is about no experience."""
@@ -36,6 +36,8 @@ def meant(counters: Sequence[str]) -> Iterator[tuple[str, str]]:
         match kind, parts:
             case "promise", [promise, partner, what]:
                 by_promise.setdefault(name(f"promise_{promise}", partner), []).append(what)
+            case _, [promise, partner, "due"] if kind.startswith(TAKEN_BACK):  # what it is now comes after
+                yield name(f"promise_{promise}", partner), KEPT
             case "handoff", [sender, receiver, partner, "lost" | "late" as what]:
                 yield name(f"handoff_{sender}_{receiver}", partner), what
             case "hit", [stage, _]:

@@ -65,8 +65,12 @@ JOURNEY_FAMILIES = {
 """By the first part of a counter's name the metric that shows it; the other parts are its labels."""
 
 
+TAKEN_BACK = "-"
+"""How the name of a counter begins from which 1 is taken, where it had been added too early."""
+
+
 class Effect(NamedTuple):
-    """Counters to add 1 to, at an event time."""
+    """Counters to add 1 to, at an event time; or to take 1 back from, at the time it was added to."""
 
     at_ms: int
     counters: tuple[str, ...]
@@ -206,11 +210,13 @@ class CounterTally:
         self._slices: dict[int, Counts] = {}
 
     def add(self, made: Sequence[Sequence[str]], times_ms: Sequence[int]) -> list[tuple[str, ...]]:
-        """Add 1 to each counter of all that was made, each with its time; none is bad for an experience."""
+        """Add 1 to each counter of all that was made, each with its time, or take it back; none is bad for an
+        experience."""
         for counters, at_ms in zip(made, times_ms, strict=True):
             counts = self._slices.setdefault(SHORT.start_of(at_ms), {})
-            for counter in counters:
-                counts[counter] = counts.get(counter, 0) + 1
+            for said in counters:
+                counter = said.removeprefix(TAKEN_BACK)
+                counts[counter] = counts.get(counter, 0) + (1 if counter == said else -1)
         return [()] * len(made)
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:

@@ -140,8 +140,8 @@ class JourneyRules:
         self._closing = Closing(journey)
 
     def take(self, held: OpenJourney, step: Step) -> list[Effect] | None:
-        """Add a step; what it adds to at once. None when the step is known or too much. Of one that comes
-        after the end nothing is kept but what it hit."""
+        """Add a step; what it adds to or takes back at once. None when the step is known or too much. Of one
+        that comes after the end nothing is kept but what it hit."""
         steps = held.steps
         if held.closed_ms is not None:
             return self._hit(held, step)
@@ -158,10 +158,10 @@ class JourneyRules:
         effects = self._hit(held, step)
         if step.handoff is not None:
             self._handed(held, step)
-        reaches_back = self._promises.take(held.pledges, steps, step, is_newest=is_newest)
+        reaches_back, taken_back = self._promises.take(held.pledges, steps, step, is_newest=is_newest)
         held.end_ms = self._end_ms(held) if reaches_back else self._later_end_ms(held, step)
         _look_ahead(held)
-        return effects
+        return effects + taken_back
 
     def _hit(self, held: OpenJourney, step: Step) -> list[Effect]:
         """The first bad encounter with a stage counts when it is read."""

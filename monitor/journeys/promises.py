@@ -2,7 +2,8 @@
 
 All is what the journey's steps say in the order of their time. What the newest step says is added; when an
 older one comes they are read anew. What falls due is counted when every step from before then has been read.
-So no order of arrival matters.
+What is read even later takes back what was counted, if that is no longer so, and it is counted anew. So no
+order of arrival matters.
 """
 
 from collections import defaultdict
@@ -14,7 +15,7 @@ from msgspec import Struct
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import FOLLOW_UP, OTHER, Journey, Stage
 from monitor.journeys.closing import is_unhappy, matches
-from monitor.journeys.counters import Effect, name, nobody_yet
+from monitor.journeys.counters import TAKEN_BACK, Effect, name, nobody_yet
 from monitor.journeys.step import Step
 
 
@@ -56,8 +57,16 @@ class Pledge(Struct, array_like=True, gc=False):
     @property
     def next_ms(self) -> float:
         """When it is to be counted next: at its deadline, then with the word that had not come by then."""
-        at_ms = self.word_ms if self.is_counted else self.due_ms
-        return inf if at_ms is None or self.is_settled else at_ms
+        if not self.is_counted:
+            return inf if self.due_ms is None else self.due_ms
+        return inf if self.is_settled or self.word_ms is None else max(self.word_ms, self.due_ms or 0)
+
+    @property
+    def counted_ms(self) -> float:
+        """Up to when steps tell of what has been counted."""
+        if not self.is_counted or self.due_ms is None:
+            return -inf
+        return max(self.due_ms, self.word_ms or 0) if self.is_settled else self.due_ms
 
     @property
     def kept_ms(self) -> int | None:
@@ -95,10 +104,12 @@ class Promises:
         self._owing = {kind.name: journey.stage(kind.stage) for kind in rules.promises}
         self._rules = rules
 
-    def take(self, pledges: list[Pledge], steps: Sequence[Step], step: Step, *, is_newest: bool) -> bool:
+    def take(
+        self, pledges: list[Pledge], steps: Sequence[Step], step: Step, *, is_newest: bool
+    ) -> tuple[bool, list[Effect]]:
         """Note what this step, already one of `steps`, says or changes.
 
-        Returns whether that changes what was waited for before the step's time.
+        Returns whether that changes what was waited for before the step's time, and what is taken back.
         """
         about = self._about(step)
         if about is not None and all((one.id, one.kind) != about for one in pledges):
@@ -110,13 +121,26 @@ class Promises:
             if self._concerns(pledge, step, about)
             and not (is_newest and self._hear(pledge, step, steps, told=about == (pledge.id, pledge.kind)))
         ]
-        reaches_back = not is_newest
+        reaches_back, effects = not is_newest, list[Effect]()
         if anew:
             waited = [_waited(pledge, step.at_ms) for pledge in anew] if is_newest else []
-            self.read(anew, steps)
+            effects += self._read_anew(anew, steps, step.at_ms)
             reaches_back = reaches_back or waited != [_waited(pledge, step.at_ms) for pledge in anew]
-        self._follow(pledges, steps, step)
-        return reaches_back
+        effects += self._follow(pledges, steps, step)
+        return reaches_back, effects
+
+    def _read_anew(self, pledges: list[Pledge], steps: Sequence[Step], at_ms: int) -> list[Effect]:
+        """Read what is told of them; what a step of that moment reaches back to, as if it were not counted.
+        Returns what is taken back."""
+        counted = [
+            (pledge, _counted(pledge), pledge.is_settled)
+            for pledge in pledges
+            if pledge.kind != FOLLOW_UP and at_ms <= pledge.counted_ms
+        ]
+        for pledge, _, _ in counted:
+            pledge.is_counted = pledge.is_settled = False
+        self.read(pledges, steps)
+        return [effect for one in counted for effect in _taken_back(*one)]
 
     def _about(self, step: Step) -> tuple[str, str] | None:
         """Id and kind of the promise that a step tells of."""
@@ -136,6 +160,8 @@ class Promises:
         They need not be for one that this step makes, nor for the first word of it, with its deadline once
         more or without.
         """
+        if step.at_ms <= pledge.counted_ms:
+            return False
         if pledge.is_settled:
             return True
         owing, at_ms = self._owing.get(pledge.kind), step.at_ms
@@ -176,11 +202,12 @@ class Promises:
                     pledge.partner = _partner(pledge, owing, [*told, *deciding[owing.name]])
             _set_word(pledge, told)
 
-    def _follow(self, pledges: list[Pledge], steps: Sequence[Step], step: Step) -> None:
-        """An unhappy customer's answer is to be followed up; what follows up may have been read before it."""
-        rule = self._rules.follow_up
+    def _follow(self, pledges: list[Pledge], steps: Sequence[Step], step: Step) -> list[Effect]:
+        """An unhappy customer's answer is to be followed up; what follows up may have been read before it.
+        Returns what is taken back."""
+        rule, effects = self._rules.follow_up, list[Effect]()
         if rule is None:
-            return
+            return effects
         if is_unhappy(self._rules.unhappy, step.score):
             due_ms, partner = step.at_ms + rule.within_ms, nobody_yet(self._owing.get(FOLLOW_UP))
             name = f"{FOLLOW_UP}/{len(pledges)}"
@@ -191,7 +218,8 @@ class Promises:
         if matches(rule.match, step):
             for pledge in pledges:
                 if pledge.kind == FOLLOW_UP:
-                    _followed(pledge, step.at_ms)
+                    effects += _followed(pledge, step.at_ms)
+        return effects
 
     def fall_due(self, pledge: Pledge, at_ms: int) -> list[Effect]:
         """The deadline has come, or the journey is over before it."""
@@ -318,12 +346,33 @@ def _handed_to(step: Step, owing: Stage) -> str | None:
     return step.partner if step.handoff.to == owing.name else step.handoff.to
 
 
-def _followed(pledge: Pledge, at_ms: int) -> None:
-    """Somebody who was unhappy has been contacted; the first time counts, unless that is counted already."""
-    if at_ms < pledge.made_ms or pledge.is_settled:
-        return
-    if pledge.word_ms is None or at_ms < pledge.word_ms:
-        pledge.word_ms, pledge.kept = at_ms, True
+def _followed(pledge: Pledge, at_ms: int) -> list[Effect]:
+    """Somebody who was unhappy has been contacted; the first time counts. Returns what is taken back."""
+    if at_ms < pledge.made_ms or (pledge.word_ms is not None and pledge.word_ms <= at_ms):
+        return []
+    before, is_counted, is_settled = _counted(pledge), pledge.is_counted, pledge.is_settled
+    pledge.word_ms, pledge.kept = at_ms, True
+    return _taken_back(pledge, before, is_settled) if is_counted else []
+
+
+def _counted(pledge: Pledge) -> list[Effect]:
+    """What has been added to for it, as long as it is under way."""
+    if not pledge.is_counted or pledge.due_ms is None:
+        return []
+    what = ["due"] if pledge.moved_to_ms is None else ["due", "rescheduled"]
+    effects = [Effect(pledge.due_ms, tuple(_counter(pledge, one) for one in what))]
+    if pledge.is_settled and pledge.word_ms is not None and (result := pledge.result(pledge.word_ms)):
+        effects.append(Effect(max(pledge.word_ms, pledge.due_ms), (_counter(pledge, result),)))
+    return effects
+
+
+def _taken_back(pledge: Pledge, before: list[Effect], is_settled: bool) -> list[Effect]:
+    """Leave what was counted as it was, if that is still so; otherwise take it back, to be counted anew."""
+    pledge.is_counted, pledge.is_settled = True, is_settled
+    if _counted(pledge) == before:
+        return []
+    pledge.is_counted = pledge.is_settled = False
+    return [Effect(at_ms, tuple(TAKEN_BACK + one for one in counters)) for at_ms, counters in before]
 
 
 def _counter(pledge: Pledge, what: str) -> str:

@@ -7,7 +7,7 @@ faults, so every warning that the monitor logs breaks the round.
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby, islice
@@ -80,6 +80,8 @@ class Life:
         sources = frozenset((name, 0) for name in self.stages)
         extent = Extent(sources, STEP_PARTITIONS, max_bytes=2**40)
         self.journeys = JourneyProcessor(JOURNEY, STEPS, "journeys", self._produce, extent)
+        self._next: Counter[str] = Counter()
+        """Offsets of the records of each stage that are to be read next."""
         self._steps_read = 0
         self.steps: list[Outgoing] = []
         """All that it has passed on."""
@@ -108,6 +110,7 @@ class Life:
     async def read(self, sent: Iterable[Sent]) -> None:
         """Fold events, in batches as Kafka would give them, and write."""
         for stage, records in self._records(sent):
+            self._next[stage.topic] += len(records)
             for start in range(0, len(records), BATCH):
                 stage.fold(Message(records[start : start + BATCH]), self.now_ms)
             assert stage.refusals[Reason.UNPROCESSABLE] == 0
@@ -120,7 +123,7 @@ class Life:
                 stage,
                 [
                     Record(stage.topic, 0, offset, value, headers)
-                    for offset, (_, value, headers) in enumerate(records)
+                    for offset, (_, value, headers) in enumerate(records, self._next[stage.topic])
                 ],
             )
 

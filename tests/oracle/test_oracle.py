@@ -4,6 +4,7 @@ import asyncio
 import random
 import re
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -68,11 +69,13 @@ def differing(found: Rows, expected: Rows) -> dict[tuple[str, ...], tuple[int, i
     }
 
 
-async def lives(events: list[Event]) -> tuple[Rows, Rows]:
-    """A worker that reads all, and a successor that has only its changelogs."""
+async def lives(events: list[Event], late: Sequence[Event] = ()) -> tuple[Rows, Rows]:
+    """A worker that reads all, some of it when all else has been counted; and a successor that has only its
+    changelogs."""
     first, second = fold.Life(), fold.Life()
     await first.own(1)
-    await first.read([(event["stage"], orjson.dumps(event), []) for event in events])
+    for part in ([event for event in events if event not in late], late):
+        await first.read([(event["stage"], orjson.dumps(event), []) for event in part])
     second.inherit(first)
     await second.own(2)
     return shown(first), shown(second)
@@ -88,6 +91,43 @@ def test_a_worker_counts_what_the_readme_files_say(seed: int, monkeypatch: pytes
     first, second = asyncio.run(lives(events))
     expected, _ = count(yaml.safe_load(JOURNEY), events, NOW)
     assert differing(first, expected) == {}
+    assert first == second
+
+
+def told_late(events: list[Event]) -> list[Event]:
+    """What says that a promise was kept, in journeys that are under way with all of it and without."""
+    tree = yaml.safe_load(JOURNEY)
+    words = [one for one in events if one.get("promise", {}).get("kept") and one.get("journey_id")]
+    others = [one for one in events if one not in words]
+    with_all, without = (count(tree, some, NOW)[1] for some in (events, others))
+    is_open, nothing = ("open_journeys",), Rows()
+    return [
+        one
+        for one in words
+        if all(known.get(one["journey_id"], nothing)[is_open] for known in (with_all, without))
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2))
+def test_word_that_is_published_late_counts_when_it_happened(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All else is read first, and what is due by then is counted."""
+    monkeypatch.setattr(fold, "JOURNEY", parse(JOURNEY))
+    monkeypatch.setattr(fold, "NOW_MS", round(NOW.timestamp() * 1000))
+    events, tree = generated(seed, 2000), yaml.safe_load(JOURNEY)
+    earlier, now = (count(tree, events, NOW - timedelta(minutes=minutes))[1] for minutes in (30, 0))
+    changing = {id_ for id_ in now if now[id_] != earlier.get(id_)}
+    events = [one for one in events if one.get("journey_id") not in changing]  # the clock is a bit behind
+    late = told_late(events)
+    before, after = (
+        count(tree, some, NOW)[0] for some in ([one for one in events if one not in late], events)
+    )
+    broken = [row for row in before if row[-1] == "broken" and before[row] > after[row]]
+    assert broken
+    first, second = asyncio.run(lives(events, late))
+    assert differing(first, after) == {}
     assert first == second
 
 

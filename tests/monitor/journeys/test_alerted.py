@@ -17,6 +17,8 @@ LISTED = "promise_delivery_window/postnord"
         ([f"{LATE}/late"], [(LISTED, "late")]),
         ([f"{LATE}/missed"], [(LISTED, "missed")]),
         ([f"{LATE}/kept"], [(LISTED, KEPT)]),
+        ([f"-{LATE}/due", f"-{LATE}/broken"], [(LISTED, KEPT)]),
+        ([f"-{LATE}/late"], []),
         ([f"{LATE}/unpromised"], []),
         (["handoff/warehouse/delivery/postnord/sent"], []),
         (["handoff/warehouse/delivery/postnord/lost"], [("handoff_warehouse_delivery/postnord", "lost")]),

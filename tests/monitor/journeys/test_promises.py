@@ -1,12 +1,14 @@
 """What is promised, whose it is and what becomes of it, as `monitor/journeys/README.md` defines it."""
 
+from collections import Counter
 from datetime import UTC, datetime
-from itertools import permutations
+from itertools import permutations, product
 from typing import Any
 
 import pytest
 
 from monitor.counting.event import Handoff, Promise
+from monitor.journeys.counters import TAKEN_BACK, Effect
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step
 from tests.kit.shipped import SHIPPED
@@ -37,23 +39,34 @@ def said(
     return Step("j", stage, 0, ms, BEGIN + ms, "ok", 1, (), promise=promise, **fields)
 
 
+def counted(effects: list[Effect]) -> Counter[tuple[int, str]]:
+    """What is left of all that was added and taken back: by moment and counter."""
+    found: Counter[tuple[int, str]] = Counter()
+    for one in effects:
+        for said_ in one.counters:
+            counter = said_.removeprefix(TAKEN_BACK)
+            found[one.at_ms, counter] += 1 if counter == said_ else -1
+    assert min(found.values(), default=0) >= 0
+    return +found
+
+
 def promised(*steps: Step) -> list[str]:
-    """What of promises is counted in the end: the same in every order of arrival, and while time passes."""
+    """What of promises is counted in the end: the same in every order of arrival, and while time passes up to
+    any step, as long as the journey is under way."""
     found = set()
     for order in permutations(steps):
-        held, effects = OpenJourney(), []
-        for step in order:
-            effects += RULES.take(held, step) or []
-        effects += RULES.pass_time(held, BEGIN + 60 * DAY)
-        found.add(tuple(sorted(n for one in effects for n in one.counters if n.startswith("promise/"))))
-    held, effects = OpenJourney(), []
-    for step in sorted(steps, key=lambda one: one.at_ms):
-        effects += RULES.pass_time(held, step.at_ms - 1) if held.steps else []
-        effects += RULES.take(held, step) or []
-    effects += RULES.pass_time(held, BEGIN + 60 * DAY)
-    found.add(tuple(sorted(n for one in effects for n in one.counters if n.startswith("promise/"))))
+        for passes in product((0, 1), repeat=len(steps)):
+            held, effects, clock_ms = OpenJourney(), list[Effect](), 0
+            for step, late in zip(order, passes, strict=True):
+                effects += RULES.take(held, step) or []
+                clock_ms = max(clock_ms, step.at_ms + late * DAY)
+                effects += RULES.pass_time(held, min(clock_ms, held.end_ms) - 1) if late else []
+            effects += RULES.pass_time(held, BEGIN + 60 * DAY)
+            left = counted(effects)
+            found.add(tuple(sorted((at, n) for at, n in left.elements() if n.startswith("promise/"))))
     (only,) = found
-    return [one.removeprefix("promise/").removeprefix(f"{KIND}/") for one in only]
+    names = sorted(name for _, name in only)
+    return [one.removeprefix("promise/").removeprefix(f"{KIND}/") for one in names]
 
 
 @pytest.mark.parametrize(
@@ -84,16 +97,19 @@ def test_what_becomes_of_a_promise(steps: list[Step], what: list[str]) -> None:
     ("before", "published_late", "what"),
     [
         ([said(0, DAY)], said(23 * HOUR, kept=True), ["due", "kept"]),
-        ([said(0, DAY), said(2 * DAY, kept=True)], said(23 * HOUR, kept=True), ["due", "late"]),
-        ([said(0, DAY), said(HOUR, kept=False)], said(23 * HOUR, kept=True), ["due", "broken"]),
-        ([said(0, DAY)], said(23 * HOUR, 5 * DAY, initiator="customer"), ["due", "missed"]),
+        ([said(0, DAY), said(2 * DAY, kept=True)], said(23 * HOUR, kept=True), ["due", "kept"]),
+        ([said(0, DAY), said(HOUR, kept=False)], said(23 * HOUR, kept=True), ["due", "kept"]),
+        ([said(0, DAY), said(2 * DAY, kept=True)], said(30 * HOUR, kept=False), ["broken", "due"]),
+        ([said(0, DAY), said(2 * DAY, kept=True)], said(3 * DAY, kept=False), ["due", "late"]),
+        ([said(0, DAY)], said(23 * HOUR, 2 * DAY, initiator="customer"), ["due", "missed"]),
+        ([said(0, DAY), said(HOUR, kept=True)], said(2 * HOUR, 2 * DAY), ["due", "kept", "rescheduled"]),
     ],
 )
 def test_what_is_published_when_the_deadline_has_been_counted(
     before: list[Step], published_late: Step, what: list[str]
 ) -> None:
-    """Of what nothing was heard its time decides; what has been counted at its deadline, and since, stays."""
-    held, effects = OpenJourney(), []
+    """Its time decides: what has been counted at the deadline, and since, is taken back and counted anew."""
+    held, effects = OpenJourney(), list[Effect]()
     for step in before:
         effects += RULES.take(held, step) or []
     assert not RULES.pass_time(held, BEGIN + DAY - 1)
@@ -101,8 +117,20 @@ def test_what_is_published_when_the_deadline_has_been_counted(
     effects += RULES.pass_time(held, max(step.at_ms for step in before))
     effects += RULES.take(held, published_late) or []
     effects += RULES.pass_time(held, BEGIN + 60 * DAY)
-    counted = [one for each in effects for one in each.counters if one.startswith("promise/")]
-    assert counted == [f"promise/{KIND}/unassigned/{one}" for one in what]
+    left = sorted(name for _, name in counted(effects).elements() if name.startswith("promise/"))
+    assert left == [f"promise/{KIND}/unassigned/{one}" for one in what]
+    assert [f"unassigned/{one}" for one in what] == promised(*before, published_late)
+
+
+def test_what_is_published_after_the_end_changes_nothing() -> None:
+    """The journey has been published, and says what was known."""
+    held, effects = OpenJourney(), list[Effect]()
+    for step in (said(0, DAY), said(HOUR, kept=False)):
+        effects += RULES.take(held, step) or []
+    effects += RULES.pass_time(held, BEGIN + 60 * DAY)
+    assert held.closed_ms is not None
+    assert RULES.take(held, said(23 * HOUR, kept=True)) == []
+    assert held.pledges[0].result(BEGIN + DAY) == "broken"
 
 
 def test_the_first_deadline_judges() -> None:

@@ -15,7 +15,8 @@ from msgspec import structs
 from monitor.counting.event import Codec, Event, Handoff, Promise
 from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG
-from monitor.journeys.counters import CounterTally, counter_names
+from monitor.counting.times import epoch_ms
+from monitor.journeys.counters import TAKEN_BACK, CounterTally, counter_names
 from monitor.journeys.open import KEEP_MS, MAX_STEPS, JourneyRules
 from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, contact_of, decode, encode, step_of
 from monitor.live.closed import closed_journey
@@ -79,6 +80,34 @@ def log(seed: int, journeys: int = 300, per_record: int = 7) -> tuple[Steps, ...
 def with_returning(seed: int) -> tuple[Steps, ...]:
     """The same once more a month later, under the same journey ids."""
     return (*log(seed)[: -len(SOURCES)], *(later(record) for record in log(seed)))
+
+
+@cache
+def with_late_words(seed: int) -> tuple[Steps, ...]:
+    """The same without answers, which would end journeys; of half of all promises that were kept the opposite
+    is told first, and that when all before has been read and they have been due for half a day."""
+    random = Random(seed)
+    ours: Log = []
+    words: list[tuple[int, Steps]] = []
+    for record in log(seed)[: -len(SOURCES)]:
+        steps = [] if record.stage == "feedback" else list(record.steps)
+        for place, step in enumerate(steps):
+            told = step.promise
+            if told is not None and told.kept and random.random() < 0.5:
+                called_off = structs.replace(told, kept=False)
+                steps[place] = structs.replace(step, promise=called_off, offset=step.offset + 10**6)
+                after_ms = max(step.at_ms, epoch_ms(told.due) if told.due else 0) + 12 * HOUR
+                words.append((after_ms, Steps(record.stage, 0, 0, (step,))))
+        ours.append(structs.replace(record, mark_ms=0, steps=tuple(steps)))
+    words.sort(key=lambda one: one[0], reverse=True)
+    found: Log = []
+    for place in range(len(ours) + 1):
+        read_ms = min((step.at_ms for one in ours[place:] for step in one.steps), default=START + MONTH)
+        while words and words[-1][0] < read_ms:
+            after_ms, word = words.pop()
+            found += [*(Steps(name, 0, after_ms, ()) for name, _ in sorted(SOURCES)), word]
+        found += ours[place : place + 1]
+    return (*found, *log(seed)[-len(SOURCES) :])
 
 
 def later(record: Steps) -> Steps:
@@ -222,7 +251,19 @@ def test_the_simulated_journeys_come_to_something() -> None:
     assert found.keys() <= set(counter_names(CHAIR))
 
 
-@pytest.mark.parametrize("records", [log, with_returning])
+@pytest.mark.long
+def test_late_words_take_back_what_was_counted() -> None:
+    """Otherwise crashes among them would prove nothing. What is taken back had been added before."""
+    partition, taken_back = owner(Changelog(), 1), 0
+    for offset, record in enumerate(with_late_words(1)):
+        made = partition.take(offset, record).made
+        taken_back += sum(one.counters[0].startswith(TAKEN_BACK) for one in made)
+        partition.panes.fold(Run.of(made), CounterTally, partition.clock_ms)
+    assert taken_back > 20
+    assert min(n for _, counts in partition.panes.panes() for n in counts.values()) == 0
+
+
+@pytest.mark.parametrize("records", [log, with_returning, with_late_words])
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.long
 def test_crashes_anywhere_change_no_count(
