@@ -46,8 +46,9 @@ from monitor.boards.titles import partner_titles
 from monitor.counting import metrics
 from monitor.counting.display import GREY
 from monitor.counting.judging import ABANDONED, reason_labels, touchpoint_labels
+from monitor.counting.metrics import Metric
 from monitor.journey_file import links
-from monitor.journey_file.model import ALL, NONE, OTHER
+from monitor.journey_file.model import ALL, NONE, OTHER, QUEUED, STARTED
 from monitor.rules.plan import Plan
 from monitor.rules.series import Values, select
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS
@@ -116,6 +117,7 @@ def panels(plan: Plan) -> Iterator[Json]:
             unit="s",
             size=(12, 9),
         )
+    yield _queue()
     yield _waits(plan)
     if any(stage.touchpoints for stage in plan.journey.stages):
         yield _left(plan)
@@ -134,6 +136,34 @@ def _left(plan: Plan) -> Json:
         unit=COUNT, size=(12, 9), overrides=titled(titles | {NONE: "not told", OTHER: "elsewhere"}),
         field={"decimals": 0, "min": 0},
     )  # fmt: skip
+
+
+def _queue() -> Json:
+    """A queue that grows shows before anybody has been served late."""
+
+    def of(metric: Metric, **about: Values) -> str:
+        return select(metric.name, stage=CHOSEN, **about)
+
+    window = f"{MINUTES}m"
+    queued = f"sum({of(metrics.OPEN_ENCOUNTERS, opening=QUEUED)})"
+    started = f"sum({of(metrics.WINDOW_BEGUN, opening=STARTED, window=window)})"
+    gave_up = f"sum({of(metrics.WINDOW_OUTCOMES, outcome=ABANDONED, window=window)})"
+    left = f"(({started} + {gave_up}) or sum({of(metrics.WINDOW_OUTCOMES, window=window)}))"
+    return stat(
+        "Who waits now",
+        "How many customers are in the queue, for how long the first of them, how long who comes now will "
+        f"wait if as many leave it as in the last {MINUTES} minutes, and how many are being served. Good is "
+        "a short queue. None known: no service of the stage publishes when encounters begin.",
+        query(queued, "in the queue"),
+        query(f"max({of(metrics.OLDEST_ENCOUNTER, opening=QUEUED)})", "longest wait"),
+        query(f"{60 * MINUTES} * {queued} / ({left} > 0)", "expected wait"),
+        query(f"sum({of(metrics.OPEN_ENCOUNTERS, opening=STARTED)})", "being served"),
+        unit=COUNT,
+        size=(WIDTH, 5),
+        textMode="value_and_name",
+        overrides=[override(name, unit="s") for name in ("longest wait", "expected wait")],
+        field={"decimals": 0},
+    )
 
 
 def _waits(plan: Plan) -> Json:

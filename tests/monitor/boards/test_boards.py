@@ -442,6 +442,17 @@ def wilson(bound: float, window: str) -> dict[str, float]:
     return {f'{metrics.BAD_WILSON}{{{CHECKOUT},window="{window}"}}': bound}
 
 
+EXPECTED_WAIT = panel_query("stage.json", "Who waits now", 2)
+OPEN_NOW: dict[str, float] = {
+    f'{metrics.OPEN_ENCOUNTERS.name}{{stage="web_checkout",opening="queued",segment="{segment}"}}': n
+    for segment, n in (("new", 3), ("other", 1))
+}
+BEGUN = f'{metrics.WINDOW_BEGUN.name}{{{{stage="web_checkout",opening="{{}}",window="5m"}}}}'
+GAVE_UP, ENDED = (
+    f'{metrics.WINDOW_OUTCOMES.name}{{stage="web_checkout",outcome="{outcome}",window="5m"}}'
+    for outcome in ("abandoned", "ok")
+)
+
 STATE, WEAKEST = state(plan(SHIPPED), "web_checkout"), weakest(stage="web_checkout")
 DEGRADED = f'{metrics.DEGRADED}{{{CHECKOUT},severity="page",window="1m"}}'
 LONG_BAD = wilson(0.01, "1m") | wilson(0.15, "5m") | wilson(0.15, "1h")
@@ -776,6 +787,13 @@ ANSWERED: dict[str, tuple[str, dict[str, float], dict[str, float]]] = {
         {'{topic="t"}': 60},
     ),
     "a partition that nobody answers for may have lost counts": (WHOLE, answering(owned=3, ready=1), {}),
+    "an expected wait, by those who have started or given up": (
+        EXPECTED_WAIT, OPEN_NOW | {BEGUN.format("started"): 10, GAVE_UP: 5, ENDED: 15}, {"{}": 80},
+    ),
+    "an expected wait, by those whose encounter has ended": (
+        EXPECTED_WAIT, OPEN_NOW | {BEGUN.format("queued"): 30, GAVE_UP: 5, ENDED: 15}, {"{}": 60},
+    ),
+    "no wait is expected where nobody leaves": (EXPECTED_WAIT, OPEN_NOW | {GAVE_UP: 0, ENDED: 0}, {}),
     "a worker that restores may yet find a loss": (WHOLE, answering(owned=4, ready=0), {}),
     "no worker, and nothing known of losses": (WHOLE, {}, {}),
 }  # fmt: skip
