@@ -66,7 +66,7 @@ def forged(record: Outgoing, random: Random) -> tuple[bytes, bytes | None, list[
 
 
 def _changed_value(key: bytes, value: bytes, random: Random) -> bytes:
-    if key[:2] in (b"c:", b"k:", b"l:"):
+    if key[:2] in (b"c:", b"k:", b"l:", b"o:"):
         return packed(value, random)
     if key[:2] == b"x:":  # numbers side by side
         return random.randbytes(random.randrange(2 * len(value)))

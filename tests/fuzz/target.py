@@ -90,6 +90,7 @@ class Target:
         if len(self._round) == ROUND or self._done == self._inputs:
             self._counted += fold(self._round)
             self._round = []
+            gc.collect()  # a life is cycles: those of a few rounds took half a gigabyte
         if self._done == self._inputs or self._done % REPORTED == 0:
             self._report()
 

@@ -68,6 +68,20 @@ def example(number: int, **fields: Any) -> Sent:
     return "store", json.dumps(about | fields).encode(), []
 
 
+def test_every_kind_of_record_can_be_forged() -> None:
+    """Panes, lists, encounters, journeys, contacts, what is closed: a worker that comes after reads each."""
+    asked = {"stage": "call_queue", "case_id": "c"}
+    sent = [
+        (stage, value, headers)
+        for number in range(60)
+        for stage, value, headers in (
+            example(2 * number, encounter_id=f"n{number}", journey_id=f"j{number}"),
+            ("call_queue", *example(2 * number + 1, **asked, journey_id=f"j{number}")[1:]),
+        )
+    ]
+    assert fold(sent) == len(sent)
+
+
 @pytest.mark.parametrize(
     ("where", "what"),
     [(Judge, "judge_all"), (JourneyRules, "take"), (JourneyRules, "pass_time"), (answers, "journey_facts")],
