@@ -34,8 +34,8 @@ class Report:
 
 
 def key(event: Event) -> bytes:
-    """Events of one journey stay in order."""
-    return (event.journey_id or event.id or "").encode()
+    """Events of one encounter are read by one worker, and those of one journey stay in order."""
+    return (event.encounter_id or event.journey_id or event.id or "").encode()
 
 
 Send = Callable[[str, bytes, bytes], Awaitable[None]]

@@ -15,6 +15,7 @@ import pytest
 from monitor.counting.event import Codec, Event
 from monitor.errors import UserError
 from streams.files import reread
+from streams.publish.lines import key
 from streams.publish.replay import History
 from streams.settings import Settings
 from tests.kit.shipped import SHIPPED as JOURNEY
@@ -73,6 +74,14 @@ def test_every_time_of_an_event_is_shifted(told: bytes) -> None:
     assert shifted.promise.due is not None
     assert abs((shifted.promise.due.timestamp() - NOW_MS / 1000) - 86_400) <= 1
     assert (history.report.refused, again.topic) == (0, "touchpoint.web-checkout.v1")
+
+
+def test_events_of_an_encounter_have_one_key() -> None:
+    """Its beginning is read without its journey, and its end with it; both must come to one worker."""
+    told = [event(id=one, outcome=one, encounter_id="n") for one in ("queued", "started", "ok")]
+    told[-1] |= {"journey_id": "j"}
+    read = [CODEC.decode(line(one)) for one in told]
+    assert [key(one) for one in read if isinstance(one, Event)] == [b"n"] * 3
 
 
 def test_what_is_not_a_time_stays_as_it_was() -> None:
