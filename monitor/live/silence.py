@@ -45,7 +45,8 @@ class Heard:
     def may_be_silent(self) -> bool:
         """Whether next to nothing came at a moment that the alert is held for, and it was open since."""
         held_ms = (HOLD_S[silence_severity(self.stage)] + LAG_S) * 1000
-        for moment_ms in range(self.now_ms, self.now_ms - held_ms, -SHORT.ms):
+        ends_ms = range(SHORT.start_of(self.now_ms), self.now_ms - held_ms, -SHORT.ms)
+        for moment_ms in (self.now_ms, *ends_ms):  # where panes end, so that looking again finds the same
             if not is_open(self.journey, self.stage, moment_ms):
                 return False
             is_end = moment_ms == self.now_ms or moment_ms % LONG.ms < SHORT.ms
