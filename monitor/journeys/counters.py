@@ -76,6 +76,11 @@ class Effect(NamedTuple):
     counters: tuple[str, ...]
 
 
+def taken_back(effects: Iterable[Effect]) -> list[Effect]:
+    """What takes back what these have added."""
+    return [Effect(at_ms, tuple(TAKEN_BACK + one for one in counters)) for at_ms, counters in effects]
+
+
 def name(*parts: str) -> str:
     """Name of a counter."""
     return "/".join(parts)

@@ -12,9 +12,10 @@ from operator import attrgetter
 
 from msgspec import Struct
 
-from monitor.journey_file.model import FOLLOW_UP, OTHER, Edge, Journey
+from monitor.journey_file.model import FOLLOW_UP, OTHER, Journey
 from monitor.journeys.closing import Closing, Failure, matches
-from monitor.journeys.counters import HANDOFF, PROMISE, Effect, edge_name, label, name
+from monitor.journeys.counters import HANDOFF, PROMISE, Effect, edge_name, name, taken_back
+from monitor.journeys.handovers import HandOver, HandOvers
 from monitor.journeys.promises import Pledge, Promises
 from monitor.journeys.step import Step
 
@@ -24,56 +25,6 @@ MAX_STEPS = 200
 KEEP_MS = 3_600_000
 """A step up to so long after the end of its journey is late; a later one begins another with the same id. One
 of an unknown journey, if it is this far behind the clock, is late as well: it opens none."""
-
-
-class HandOver(Struct, array_like=True, gc=False):
-    """Something handed over between two stages of this journey."""
-
-    id: str
-    sender: str
-    receiver: str
-    partner: str
-    sent_ms: int | None = None
-    due_ms: int | None = None
-    received_ms: int | None = None
-    is_counted: bool = False
-    """Whether it was looked at when it was due."""
-    is_sent_counted: bool = True
-    is_received_counted: bool = True
-    """So it is with what an earlier version has heard of."""
-    was_lost: bool = False
-
-    @property
-    def begun_ms(self) -> float:
-        """When it was first heard of."""
-        return min(inf if at_ms is None else at_ms for at_ms in (self.sent_ms, self.received_ms))
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether it may still arrive in time."""
-        return self.due_ms is not None and not self.is_counted
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether it has not arrived in time, nor since."""
-        return self.is_counted and self.received_ms is None
-
-    @property
-    def next_ms(self) -> float:
-        """When something of it is counted next."""
-        if self.sent_ms is None or self.due_ms is None:
-            return inf
-        sent_ms = inf if self.is_sent_counted else self.sent_ms
-        due_ms = inf if self.is_counted else self.due_ms
-        is_told = self.received_ms is None or self.is_received_counted
-        received_ms = inf if is_told else max(self.sent_ms, self.received_ms or 0)
-        return min(sent_ms, due_ms, received_ms)
-
-    def failed_ms(self, by_ms: int) -> int | None:
-        """Since when it was lost; None if it was not by then."""
-        if self.due_ms is None or self.due_ms > by_ms or (self.received_ms or inf) <= self.due_ms:
-            return None
-        return self.due_ms
 
 
 Overdue = tuple[str, str, int]
@@ -134,8 +85,7 @@ class JourneyRules:
         assert journey.journeys is not None  # noqa: S101 - the caller has looked
         self._segments = frozenset(journey.segments)
         self.rules = journey.journeys
-        self._stages = {stage.name: stage for stage in journey.stages}
-        self._edges = _edges(journey)
+        self._handovers = HandOvers(journey)
         self._promises = Promises(journey)
         self._closing = Closing(journey)
 
@@ -157,11 +107,15 @@ class JourneyRules:
             insort(steps, step, key=_order)
         effects = self._hit(held, step)
         if step.handoff is not None:
-            self._handed(held, step)
+            effects += self._handovers.take(held.hand_overs, steps, step)
         reaches_back, taken_back = self._promises.take(held.pledges, steps, step, is_newest=is_newest)
+        effects += taken_back
+        over_ms = held.end_ms
         held.end_ms = self._end_ms(held) if reaches_back else self._later_end_ms(held, step)
+        if held.end_ms < over_ms:
+            effects += _reopen(held)
         _look_ahead(held)
-        return effects + taken_back
+        return effects
 
     def _hit(self, held: OpenJourney, step: Step) -> list[Effect]:
         """The first bad encounter with a stage counts when it is read."""
@@ -192,58 +146,8 @@ class JourneyRules:
 
     def _fall_due(self, one: Pledge | HandOver, now_ms: int) -> list[Effect]:
         if isinstance(one, HandOver):
-            return self._handed_on(one, now_ms)
+            return self._handovers.fall_due(one, now_ms)
         return (self._promises.fall_due if one.is_pending else self._promises.count_word)(one, now_ms)
-
-    # -- hand-overs ----------------------------------------------------------------------------------
-
-    def _handed(self, held: OpenJourney, step: Step) -> None:
-        """Note what a step says of a hand-over. Of several that say the same the first in time counts, unless
-        another was counted before it was read."""
-        told = step.handoff
-        assert told is not None  # noqa: S101 - the caller has looked
-        edge = self._edges.get((told.from_, told.to))
-        if edge is None or step.stage not in (edge.sender, edge.receiver):
-            return
-        partners = self._stages[edge.receiver].partners
-        partner = label(told.to if told.to in partners else step.partner, partners)
-        about = told.id, edge.sender, edge.receiver
-        one = next((one for one in held.hand_overs if (one.id, one.sender, one.receiver) == about), None)
-        if one is None:
-            one = HandOver(*about, partner)
-            held.hand_overs.append(one)
-        at_ms = step.at_ms
-        if step.stage == edge.sender and (
-            one.sent_ms is None or (at_ms < one.sent_ms and not one.is_sent_counted)
-        ):
-            one.partner, one.is_sent_counted = partner, False
-            one.sent_ms, one.due_ms = at_ms, at_ms + edge.within_ms
-        elif step.stage == edge.receiver and (
-            one.received_ms is None or (at_ms < one.received_ms and not one.is_received_counted)
-        ):
-            one.received_ms, one.is_received_counted = at_ms, False
-            if one.sent_ms is None:
-                one.partner = partner
-
-    def _handed_on(self, one: HandOver, now_ms: int) -> list[Effect]:
-        """It was sent, it was received, or it should have been by now."""
-        assert one.sent_ms is not None  # noqa: S101 - something of it is due
-        assert one.due_ms is not None  # noqa: S101
-        if not one.is_sent_counted:
-            one.is_sent_counted = True
-            return [Effect(one.sent_ms, (self._handed_counter(one, "sent"),))]
-        if one.received_ms is not None and not one.is_received_counted and one.received_ms <= now_ms:
-            one.is_received_counted = True
-            what = ("received", "late") if one.was_lost else ("received",)
-            return [Effect(one.received_ms, tuple(self._handed_counter(one, each) for each in what))]
-        one.is_counted = True
-        if one.is_received_counted and one.received_ms is not None:
-            return []
-        one.was_lost = True
-        return [Effect(one.due_ms, (self._handed_counter(one, "lost"),))]
-
-    def _handed_counter(self, one: HandOver, what: str) -> str:
-        return name("handoff", one.sender, one.receiver, one.partner, what)
 
     # -- the end -------------------------------------------------------------------------------------
 
@@ -294,11 +198,7 @@ class JourneyRules:
         if len(steps) < len(held.steps):  # what came after the end says nothing of it
             self._promises.read(pledges, steps)
         effects = [effect for pledge in pledges for effect in self._promises.close(pledge, at_ms)]
-        effects += [
-            Effect(one.received_ms, (self._handed_counter(one, "received"),))
-            for one in held.hand_overs
-            if (one.sent_ms or inf) > at_ms and one.received_ms is not None and one.received_ms <= at_ms
-        ]
+        effects += [effect for one in held.hand_overs for effect in self._handovers.close(one, at_ms)]
         failures = list(_failures(pledges, held.hand_overs, at_ms))
         counters = self._closing.counters(steps, self._segment(steps), failures)
         held.steps, held.pledges, held.closed_ms = steps, pledges, at_ms
@@ -315,16 +215,6 @@ class JourneyRules:
 _order = attrgetter("order")
 
 
-def _edges(journey: Journey) -> dict[tuple[str, str], Edge]:
-    """Hand-overs by sender and receiver; the receiver may be named by its stage or as one of its partners."""
-    assert journey.journeys is not None  # noqa: S101 - the caller has looked
-    found: dict[tuple[str, str], Edge] = {}
-    for edge in journey.journeys.edges:
-        for receiver in (edge.receiver, *journey.stage(edge.receiver).partners):
-            found.setdefault((edge.sender, receiver), edge)
-    return found
-
-
 def _look_ahead(held: OpenJourney) -> None:
     """When time changes it next."""
     next_ms: float = held.end_ms
@@ -333,6 +223,18 @@ def _look_ahead(held: OpenJourney) -> None:
         if (due_ms := one.next_ms) < next_ms:
             next_ms = due_ms
     held.next_ms = int(next_ms)
+
+
+def _reopen(held: OpenJourney) -> list[Effect]:
+    """Take back what was counted after the end, which has turned out to be earlier; it is counted anew."""
+    effects: list[Effect] = []
+    ones: list[Pledge | HandOver] = [*held.pledges, *held.hand_overs]
+    for one in ones:
+        counted = one.counted()
+        if any(effect.at_ms > held.end_ms for effect in counted):
+            effects += taken_back(counted)
+            one.reopen()
+    return effects
 
 
 def _failures(pledges: Iterable[Pledge], hand_overs: Iterable[HandOver], at_ms: int) -> Iterator[Failure]:

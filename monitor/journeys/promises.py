@@ -15,7 +15,7 @@ from msgspec import Struct
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import FOLLOW_UP, OTHER, Journey, Stage
 from monitor.journeys.closing import is_unhappy, matches
-from monitor.journeys.counters import TAKEN_BACK, Effect, name, nobody_yet
+from monitor.journeys.counters import Effect, name, nobody_yet, taken_back
 from monitor.journeys.step import Step
 
 
@@ -38,6 +38,8 @@ class Pledge(Struct, array_like=True, gc=False):
     due_from_ms: int | None = None
     moved_to_ms: int | None = None
     """The latest deadline the company has put in the place of the one that judges."""
+    told_ms: int = 0
+    """When the deadline that judges was told."""
 
     @property
     def is_pending(self) -> bool:
@@ -58,15 +60,20 @@ class Pledge(Struct, array_like=True, gc=False):
     def next_ms(self) -> float:
         """When it is to be counted next: at its deadline, then with the word that had not come by then."""
         if not self.is_counted:
-            return inf if self.due_ms is None else self.due_ms
-        return inf if self.is_settled or self.word_ms is None else max(self.word_ms, self.due_ms or 0)
+            return self.falls_due_ms
+        return inf if self.is_settled or self.word_ms is None else max(self.word_ms, self.falls_due_ms)
+
+    @property
+    def falls_due_ms(self) -> float:
+        """When its deadline is counted. One that had passed when it was told is when it was told."""
+        return inf if self.due_ms is None else max(self.due_ms, self.told_ms)
 
     @property
     def counted_ms(self) -> float:
         """Up to when steps tell of what has been counted."""
         if not self.is_counted or self.due_ms is None:
             return -inf
-        return max(self.due_ms, self.word_ms or 0) if self.is_settled else self.due_ms
+        return max(self.falls_due_ms, self.word_ms or 0) if self.is_settled else self.falls_due_ms
 
     @property
     def kept_ms(self) -> int | None:
@@ -94,6 +101,25 @@ class Pledge(Struct, array_like=True, gc=False):
             return None
         return self.due_ms
 
+    def counter(self, what: str) -> str:
+        """Name of one of its counters."""
+        return name("promise", self.kind, self.partner or nobody_yet(None), what)
+
+    def counted(self) -> list[Effect]:
+        """What has been added to for it, as long as the journey is under way."""
+        if not self.is_counted or self.due_ms is None:
+            return []
+        what = ["due"] if self.moved_to_ms is None else ["due", "rescheduled"]
+        due_ms = max(self.due_ms, self.told_ms)
+        effects = [Effect(due_ms, tuple(self.counter(one) for one in what))]
+        if self.is_settled and self.word_ms is not None and (result := self.result(self.word_ms)):
+            effects.append(Effect(max(self.word_ms, due_ms), (self.counter(result),)))
+        return effects
+
+    def reopen(self) -> None:
+        """What was counted is taken back."""
+        self.is_counted = self.is_settled = False
+
 
 class Promises:
     """What a journey file says about promises. Stateless."""
@@ -101,7 +127,9 @@ class Promises:
     def __init__(self, journey: Journey) -> None:
         rules = journey.journeys
         assert rules is not None  # noqa: S101 - the caller has looked
-        self._owing = {kind.name: journey.stage(kind.stage) for kind in rules.promises}
+        owing = {kind.name: journey.stage(kind.stage) for kind in rules.promises}
+        self._follows_up = nobody_yet(owing.pop(FOLLOW_UP, None))
+        self._owing = owing
         self._rules = rules
 
     def take(
@@ -133,12 +161,10 @@ class Promises:
         """Read what is told of them; what a step of that moment reaches back to, as if it were not counted.
         Returns what is taken back."""
         counted = [
-            (pledge, _counted(pledge), pledge.is_settled)
-            for pledge in pledges
-            if pledge.kind != FOLLOW_UP and at_ms <= pledge.counted_ms
+            (pledge, pledge.counted(), pledge.is_settled) for pledge in pledges if at_ms <= pledge.counted_ms
         ]
         for pledge, _, _ in counted:
-            pledge.is_counted = pledge.is_settled = False
+            pledge.reopen()
         self.read(pledges, steps)
         return [effect for one in counted for effect in _taken_back(*one)]
 
@@ -172,7 +198,7 @@ class Promises:
                 pledge.partner = _partner(pledge, owing, [step, *_deciding(owing, steps)])
             return True
         if told and step.promise is not None:
-            if pledge.word_ms is not None or pledge.kind == FOLLOW_UP or _sets_deadline(pledge, step):
+            if pledge.word_ms is not None or _sets_deadline(pledge, step):
                 return False
             if step.promise.kept is not None:
                 pledge.word_ms, pledge.kept = at_ms, step.promise.kept
@@ -209,9 +235,8 @@ class Promises:
         if rule is None:
             return effects
         if is_unhappy(self._rules.unhappy, step.score):
-            due_ms, partner = step.at_ms + rule.within_ms, nobody_yet(self._owing.get(FOLLOW_UP))
-            name = f"{FOLLOW_UP}/{len(pledges)}"
-            pledges.append(Pledge(name, FOLLOW_UP, step.at_ms, due_ms=due_ms, partner=partner))
+            name, due_ms = f"{FOLLOW_UP}/{len(pledges)}", step.at_ms + rule.within_ms
+            pledges.append(Pledge(name, FOLLOW_UP, step.at_ms, due_ms=due_ms, partner=self._follows_up))
             for one in steps:
                 if matches(rule.match, one):
                     _followed(pledges[-1], one.at_ms)
@@ -231,22 +256,22 @@ class Promises:
         pledge.is_settled = result is not None
         if result is not None:
             what.append(result)
-        return [Effect(at_ms, tuple(_counter(pledge, one) for one in what))]
+        return [Effect(at_ms, tuple(pledge.counter(one) for one in what))]
 
     def count_word(self, pledge: Pledge, at_ms: int) -> list[Effect]:
         """The word that had not come by the deadline."""
         pledge.is_settled = True
         result = pledge.result(at_ms)
         assert result is not None  # noqa: S101 - it has come by then
-        return [Effect(at_ms, (_counter(pledge, result),))]
+        return [Effect(at_ms, (pledge.counter(result),))]
 
     def close(self, pledge: Pledge, at_ms: int) -> list[Effect]:
         """The journey is over."""
         effects = self.fall_due(pledge, at_ms) if pledge.is_pending else []
         if pledge.is_awaited:
-            effects.append(Effect(at_ms, (_counter(pledge, "missed"),)))
+            effects.append(Effect(at_ms, (pledge.counter("missed"),)))
         if pledge.due_ms is None and pledge.word_ms is not None:
-            effects.append(Effect(at_ms, (_counter(pledge, "unpromised"),)))
+            effects.append(Effect(at_ms, (pledge.counter("unpromised"),)))
         return effects
 
 
@@ -274,7 +299,7 @@ def _set_deadline(pledge: Pledge, told: Sequence[Step]) -> None:
         if pledge.due_ms is None or step.initiator == "customer":
             due_from = step.promise.due_from
             pledge.due_from_ms = None if due_from is None else epoch_ms(due_from)
-            pledge.due_ms = due_ms
+            pledge.due_ms, pledge.told_ms = due_ms, step.at_ms
         elif due_ms != pledge.due_ms:
             pledge.moved_to_ms = max(due_ms, pledge.moved_to_ms or 0)
 
@@ -350,30 +375,15 @@ def _followed(pledge: Pledge, at_ms: int) -> list[Effect]:
     """Somebody who was unhappy has been contacted; the first time counts. Returns what is taken back."""
     if at_ms < pledge.made_ms or (pledge.word_ms is not None and pledge.word_ms <= at_ms):
         return []
-    before, is_counted, is_settled = _counted(pledge), pledge.is_counted, pledge.is_settled
+    before, is_counted, is_settled = pledge.counted(), pledge.is_counted, pledge.is_settled
     pledge.word_ms, pledge.kept = at_ms, True
     return _taken_back(pledge, before, is_settled) if is_counted else []
-
-
-def _counted(pledge: Pledge) -> list[Effect]:
-    """What has been added to for it, as long as it is under way."""
-    if not pledge.is_counted or pledge.due_ms is None:
-        return []
-    what = ["due"] if pledge.moved_to_ms is None else ["due", "rescheduled"]
-    effects = [Effect(pledge.due_ms, tuple(_counter(pledge, one) for one in what))]
-    if pledge.is_settled and pledge.word_ms is not None and (result := pledge.result(pledge.word_ms)):
-        effects.append(Effect(max(pledge.word_ms, pledge.due_ms), (_counter(pledge, result),)))
-    return effects
 
 
 def _taken_back(pledge: Pledge, before: list[Effect], is_settled: bool) -> list[Effect]:
     """Leave what was counted as it was, if that is still so; otherwise take it back, to be counted anew."""
     pledge.is_counted, pledge.is_settled = True, is_settled
-    if _counted(pledge) == before:
+    if pledge.counted() == before:
         return []
-    pledge.is_counted = pledge.is_settled = False
-    return [Effect(at_ms, tuple(TAKEN_BACK + one for one in counters)) for at_ms, counters in before]
-
-
-def _counter(pledge: Pledge, what: str) -> str:
-    return name("promise", pledge.kind, pledge.partner or nobody_yet(None), what)
+    pledge.reopen()
+    return taken_back(before)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from monitor.counting.event import Handoff, Promise, Score
 from monitor.counting.times import rfc3339
 from monitor.journey_file.model import NONE
-from monitor.journeys.open import HandOver
+from monitor.journeys.handovers import HandOver
 from monitor.journeys.promises import Pledge
 from monitor.journeys.step import Step
 

@@ -20,7 +20,7 @@ from tests.kit.brokers import running
 from tests.kit.polling import until
 from tests.kit.programs import WorkerProcess, touchpoint
 from tests.oracle.oracle import Event, Rows, count, moment
-from tests.oracle.test_oracle import JOURNEY, differing, generated, rows
+from tests.oracle.test_oracle import JOURNEY, differing, generated, rows, told_late
 from tests.system.test_static import Fleet
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(480)]
@@ -78,11 +78,15 @@ def who_counts(workers: list[WorkerProcess], before: list[float]) -> list[int]:
 
 
 def test_workers_that_are_killed_count_what_the_readme_files_say(tmp_path: Path) -> None:
-    """Of journeys at every edge, published as they happen, while who counts most dies and comes again."""
+    """Of journeys at every edge, published as they happen, while who counts most dies and comes again; also
+    what is published when its deadline has been counted."""
     file = tmp_path / "journey.yaml"
     file.write_text(JOURNEY)
     now = datetime.now(UTC).replace(microsecond=0)
     events = settled(4, 1200, now)
+    late = told_late(events, now)
+    assert late
+    events = [one for one in events if one not in late]
     bounds = [len(events) * number // SLICES for number in range(SLICES + 1)]
     with running(KafkaNode(tmp_path / "kafka")) as node, ExitStack() as stack:
         assert touchpoint("topics", KAFKA=node.bootstrap, JOURNEY=str(file)).returncode == 0
@@ -95,17 +99,27 @@ def test_workers_that_are_killed_count_what_the_readme_files_say(tmp_path: Path)
                 victim = until(partial(who_counts, fleet.workers, before), "one of them counts")[0]
                 fleet.restart(victim, signal.SIGKILL)
         beside += asyncio.run(say(node.bootstrap, now))
-        expected, _ = count(yaml.safe_load(JOURNEY), [*events, *beside], now)
-        wrong: dict[tuple[str, ...], tuple[int, int]] = {}
+        agreed(fleet, [*events, *beside], now)
+        before = [counted_by(one) for one in fleet.workers]
+        asyncio.run(publish(node.bootstrap, late))
+        victim = until(partial(who_counts, fleet.workers, before), "one of them counts")[0]
+        fleet.restart(victim, signal.SIGKILL)
+        agreed(fleet, [*events, *late, *beside], now)
 
-        def agree() -> bool:
-            found: Rows = Counter()
-            for one in fleet.workers:
-                found += rows(one.get("/metrics").decode())
-            wrong.clear()
-            wrong.update(differing(found, expected))
-            return not wrong
 
-        with suppress(AssertionError):  # rows that differ say more
-            until(agree, "every row is as the README files say", 120)
-        assert wrong == {}
+def agreed(fleet: Fleet, events: list[Event], now: datetime) -> None:
+    """What the workers show together comes to be what the README files say of these events."""
+    expected, _ = count(yaml.safe_load(JOURNEY), events, now)
+    wrong: dict[tuple[str, ...], tuple[int, int]] = {}
+
+    def agree() -> bool:
+        found: Rows = Counter()
+        for one in fleet.workers:
+            found += rows(one.get("/metrics").decode())
+        wrong.clear()
+        wrong.update(differing(found, expected))
+        return not wrong
+
+    with suppress(AssertionError):  # rows that differ say more
+        until(agree, "every row is as the README files say", 120)
+    assert wrong == {}

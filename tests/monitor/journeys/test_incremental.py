@@ -1,5 +1,6 @@
 """What the newest step changes is added to what is known. That comes to what reading all steps comes to."""
 
+from collections import Counter
 from datetime import UTC, datetime
 from random import Random
 
@@ -7,6 +8,7 @@ import pytest
 
 from monitor.counting.event import Handoff, Promise, Score
 from monitor.journey_file.model import FOLLOW_UP
+from monitor.journeys.counters import TAKEN_BACK, Effect
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.promises import Promises
 from monitor.journeys.step import Step
@@ -101,3 +103,41 @@ def test_what_is_added_comes_to_what_is_read_anew(order: str) -> None:
         seen["added"] += len(steps)
     assert seen["over"] == JOURNEYS
     assert 0 < seen["late"] < JOURNEYS / 2
+
+
+def counted_in(steps: list[Step], random: Random | None) -> tuple[Counter[tuple[int, str]], list[str]]:
+    """What is left of all that one journey counts, but for whom it hit first, and how it ended: read in this
+    order, while time passes at random, but not past its end."""
+    held, effects, clock_ms = OpenJourney(), list[Effect](), 0
+    for step in steps:
+        effects += RULES.take(held, step) or []
+        if random is not None and random.random() < 0.5:
+            clock_ms = max(clock_ms, step.at_ms + random.choice((-1, 0, 8 * HOUR, 30 * DAY)))
+            effects += RULES.pass_time(held, min(clock_ms, held.end_ms - 1))
+            assert min(net(effects).values(), default=0) >= 0
+    effects += RULES.pass_time(held, BEGIN + 60 * DAY)
+    return Counter(
+        {one: n for one, n in net(effects).items() if n and not one[1].startswith("hit/")}
+    ), held.ending
+
+
+def net(effects: list[Effect]) -> Counter[tuple[int, str]]:
+    """What was added, less what was taken back."""
+    found: Counter[tuple[int, str]] = Counter()
+    for at_ms, counters in effects:
+        for counter in counters:
+            name = counter.removeprefix(TAKEN_BACK)
+            found[at_ms, name] += 1 if name == counter else -1
+    return found
+
+
+def test_no_order_of_arrival_changes_what_a_journey_counts() -> None:
+    """Whatever was counted when a step is read, as long as the journey is under way: the same in the end."""
+    for seed in range(JOURNEYS):
+        random = Random(f"arrival {seed}")
+        steps = [any_step(random, number) for number in range(random.randint(2, 8))]
+        steps.sort(key=lambda step: step.order)
+        in_order = counted_in(steps, None)
+        for _ in range(4):
+            random.shuffle(steps)
+            assert counted_in(steps, random) == in_order, seed

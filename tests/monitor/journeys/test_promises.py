@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.counting.event import Handoff, Promise
+from monitor.journey_file.model import FOLLOW_UP
 from monitor.journeys.counters import TAKEN_BACK, Effect
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step
@@ -120,6 +121,42 @@ def test_what_is_published_when_the_deadline_has_been_counted(
     left = sorted(name for _, name in counted(effects).elements() if name.startswith("promise/"))
     assert left == [f"promise/{KIND}/unassigned/{one}" for one in what]
     assert [f"unassigned/{one}" for one in what] == promised(*before, published_late)
+
+
+def test_a_late_word_ends_the_journey_before_the_deadline() -> None:
+    """Due after 72 h, kept after one, then quiet for 48 h: it was over, and kept, after 49, however late that
+    is read."""
+    due, word = said(0, 72 * HOUR), said(HOUR, kept=True)
+    in_order = [(BEGIN + 49 * HOUR, f"promise/{KIND}/unassigned/{one}") for one in ("due", "kept")]
+    for passed in (0, 48, 71, 72, 100, 119):
+        held, effects = OpenJourney(), list[Effect]()
+        effects += RULES.take(held, due) or []
+        effects += RULES.pass_time(held, BEGIN + passed * HOUR)
+        effects += RULES.take(held, word) or []
+        effects += RULES.pass_time(held, BEGIN + 60 * DAY)
+        assert sorted(one for one in counted(effects) if one[1].startswith("promise/")) == in_order
+    assert promised(due, word) == ["unassigned/due", "unassigned/kept"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "what"),
+    [
+        ([said(11 * HOUR, 72 * HOUR), said(20 * HOUR, 10 * HOUR)], ["due", "missed", "rescheduled"]),
+        ([said(20 * HOUR, 10 * HOUR), said(21 * HOUR, kept=True)], ["due", "late"]),
+        (
+            [said(10 * HOUR, kept=True), said(11 * HOUR, 72 * HOUR), said(47 * HOUR, 10 * HOUR)],
+            ["due", "kept", "rescheduled"],
+        ),
+    ],
+)
+def test_a_deadline_that_has_passed_when_it_is_told(steps: list[Step], what: list[str]) -> None:
+    """It is counted when it is told, so that an earlier one that is read later still judges."""
+    assert promised(*steps) == [f"unassigned/{one}" for one in what]
+
+
+def test_an_answer_alone_makes_a_follow_up() -> None:
+    """A promise of a service's own that has its kind is one of another kind."""
+    assert promised(said(0, DAY, kind=FOLLOW_UP)) == ["other/none/due", "other/none/missed"]
 
 
 def test_what_is_published_after_the_end_changes_nothing() -> None:
