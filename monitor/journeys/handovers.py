@@ -4,7 +4,6 @@ Of several steps that say the same the first in time counts. What is read after 
 that back, if it is no longer so, and it is counted anew: no order of arrival matters.
 """
 
-from collections.abc import Sequence
 from math import inf
 
 from msgspec import Struct
@@ -114,42 +113,32 @@ class HandOvers:
         self._edges = _edges(journey)
         self._partners = {stage.name: stage.partners for stage in journey.stages}
 
-    def take(self, hand_overs: list[HandOver], steps: Sequence[Step], step: Step) -> list[Effect]:
-        """Note what this step, already one of `steps`, says; returns what is taken back."""
-        edge, about = self._about(step)
-        if edge is None:
+    def take(self, hand_overs: list[HandOver], step: Step) -> list[Effect]:
+        """Note what this step says of one; returns what is taken back. Of two partners that are named in the
+        same ms it is the one whose name comes first."""
+        told, at_ms = step.handoff, step.at_ms
+        edge = None if told is None else self._edges.get((told.from_, told.to))
+        if told is None or edge is None or step.stage not in (edge.sender, edge.receiver):
             return []
+        partners = self._partners[edge.receiver]
+        partner = label(told.to if told.to in partners else step.partner, partners)
+        about = told.id, edge.sender, edge.receiver
         one = next((one for one in hand_overs if one.about == about), None)
         if one is None:
-            one = HandOver(*about, "", is_sent_counted=False, is_received_counted=False)
+            one = HandOver(*about, partner, is_sent_counted=False, is_received_counted=False)
             hand_overs.append(one)
         before = one.counted()
-        told = [each for each in steps if self._about(each)[1] == about]
-        sent = next((each for each in told if each.stage == edge.sender), None)
-        received = next((each for each in told if each.stage == edge.receiver), None)
-        one.partner = self._partner(edge, sent or received or step)
-        if sent is not None:
-            one.sent_ms, one.due_ms = sent.at_ms, sent.at_ms + edge.within_ms
-        if received is not None:
-            one.received_ms = received.at_ms
-        if one.counted() == before:
+        if step.stage == edge.sender:
+            if one.sent_ms is None or (at_ms, partner) < (one.sent_ms, one.partner):
+                one.partner, one.sent_ms, one.due_ms = partner, at_ms, at_ms + edge.within_ms
+        elif one.received_ms is None or at_ms <= one.received_ms:
+            if one.sent_ms is None:
+                one.partner = partner if at_ms != one.received_ms else min(partner, one.partner)
+            one.received_ms = at_ms
+        if not before or one.counted() == before:
             return []
         one.reopen()
         return taken_back(before)
-
-    def _about(self, step: Step) -> tuple[Edge | None, tuple[str, str, str]]:
-        """The hand-over that a step tells of, if it is of a stage that can."""
-        if (told := step.handoff) is not None:
-            edge = self._edges.get((told.from_, told.to))
-            if edge is not None and step.stage in (edge.sender, edge.receiver):
-                return edge, (told.id, edge.sender, edge.receiver)
-        return None, ("", "", "")
-
-    def _partner(self, edge: Edge, step: Step) -> str:
-        """Whom it is handed to."""
-        partners, told = self._partners[edge.receiver], step.handoff
-        named = told.to if told is not None and told.to in partners else step.partner
-        return label(named, partners)
 
     def fall_due(self, one: HandOver, now_ms: int) -> list[Effect]:
         """It was sent, it was received, or it should have been by now."""

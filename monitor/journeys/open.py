@@ -107,7 +107,7 @@ class JourneyRules:
             insort(steps, step, key=_order)
         effects = self._hit(held, step)
         if step.handoff is not None:
-            effects += self._handovers.take(held.hand_overs, steps, step)
+            effects += self._handovers.take(held.hand_overs, step)
         reaches_back, taken_back = self._promises.take(held.pledges, steps, step, is_newest=is_newest)
         effects += taken_back
         over_ms = held.end_ms

@@ -60,7 +60,7 @@ class Pledge(Struct, array_like=True, gc=False):
     def next_ms(self) -> float:
         """When it is to be counted next: at its deadline, then with the word that had not come by then."""
         if not self.is_counted:
-            return self.falls_due_ms
+            return inf if self.due_ms is None else max(self.due_ms, self.told_ms)
         return inf if self.is_settled or self.word_ms is None else max(self.word_ms, self.falls_due_ms)
 
     @property
