@@ -31,6 +31,8 @@ class Learned:
     seen: Seen
     achieved: Mapping[Key, Achieved] = field(default_factory=dict)
     """Nothing before the history was judged: targets are then `UNKNOWN`."""
+    topics: Mapping[str, str] = field(default_factory=dict)
+    """Those of stages, where the history was read from such; others have the usual name."""
 
 
 def written(learned: Learned) -> str:
@@ -101,6 +103,8 @@ def _stage(learned: Learned, name: str, kind: Kind) -> Iterator[str]:
     yield f"  {name}:   # {counted(stage.n, 'event')}"
     yield f"    kind: {kind}   # a guess: customer, background, partner, feedback or staff"
     yield f"    owner: {OWNER}   # who is told"
+    if name in learned.topics:
+        yield f'    topic: "{learned.topics[name]}"'
     others = [outcome for outcome in stage.outcomes if outcome not in OUTCOMES]
     if others:
         yield f"    outcomes: [{', '.join(others)}]   # beside {', '.join(OUTCOMES)}; not judged"

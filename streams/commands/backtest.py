@@ -72,7 +72,7 @@ def backtest(
             refusals.add(number, history.add_line(line))
         history.end()
         if not history.counted and history.refused:
-            raise failed(f"{name}: it has no event to judge: {refusals.most_frequent(history.refused)}")
+            raise failed(f"{name}: it has no event to judge: {refusals.most_frequent()}")
         found = judge(held_to, history)
         asked = _worst(found) if where else ()
         whereabouts = Whereabouts(held_to, asked, refuse_personal_data=settings.refuse_personal_data)

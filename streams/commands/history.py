@@ -1,20 +1,27 @@
-"""A file of history as commands read it: line by line, with progress, and with what is refused told."""
+"""History as commands read it, of a file or of topics: line by line, with progress, and with what is refused
+told."""
 
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
 
 from monitor.counting.display import counted
 from monitor.errors import UserError
-from streams.commands.shared import failed
-from streams.files import NOT_GZIP, NOT_GZIP_TOLD, lines, unpacked
+from streams.clock import now_ms
+from streams.commands.shared import above_zero, failed, run_at_once
+from streams.files import MAX_COPY, NOT_GZIP, NOT_GZIP_TOLD, STDIN, lines, reread, unpacked
+from streams.settings import Settings
 from streams.terminal import progress
 
 if TYPE_CHECKING:
-    from monitor.counting.event import Reason, Refused
+    from monitor.counting.event import Event, Headers, Reason, Refused
 
 PROBLEMS_SHOWN = 20
 """Refused lines that are shown; they are counted all."""
@@ -37,26 +44,29 @@ def named(name: str) -> Iterator[None]:
 
 
 class Refusals:
-    """What is told of refused lines: the first of all, and the first of each reason."""
+    """What is told of refused lines or records: how many, the first of all, and the first of each reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, noun: str = "line") -> None:
         self.shown: list[str] = []
+        self.n: Counter[Reason] = Counter()
+        self._noun = noun
         self._first: dict[str, str] = {}
 
-    def add(self, number: int, refused: "Refused | None") -> None:
-        """Remember the line if it is refused, and to be told."""
+    def add(self, place: int | str, refused: "Refused | None") -> None:
+        """Remember the line or record at that place if it is refused, and to be told."""
         if refused is None:
             return
+        self.n[refused.reason] += 1
         if len(self.shown) < PROBLEMS_SHOWN:
-            self.shown.append(f"line {number}: {refused.reason}: {refused.error}")
-        self._first.setdefault(refused.reason, f"line {number}: {refused.error}")
+            self.shown.append(f"{self._noun} {place}: {refused.reason}: {refused.error}")
+        self._first.setdefault(refused.reason, f"{self._noun} {place}: {refused.error}")
 
-    def most_frequent(self, refused: "Counter[Reason]") -> str:
+    def most_frequent(self) -> str:
         """How many were refused, most often why, and where that was first."""
-        (reason, n), *others = refused.most_common()
-        total = refused.total()
+        (reason, n), *others = self.n.most_common()
+        total = self.n.total()
         which = f", {n:,} of them" if others else ", all" if total > 1 else ""
-        return f"{counted(total, 'line')} refused{which} as {reason} ({self._first[reason]})"
+        return f"{counted(total, self._noun)} refused{which} as {reason} ({self._first[reason]})"
 
 
 def read(file: str, why: str) -> Iterator[tuple[int, bytes]]:
@@ -81,3 +91,96 @@ def _lines(file: str) -> Iterator[bytes]:
         return
     with Path(file).open("rb") as stream:
         yield from lines(unpacked(stream))
+
+
+@dataclass(frozen=True, slots=True)
+class Twice:
+    """A history that is read more than once: what it is called, its lines, and what of it is refused."""
+
+    name: str
+    stream: IO[bytes]
+    refusals: Refusals
+    found_in: dict[str, set[str]] = field(default_factory=dict)
+    """Topics and the stages that they hold; none of a file."""
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Stages, each with its topic, where a worker could read it: one topic, one stage."""
+        of = {stage: topic for topic, stages in self.found_in.items() if len(stages) == 1 for stage in stages}
+        spread = Counter(stage for stages in self.found_in.values() for stage in stages)
+        return {stage: topic for stage, topic in of.items() if spread[stage] == 1}
+
+
+FromKafka = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from-kafka", metavar="TOPIC", help="Read this topic instead of a file; repeat it for several."
+    ),
+]
+Days = Annotated[
+    float,
+    typer.Option(callback=above_zero, help="Of a topic: read what was written within so many days."),
+]
+LATELY = 30.0
+"""Days. Four weeks hold each hour of the week four times."""
+
+
+@contextmanager
+def twice(file: str | None, names: Sequence[str] | None, days: float, settings: Settings) -> Iterator[Twice]:
+    """The history of a file, or of topics; what goes wrong with it is told and ends the command."""
+    if (file is None) is (not names):
+        raise failed("give a history: FILE, or --from-kafka TOPIC")
+    if file is not None:
+        name = STDIN if file == "-" else file
+        try:
+            with reread(Path("/dev/stdin" if file == "-" else file), name) as stream, named(name):
+                yield Twice(name, stream, Refusals())
+        except UserError as error:
+            raise failed(str(error)) from None
+        return
+    known = list(dict.fromkeys(names or ()))
+    name = ", ".join(known)
+    with tempfile.TemporaryFile() as stream, named(name):
+        found = Twice(name, stream, Refusals("record"))
+        run_at_once(lambda: _copy(settings, known, days, found))
+        stream.seek(0)
+        yield found
+
+
+async def _copy(settings: Settings, names: Sequence[str], days: float, to: Twice) -> None:
+    """Write the events of topics, up to their ends of now, as lines; remember records that are none.
+
+    Of no consumer group: Kafka keeps nothing of who has read.
+    """
+    import msgspec
+
+    from monitor.counting.event import Refused
+    from streams.kafka.read_back import since
+
+    encode, n = msgspec.json.Encoder().encode, Counter[str]()
+    begin_ms = max(0, now_ms() - round(days * 86_400_000))
+    with progress("fetch") as advance:
+        async with aclosing(since(settings, names, begin_ms)) as records:
+            async for record in records:
+                n[record.topic] += 1
+                if n.total() % TELL_EVERY == 0:
+                    advance(TELL_EVERY)
+                event = event_of(record.value, record.headers)
+                if isinstance(event, Refused):
+                    to.refusals.add(f"{record.topic}:{record.partition}:{record.offset}", event)
+                    continue
+                to.found_in.setdefault(record.topic, set()).add(event.stage)
+                to.stream.write(encode(event) + b"\n")
+                if to.stream.tell() > MAX_COPY:
+                    raise UserError(f"{to.name}: more than {MAX_COPY >> 30} GiB; read fewer --days")
+    if empty := [name for name in names if not n[name]]:
+        told = f"nothing was written in the last {days:g} d"
+        raise UserError(f"{', '.join(empty)}: {told}; --days looks further back")
+
+
+def event_of(value: bytes | None, headers: "Headers" = ()) -> "Event | Refused":
+    """The event of a line or a record, of whatever stage and outcome, in a year of a customer's life."""
+    from monitor.counting.event import Refused, decoded, refuse_year
+
+    event = decoded(value, headers)
+    return event if isinstance(event, Refused) else refuse_year(event.at_ms) or event

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 import typer
@@ -14,13 +14,21 @@ from monitor.counting.times import local
 from monitor.errors import UserError
 from monitor.journey_file.begin import NameProblemError, name_of
 from monitor.journey_file.nodes import JourneyFileError, nearest
-from streams.commands.history import PROBLEMS_SHOWN, Refusals, named, numbered
+from streams.commands.history import (
+    LATELY,
+    PROBLEMS_SHOWN,
+    Days,
+    FromKafka,
+    Twice,
+    event_of,
+    numbered,
+    twice,
+)
 from streams.commands.shared import failed, read_settings, write_files
-from streams.files import STDIN, lines, reread
+from streams.files import lines
 
 if TYPE_CHECKING:
     from monitor.backtest.run import Backtest
-    from monitor.counting.event import Reason
     from monitor.learn.seen import Seen
     from monitor.learn.written import Learned
 
@@ -30,8 +38,11 @@ LEAST_DAYS = 1.0
 
 def learn(
     file: Annotated[
-        str, typer.Argument(help="History: JSON lines in any order, plain or .gz; - is standard input.")
-    ],
+        str | None,
+        typer.Argument(help="History: JSON lines in any order, plain or .gz; - is standard input."),
+    ] = None,
+    from_kafka: FromKafka = None,
+    days: Days = LATELY,
     out: Annotated[
         Path | None,
         typer.Option(help="To be written; there may be none yet. Unless given, it is printed."),
@@ -41,9 +52,10 @@ def learn(
         typer.Option(help="Of opening hours, like Europe/Helsinki; that of the events' clocks unless given."),
     ] = None,
 ) -> None:
-    """Write a journey file as a history suggests, with a reason beside every number. Needs no Kafka.
+    """Write a journey file as a history suggests, with a reason beside every number.
 
-    Then says which pages and tickets it would have given over that history, and on which days.
+    Then says which pages and tickets it would have given over that history, and on which days. A file needs
+    no Kafka. Of topics it reads what lies there now, as no member of a group, and disturbs nobody.
 
     Example: touchpoint learn january.jsonl.gz --out journey.yaml
     """
@@ -52,18 +64,18 @@ def learn(
     if timezone is not None and timezone not in (zones := available_timezones()):
         raise failed(f"unknown time zone `{timezone}`{nearest(timezone, sorted(zones))[:80]}")
     settings = read_settings()
-    name = STDIN if file == "-" else file
-    try:
-        with reread(Path("/dev/stdin" if file == "-" else file), name) as stream, named(name):
+    with twice(file, from_kafka, days, settings) as history:
+        try:
             learned, found = _learned(
-                stream, _journey(file), timezone, refuse_personal_data=settings.refuse_personal_data
+                history, _journey(file), timezone, refuse_personal_data=settings.refuse_personal_data
             )
-    except UserError as error:
-        raise failed(str(error)) from None
-    except JourneyFileError as error:  # a stage called `changes` has the topic of changes
-        raise failed("\n".join(f"{name}: no journey file: {wrong}" for wrong in error.errors)) from None
+        except JourneyFileError as error:  # a stage called `changes` has the topic of changes
+            wrong = (f"{history.name}: no journey file: {wrong}" for wrong in error.errors)
+            raise failed("\n".join(wrong)) from None
     from monitor.learn.written import written
 
+    for problem in history.refusals.shown:
+        typer.echo(f"touchpoint: {problem}", err=True)
     text = written(learned)
     if out is None:
         typer.echo(text, nl=False)
@@ -74,7 +86,7 @@ def learn(
 
 
 def _learned(
-    stream: IO[bytes], journey: str, timezone: str | None, *, refuse_personal_data: bool
+    read: Twice, journey: str, timezone: str | None, *, refuse_personal_data: bool
 ) -> tuple["Learned", "Backtest"]:
     """What was learned of a history, and what that says of the same history."""
     from monitor.backtest.history import History
@@ -85,48 +97,44 @@ def _learned(
     from monitor.learn.written import Learned, written
     from monitor.rules.plan import plan
 
-    seen = _seen(stream)
-    learned = Learned(journey, timezone or timezone_of(seen.offsets), seen)
+    seen = _seen(read)
+    if seen.days < LEAST_DAYS:
+        spanned = duration((seen.last_ms - seen.first_ms) // 1000)
+        raise UserError(f"{counted(seen.n, 'event')} within {spanned} tell too little: it takes a day")
+    learned = Learned(journey, timezone or timezone_of(seen.offsets), seen, topics=read.topics)
     draft = plan(parse(written(learned)))
     history = History(draft, refuse_personal_data=refuse_personal_data)
-    stream.seek(0)
-    for _, line in numbered(lines(stream), "judge"):
+    read.stream.seek(0)
+    for _, line in numbered(lines(read.stream), "judge"):
         history.add_line(line)
     history.end()
     learned = replace(learned, achieved=achieved(draft, history))
     return learned, backtest(plan(parse(written(learned))), history)
 
 
-def _seen(stream: IO[bytes]) -> "Seen":
+def _seen(read: Twice) -> "Seen":
     """What the history holds; UserError when nothing can be learned of it."""
-    from monitor.counting.event import Event, Refused, decoded, refuse_year
+    from monitor.counting.event import Refused
     from monitor.learn.seen import Seen
 
-    seen, refusals, refused = Seen(), Refusals(), Counter["Reason"]()
-    for number, line in numbered(lines(stream), "read"):
-        event = decoded(line)
-        why = event if isinstance(event, Refused) else refuse_year(event.at_ms)
-        if why is not None:
-            refusals.add(number, why)
-            refused[why.reason] += 1
-        elif isinstance(event, Event):
+    seen, refusals = Seen(), read.refusals
+    for number, line in numbered(lines(read.stream), "read"):
+        event = event_of(line)
+        if isinstance(event, Refused):
+            refusals.add(number, event)
+        else:
             seen.add(event)
     if not seen.n:
-        told = f": {refusals.most_frequent(refused)}" if refused else ""
+        told = f": {refusals.most_frequent()}" if refusals.n else ""
         told = told or next((f": `{name}` is no name of a stage or an outcome" for name in seen.unnamed), "")
         raise UserError(f"it has no event to learn from{told}")
-    if seen.days < LEAST_DAYS:
-        spanned = duration((seen.last_ms - seen.first_ms) // 1000)
-        raise UserError(f"{counted(seen.n, 'event')} within {spanned} tell too little: it takes a day")
-    for problem in refusals.shown:
-        typer.echo(f"touchpoint: {problem}", err=True)
     return seen
 
 
-def _journey(file: str) -> str:
+def _journey(file: str | None) -> str:
     """Its name, by that of the file."""
     try:
-        return name_of(Path(file).name.partition(".")[0])
+        return name_of(Path(file or "").name.partition(".")[0])
     except NameProblemError:
         return "learned"
 

@@ -53,7 +53,7 @@ def where(
     asked = [Encounters(one, begin_ms) for one in named.values() if experience in (None, one.name)]
     codec = Codec(journey, stages[stage], refuse_personal_data=settings.refuse_personal_data)
     earliest_ms = begin_ms - round(before * MINUTE_MS)
-    run_at_once(lambda: count(since(settings, codec.stage.topic, earliest_ms), codec, asked, earliest_ms))
+    run_at_once(lambda: count(since(settings, [codec.stage.topic], earliest_ms), codec, asked, earliest_ms))
     for one in asked:
         _tell(one, as_json=as_json)
 

@@ -3,7 +3,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -77,17 +77,17 @@ async def until_the_end(
             raise UserError(f"Kafka at {settings.kafka} no longer answers")
 
 
-async def since(settings: Settings, topic: str, begin_ms: int) -> AsyncGenerator[Any, None]:
-    """Everything that was written to a topic since a moment, each partition's records in their order.
+async def since(settings: Settings, names: Sequence[str], begin_ms: int) -> AsyncGenerator[Any, None]:
+    """Everything that was written to topics since a moment, each partition's records in their order.
 
     UserError when there is no such topic, or no Kafka.
     """
     async with topics.connected(settings) as admin:
-        partitions = await topics.partition_counts(admin, [topic])
-        if topic not in partitions:
-            raise UserError(f"{settings.kafka} has no topic {topic}")
+        partitions = await topics.partition_counts(admin, names)
+        if missing := [name for name in names if name not in partitions]:
+            raise UserError(f"{settings.kafka} has no topic {', '.join(missing)}")
         async with reading(settings) as consumer:
-            at = [TopicPartition(topic, number) for number in range(partitions[topic])]
+            at = [TopicPartition(name, number) for name in partitions for number in range(partitions[name])]
             found = await consumer.offsets_for_times(dict.fromkeys(at, begin_ms))
             waiting = {tp: offset.offset for tp, offset in found.items() if offset is not None}
             consumer.assign(list(waiting))

@@ -76,7 +76,7 @@ class Causes:
             name: Codec(journey, stage, refuse_personal_data=settings.refuse_personal_data)
             for name, stage in self._stages.items()
         }
-        self._read = read or (lambda topic, begin_ms: since(settings, topic, begin_ms))
+        self._read = read or (lambda topic, begin_ms: since(settings, [topic], begin_ms))
         self._lock = asyncio.Lock()
         self._known: dict[tuple[str, float, float], tuple[float, Answer]] = {}
         """Answers, and until when they are given again, by what was asked."""

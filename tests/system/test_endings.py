@@ -34,6 +34,7 @@ COMMANDS = (
     "backtest events.jsonl",
     "backtest events.jsonl --json",
     "learn events.jsonl",
+    "learn --from-kafka touchpoint.store.v1",
     "topics",
     "publish",
     "change title",

@@ -1,18 +1,23 @@
 """`touchpoint learn` from a history to a file that the other commands take, and what it says of its days."""
 
 import gzip
+import re
 import subprocess
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+from aiokafka.admin import NewTopic
 
 from monitor.journey_file.grammar import parse
 from streams.settings import SHIPPED_JOURNEY
 from tests.kit import history
+from tests.kit.brokers import Node, as_admin
 from tests.kit.programs import TOUCHPOINT, environment, touchpoint, touchpoint_reading
+from tests.system.test_worker import Record, send
 
 FAULT = "checkout-payment-failure=0.8@216000+10800"
 """On the third day, for three hours."""
@@ -122,6 +127,69 @@ def test_what_a_worker_would_refuse_is_told() -> None:
     told = done.stderr.splitlines()
     assert told[0].startswith("touchpoint: line 1861: not_json: ")
     assert "left out: 54 events of `OK!`, which no journey file can name" in told
+
+
+def framed(lines: list[bytes], framing: str) -> list[Record]:
+    """The events as records: plain JSON, or CloudEvents in structured or binary mode."""
+    if framing == "plain":
+        return [(None, line, []) for line in lines]
+    found: list[Record] = []
+    for line in lines:
+        event = orjson.loads(line)
+        named = {"specversion": "1.0", "source": "/calls", "type": "call"}
+        named |= {name: event.pop(name) for name in ("id", "time")}
+        if framing == "structured":
+            found.append((None, orjson.dumps(named | {"data": event}), []))
+        else:
+            found.append((None, orjson.dumps(event), [(f"ce_{k}", v.encode()) for k, v in named.items()]))
+    return found
+
+
+def test_topics_are_a_history_too(broker: Node, tmp_path: Path) -> None:
+    """In every framing, up to what is there now; the file is that of the same lines, and no group is left."""
+    lines, file = calls(30).splitlines(), tmp_path / "learned.jsonl"
+    file.write_bytes(b"\n".join(lines))
+    topics = ["plain", "structured", "binary"]
+    as_admin(broker.bootstrap, lambda admin: admin.create_topics([NewTopic(name, 3, 1) for name in topics]))
+    for at, name in enumerate(topics):
+        send(broker.bootstrap, name, framed(lines[at::3], name))
+    send(broker.bootstrap, "plain", [(b"key", b"no", [])])
+    asked = [word for name in (*topics, "plain") for word in ("--from-kafka", name)]
+    done = touchpoint("learn", *asked, KAFKA=broker.bootstrap)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == touchpoint("learn", str(file)).stdout
+    refused, learned, *_ = done.stderr.splitlines()
+    assert re.fullmatch(r"touchpoint: record plain:\d:\d+: not_json: .*", refused)
+    assert learned.startswith("learned from 1,800 events of 1 stage, ")
+    groups: list[object] = []
+
+    async def look(admin: Any) -> None:
+        groups.extend(await admin.list_consumer_groups())
+
+    as_admin(broker.bootstrap, look)
+    assert groups == []
+    alone = touchpoint("learn", "--from-kafka", "binary", KAFKA=broker.bootstrap)
+    assert parse(alone.stdout).stages[0].topic == "binary"
+
+
+def test_topics_that_teach_nothing_are_named_in_one_line(broker: Node) -> None:
+    """Without a topic, without a record, without an event; and where nobody says what to read."""
+    kafka = broker.bootstrap
+    as_admin(kafka, lambda admin: admin.create_topics([NewTopic(name, 1, 1) for name in ("none", "odd")]))
+    send(kafka, "odd", [(b"key", b"no", []), (b"key", None, [])])
+    for topics, told in {
+        ("odd", "missing"): f"{kafka} has no topic missing",
+        ("odd", "none"): "none: nothing was written in the last 2 d; --days looks further back",
+        ("odd",): "odd: it has no event to learn from: 2 records refused, 1 of them as not_json (record odd:",
+    }.items():
+        asked = [word for name in topics for word in ("--from-kafka", name)]
+        done = touchpoint("learn", "--days", "2", *asked, KAFKA=kafka)
+        assert done.stderr.startswith(f"touchpoint: {told}")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    for asked in ([], ["none.jsonl", "--from-kafka", "odd"]):
+        done = touchpoint("learn", *asked)
+        assert done.stderr == "touchpoint: give a history: FILE, or --from-kafka TOPIC\n"
+        assert done.returncode == 1
 
 
 @pytest.mark.full

@@ -34,8 +34,8 @@ def test_kafka_that_goes_away_is_said_so(tmp_path: Path) -> None:
 
         async def read() -> None:
             await publish(node.bootstrap)
-            assert len([record async for record in since(settings, TOPIC, 0)]) == NUMBER
-            records = since(settings, TOPIC, 0)
+            assert len([record async for record in since(settings, [TOPIC], 0)]) == NUMBER
+            records = since(settings, [TOPIC], 0)
             await anext(records)
             node.kill()
             with pytest.raises(UserError, match="no longer answers"):
