@@ -1,26 +1,26 @@
 """Refused records as they stand in the dead-letter topic: the original, byte for byte, and why.
 
-One that would be larger than Kafka takes has only the first `HEAD_BYTES` of its value, and the true size in
+One that is larger than any event may be has only the first `HEAD_BYTES` of its value, and the true size in
 `dlq.size`: the original lies at `dlq.topic`, `dlq.partition` and `dlq.offset`. One that cannot be read has
-what is known of its key and value, and no headers.
+what is known of its key and value, and no headers. Letters are compressed: what a few bytes inflate to fills
+no topic.
 """
 
 from typing import Any
 
 from aiokafka import TopicPartition
 
-from monitor.counting.event import Refused
+from monitor.counting.event import MAX_BYTES, Refused
 from monitor.counting.formats import Unreadable
 from streams.kafka.outgoing import Outgoing
 from streams.kafka.records import HEAD_BYTES
-from streams.kafka.topics import MAX_RECORD_BYTES
 
 ATTEMPT = "dlq.attempt"
 SIZE = "dlq.size"
 """Of letters that hold a part of their record only: how many bytes its value has."""
 
-MAX_LETTER_BYTES = MAX_RECORD_BYTES - HEAD_BYTES
-"""Leaves room for what is told of the record, and for Kafka's own framing."""
+MAX_LETTER_BYTES = MAX_BYTES + HEAD_BYTES
+"""Of key, value and headers. What is larger was never an event, and a few bytes inflate to megabytes."""
 
 
 def dead_letter(topic: str, origin: TopicPartition, record: Any, refused: Refused) -> Outgoing:
@@ -51,7 +51,7 @@ def dead_letter(topic: str, origin: TopicPartition, record: Any, refused: Refuse
         described[SIZE] = len(value or b"")
         key, value, headers = key and key[:HEAD_BYTES], value and value[:HEAD_BYTES], []
     headers += [(name, str(text).encode()) for name, text in described.items()]
-    return Outgoing(topic, None, key, value, headers)
+    return Outgoing(topic, None, key, value, headers, is_packed=True)
 
 
 def _size(key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]) -> int:

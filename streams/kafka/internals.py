@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from aiokafka.consumer import fetcher
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
 
 # -- aiokafka ----------------------------------------------------------------------------------------
 
@@ -52,8 +54,9 @@ class PartitionRecords(fetcher.PartitionRecords):  # type: ignore[misc] # shippe
 
 
 POLL_BYTES = 8 * 1024 * 1024
-"""Of values that one poll takes from one partition, or from all in a thread that says when a poll begins. A
-poll is bounded by records otherwise, and a megabyte that says one thing packs into a hundred bytes."""
+"""Of keys, values and headers that one poll takes from one partition, or from all in a thread that says when
+a poll begins. A poll is bounded by records otherwise, and a megabyte that says one thing packs into a hundred
+bytes."""
 
 _poll = threading.local()
 
@@ -79,7 +82,9 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc] # shipped without 
         found: list[Any] = []
         for record in self._partition_records:  # type: ignore[has-type]
             found.append(record)
-            room -= len(record.value or b"")
+            room -= len(record.value or b"") + len(record.key or b"")
+            if record.headers:
+                room -= sum(len(name) + len(content or b"") for name, content in record.headers)
             if room <= 0 or len(found) == max_records:
                 self._update_position()
                 break
@@ -91,9 +96,20 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc] # shipped without 
         return found
 
 
+HASHED_BYTES = 1024
+"""Of a key. Ours are shorter; those of dead letters are somebody else's."""
+
+
 def partition_for(producer: Any, topic: str, key: bytes | None) -> int:
-    """Where an `AIOKafkaProducer` that knows the topic sends a record with that key."""
+    """Where an `AIOKafkaProducer` that knows the topic sends a record with that key, of which the beginning
+    decides: aiokafka takes 0.2 s for a megabyte."""
+    key = key and key[:HASHED_BYTES]
     return int(producer._partition(topic, None, key, None, key, None))
+
+
+def packed_batch(producer: Any) -> BatchBuilder:
+    """An empty batch of an `AIOKafkaProducer`, compressed by LZ4 whatever else it writes is."""
+    return BatchBuilder(producer._message_accumulator._batch_size, DefaultRecordBatch.CODEC_LZ4)
 
 
 async def fetch_committed(consumer: Any, tps: Iterable[Any]) -> Mapping[Any, Any]:

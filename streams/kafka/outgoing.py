@@ -7,6 +7,7 @@ read. So batches are made here, and each is waited for once.
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from streams.kafka import internals
@@ -20,6 +21,8 @@ class Outgoing(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: list[tuple[str, bytes]] | None = None
+    is_packed: bool = False
+    """Whether those of its topic are written compressed."""
 
 
 Produce = Callable[[Sequence[Outgoing]], Awaitable[Sequence[int]]]
@@ -63,12 +66,14 @@ class Writer:
         counts: list[int] = []
         sent: list[Awaitable[Any]] = []
         async with self._turns[topic, partition]:
-            batch = producer.create_batch()
-            for _, _, key, value, headers in records:
+            is_packed = records[0].is_packed
+            new_batch = partial(internals.packed_batch, producer) if is_packed else producer.create_batch
+            batch = new_batch()
+            for _, _, key, value, headers, _ in records:
                 if batch.append(timestamp=None, key=key, value=value, headers=headers or []) is None:
                     counts.append(batch.record_count())
                     sent.append(await producer.send_batch(batch, topic, partition=partition))
-                    batch = producer.create_batch()
+                    batch = new_batch()
                     batch.append(timestamp=None, key=key, value=value, headers=headers or [])
             batch.close()  # nothing more comes to it, so it goes at once
             counts.append(batch.record_count())

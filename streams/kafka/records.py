@@ -32,11 +32,8 @@ MAX_HEADERS = 128
 """Of one record: an empty one takes two bytes in a batch, and forty times that as an object. Tracing and
 schemas need some ten."""
 
-OWN = "dlq."
-"""What names of our own headers begin with. They count extra, for a letter has those of its record too."""
-
-OWN_HEADERS = 8
-"""As many as a letter has."""
+OWN, OWN_HEADERS = "dlq.", 8
+"""What names of our own headers begin with, and how many a letter has, beside those of its record."""
 
 HEAD_BYTES = 64 * 1024
 """Of a key, or of a value, that is kept of a record which cannot be kept whole."""
@@ -45,18 +42,16 @@ COUNTED_FROM = 1024 * 1024
 """Bytes of a batch from which headers are counted before any of them is made: below, those of one record
 are 40 MB for a moment."""
 
-USUAL_RATIO = 16
-"""What JSON shrinks by; a batch that inflates to more is inflated again with all the room there is."""
+USUAL_RATIO, LEAST_ROOM = 16, 64 * 1024
+"""What JSON shrinks by, and what costs nothing; a batch that inflates to more gets eight times the room."""
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
-_LENGTH = struct.Struct(">i")
-_OFFSET = struct.Struct(">q")
+_LENGTH, _OFFSET = struct.Struct(">i"), struct.Struct(">q")
 _PREFIX, _MAGIC_AT, _ATTRIBUTES_AT, _COUNT_AT = 12, 16, 21, 57
 _LEGACY_KEY_AT = {0: 18, 1: 26}
 _CODECS = {1: cramjam.gzip, 2: cramjam.snappy, 3: cramjam.lz4, 4: cramjam.zstd}
 _CODEC_MASK = 7
-_XERIAL = b"\x82SNAPPY\x00"
-_XERIAL_SIZE = 16
+_XERIAL, _XERIAL_SIZE = b"\x82SNAPPY\x00", 16
 _COMMIT = b"\0\0\0\1"
 
 
@@ -367,15 +362,20 @@ def _unpacked(number: int, packed: bytes, lead: int) -> memoryview:
     codec = _CODECS.get(number)
     if codec is None:
         raise ValueError(f"no codec has the number {number}")
-    room = min(USUAL_RATIO * len(packed), MAX_INFLATED)
+    room = min(max(USUAL_RATIO * len(packed), LEAST_ROOM), MAX_INFLATED)
     while True:
-        whole = memoryview(bytearray(lead + room))
+        whole = bytearray(lead + room)
         try:
-            return whole[: lead + _inflate(codec, packed, whole[lead:])]
+            with memoryview(whole)[lead:] as free:
+                size = _inflate(codec, packed, free)
         except cramjam.DecompressionError as error:
             if room == MAX_INFLATED:
                 raise ValueError(f"it inflates to more than {MAX_INFLATED} bytes, or not at all") from error
-            room = MAX_INFLATED
+            del whole  # before there is another
+            room = min(8 * room, MAX_INFLATED)
+        else:
+            del whole[lead + size :]  # what is not needed is not held
+            return memoryview(whole)
 
 
 def _inflate(codec: Any, packed: bytes, room: memoryview) -> int:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import TopicPartition
 
-from monitor.counting.event import Reason, Refused
+from monitor.counting.event import MAX_BYTES, Reason, Refused
 from monitor.counting.formats import Unreadable
 from streams.kafka.dead_letter import dead_letter
+from streams.kafka.records import HEAD_BYTES
 
 ORIGIN = TopicPartition("touchpoint.store.v1", 3)
 REFUSED = Refused(Reason.BAD_VALUE, "Expected `float` >= 0 - at `$.wait_s`, not «-1»")
@@ -99,3 +100,26 @@ def test_keeps_what_is_known_of_an_unreadable_record() -> None:
     letter = dead_letter("t.dlq", ORIGIN, Record(value=Unreadable("it has 129 headers", 7, b"head")), REFUSED)
     assert (letter.key, letter.value, (letter.headers or [])[-1]) == (b"k", b"head", ("dlq.size", b"7"))
     assert type(letter.value) is bytes
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record(value=b"v" * (MAX_BYTES + 100_000)),
+        Record(key=b"k" * (MAX_BYTES + 100_000)),
+        Record(headers=tuple((f"h{n}", bytes(60_000)) for n in range(18))),
+    ],
+    ids=["value", "key", "headers"],
+)
+def test_keeps_the_head_of_what_no_event_is(record: Record) -> None:
+    """Its true size is told, and where it lies."""
+    letter = dead_letter("t.dlq", ORIGIN, record, REFUSED)
+    assert (letter.key, letter.value) == (
+        (record.key or b"")[:HEAD_BYTES],
+        (record.value or b"")[:HEAD_BYTES],
+    )
+    told = dict(letter.headers or [])
+    assert told["dlq.size"] == str(len(record.value or b"")).encode()
+    assert all(name.startswith("dlq.") for name in told)
+    whole = Record(value=b"v" * MAX_BYTES)
+    assert dead_letter("t.dlq", ORIGIN, whole, REFUSED).value == whole.value

@@ -78,6 +78,8 @@ async def test_a_producer_says_where_a_key_goes(broker: TansuNode) -> None:
         for key in (b"a", b"b", b"c"):
             sent = await producer.send_and_wait("keys", b"value", key)
             assert internals.partition_for(producer, "keys", key) == sent.partition
+        same, other = (internals.partition_for(producer, "keys", b"k" * 10_000 + end) for end in (b"a", b"b"))
+        assert same == other, "the beginning of a long key decides"
         assert internals.partition_for(producer, "keys", None) in await producer.partitions_for("keys")
 
 

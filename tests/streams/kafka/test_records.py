@@ -105,6 +105,26 @@ def test_a_bomb_takes_no_more_than_its_bound(codec: int) -> None:
     assert peak < 2 * MAX_INFLATED
 
 
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_a_batch_takes_no_more_room_than_it_needs(codec: int) -> None:
+    """Three events of 5 kB with a stack trace pack into 300 bytes. What is half read does not keep the room
+    that was tried."""
+    data = batch(*[(None, b"at line 1 of checkout.js\n" * 200, [])] * 3, codec=codec)
+    tracemalloc.start()
+    first = next(iter(Records(data).next_batch()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(first.value) == 5_000
+    assert peak < 500_000
+    large = batch(*[(None, b"at line 1 of checkout.js\n" * 4_000, [])] * 30, codec=codec)
+    tracemalloc.start()
+    records = iter(Records(large).next_batch())
+    next(records)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 5_000_000
+
+
 def legacy(*values: bytes, codec: int = 0, magic: Literal[0, 1] = 1) -> bytes:
     """Records as Kafka before 0.11 wrote them; with a codec, they are one batch."""
     builder = LegacyRecordBatchBuilder(magic, codec, 1 << 30)
