@@ -55,6 +55,7 @@ ENVIRONMENT_AT = {
 TERMINAL_AT = {
     "streams/commands/main.py",
     "streams/commands/backtest.py",
+    "streams/commands/drift.py",
     "streams/commands/history.py",
     "streams/commands/init.py",
     "streams/commands/learn.py",

@@ -73,9 +73,16 @@ def _judged(experience: Experience, event: Event) -> Judged:
         return Judged(name, "not judged", _told(barred, event))
     if experience.ignores and all(_test(one)(event) for one in experience.ignores):
         return Judged(name, "not judged", f"ignored, for {_told(experience.ignores, event)}")
-    return Judged(
-        name, "not judged", _told([one for one in experience.good if _test(one)(event) is None], event)
-    )
+    return Judged(name, "not judged", _told(undecided(experience, event) or (), event))
+
+
+def undecided(experience: Experience, event: Event) -> list[Condition] | None:
+    """The conditions of `good` whose field an event lacks; None if the event is none to judge."""
+    if not all(_test(one)(event) for one in experience.judges):
+        return None
+    if experience.ignores and all(_test(one)(event) for one in experience.ignores):
+        return None
+    return [one for one in experience.good if _test(one)(event) is None]
 
 
 def _told(conditions: Iterable[Condition], event: Event) -> str:
@@ -135,9 +142,9 @@ def _unknown(named: Iterable[str], known: Mapping[str, Any], within: str) -> Ite
             yield f"nobody reads the field `{within}{name}`: {meant}"
 
 
-def _strange(journey: Journey, stage: Stage, event: Event) -> Iterator[str]:
-    """Warnings of names that count as `other`, for the file does not know them."""
-    known = {
+def listed_names(journey: Journey, stage: Stage) -> dict[str, tuple[str, ...]]:
+    """Fields of which the file may list names, and those that it does: with a list, others are `other`."""
+    return {
         "segment": journey.segments,
         "channel": journey.channels,
         "partner": stage.partners,
@@ -145,7 +152,11 @@ def _strange(journey: Journey, stage: Stage, event: Event) -> Iterator[str]:
         "location": stage.locations,
         "touchpoint": stage.touchpoints,
     }
-    for name, words in known.items():
+
+
+def _strange(journey: Journey, stage: Stage, event: Event) -> Iterator[str]:
+    """Warnings of names that count as `other`, for the file does not know them."""
+    for name, words in listed_names(journey, stage).items():
         word = getattr(event, name)
         if words and word is not None and word not in words:
             yield f"the {name} counts as `other`; known are {', '.join(words)}"

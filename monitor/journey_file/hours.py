@@ -5,6 +5,7 @@ has been a whole number of quarters away from UTC since 1980, in summer and in w
 their clock in the midst of one (St John's, until 2011) are off by minutes on that day.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -45,12 +46,17 @@ def expected(journey: Journey, stage: Stage, from_ms: int, to_ms: int) -> float:
     return begun + sum(map(rhythm.hour, range(first + 1, last))) + rest
 
 
+def hourly(per_hour: float, by_hour: Sequence[float]) -> list[float]:
+    """What `expects` says of each hour of a day, from midnight on, as if always open."""
+    return [per_hour * weight * 24 / sum(by_hour) for weight in by_hour] or [per_hour] * 24
+
+
 class _Rhythm:
     """What one stage expects when; remembers whole hours since 1970."""
 
     def __init__(self, timezone: str, per_hour: float, by_hour: tuple[float, ...], hours: Hours) -> None:
         self._timezone, self._hours = timezone, hours
-        self._per_hour = [per_hour * weight * 24 / sum(by_hour) for weight in by_hour] or [per_hour] * 24
+        self._per_hour = hourly(per_hour, by_hour)
         self.hour = lru_cache(maxsize=REMEMBERED_HOURS)(self._hour)
 
     def _hour(self, hour: int) -> float:

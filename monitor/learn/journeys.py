@@ -35,14 +35,25 @@ class Owed:
     kind: str
     stage: str
 
+    @property
+    def experience(self) -> str:
+        """What whole journeys call it."""
+        return f"promise_{self.kind}"
+
 
 @dataclass(frozen=True, slots=True)
 class HandedOver:
-    """What one stage hands to another, within how long nearly all of it arrived."""
+    """What one stage hands to another, within how long nearly all of it arrived, and how much did."""
 
     sender: str
     receiver: str
     within: str
+    n: int = 0
+
+    @property
+    def experience(self) -> str:
+        """What whole journeys call it."""
+        return f"handoff_{self.sender}_{self.receiver}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +87,22 @@ def whole(seen: Seen, order: Sequence[str], kinds: Mapping[str, Kind]) -> Whole 
     goal = next((stage for stage in reversed(goals) if outcomes[stage]), None)
     if goal is None:
         return None
-    handoffs = tuple(_handoffs(seen))
-    limits = [_nearly_all(journey.took_ms for journey in passed), *(one.within for one in handoffs)]
+    handed_over = tuple(handoffs(seen))
+    limits = [_nearly_all(journey.took_ms for journey in passed), *(one.within for one in handed_over)]
     return Whole(
         starts,
         goal,
         outcomes[goal],
         limit=max(limits, key=lambda name: DURATIONS[name]),
         quiet=_nearly_all(journey.quiet_ms for journey in passed),
-        promises=tuple(_promises(seen)),
-        handoffs=handoffs,
+        promises=tuple(promises(seen)),
+        handoffs=handed_over,
         contacts=tuple(stage for stage in order if seen.stages[stage].cases > MOSTLY * seen.stages[stage].n),
         has_moves=len(frequent(seen.channels)) > 1,
     )
 
 
-def _promises(seen: Seen) -> Iterator[Owed]:
+def promises(seen: Seen) -> Iterator[Owed]:
     """Kinds for which a deadline was told, each with the stage that mostly tells whether it was kept."""
     for kind in frequent(seen.due):
         if kind == FOLLOW_UP:
@@ -101,7 +112,8 @@ def _promises(seen: Seen) -> Iterator[Owed]:
             yield Owed(kind, keeper)
 
 
-def _handoffs(seen: Seen) -> Iterator[HandedOver]:
+def handoffs(seen: Seen) -> Iterator[HandedOver]:
+    """Those that were sent and received, by sender and receiver."""
     took: dict[tuple[str, str], list[int]] = {}
     for one in seen.handoffs.values():
         if one.sent_ms is None or one.received_ms is None or one.receiver is None:
@@ -109,7 +121,7 @@ def _handoffs(seen: Seen) -> Iterator[HandedOver]:
         took.setdefault((one.sender, one.receiver), []).append(max(0, one.received_ms - one.sent_ms))
     for (sender, receiver), times_ms in sorted(took.items()):
         if len(times_ms) >= LEAST:
-            yield HandedOver(sender, receiver, _nearly_all(times_ms))
+            yield HandedOver(sender, receiver, _nearly_all(times_ms), len(times_ms))
 
 
 def _nearly_all(times_ms: Iterable[int]) -> str:

@@ -1,6 +1,6 @@
 """When a stage is open and how much comes then, by hour of the day and day of the week, in local time."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from statistics import mean, median, median_low
@@ -23,17 +23,27 @@ TOLD_EVENTS = 20
 """Where a mean hour of the week has fewer, an empty one may be chance."""
 
 
+WEEK_HOURS = 7 * 24
+
 Hour = tuple[int, int]
 """Of a week: the day, Monday 0, and the hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Opening hours as a journey file has them, days by spans, none where always open; and the events of each
-    hour of a day, midnight first, on the weekday that has fewest of those open then."""
+    """How much comes in each hour of a week, in times of what makes it open, None where too little came to
+    tell; and the events of each hour of a day, midnight first, on the weekday that has fewest of those open
+    then."""
 
-    hours: Mapping[str, str]
+    busy: Mapping[Hour, float] | None
     by_hour: tuple[float, ...]
+
+    @property
+    def hours(self) -> dict[str, str]:
+        """Opening hours as a journey file has them; none where always open."""
+        if self.busy is None or len(open_hours := _open(self.busy)) == WEEK_HOURS:
+            return {}
+        return as_hours(open_hours)
 
     @property
     def per_hour(self) -> float:
@@ -54,29 +64,32 @@ def rhythm(quarters: Mapping[int, int], first_ms: int, last_ms: int, timezone: s
         by_date[at.weekday(), at.hour].setdefault(at.date(), []).append(quarters.get(quarter, 0))
     counts = {hour: sum(map(sum, dates.values())) for hour, dates in by_date.items()}
     weeks = min(map(len, by_date.values()))
-    open_hours = _open(counts) if weeks >= TOLD_WEEKS else set(counts)
+    busy = _busy(counts) if weeks >= TOLD_WEEKS else None
     rates: list[list[float]] = [[] for _ in range(24)]
-    for hour in open_hours:
+    for hour in counts if busy is None else _open(busy):
         of_dates = [4 * mean(counted) for counted in by_date[hour].values() if len(counted) > 1]
         rates[hour[1]] += [median_low(of_dates)] if of_dates else []
     by_hour = tuple(min(of_days, default=0.0) for of_days in rates)
-    return Rhythm(_written(open_hours) if len(open_hours) < len(counts) else {}, by_hour)
+    return Rhythm(busy, by_hour)
 
 
-def _open(counts: Mapping[Hour, int]) -> set[Hour]:
-    """The hours of a week in which a stage is open; all of them when it has too few events to tell."""
+def _open(busy: Mapping[Hour, float]) -> set[Hour]:
+    return {hour for hour, times in busy.items() if times >= 1}
+
+
+def _busy(counts: Mapping[Hour, int]) -> dict[Hour, float] | None:
+    """Of each hour of a week; None when there are too few events to tell."""
     usual = sum(counts.values()) / len(counts)
     if usual < TOLD_EVENTS:
-        return set(counts)
+        return None
     of_day = [median(counts[day, hour] for day in range(7)) for hour in range(24)]
     return {
-        (day, hour)
+        (day, hour): n / max(CLOSED * usual, CLOSED_THAT_DAY * of_day[hour])
         for (day, hour), n in counts.items()
-        if n >= max(CLOSED * usual, CLOSED_THAT_DAY * of_day[hour])
     }
 
 
-def _written(open_hours: set[Hour]) -> dict[str, str]:
+def as_hours(open_hours: Collection[Hour]) -> dict[str, str]:
     """By day, or days that follow each other and are alike: `{"mon-fri": "09:00-21:00"}`."""
     by_day = [_spans([(day, hour) in open_hours for hour in range(24)]) for day in range(7)]
     found: dict[str, str] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from monitor.counting.display import counted, percent
 from monitor.journey_file.model import OUTCOMES, WHOLE, Kind
-from monitor.learn.journeys import Whole, whole
+from monitor.learn.journeys import HandedOver, Owed, Whole, whole
 from monitor.learn.order import in_order
 from monitor.learn.propose import Proposed, experiences, frequent, kind_of
 from monitor.learn.rhythm import Rhythm, rhythm
@@ -61,7 +61,7 @@ def _file(learned: Learned) -> Iterator[str]:
     yield ""
     yield "stages:   # in the order in which journeys pass them, else in that in which they appear"
     for name in order:
-        yield from _stage(learned, name, kinds[name])
+        yield from stage_lines(learned, name, kinds[name])
 
 
 def _journeys(found: Whole, learned: Learned) -> Iterator[str]:
@@ -69,7 +69,7 @@ def _journeys(found: Whole, learned: Learned) -> Iterator[str]:
 
     def target(experience: str) -> tuple[str, str]:
         achieved = learned.achieved.get((WHOLE, experience))
-        return (str(achieved.all.target), _told(achieved.all, learned.seen)) if achieved else (UNKNOWN, GUESS)
+        return (str(achieved.all.target), told(achieved.all, learned.seen)) if achieved else (UNKNOWN, GUESS)
 
     goal, why = target(GOAL)
     yield "journeys:   # events with one `journey_id` are a journey"
@@ -83,22 +83,31 @@ def _journeys(found: Whole, learned: Learned) -> Iterator[str]:
     if found.promises:
         yield "  promises:   # each with the stage that says whether it was kept"
     for owed in found.promises:
-        kept, why = target(f"promise_{owed.kind}")
-        yield f"    {owed.kind}: {{stage: {owed.stage}, target: {kept}}}   # {why}"
+        yield promise_line(owed, *target(owed.experience))
     if found.contacts:
         yield f"  contacts: [{', '.join(found.contacts)}]   # most of its events name a case"
     if found.handoffs:
         yield "  handoffs:   # 99 of 100 that arrived took no longer"
     for one in found.handoffs:
-        arrived, why = target(f"handoff_{one.sender}_{one.receiver}")
-        ways = f"from: {one.sender}, to: {one.receiver}, within: {one.within}, target: {arrived}"
-        yield f"    - {{{ways}}}   # {why}"
+        yield handoff_line(one, *target(one.experience))
     if found.has_moves:
         moves, why = target("moves")
         yield f"  moves: {{target: {moves}}}   # {why}"
 
 
-def _stage(learned: Learned, name: str, kind: Kind) -> Iterator[str]:
+def promise_line(owed: Owed, target: str, why: str) -> str:
+    """A kind of promise with its target, and the reason for that."""
+    return f"    {owed.kind}: {{stage: {owed.stage}, target: {target}}}   # {why}"
+
+
+def handoff_line(one: HandedOver, target: str, why: str) -> str:
+    """A hand-over with its target, and the reason for that."""
+    ways = f"from: {one.sender}, to: {one.receiver}, within: {one.within}, target: {target}"
+    return f"    - {{{ways}}}   # {why}"
+
+
+def stage_lines(learned: Learned, name: str, kind: Kind) -> Iterator[str]:
+    """A stage of the file, whole."""
     seen, stage = learned.seen, learned.seen.stages[name]
     yield f"  {name}:   # {counted(stage.n, 'event')}"
     yield f"    kind: {kind}   # a guess: customer, background, partner, feedback or staff"
@@ -127,6 +136,11 @@ def _rhythm(found: Rhythm) -> Iterator[str]:
     if found.hours:
         spans = ", ".join(f'{days}: "{spans}"' for days, spans in found.hours.items())
         yield f"    hours: {{{spans}}}   # outside them next to nothing came"
+    yield from expects_lines(found)
+
+
+def expects_lines(found: Rhythm) -> Iterator[str]:
+    """What a stage expects; nothing where next to nothing comes."""
     if found.per_hour >= LEAST_PER_HOUR:
         by_hour = ", ".join(f"{n:.3g}" for n in found.by_hour)
         yield "    # the events of each hour, from midnight on, on the weekday that has fewest then"
@@ -147,14 +161,15 @@ def _experience(proposed: Proposed, achieved: Achieved | None, seen: Seen) -> It
     if achieved is None:
         yield f"        target: {UNKNOWN}   # {GUESS}"
         return
-    yield f"        target: {achieved.all.target}   # {_told(achieved.all, seen)}"
+    yield f"        target: {achieved.all.target}   # {told(achieved.all, seen)}"
     if achieved.segments:
         yield "        targets:   # of segments that are surely below it"
         for segment, own in achieved.segments.items():
-            yield f"          {segment}: {own.target}   # {_told(own, seen)}"
+            yield f"          {segment}: {own.target}   # {told(own, seen)}"
 
 
-def _told(target: Target, seen: Seen) -> str:
+def told(target: Target, seen: Seen) -> str:
+    """The reason for a target."""
     share = target.share
     left_out = f", {counted(target.left_out, 'day')} of trouble left out" if target.left_out else ""
     of = target.of or f"over {_days(seen)}{left_out}"

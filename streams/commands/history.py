@@ -4,15 +4,17 @@ told."""
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from monitor.counting.display import counted
+from monitor.counting.times import local
 from monitor.errors import UserError
 from streams.clock import now_ms
 from streams.commands.shared import above_zero, failed, run_at_once
@@ -22,6 +24,7 @@ from streams.terminal import progress
 
 if TYPE_CHECKING:
     from monitor.counting.event import Event, Headers, Reason, Refused
+    from monitor.learn.seen import Seen
 
 PROBLEMS_SHOWN = 20
 """Refused lines that are shown; they are counted all."""
@@ -184,3 +187,33 @@ def event_of(value: bytes | None, headers: "Headers" = ()) -> "Event | Refused":
 
     event = decoded(value, headers)
     return event if isinstance(event, Refused) else refuse_year(event.at_ms) or event
+
+
+def seen_in(read: Twice, also: Callable[["Event"], None] | None = None) -> "Seen":
+    """What a history holds, each event given to `also`; UserError when it has none."""
+    from monitor.counting.event import Refused
+    from monitor.learn.seen import Seen
+
+    seen, refusals = Seen(), read.refusals
+    for number, line in numbered(lines(read.stream), "read"):
+        event = event_of(line)
+        if isinstance(event, Refused):
+            refusals.add(number, event)
+            continue
+        seen.add(event)
+        if also is not None:
+            also(event)
+    if not seen.n:
+        told = f": {refusals.most_frequent()}" if refusals.n else ""
+        told = told or next((f": `{name}` is no name of a stage or an outcome" for name in seen.unnamed), "")
+        raise UserError(f"it has no event{told}")
+    read.stream.seek(0)
+    return seen
+
+
+def span_of(seen: "Seen", zone: ZoneInfo) -> str:
+    """How many events of how many stages, from when to when."""
+    return (
+        f"{counted(seen.n, 'event')} of {counted(len(seen.stages), 'stage')},"
+        f" {local(seen.first_ms, zone)} to {local(seen.last_ms, zone)}"
+    )

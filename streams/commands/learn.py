@@ -20,8 +20,9 @@ from streams.commands.history import (
     Days,
     FromKafka,
     Twice,
-    event_of,
     numbered,
+    seen_in,
+    span_of,
     twice,
 )
 from streams.commands.shared import failed, read_settings, write_files
@@ -29,7 +30,6 @@ from streams.files import lines
 
 if TYPE_CHECKING:
     from monitor.backtest.run import Backtest
-    from monitor.learn.seen import Seen
     from monitor.learn.written import Learned
 
 LEAST_DAYS = 1.0
@@ -97,38 +97,18 @@ def _learned(
     from monitor.learn.written import Learned, written
     from monitor.rules.plan import plan
 
-    seen = _seen(read)
+    seen = seen_in(read)
     if seen.days < LEAST_DAYS:
         spanned = duration((seen.last_ms - seen.first_ms) // 1000)
         raise UserError(f"{counted(seen.n, 'event')} within {spanned} tell too little: it takes a day")
     learned = Learned(journey, timezone or timezone_of(seen.offsets), seen, topics=read.topics)
     draft = plan(parse(written(learned)))
     history = History(draft, refuse_personal_data=refuse_personal_data)
-    read.stream.seek(0)
     for _, line in numbered(lines(read.stream), "judge"):
         history.add_line(line)
     history.end()
     learned = replace(learned, achieved=achieved(draft, history))
     return learned, backtest(plan(parse(written(learned))), history)
-
-
-def _seen(read: Twice) -> "Seen":
-    """What the history holds; UserError when nothing can be learned of it."""
-    from monitor.counting.event import Refused
-    from monitor.learn.seen import Seen
-
-    seen, refusals = Seen(), read.refusals
-    for number, line in numbered(lines(read.stream), "read"):
-        event = event_of(line)
-        if isinstance(event, Refused):
-            refusals.add(number, event)
-        else:
-            seen.add(event)
-    if not seen.n:
-        told = f": {refusals.most_frequent()}" if refusals.n else ""
-        told = told or next((f": `{name}` is no name of a stage or an outcome" for name in seen.unnamed), "")
-        raise UserError(f"it has no event to learn from{told}")
-    return seen
 
 
 def _journey(file: str | None) -> str:
@@ -143,10 +123,7 @@ def _told(learned: "Learned", found: "Backtest") -> Iterator[str]:
     """What was learned, and the pages and tickets by day."""
     zone = ZoneInfo(learned.timezone)
     seen = learned.seen
-    yield (
-        f"learned from {counted(seen.n, 'event')} of {counted(len(seen.stages), 'stage')},"
-        f" {local(seen.first_ms, zone)} to {local(seen.last_ms, zone)}"
-    )
+    yield f"learned from {span_of(seen, zone)}"
     for name, n in seen.unnamed.most_common(PROBLEMS_SHOWN):
         yield f"left out: {counted(n, 'event')} of `{name}`, which no journey file can name"
     for severity in ("page", "ticket"):

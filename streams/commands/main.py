@@ -24,6 +24,7 @@ from streams import settings as settings_reader
 from streams.clock import now_ms
 from streams.commands.backtest import backtest
 from streams.commands.dead_letters import dead_letters
+from streams.commands.drift import drift
 from streams.commands.init import init
 from streams.commands.journey import journey_command, journeys_command, rescue_command
 from streams.commands.learn import learn
@@ -72,6 +73,7 @@ app = typer.Typer(
 
 app.add_typer(dead_letters, name="dead-letters")
 app.command()(backtest)
+app.command()(drift)
 app.command()(init)
 app.command("journey")(journey_command)
 app.command("journeys")(journeys_command)

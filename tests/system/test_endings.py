@@ -33,6 +33,7 @@ COMMANDS = (
     "simulate --events 3",
     "backtest events.jsonl",
     "backtest events.jsonl --json",
+    f"drift {JOURNEY} --from-kafka touchpoint.store.v1",
     "learn events.jsonl",
     "learn --from-kafka touchpoint.store.v1",
     "topics",

@@ -81,14 +81,14 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("events", "told"),
     [
-        (b"", "it has no event to learn from"),
+        (b"", "it has no event"),
         (
             b"{}\nno\nno",
-            "it has no event to learn from: 3 lines refused, 2 of them as not_json (line 2: ",
+            "it has no event: 3 lines refused, 2 of them as not_json (line 2: ",
         ),
         (
             calls(1).replace(b'"calls"', b'"Call Centre"'),
-            "it has no event to learn from: `Call Centre` is no name of a stage or an outcome",
+            "it has no event: `Call Centre` is no name of a stage or an outcome",
         ),
         (calls(1)[:80].partition(b"\n")[0], "1 event within 0 min tell too little: it takes a day"),
         (calls(1), "60 events within 59 min tell too little: it takes a day"),
@@ -180,7 +180,7 @@ def test_topics_that_teach_nothing_are_named_in_one_line(broker: Node) -> None:
     for topics, told in {
         ("odd", "missing"): f"{kafka} has no topic missing",
         ("odd", "none"): "none: nothing was written in the last 2 d; --days looks further back",
-        ("odd",): "odd: it has no event to learn from: 2 records refused, 1 of them as not_json (record odd:",
+        ("odd",): "odd: it has no event: 2 records refused, 1 of them as not_json (record odd:",
     }.items():
         asked = [word for name in topics for word in ("--from-kafka", name)]
         done = touchpoint("learn", "--days", "2", *asked, KAFKA=kafka)
