@@ -42,6 +42,11 @@ OLDEST_ENCOUNTER = Metric(
     "touchpoint_oldest_encounter_seconds", "gauge", ("stage", "opening", "segment"),
     "For how long the oldest of them has been queued, or started; take the maximum over workers.",
 )
+EXPECTED_WAIT = Metric(
+    "touchpoint_expected_wait_seconds", "gauge", ("stage",),
+    "How long who comes now will wait in this worker's part of the queue, if as many leave it as in the last "
+    "5 minutes; none if none left; take the mean over workers.",
+)
 GIVEN_UP = Metric(
     "touchpoint_encounters_given_up", "counter", ("stage",),
     "Encounters whose end was not read within a day, or that were more than can be kept: open no more.",

@@ -31,7 +31,7 @@ from monitor.counting.judging import (
 from monitor.counting.metrics import Metric
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS
 from monitor.journey_file.hours import expected, is_open
-from monitor.journey_file.model import ALL, Journey, Stage
+from monitor.journey_file.model import ALL, QUEUED, Journey, Stage
 from monitor.journeys.counters import JOURNEY_FAMILIES
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.snapshot import Snapshot, StageSnapshot
@@ -192,9 +192,15 @@ def _expected(snapshot: Snapshot) -> Samples:
 
 def _encounters(snapshot: Snapshot) -> Iterator[Family]:
     """Of stages whose services say in these seven days that encounters begin."""
-    begun, n, ages, given_up = map(
+    begun, n, ages, waits, given_up = map(
         _family,
-        (metrics.WINDOW_BEGUN, metrics.OPEN_ENCOUNTERS, metrics.OLDEST_ENCOUNTER, metrics.GIVEN_UP),
+        (
+            metrics.WINDOW_BEGUN,
+            metrics.OPEN_ENCOUNTERS,
+            metrics.OLDEST_ENCOUNTER,
+            metrics.EXPECTED_WAIT,
+            metrics.GIVEN_UP,
+        ),
     )
     for held in snapshot.stages:
         stage, known = held.stage, held.under_way
@@ -208,9 +214,11 @@ def _encounters(snapshot: Snapshot) -> Iterator[Family]:
                 since_ms = known.since_ms.get(cell, snapshot.at_ms)
                 n.add_metric((stage.name, *cell), known.n.get(cell, 0))
                 ages.add_metric((stage.name, *cell), max(0, snapshot.at_ms - since_ms) / 1000)
+        if QUEUED in held.openings() and (wait_s := held.expected_wait_s()) is not None:
+            waits.add_metric((stage.name,), wait_s)
         if held.openings():
             given_up.add_metric((stage.name,), known.given_up)
-    yield from (begun, n, ages, given_up)
+    yield from (begun, n, ages, waits, given_up)
 
 
 def _targets(journey: Journey) -> Samples:

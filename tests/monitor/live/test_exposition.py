@@ -470,6 +470,8 @@ def test_open_encounters_are_shown_where_services_say_when_they_begin() -> None:
         assert value(found, "touchpoint_open_encounters", **about, segment=segment) == n
         assert value(found, "touchpoint_oldest_encounter_seconds", **about, segment=segment) == age_s
     assert value(found, "touchpoint_encounters_given_up_total", stage="call_queue") == 1
+    left = sum(one.events("5m") for one in taken.stages if one.stage.name == "call_queue")
+    assert value(found, "touchpoint_expected_wait_seconds", stage="call_queue") == 2 * 300 / left
     labels = [dict(labels) for name, labels in found if name.startswith("touchpoint_open_encounters")]
     assert {(one["stage"], one["opening"]) for one in labels} == {("call_queue", "queued")}
 
@@ -481,6 +483,7 @@ def test_windows_are_withheld_until_ready() -> None:
         *WINDOW_FAMILIES,
         metrics.OPEN_ENCOUNTERS.name,
         metrics.OLDEST_ENCOUNTER.name,
+        metrics.EXPECTED_WAIT.name,
         metrics.GIVEN_UP.name,
         metrics.OPEN_JOURNEYS.name,
         metrics.JOURNEYS_BYTES.name,
