@@ -115,19 +115,25 @@ class File:
 # What a stage counts
 
 
-def stage_rows(file: File, event: Event) -> Rows:
-    """What one event adds to its stage."""
+def stage_rows(file: File, event: Event, since: datetime, passed: Mapping[str, datetime]) -> Rows:
+    """What one event adds to its stage, as far as it counts after `since`. What it is bad for counts when a
+    limit of the experience `passed`, if that was before."""
     rows: Rows = Counter()
+    time = moment(event["time"])
     stage, outcome = event["stage"], event["outcome"]
     segment, partner = file.label(event, "segment"), file.label(event, "partner")
     verdicts = file.verdicts(event)
     for experience, good in verdicts.items():
+        if (time if good else min(time, passed.get(experience, time))) <= since:
+            continue
         spread = [(by, file.label(event, by)) for by in ("channel", "location") if event.get(by)]
         rows["window_events", stage, experience, segment, partner] += 1
         rows["window_good", stage, experience, segment, partner] += good
         for by, name in spread:
             rows["window_spread_events", stage, experience, by, name] += 1
             rows["window_spread_good", stage, experience, by, name] += good
+    if time <= since:
+        return rows
     rows["window_outcomes", stage, outcome] += 1
     if False in verdicts.values():
         rows["window_reasons", stage, file.label(event, "reason")] += 1

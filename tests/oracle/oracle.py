@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from tests.oracle.encounters import encounters, is_beginning
 from tests.oracle.events import WEEK, Event, File, Rows, contact_rows, moment, stage_rows
 from tests.oracle.walked import Journey
 
@@ -46,14 +47,23 @@ def count(tree: Mapping[str, Any], published: Iterable[Event], at: datetime) -> 
     file = File(tree)
     accepted = [event for event in published if file.accepts(event)]
     once = {(event["stage"], event["id"]): event for event in accepted}
-    events = sorted(once.values(), key=lambda event: (moment(event["time"]), event["id"]))
-    rows = contact_rows(file, events, at - WEEK)
-    for event in [
+    since = at - WEEK
+    counted = [
         *(each for each in accepted if "dedupe_s" not in file.stage(each)),
-        *once_only(file, events),
-    ]:
-        if moment(event["time"]) > at - WEEK:
-            rows += stage_rows(file, event)
+        *once_only(file, list(once.values())),
+    ]
+    known = encounters(file, counted)
+    passed = {id(one.end): one.passed() for one in known}
+    ended = [event for event in once.values() if not is_beginning(file, event)]
+    events = sorted(ended, key=lambda event: (moment(event["time"]), event["id"]))
+    rows = contact_rows(file, events, since)
+    for one in known:
+        rows += one.rows(since, at)
+    for event in counted:
+        if not is_beginning(file, event):
+            rows += stage_rows(file, event, since, passed.get(id(event), {}))
+        elif moment(event["time"]) > since:
+            rows["window_begun", event["stage"], event["outcome"]] += 1
     alone: dict[str, Rows] = {}
     for journey in walk(file, events, at):
         alone.setdefault(journey.steps[0]["journey_id"], Counter()).update(journey.rows())

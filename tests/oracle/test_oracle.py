@@ -18,6 +18,7 @@ from monitor.live.exposition import render
 from tests.fuzz import fold
 from tests.oracle.journeys import beside, journeys
 from tests.oracle.oracle import Event, Rows, count, moment
+from tests.oracle.queues import encounters
 
 HERE = Path(__file__).parent
 JOURNEY = (HERE / "journey.yaml").read_text()
@@ -52,7 +53,7 @@ def rows(scrape: str) -> Rows:
     for family in text_string_to_metric_families(scrape):
         for name, labels, value, *_ in family.samples:
             metric = name.removeprefix("touchpoint_")
-            if value and (labels.get("window") == "7d" or metric == "open_journeys"):
+            if value and (labels.get("window") == "7d" or metric in ("open_journeys", "open_encounters")):
                 known = order[re.sub("_gcount$|_gsum$|_bucket$", "", metric)]
                 found[(metric, *(labels[label] for label in known))] += round(value)
     return found
@@ -92,6 +93,32 @@ def test_a_worker_counts_what_the_readme_files_say(seed: int, monkeypatch: pytes
     expected, _ = count(yaml.safe_load(JOURNEY), events, NOW)
     assert differing(first, expected) == {}
     assert first == second
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(2))
+def test_encounters_are_open_and_bad_as_the_readme_files_say(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From beginning to end, when a limit passes meanwhile, and when the end is read after all else."""
+    monkeypatch.setattr(fold, "JOURNEY", parse(JOURNEY))
+    monkeypatch.setattr(fold, "NOW_MS", round(NOW.timestamp() * 1000))
+    events, tree = queues(seed), yaml.safe_load(JOURNEY)
+    late = [one for one in events if "late-" in one["id"] and one["outcome"] not in ("queued", "started")]
+    before = [one for one in events if one not in late]
+    for read, last in ((before, []), (events, late)):
+        expected, _ = count(tree, read, NOW)
+        assert {"window_begun", "open_encounters", "window_good"} <= {row[0] for row in expected}
+        first, second = asyncio.run(lives(read, last))
+        assert differing(first, expected) == {}
+        assert first == second
+
+
+def queues(seed: int, number: int = 60) -> list[Event]:
+    """In any order, but for those that have to be first or last."""
+    known = list(encounters(seed, number, NOW))
+    random.Random(seed).shuffle(known)
+    return sorted(known, key=lambda event: str(event["id"])[0])
 
 
 def told_late(events: list[Event], now: datetime = NOW) -> list[Event]:
