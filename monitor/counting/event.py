@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from monitor.counting.display import duration
 from monitor.counting.formats import (
     BOM,
+    BRIEF_BYTES,
     MAX_SECONDS,
     PERSONAL,
     SCHEMA_PREFIX,
@@ -27,6 +28,7 @@ from monitor.counting.formats import (
     mended,
     mistaken,
     out_of_range,
+    shortened,
     text_of,
 )
 from monitor.counting.times import epoch_ms
@@ -222,7 +224,8 @@ class Codec:
 
 
 def decoded(value: bytes | None, headers: Headers = ()) -> Event | Refused:
-    """An event with id and time, of whatever stage and outcome; no journey file says which there are."""
+    """An event with id and time, of whatever stage and outcome; no journey file says which there are. Long
+    names are cut, so whoever keeps it, or a part of it, keeps little."""
     if not value:
         return _refused_empty(value)
     if len(value) > MAX_BYTES:
@@ -237,7 +240,7 @@ def decoded(value: bytes | None, headers: Headers = ()) -> Event | Refused:
     if event.id is None or event.time is None:
         missing = "id" if event.id is None else "time"
         return Refused(Reason.MISSING_FIELD, f"required field `{missing}` is {absent(value, missing)}")
-    return event
+    return event if len(value) <= BRIEF_BYTES else shortened(event)
 
 
 def refuse_year(at_ms: int) -> Refused | None:

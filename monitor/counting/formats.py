@@ -1,9 +1,10 @@
 """What bytes are that are no event, said so that whoever sends them knows what to change."""
 
 import re
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from monitor.journey_file.model import SCALES
 
@@ -66,6 +67,16 @@ RANGES["`$.score.value`"] = "on its scale: " + ", ".join(
 """What a number has to be, for whoever sends another."""
 
 
+MAX_WORD = 100
+"""Characters of a name that are kept. Names of a journey file have 40 at most, so a longer one is none of
+them, whatever its end; and what a service writes at length would fill memory and outgrow a record."""
+
+BRIEF_BYTES = 1_000
+"""An event of no more is kept as it is: to cut its names takes five times as long as to decode it."""
+
+Told = TypeVar("Told", bound=Struct)
+
+
 class Unreadable(bytes):
     """In the place of a value that Kafka's client cannot read: empty, with why, and what is known of it."""
 
@@ -94,6 +105,7 @@ class Named(Struct):
         return bool(bytes(self.specversion) and bytes(self.data) + bytes(self.data_base64))
 
 
+_packed = msgspec.msgpack.Encoder().encode
 decode_named = msgspec.json.Decoder(Named).decode
 
 
@@ -124,6 +136,22 @@ def mended(value: bytes) -> bytes:
     if BOM in value[: SCHEMA_PREFIX + len(BOM)]:  # to look first takes a quarter of the time
         value = BEHIND_PREFIX.sub(rb"\1", value)
     return LEAP_SECOND.sub(rb"\1:59", value) if b":60" in value else value
+
+
+def shortened(event: Told) -> Told:
+    """The same, with each name cut to `MAX_WORD` if all of it takes more than `BRIEF_BYTES`."""
+    return event if len(_packed(event)) <= BRIEF_BYTES else _short(event)
+
+
+def _short(told: Any) -> Any:
+    """Ids have a bound of their own."""
+    if isinstance(told, str):
+        return told[:MAX_WORD]
+    if not isinstance(told, Struct):
+        return told
+    fields = structs.asdict(told).items()
+    names = {name: _short(one) for name, one in fields if not name.endswith(("id", "_ref"))}
+    return structs.replace(told, **names)
 
 
 def text_of(value: bytes) -> bytes:

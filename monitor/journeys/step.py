@@ -9,14 +9,10 @@ journeys, so a contact goes to the partition of its case, beside the step that g
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
 from monitor.counting.event import Event, Handoff, Promise, Score
 from monitor.counting.judging import Verdict
-
-MAX_WORD = 100
-"""Characters of a name that a step keeps. Names of a journey file have 40 at most, so a longer one is none of
-them, whatever its end; and what a service writes at length would fill memory and outgrow a record."""
 
 Ms = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 """A moment that a calendar knows, in ms since 1970."""
@@ -84,11 +80,6 @@ decode = msgspec.msgpack.Decoder(Steps).decode
 def step_of(event: Event, at_ms: int, partition: int, offset: int, verdict: Verdict) -> Step:
     """The step of an event of that time that names its journey."""
     assert event.journey_id is not None  # noqa: S101 - the caller has looked
-    promise, handoff = event.promise, event.handoff
-    if promise is not None and len(promise.kind) > MAX_WORD:
-        promise = structs.replace(promise, kind=promise.kind[:MAX_WORD])
-    if handoff is not None and max(len(handoff.from_), len(handoff.to)) > MAX_WORD:
-        handoff = structs.replace(handoff, from_=handoff.from_[:MAX_WORD], to=handoff.to[:MAX_WORD])
     return Step(
         event.journey_id,
         event.stage,
@@ -98,16 +89,16 @@ def step_of(event: Event, at_ms: int, partition: int, offset: int, verdict: Verd
         event.outcome,
         verdict.judged,
         verdict.bad_for,
-        _cut(event.segment),
-        _cut(event.channel),
-        _cut(event.touchpoint),
-        _cut(event.partner),
-        _cut(event.reason),
+        event.segment,
+        event.channel,
+        event.touchpoint,
+        event.partner,
+        event.reason,
         event.initiator,
         event.internal_ok,
         event.score,
-        promise,
-        handoff,
+        event.promise,
+        event.handoff,
     )
 
 
@@ -123,7 +114,3 @@ def contact_of(event: Event) -> Contact | None:
     if event.journey_id is not None:
         return Contact(event.at_ms, event.stage, event.id, f"journey:{event.journey_id}")
     return None
-
-
-def _cut(word: str | None) -> str | None:
-    return word if word is None or len(word) <= MAX_WORD else word[:MAX_WORD]

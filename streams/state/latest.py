@@ -18,6 +18,8 @@ from monitor.journeys.counters import Effect
 MOST = 50
 """As many as somebody reads; of each list and partition."""
 
+MAX_SAID = 20_000
+"""Characters of an entry: a failing encounter takes a tenth. An earlier version wrote names at any length."""
 
 MOMENTS_MS = range(-62_135_596_800_000, 253_402_300_800_000)
 """All that RFC 3339 has words for."""
@@ -31,7 +33,7 @@ class Entry(NamedTuple):
 
     at_ms: Annotated[int, Meta(ge=MOMENTS_MS[0], le=MOMENTS_MS[-1])]
     id: str
-    said: str
+    said: Annotated[str, Meta(max_length=MAX_SAID)]
 
 
 _encode = msgspec.msgpack.Encoder().encode

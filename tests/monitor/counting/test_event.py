@@ -3,9 +3,12 @@
 import base64
 import gzip
 import json
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -20,6 +23,7 @@ from monitor.counting.event import (
     refuse_personal_data,
     stage_of,
 )
+from monitor.counting.formats import MAX_WORD
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.grammar import parse
 from tests.kit.shipped import SHIPPED as CHAIR
@@ -402,6 +406,29 @@ def test_exactly_the_largest_size_is_read() -> None:
     refused = CODEC.decode(fits + b" ")
     assert isinstance(refused, Refused)
     assert refused.reason is Reason.TOO_LARGE
+
+
+def texts_of(told: msgspec.Struct) -> Iterator[str]:
+    """Every text in it."""
+    for one in msgspec.structs.astuple(told):
+        if isinstance(one, msgspec.Struct):
+            yield from texts_of(one)
+        elif isinstance(one, str):
+            yield one
+
+
+def test_long_names_are_cut_and_ids_are_whole() -> None:
+    """In whatever field they stand. Where only `attributes` are long, which nobody keeps, nothing is cut."""
+    long = {one.name: "n" * 10_000 for one in msgspec.structs.fields(Event) if one.type == str | None}
+    long |= dict.fromkeys(("id", "journey_id", "case_id", "customer_ref", "encounter_id"), "i" * 200)
+    promise = {"id": "i" * 200, "kind": "k" * 10_000}
+    handoff = {"id": "i" * 200, "from": "f" * 10_000, "to": "t" * 10_000}
+    found = CODEC.decode(body(**long, promise=promise, handoff=handoff))
+    assert isinstance(found, Event)
+    lengths = Counter(len(text) for text in texts_of(found))
+    assert (lengths[200], lengths[MAX_WORD], max(lengths)) == (7, 9, 200)
+    brief = {"reason": "r" * 150}
+    assert CODEC.decode(body(**brief, attributes={"a": "x" * 10_000})) == CODEC.decode(body(**brief))
 
 
 @pytest.mark.parametrize("field", OPTIONAL)

@@ -2,7 +2,10 @@
 
 from random import Random
 
-from streams.state.latest import MOST, Entry, Latest
+import msgspec
+import pytest
+
+from streams.state.latest import MAX_SAID, MOST, Entry, Latest
 
 
 def entry(number: int, said: str = "{}") -> Entry:
@@ -39,3 +42,15 @@ def test_one_stands_once_with_what_was_said_last() -> None:
     assert {key for key, _ in late} == {b"l:0:a", b"l:1:a"}
     held.restore(b"l:7:a", dict(late)[b"l:0:a"])
     assert [one.id for one in held.newest("a")] == ["id-2", "id-1"]
+
+
+def test_what_nobody_says_is_not_taken_over() -> None:
+    """An earlier version wrote an event's words at any length: a new owner leaves them in the changelog."""
+    held, again = Latest(), Latest()
+    for number, length in enumerate((MAX_SAID, MAX_SAID + 1)):
+        held.add("a", entry(number, "x" * length))
+    (_, kept), (key, fat) = held.take_changes()
+    again.restore(key, kept)
+    with pytest.raises(msgspec.ValidationError):
+        again.restore(key, fat)
+    assert [len(one.said) for one in again.newest("a")] == [MAX_SAID]

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from monitor.counting.event import Codec, Event, Handoff, Promise
+from monitor.counting.formats import MAX_WORD, shortened
 from monitor.counting.judging import Verdict
 from monitor.journeys.open import JourneyRules
-from monitor.journeys.step import GRACE_MS, MAX_WORD, Contact, Step, Steps, decode, step_of
+from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, decode, step_of
 from monitor.rules.plan import JOURNEYS_LAG_S
 from streams.journeys.partition import JourneyPartition
 from streams.kafka.outgoing import Outgoing
@@ -81,7 +82,7 @@ def step(journey_id: str, offset: int, word: str = "x") -> Step:
         segment=word, channel=word, touchpoint=word, partner=word, reason=word,
         promise=Promise("p" * 200, word), handoff=Handoff("h" * 200, word, word),
     )  # fmt: skip
-    return step_of(one, one.at_ms, 0, offset, Verdict((), (), 0, ()))
+    return step_of(shortened(one), one.at_ms, 0, offset, Verdict((), (), 0, ()))
 
 
 def test_no_record_outgrows_kafka() -> None:
@@ -95,6 +96,22 @@ def test_no_record_outgrows_kafka() -> None:
     found = [held for record in records for held in decode(record.value or b"").steps]
     assert [held.offset for held in found] == list(range(1200))
     assert {len(held.reason or "") for held in found} == {MAX_WORD}
+
+
+async def test_no_word_of_an_event_is_kept_at_length() -> None:
+    """Whatever field it stands in, neither memory, nor the changelog, nor the topic of steps has it whole."""
+    long = {one.name: "\u20ac" * 20_000 for one in msgspec.structs.fields(Event) if one.type == str | None}
+    word = "w" * 50_000
+    about = {"promise": {"id": "p", "kind": word}, "handoff": {"id": "h", "from": word, "to": word}}
+    log = Changelog()
+    stage = await log.owner(1, Clock())
+    fat = event("e", NOW, outcome="failed", journey_id="j" * 200, **long, **about)
+    stage.fold(SimpleNamespace(value=[Record(0, fat)], partition=0, offset=0), NOW)
+    await stage.flush(lambda _message: None)
+    (failure,) = stage.failures()
+    assert failure["journey_id"] == "j" * 200
+    assert {len(failure[name]) for name in long.keys() & failure.keys()} == {MAX_WORD}
+    assert max(len(one.value or b"") for one in (*log.written, *log.steps)) < 10_000
 
 
 def test_each_step_goes_to_the_partition_of_its_journey() -> None:
