@@ -158,6 +158,7 @@ async def _copy(settings: Settings, names: Sequence[str], days: float, to: Twice
     import msgspec
 
     from monitor.counting.event import Refused
+    from monitor.journey_file.grammar import MAX_STAGES
     from streams.kafka.read_back import since
 
     encode, n = msgspec.json.Encoder().encode, Counter[str]()
@@ -172,7 +173,9 @@ async def _copy(settings: Settings, names: Sequence[str], days: float, to: Twice
                 if isinstance(event, Refused):
                     to.refusals.add(f"{record.topic}:{record.partition}:{record.offset}", event)
                     continue
-                to.found_in.setdefault(record.topic, set()).add(event.stage)
+                stages = to.found_in.setdefault(record.topic, set())
+                if len(stages) <= MAX_STAGES:  # with more nothing can be learned
+                    stages.add(event.stage)
                 to.stream.write(encode(event) + b"\n")
                 if to.stream.tell() > MAX_COPY:
                     raise UserError(f"{to.name}: more than {MAX_COPY >> 30} GiB; read fewer --days")
