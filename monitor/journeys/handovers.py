@@ -4,6 +4,7 @@ Of several steps that say the same the first in time counts. What is read after 
 that back, if it is no longer so, and it is counted anew: no order of arrival matters.
 """
 
+from collections.abc import Iterable
 from math import inf
 
 from msgspec import Struct
@@ -74,19 +75,20 @@ class HandOver(Struct, array_like=True, gc=False):
     @property
     def sent(self) -> Effect:
         """What its sending adds to."""
-        return self._effect(self.sent_ms, "sent")
+        return self.effect(self.sent_ms, "sent")
 
     @property
     def due(self) -> list[Effect]:
         """What its time adds to, when that has come."""
-        return [self._effect(self.due_ms, "lost")] if self._is_late else []
+        return [self.effect(self.due_ms, "lost")] if self._is_late else []
 
     @property
     def received(self) -> Effect:
         """What its receipt adds to."""
-        return self._effect(self.received_ms, *(("received", "late") if self._is_late else ("received",)))
+        return self.effect(self.received_ms, *(("received", "late") if self._is_late else ("received",)))
 
-    def _effect(self, at_ms: int | None, *what: str) -> Effect:
+    def effect(self, at_ms: int | None, *what: str) -> Effect:
+        """What is counted of it at that time."""
         assert at_ms is not None  # noqa: S101 - it has happened
         return Effect(at_ms, tuple(name("handoff", *self.about[1:], self.partner, one) for one in what))
 
@@ -140,6 +142,17 @@ class HandOvers:
         one.reopen()
         return taken_back(before)
 
+    def read(self, steps: Iterable[Step], until_ms: int) -> list[HandOver]:
+        """What these steps, all there are, tell of, when all that has happened by then was counted."""
+        found: list[HandOver] = []
+        for step in steps:
+            self.take(found, step)
+        for one in found:
+            one.is_sent_counted = one.sent_ms is not None
+            one.is_counted = one.due_ms is not None and one.due_ms <= until_ms
+            one.is_received_counted = one.is_sent_counted and one.received_ms is not None
+        return found
+
     def fall_due(self, one: HandOver, now_ms: int) -> list[Effect]:
         """It was sent, it was received, or it should have been by now."""
         if not one.is_sent_counted:
@@ -152,10 +165,14 @@ class HandOvers:
         return one.due
 
     def close(self, one: HandOver, at_ms: int) -> list[Effect]:
-        """The journey is over; what it has received and not sent counts as received."""
-        if (one.sent_ms or inf) > at_ms and one.received_ms is not None and one.received_ms <= at_ms:
-            return [one.received]
-        return []
+        """The journey is over: what it has received and not sent, and what it waits for no more."""
+        received_ms = inf if one.received_ms is None else one.received_ms
+        if one.sent_ms is None or one.sent_ms > at_ms:
+            return [one.received] if received_ms <= at_ms else []
+        if one.is_counted or received_ms <= at_ms:
+            return []
+        one.is_counted = True
+        return [one.effect(at_ms, "lost")]
 
 
 def _edges(journey: Journey) -> dict[tuple[str, str], Edge]:

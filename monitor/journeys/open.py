@@ -16,7 +16,8 @@ from monitor.journey_file.model import FOLLOW_UP, OTHER, Journey
 from monitor.journeys.closing import Closing, Failure, matches
 from monitor.journeys.counters import HANDOFF, PROMISE, Effect, edge_name, name, taken_back
 from monitor.journeys.handovers import HandOver, HandOvers
-from monitor.journeys.promises import Pledge, Promises
+from monitor.journeys.pledge import Pledge
+from monitor.journeys.promises import Promises
 from monitor.journeys.step import Step
 
 MAX_STEPS = 200
@@ -197,12 +198,12 @@ class JourneyRules:
         pledges = [pledge for pledge in held.pledges if pledge.made_ms <= at_ms]
         if len(steps) < len(held.steps):  # what came after the end says nothing of it
             self._promises.read(pledges, steps)
+            held.hand_overs = self._handovers.read(steps, at_ms)
         effects = [effect for pledge in pledges for effect in self._promises.close(pledge, at_ms)]
         effects += [effect for one in held.hand_overs for effect in self._handovers.close(one, at_ms)]
         failures = list(_failures(pledges, held.hand_overs, at_ms))
         counters = self._closing.counters(steps, self._segment(steps), failures)
         held.steps, held.pledges, held.closed_ms = steps, pledges, at_ms
-        held.hand_overs = [one for one in held.hand_overs if one.begun_ms <= at_ms]
         held.result, held.ending = counters[0].split("/")[1], counters
         return [*effects, *[Effect(at_ms, (one,)) for one in counters]]
 
@@ -250,7 +251,7 @@ def _failures(pledges: Iterable[Pledge], hand_overs: Iterable[HandOver], at_ms: 
 def _waits(held: OpenJourney) -> list[tuple[int, float, int]]:
     """What was promised or handed over: since when (ms), until it was there, and when it is due."""
     found = [
-        (one.made_ms, inf if one.kept_ms is None else one.kept_ms, until_ms)
+        (one.waits_from_ms, inf if one.kept_ms is None else one.kept_ms, until_ms)
         for one in held.pledges
         if (until_ms := one.waits_until_ms) is not None
     ]

@@ -10,115 +10,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from math import inf
 
-from msgspec import Struct
-
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.model import FOLLOW_UP, OTHER, Journey, Stage
 from monitor.journeys.closing import is_unhappy, matches
-from monitor.journeys.counters import Effect, name, nobody_yet, taken_back
+from monitor.journeys.counters import Effect, nobody_yet, taken_back
+from monitor.journeys.pledge import Pledge
 from monitor.journeys.step import Step
-
-
-class Pledge(Struct, array_like=True, gc=False):
-    """A promise of this journey, made at `made_ms`, and the word that decides how it went.
-
-    It is to be kept from `due_from_ms`, if that was said, until `due_ms`; without a `due_ms` nothing was ever
-    promised. It `is_counted` since it was due, and `is_settled` since what became of it was counted.
-    """
-
-    id: str
-    kind: str
-    made_ms: int
-    partner: str | None = None
-    due_ms: int | None = None
-    is_counted: bool = False
-    word_ms: int | None = None
-    kept: bool = False
-    is_settled: bool = False
-    due_from_ms: int | None = None
-    moved_to_ms: int | None = None
-    """The latest deadline the company has put in the place of the one that judges."""
-    told_ms: int = 0
-    """When the deadline that judges was told."""
-
-    @property
-    def is_pending(self) -> bool:
-        """Whether its deadline is still to come."""
-        return self.due_ms is not None and not self.is_counted
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether its deadline has passed without a word by then."""
-        return self.is_counted and not self.is_settled
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether its deadline has passed and nothing has been heard."""
-        return self.is_awaited and self.word_ms is None
-
-    @property
-    def next_ms(self) -> float:
-        """When it is to be counted next: at its deadline, then with the word that had not come by then."""
-        if not self.is_counted:
-            return inf if self.due_ms is None else max(self.due_ms, self.told_ms)
-        return inf if self.is_settled or self.word_ms is None else max(self.word_ms, self.falls_due_ms)
-
-    @property
-    def falls_due_ms(self) -> float:
-        """When its deadline is counted. One that had passed when it was told is when it was told."""
-        return inf if self.due_ms is None else max(self.due_ms, self.told_ms)
-
-    @property
-    def counted_ms(self) -> float:
-        """Up to when steps tell of what has been counted."""
-        if not self.is_counted or self.due_ms is None:
-            return -inf
-        return max(self.falls_due_ms, self.word_ms or 0) if self.is_settled else self.falls_due_ms
-
-    @property
-    def kept_ms(self) -> int | None:
-        """Since when it is kept. That it will not be is no reason to wait no longer: it may be kept yet."""
-        return self.word_ms if self.kept else None
-
-    @property
-    def waits_until_ms(self) -> int | None:
-        """Until when the journey waits for it: its latest deadline."""
-        return self.due_ms if self.due_ms is None else max(self.due_ms, self.moved_to_ms or 0)
-
-    def result(self, by_ms: int) -> str | None:
-        """What had become of it by then: `kept`, `early`, `broken`, `late`; None when nothing was heard."""
-        if self.word_ms is None or self.due_ms is None or self.word_ms > by_ms:
-            return None
-        if not self.kept:
-            return "broken"
-        if self.word_ms > self.due_ms:
-            return "late"
-        return "early" if self.due_from_ms is not None and self.word_ms < self.due_from_ms else "kept"
-
-    def failed_ms(self, by_ms: int) -> int | None:
-        """Since when the customer knows that it is not kept; None if it is, or may still be."""
-        if self.due_ms is None or self.due_ms > by_ms or self.result(self.due_ms) == "kept":
-            return None
-        return self.due_ms
-
-    def counter(self, what: str) -> str:
-        """Name of one of its counters."""
-        return name("promise", self.kind, self.partner or nobody_yet(None), what)
-
-    def counted(self) -> list[Effect]:
-        """What has been added to for it, as long as the journey is under way."""
-        if not self.is_counted or self.due_ms is None:
-            return []
-        what = ["due"] if self.moved_to_ms is None else ["due", "rescheduled"]
-        due_ms = max(self.due_ms, self.told_ms)
-        effects = [Effect(due_ms, tuple(self.counter(one) for one in what))]
-        if self.is_settled and self.word_ms is not None and (result := self.result(self.word_ms)):
-            effects.append(Effect(max(self.word_ms, due_ms), (self.counter(result),)))
-        return effects
-
-    def reopen(self) -> None:
-        """What was counted is taken back."""
-        self.is_counted = self.is_settled = False
 
 
 class Promises:
@@ -139,15 +36,14 @@ class Promises:
 
         Returns whether that changes what was waited for before the step's time, and what is taken back.
         """
-        about = self._about(step)
-        if about is not None and all((one.id, one.kind) != about for one in pledges):
-            id_, kind = about
-            pledges.append(Pledge(id_, kind, step.at_ms, partner=nobody_yet(self._owing.get(kind))))
+        about = _about(step)
+        if about is not None and all(one.about != about for one in pledges):
+            pledges.append(self._heard(*about, step.at_ms))
         anew = [
             pledge
             for pledge in pledges
             if self._concerns(pledge, step, about)
-            and not (is_newest and self._hear(pledge, step, steps, told=about == (pledge.id, pledge.kind)))
+            and not (is_newest and self._hear(pledge, step, steps, told=about == pledge.about))
         ]
         reaches_back, effects = not is_newest, list[Effect]()
         if anew:
@@ -168,13 +64,14 @@ class Promises:
         self.read(pledges, steps)
         return [effect for one in counted for effect in _taken_back(*one)]
 
-    def _about(self, step: Step) -> tuple[str, str] | None:
-        """Id and kind of the promise that a step tells of."""
-        told = step.promise
-        return None if told is None else (told.id, told.kind if told.kind in self._owing else OTHER)
+    def _heard(self, id_: str, kind: str, at_ms: int) -> Pledge:
+        """What a step tells of for the first time."""
+        if kind in self._owing:
+            return Pledge(id_, kind, at_ms, partner=nobody_yet(self._owing[kind]))
+        return Pledge(id_, OTHER, at_ms, partner=nobody_yet(None), told_kind=kind)
 
     def _concerns(self, pledge: Pledge, step: Step, about: tuple[str, str] | None) -> bool:
-        if about == (pledge.id, pledge.kind):
+        if about == pledge.about:
             return True
         owing = self._owing.get(pledge.kind)
         return owing is not None and (step.handoff is not None or step.stage == owing.name)
@@ -211,11 +108,11 @@ class Promises:
         """
         told_of: defaultdict[tuple[str, str], list[Step]] = defaultdict(list)
         for one in steps:
-            if (about := self._about(one)) is not None:
+            if (about := _about(one)) is not None:
                 told_of[about].append(one)
         deciding: dict[str, list[Step]] = {}
         for pledge in pledges:
-            told = told_of[pledge.id, pledge.kind]
+            told = told_of[pledge.about]
             if not told or pledge.is_settled:
                 continue
             if not pledge.is_counted:
@@ -235,8 +132,8 @@ class Promises:
         if rule is None:
             return effects
         if is_unhappy(self._rules.unhappy, step.score):
-            name, due_ms = f"{FOLLOW_UP}/{len(pledges)}", step.at_ms + rule.within_ms
-            pledges.append(Pledge(name, FOLLOW_UP, step.at_ms, due_ms=due_ms, partner=self._follows_up))
+            at_ms, due_ms = step.at_ms, step.at_ms + rule.within_ms
+            pledges.append(Pledge(f"{FOLLOW_UP}/{at_ms}", FOLLOW_UP, at_ms, self._follows_up, due_ms))
             for one in steps:
                 if matches(rule.match, one):
                     _followed(pledges[-1], one.at_ms)
@@ -275,12 +172,17 @@ class Promises:
         return effects
 
 
+def _about(step: Step) -> tuple[str, str] | None:
+    """Id and kind of the promise that a step tells of."""
+    return None if step.promise is None else (step.promise.id, step.promise.kind)
+
+
 def _waited(pledge: Pledge, before_ms: int) -> tuple[int, int, int | None] | None:
     """Since when and until when it was waited for and when it was kept, as far as that is before a moment."""
-    until_ms, kept_ms = pledge.waits_until_ms, pledge.kept_ms
-    if until_ms is None or pledge.made_ms >= before_ms:
+    since_ms, until_ms, kept_ms = pledge.waits_from_ms, pledge.waits_until_ms, pledge.kept_ms
+    if until_ms is None or since_ms >= before_ms:
         return None
-    return pledge.made_ms, until_ms, kept_ms if kept_ms is not None and kept_ms < before_ms else None
+    return since_ms, until_ms, kept_ms if kept_ms is not None and kept_ms < before_ms else None
 
 
 def _set_deadline(pledge: Pledge, told: Sequence[Step]) -> None:
@@ -288,7 +190,7 @@ def _set_deadline(pledge: Pledge, told: Sequence[Step]) -> None:
 
     What is told when a deadline has passed changes it no more.
     """
-    pledge.due_from_ms = pledge.due_ms = pledge.moved_to_ms = None
+    pledge.due_from_ms = pledge.due_ms = pledge.moved_to_ms = pledge.promised_ms = None
     for step in told:
         assert step.promise is not None  # noqa: S101 - the caller has looked
         if step.promise.due is None:
@@ -299,6 +201,8 @@ def _set_deadline(pledge: Pledge, told: Sequence[Step]) -> None:
         if pledge.due_ms is None or step.initiator == "customer":
             due_from = step.promise.due_from
             pledge.due_from_ms = None if due_from is None else epoch_ms(due_from)
+            if pledge.due_ms is None and step.at_ms > pledge.made_ms:
+                pledge.promised_ms = step.at_ms
             pledge.due_ms, pledge.told_ms = due_ms, step.at_ms
         elif due_ms != pledge.due_ms:
             pledge.moved_to_ms = max(due_ms, pledge.moved_to_ms or 0)
@@ -325,16 +229,13 @@ def _set_word(pledge: Pledge, told: Sequence[Step]) -> None:
 
 
 def _deciding(owing: Stage, steps: Sequence[Step]) -> list[Step]:
-    """The only steps that can say who has to keep a promise told elsewhere: the first that hands over to a
-    partner of the stage, the first of the stage that names one it has, the first that names any."""
-    found: dict[str, Step] = {}
+    """The only steps that can say who has to keep a promise told elsewhere: the first that hands over to the
+    stage, and the first of the stage, that name a partner, and the first of either that name one it has."""
+    found: dict[tuple[str, bool], Step] = {}
     for one in steps:
-        if _handed_to(one, owing) in owing.partners:
-            found.setdefault("handed", one)
-        if (partner := _named(one, owing)) is not None:
-            found.setdefault("named", one)
-            if partner in owing.partners:
-                found.setdefault("known", one)
+        for what, partner in (("handed", _handed_to(one, owing)), ("named", _named(one, owing))):
+            if partner is not None:
+                found.setdefault((what, partner in owing.partners), one)
     return list(found.values())
 
 
@@ -342,14 +243,16 @@ def _partner(pledge: Pledge, owing: Stage, steps: Sequence[Step]) -> str:
     """The partner who has to keep it: whom it was handed over to, else whom the stage that owes it names.
 
     `steps` are those that tell of the promise, whose word comes first, then what is said elsewhere in the
-    journey. `other` for one that the journey file does not name.
+    journey. `other` for one that the journey file does not name; a stage without partners has none.
     """
+    if not owing.partners:
+        return nobody_yet(owing)
     until_ms = inf if pledge.due_ms is None else pledge.due_ms
     known = [one for one in steps if one.at_ms <= until_ms]
     handed = [_handed_to(one, owing) for one in known]
     named = [_named(one, owing) for one in known]
-    found = next((one for one in (*handed, *named) if one in owing.partners), None)
-    return found or (OTHER if any(one is not None for one in named) else nobody_yet(owing))
+    said = [one for one in (*handed, *named) if one is not None]
+    return next((one for one in said if one in owing.partners), OTHER if said else nobody_yet(owing))
 
 
 def _hear_partner(pledge: Pledge, owing: Stage, step: Step) -> bool:
@@ -368,7 +271,9 @@ def _handed_to(step: Step, owing: Stage) -> str | None:
     """Whom a hand-over to that stage names: its receiver, or the partner of who hands over."""
     if step.handoff is None:
         return None
-    return step.partner if step.handoff.to == owing.name else step.handoff.to
+    if step.handoff.to == owing.name:
+        return step.partner
+    return step.handoff.to if step.handoff.to in owing.partners else None
 
 
 def _followed(pledge: Pledge, at_ms: int) -> list[Effect]:

@@ -73,8 +73,8 @@ decode = msgspec.json.Decoder(ClosedJourney).decode
 
 def closed_journey(journey_id: str, held: OpenJourney, unhappy: Mapping[str, float]) -> ClosedJourney:
     """What is published of a journey that has just closed; `unhappy` as in the journey file."""
-    pledges = sorted(held.pledges, key=lambda one: (one.made_ms, one.id))
-    hand_overs = sorted(held.hand_overs, key=lambda one: (one.begun_ms, one.id))
+    pledges = sorted(held.pledges, key=lambda one: (one.made_ms, *one.about))
+    hand_overs = sorted(held.hand_overs, key=lambda one: (one.begun_ms, one.about))
     ending = [counter.split("/") for counter in held.ending]
     told: dict[str, list[str]] = {kind: parts for kind, *parts in reversed(ending)}
     result, segment = told["closed"]

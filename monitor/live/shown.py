@@ -11,7 +11,7 @@ from monitor.counting.event import Handoff, Promise, Score
 from monitor.counting.times import rfc3339
 from monitor.journey_file.model import NONE
 from monitor.journeys.handovers import HandOver
-from monitor.journeys.promises import Pledge
+from monitor.journeys.pledge import Pledge
 from monitor.journeys.step import Step
 
 FIRST_MS, LAST_MS = -62_135_596_800_000, 253_402_300_799_000

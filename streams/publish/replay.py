@@ -73,7 +73,7 @@ class History:
         """What is lost of it when it is published to a monitor that runs, at this `speed`, and what to do
         instead."""
         steps, events = len(self._steps_ms), len(self.times_ms)
-        if late := sum(self._age_ms(at_ms, speed) > KEEP_MS for at_ms in self._steps_ms):
+        if late := sum(KEEP_MS < self._age_ms(at_ms, speed) <= self._horizon_ms for at_ms in self._steps_ms):
             yield (
                 f"{late:,} of {steps:,} events of journeys happened more than {KEEP_MS // HOUR_MS} h ago. "
                 "A running monitor counts them at their stage, but opens no journey for them. "

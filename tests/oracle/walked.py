@@ -125,13 +125,12 @@ class Journey:
         if not names:
             return "none"
         by = min(due, self.over)
-        for told in ([step for step in each if moment(step["time"]) <= by] for each in (steps, self.steps)):
-            handed = [self._receiver(step) for step in told if self._handed_to(step) == stage]
-            said = [step.get("partner") for step in told if step["stage"] == stage]
-            for partner in [*handed, *said]:
-                if partner:
-                    return name_of(partner, names)
-        return "unassigned"
+        told, all_ = ([step for step in each if moment(step["time"]) <= by] for each in (steps, self.steps))
+        handed = [self._receiver(step) for step in (*told, *all_) if self._is_handed_to(step, stage)]
+        said = [step.get("partner") for step in (*told, *all_) if step["stage"] == stage]
+        named = [partner for partner in (*handed, *said) if partner]
+        known = [partner for partner in named if partner in names]
+        return known[0] if known else "other" if named else "unassigned"
 
     def _edges(self) -> dict[str, Any]:
         return {edge["from"]: edge for edge in self.file.journeys.get("handoffs", [])}
@@ -141,6 +140,11 @@ class Journey:
         edge = self._edges().get(step["stage"])
         sends = edge and step.get("handoff") and step["handoff"]["from"] == step["stage"]
         return edge["to"] if edge and sends and self._is_known(step, edge) else None
+
+    def _is_handed_to(self, step: Event, stage: str) -> bool:
+        """Whether sender or receiver tell of a hand-over to that stage, or to a partner of it."""
+        to = (stage, *self.file.tree["stages"][stage].get("partners", ()))
+        return bool(step.get("handoff")) and step["handoff"]["to"] in to
 
     def _is_known(self, step: Event, edge: Any) -> bool:
         names = self.file.tree["stages"][edge["to"]].get("partners", ())
@@ -159,21 +163,24 @@ class Journey:
             if step.get("handoff"):
                 told[step["handoff"]["id"], step["handoff"]["from"]].append(step)
         for steps in told.values():
-            sent = next((step for step in steps if self._handed_to(step)), None)
-            if not sent:
+            edge = self._edges().get(steps[0]["handoff"]["from"])
+            if not edge:
                 continue
-            edge = self._edges()[sent["stage"]]
-            due = moment(sent["time"]) + span(edge["within"])
-            received = [
-                moment(step["time"])
-                for step in steps
-                if step["stage"] == edge["to"] and self._is_known(step, edge)
-            ]
+            arrived = [step for step in steps if step["stage"] == edge["to"] and self._is_known(step, edge)]
+            received = [moment(step["time"]) for step in arrived]
+            sent = next((step for step in steps if self._handed_to(step)), None)
             names = self.file.tree["stages"][edge["to"]].get("partners")
-            partner = name_of(self._receiver(sent), names) if names else "none"
+            about = f"{edge['from']}/{edge['to']}"
+            if not sent and not arrived:
+                continue
+            partner = name_of(self._receiver(sent or arrived[0]), names) if names else "none"
+            if not sent:
+                yield Owed(about, partner, FAR, "unsent")
+                continue
+            due = moment(sent["time"]) + span(edge["within"])
             result = "" if not received else "received" if received[0] <= due else "late"
             waits = None if received else due
-            yield Owed(f"{edge['from']}/{edge['to']}", partner, due, result, waits_until=waits)
+            yield Owed(about, partner, due, result, waits_until=waits)
 
     def follow_ups(self) -> Iterator[Owed]:
         """Of each unhappy answer: somebody has to speak to the customer."""
@@ -195,9 +202,9 @@ class Journey:
 
     @cached_property
     def segment(self) -> str:
-        """The first that a step names."""
-        named = [step["segment"] for step in self.steps if step.get("segment")]
-        return name_of(named[0] if named else "other", self.file.tree["segments"])
+        """The first known one that a step names."""
+        named = (step["segment"] for step in self.steps if step.get("segment") in self.file.tree["segments"])
+        return next(named, "other")
 
     def result(self) -> str:
         """Visit, met or missed."""
@@ -230,7 +237,7 @@ class Journey:
     def _overdue(self, owed: Iterable[Owed], results: tuple[str, ...]) -> list[Owed]:
         return sorted(
             (each for each in owed if each.result in results and each.due <= self.over),
-            key=lambda each: each.due,
+            key=lambda each: (each.due, each.kind),
         )
 
     def rows(self) -> Rows:
@@ -263,6 +270,9 @@ class Journey:
                     rows[(*label, owed.result or "missed")] += 1
         for owed in self.handoffs():
             edge = ("window_handoffs", *owed.kind.split("/"), owed.partner)
+            if owed.result == "unsent":
+                rows[(*edge, "received")] += self.closed
+                continue
             rows[(*edge, "sent")] += 1
             if owed.result:
                 rows[(*edge, "received")] += 1

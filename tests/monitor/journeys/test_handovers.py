@@ -9,7 +9,7 @@ from monitor.journeys.counters import Effect
 from monitor.journeys.open import OpenJourney
 from monitor.journeys.step import Step
 from tests.monitor.journeys.test_open import BEGIN, DAY, RULES, comes_to
-from tests.monitor.journeys.test_promises import counted
+from tests.monitor.journeys.test_promises import counted, said
 
 
 @pytest.mark.parametrize(
@@ -94,3 +94,25 @@ def test_what_is_received_in_time_and_read_after_that_is_not_lost() -> None:
         left = sorted(one for one in counted(effects) if one[1].startswith("handoff/"))
         about = "handoff/warehouse/delivery/postnord"
         assert left == [(BEGIN, f"{about}/sent"), (BEGIN + DAY, f"{about}/received")]
+
+
+def test_what_is_sent_after_the_end_says_nothing_of_the_journey_before() -> None:
+    """Received and never sent, as far as that journey knew: of the partner whom the receiver names."""
+    held, effects = OpenJourney(), list[Effect]()
+    for step in (handed(1, "delivery", 0), handed(2, "warehouse", 3, "matkahuolto")):
+        effects += RULES.take(held, step) or []
+    effects += RULES.pass_time(held, BEGIN + 30 * DAY)
+    told = [name for _, name in counted(effects) if name.startswith("handoff/")]
+    assert (held.closed_ms, told) == (BEGIN + 2 * DAY, ["handoff/warehouse/delivery/postnord/received"])
+    assert [(one.sent_ms, one.received_ms, one.is_lost) for one in held.hand_overs] == [(None, BEGIN, False)]
+
+
+def test_what_has_not_arrived_when_the_limit_ends_the_journey_is_lost() -> None:
+    """As a promise is missed: two weeks after it began, and before its own five days have passed."""
+    held, effects = OpenJourney(), list[Effect]()
+    for step in (*(said(day * DAY, (day + 1) * DAY) for day in range(0, 12, 2)), handed(9, "warehouse", 11)):
+        effects += RULES.take(held, step) or []
+    effects += RULES.pass_time(held, BEGIN + 30 * DAY)
+    told = sorted(one for one in counted(effects) if one[1].startswith("handoff/"))
+    about = "handoff/warehouse/delivery/postnord"
+    assert told == [(BEGIN + 11 * DAY, f"{about}/sent"), (BEGIN + 14 * DAY, f"{about}/lost")]

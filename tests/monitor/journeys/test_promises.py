@@ -154,6 +154,31 @@ def test_a_deadline_that_has_passed_when_it_is_told(steps: list[Step], what: lis
     assert promised(*steps) == [f"unassigned/{one}" for one in what]
 
 
+@pytest.mark.parametrize("kept", [None, False])
+def test_what_is_told_before_a_deadline_waits_for_nothing(kept: bool | None) -> None:
+    """A journey that was over when the deadline was told does not go on for it, also where both are read at
+    once."""
+    held, effects = OpenJourney(), list[Effect]()
+    for step in (said(0, kept=kept), said(60 * HOUR, 70 * HOUR)):
+        effects += RULES.take(held, step) or []
+    effects += RULES.pass_time(held, BEGIN + 60 * DAY)
+    assert held.closed_ms == BEGIN + 48 * HOUR
+    told = [name for _, name in counted(effects) if name.startswith("promise/")]
+    assert told == ([] if kept is None else [f"promise/{KIND}/unassigned/unpromised"])
+
+
+def test_kinds_that_the_journey_file_does_not_know_are_different_ones() -> None:
+    """They are counted as `other`, and word of one says nothing of the other."""
+    steps = said(HOUR, 13 * HOUR, kind="assembly"), said(3 * HOUR, kept=True, kind="pick_up")
+    assert promised(*steps) == [f"other/none/{one}" for one in ("due", "missed", "unpromised")]
+
+
+def test_a_stage_without_partners_owes_with_nobody() -> None:
+    """Whomever its events name: klarna is at another stage."""
+    call = said(0, DAY, kind="call_back", stage="call_queue", partner="klarna")
+    assert promised(call) == ["call_back/none/due", "call_back/none/missed"]
+
+
 def test_an_answer_alone_makes_a_follow_up() -> None:
     """A promise of a service's own that has its kind is one of another kind."""
     assert promised(said(0, DAY, kind=FOLLOW_UP)) == ["other/none/due", "other/none/missed"]

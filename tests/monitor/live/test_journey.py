@@ -8,7 +8,7 @@ import orjson
 
 from monitor.counting.event import Handoff, Promise, Score
 from monitor.journeys.open import JourneyRules, OpenJourney
-from monitor.journeys.promises import Pledge
+from monitor.journeys.pledge import Pledge
 from monitor.journeys.step import Step
 from monitor.live.journey import journey_answer
 from monitor.live.shown import ShownStep
