@@ -90,7 +90,7 @@ WINDOW_ASKED = Metric(
 WINDOW_ANSWERS = Metric(
     "touchpoint_window_answers", "gauge", ("stage", "kind", "class", "channel", "segment", "window"),
     "Answers of the window: NPS promoter 9-10, passive 7-8, detractor 0-6; CSAT good 4-5 of 5, other; CES "
-    "easy 5-7 of 7, other. Of staff only sums of 5 or more are shown.",
+    "easy 5-7 of 7, other. Of staff by whole blocks of 5 who answered.",
 )
 WINDOW_SPREAD_EVENTS = Metric(
     "touchpoint_window_spread_events", "gauge", ("stage", "experience", "by", "name", "window"),

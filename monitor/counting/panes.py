@@ -53,7 +53,7 @@ class PaneKey(NamedTuple):
 
 
 WITHHELD = PaneKey(0, 0)
-"""No slice of time: answers that are counted, and withheld until there are enough of a kind (`staff`)."""
+"""No slice of time: answers that are counted, and withheld until there are five (`staff`)."""
 
 
 @dataclass(slots=True)

@@ -1,35 +1,26 @@
-"""Windows and tally of any stage; of one of staff in groups: no two readings differ by fewer than `MIN_GROUP`
+"""Windows and tally of any stage; of one of staff in blocks: no two readings differ by fewer than `MIN_GROUP`
 answers.
 
 Whoever reads a sum of five answers, and soon after one of six, knows the sixth. So answers wait until there
-are five of a kind, and are added together, to the pane of the last. They leave a window together, too. Each
-experience, each kind of answer and each reason is a sum of its own, and so are durations, waits, what tools
-took, and where people were; segments and partners of an experience are one.
+are five, and are shown together: all that is counted of them at one moment, in the pane of the last. They
+leave a window together, too. Whatever is read is a sum of whole blocks, and so is every difference. Were one
+counter ahead of another, or cut otherwise, their difference would tell on one.
 
-Groups are formed where a partition is counted, in the order of its events. What is withheld is kept beside
-its panes (`WITHHELD`). So whoever counts on after a crash forms the same groups, and a partition that moves
-takes whole groups along.
+Answers to one kind of question form a block, for one of five that was asked for something else would be known
+by it. So do those that tell how long something took. What is answered never says when a block is full.
+Segments and partners are one, and all outcomes are `ok`.
 
-How many answered is counted at once, as `ok` whatever the outcome: that somebody answered is no secret, and a
-silent stage must be seen.
+Blocks are formed where a partition is counted, in the order of its events. What is withheld is kept beside
+its panes (`WITHHELD`). So whoever counts on after a crash forms the same blocks, and a partition that moves
+takes whole blocks along.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import product
 
 from monitor.counting.event import Event
-from monitor.counting.judging import (
-    Judge,
-    answer_cells,
-    bucket_names,
-    counter_name,
-    counter_names,
-    reason_labels,
-    touchpoint_labels,
-    waits_names,
-)
+from monitor.counting.judging import Judge, counter_name, counter_names
 from monitor.counting.panes import WITHHELD, Counts, PaneKey, PaneTally, Tally, by_pane, merge_into
 from monitor.counting.windows import StageWindows
 from monitor.journey_file.model import NONE, OTHER, Journey, Stage
@@ -37,36 +28,34 @@ from monitor.journey_file.model import NONE, OTHER, Journey, Stage
 MIN_GROUP = 5
 """In a smaller group people are known by their answers. The least that surveys of employees usually name."""
 
-RELEASED = "told/"
-"""How counters begin that hold whole groups. Others, of an earlier version, hold single answers."""
+RELEASED = "block/"
+"""How counters begin that hold whole blocks. Others hold single answers, and are not shown."""
 
 ANSWERED = counter_name("outcome", "ok")
-
-Sums = Mapping[str, tuple[str, str]]
-"""Counter -> the sum that must be large enough, and the counter it is shown as."""
 
 
 class StaffWindows(StageWindows):
     """Windows of a stage of staff."""
 
     def add(self, key: PaneKey, counts: Mapping[str, int]) -> None:
-        """Add what is released, and how many answered."""
+        """Add what is released."""
         released = {name.removeprefix(RELEASED): n for name, n in counts.items() if name.startswith(RELEASED)}
-        answered = sum(n for name, n in counts.items() if name.startswith("outcome/"))
-        super().add(key, released | {ANSWERED: answered})
+        super().add(key, released)
 
 
 class StaffTally:
-    """Counts answers of one partition, of which these are withheld already."""
+    """Counts answers of one partition, of which these are withheld already.
 
-    def __init__(self, judge: Judge, sums: Sums, withheld: Mapping[str, int]) -> None:
+    A pane counts at once how many answered, for whoever asks what it holds (`Partition.holds`).
+    """
+
+    def __init__(self, judge: Judge, withheld: Mapping[str, int]) -> None:
         self._judge = judge
-        self._sums = sums
         self._before = withheld
-        self._withheld: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._blocks: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for name, n in withheld.items():
-            summed, _, shown = name.partition(" ")
-            self._withheld[summed][shown] += n
+            asked, _, shown = name.partition(" ")
+            self._blocks[asked][shown] += n
         self._slices: defaultdict[int, Counts] = defaultdict(dict)
 
     def add(self, events: Sequence[Event], times_ms: Sequence[int]) -> list[tuple[str, ...]]:
@@ -76,30 +65,21 @@ class StaffTally:
             tally = Tally(self._judge)
             bad_for += tally.add([event], [at_ms])
             key, counts = next(tally.panes())
+            block = self._blocks[_asked(event)]
+            for name, n in counts.items():
+                block[_shown(name)] += n
             merge_into(self._slices[key.start_ms], {ANSWERED: 1})
-            merge_into(self._slices[key.start_ms], self._released(counts))
+            if block[ANSWERED] >= MIN_GROUP:
+                merge_into(self._slices[key.start_ms], {RELEASED + name: n for name, n in block.items()})
+                block.clear()
         return bad_for
-
-    def _released(self, counts: Mapping[str, int]) -> Counts:
-        """What an answer makes enough of, with what was withheld. A sum counts its answers under no name."""
-        released: Counts = {}
-        held = [(self._sums[name], n) for name, n in counts.items() if name in self._sums]
-        for (summed, shown), n in held:
-            self._withheld[summed][shown] += n
-        for summed in dict.fromkeys(summed for (summed, _), _ in held):
-            group = self._withheld[summed]
-            group[""] += 1
-            if group[""] >= MIN_GROUP:
-                released |= {RELEASED + shown: n for shown, n in group.items() if shown}
-                group.clear()
-        return released
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """What is released, by pane of either grain; last, by how much what is withheld has changed."""
         yield from by_pane(self._slices)
         changed = Counter({name: -n for name, n in self._before.items()})
-        for summed, group in self._withheld.items():
-            changed.update({f"{summed} {shown}": n for shown, n in group.items()})
+        for asked, block in self._blocks.items():
+            changed.update({f"{asked} {name}": n for name, n in block.items()})
         yield WITHHELD, {name: n for name, n in changed.items() if n}
 
 
@@ -109,33 +89,23 @@ def stage_windows(journey: Journey, stage: Stage) -> StageWindows:
     return windows(counter_names(journey, stage))
 
 
-def stage_tally(journey: Journey, stage: Stage, judge: Judge) -> Callable[[Mapping[str, int]], PaneTally]:
+def stage_tally(stage: Stage, judge: Judge) -> Callable[[Mapping[str, int]], PaneTally]:
     """What counts events of a stage, given what is withheld."""
     if stage.kind == "staff":
-        return partial(StaffTally, judge, _sums(journey, stage))
+        return partial(StaffTally, judge)
     return lambda _withheld: Tally(judge)
 
 
-def _sums(journey: Journey, stage: Stage) -> Sums:
-    sums = {name: (name, name) for name in (counter_name("reason", one) for one in reason_labels(stage))}
-    for kind, *rest in answer_cells(journey, stage):
-        name = counter_name("answer", kind, *rest)
-        sums[name] = (f"answer/{kind}", name)
-    for experience in stage.experiences:
-        for segment in journey.segment_labels:
-            for partner in stage.partner_labels:
-                for verdict in ("good", "bad"):
-                    name = counter_name(verdict, experience.name, segment, partner)
-                    sums[name] = (
-                        f"judged/{experience.name}",
-                        counter_name(verdict, experience.name, OTHER, NONE),
-                    )
-    waits = [name for outcome in stage.outcomes for name in waits_names(outcome)]
-    places = [counter_name("touchpoint", *at) for at in product(touchpoint_labels(stage), stage.outcomes)]
-    measured = {
-        "duration": (*bucket_names("duration"), "duration_ms"),
-        "wait": (*bucket_names("wait"), "wait_ms", *waits),
-        "tool": ("tool_ms", "tool_of_ms"),
-        "touchpoint": places,
-    }
-    return sums | {name: (summed, name) for summed, names in measured.items() for name in names}
+def _asked(event: Event) -> str:
+    """What an answer is to, and which times it tells: nothing of what it says."""
+    times = {"duration": event.duration_s, "wait": event.wait_s, "tool": event.system_wait_s}
+    kind = NONE if event.score is None else event.score.kind
+    return "+".join([kind, *(name for name, seconds in times.items() if seconds is not None)])
+
+
+def _shown(name: str) -> str:
+    """The counter that it is shown as."""
+    kind, of, *_ = (*name.split("/"), "")
+    if kind in ("good", "bad"):
+        return counter_name(kind, of, OTHER, NONE)
+    return ANSWERED if kind == "outcome" else name

@@ -296,7 +296,7 @@ class Partition:
             yield key, self._counts(key)
 
     def withheld(self) -> Counts:
-        """Answers that are counted, and not shown before there are enough of a kind."""
+        """Answers that are counted, and not shown before there are five."""
         return self._counts(WITHHELD)
 
     def _counts(self, key: PaneKey) -> Counts:

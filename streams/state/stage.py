@@ -95,7 +95,7 @@ class StageProcessor(Processor[StagePartition]):
         self._codec = codec
         self._judge = Judge(journey, stage)
         self._deadlines = Deadlines(journey, stage, self._judge)
-        self._tally = stage_tally(journey, stage, self._judge)  # `panes.Tally`; staff are counted in groups
+        self._tally = stage_tally(stage, self._judge)  # `panes.Tally`; staff are counted in blocks
         self._steps = steps
         self._takes_contacts = journey.journeys is not None and stage.name in journey.journeys.contacts
         self._sightings: dict[int, Sightings] = {}

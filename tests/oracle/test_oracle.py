@@ -61,7 +61,7 @@ def rows(scrape: str) -> Rows:
 
 def differing(found: Rows, expected: Rows) -> dict[tuple[str, ...], tuple[int, int]]:
     """Rows of the metrics that the oracle knows, as they are shown and as they should be. Staff is not among
-    them: it is released in groups."""
+    them: it is released in blocks."""
     metrics = {row[0] for row in expected}
     return {
         row: (found[row], expected[row])

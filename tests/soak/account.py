@@ -124,12 +124,13 @@ def windows_wanted(journey: Journey, panes: dict[Place, Counter[str]]) -> Counte
 
 
 def staff_stages(journey: Journey) -> set[str]:
-    """In each partition of them up to `MIN_GROUP - 1` of their answers wait to be shown."""
+    """In each partition of them up to `MIN_GROUP - 1` of their answers wait to be shown, of those that tell
+    how long they waited and of others."""
     return {stage.name for stage in journey.stages if stage.kind == "staff"}
 
 
-def in_groups(panes: Counted, waiting: dict[tuple[str, int], Counts]) -> Counted:
-    """Of staff by pane how many answered, and all that they answered by partition: when a group is told
+def in_blocks(panes: Counted, waiting: dict[tuple[str, int], Counts]) -> Counted:
+    """Of staff by pane how many answered, and all that they answered by partition: when a block is told
     depends on the order of events. `waiting` is what is withheld."""
     found: dict[Place, Counter[str]] = {}
     staff = staff_stages(journey(BASE))
@@ -140,13 +141,14 @@ def in_groups(panes: Counted, waiting: dict[tuple[str, int], Counts]) -> Counted
         for name, n in counts.items():
             kind, *cell = name.removeprefix(RELEASED).split("/")
             if kind == "outcome":
-                found.setdefault((stage, partition, start_ms), Counter())[ANSWERED] += n
+                if not name.startswith(RELEASED):
+                    found.setdefault((stage, partition, start_ms), Counter())[ANSWERED] += n
                 continue
             shown = "/".join([kind, cell[0], OTHER, NONE] if kind in ("good", "bad") else [kind, *cell])
             found.setdefault((stage, partition, 0), Counter())[shown] += n
     for (stage, partition), some in waiting.items():
         for name, n in some.items():
-            if shown := name.partition(" ")[2]:
+            if (shown := name.partition(" ")[2]) != ANSWERED:
                 found.setdefault((stage, partition, 0), Counter())[shown] += n
     return found
 
@@ -205,7 +207,7 @@ def judge(
 ) -> Verdict:
     """Read changelogs and dead letters, and compare; `letters_before` each deletion of a topic."""
     verdict = Verdict()
-    expected, counted = in_groups(expected, {}), _counted(bootstrap, end_known)
+    expected, counted = in_blocks(expected, {}), _counted(bootstrap, end_known)
     for place in sorted(expected.keys() | counted.keys()):
         compare(place, expected.get(place, Counter()), counted.get(place, {}), verdict)
     letters = _letters(bootstrap, letters_before, end_known)
@@ -255,7 +257,7 @@ def _counted(bootstrap: str, end_known: bool) -> Counted:
         for key, counts in panes.panes()
         if key.grain_ms == LONG.ms
     }
-    return in_groups(long, {place: panes.withheld() for place, panes in partitions.items()})
+    return in_blocks(long, {place: panes.withheld() for place, panes in partitions.items()})
 
 
 Letter = tuple[str, int, int, int]

@@ -160,7 +160,7 @@ class Rounds:
             wrong[:] = [
                 f"{' '.join(cell)}: published {wanted[cell]}, shown {shown[cell]}"
                 for cell in sorted(wanted.keys() | shown.keys())
-                if not 0 <= wanted[cell] - shown[cell] <= (MIN_GROUP - 1) * places[cell[1]]
+                if not 0 <= wanted[cell] - shown[cell] <= 2 * (MIN_GROUP - 1) * places[cell[1]]
             ]
             return not wrong
 

@@ -56,7 +56,7 @@ def exposition(journey: Journey, world: World, now_ms: int) -> bytes:
 
 
 def _stage(journey: Journey, stage: Stage, world: World, now_ms: int) -> StageSnapshot:
-    windows, tally = stage_windows(journey, stage), stage_tally(journey, stage, Judge(journey, stage))({})
+    windows, tally = stage_windows(journey, stage), stage_tally(stage, Judge(journey, stage))({})
     at_ms = now_ms - (30 * MINUTE_MS if stage.name in world.quiet else 1_000)
     whole_since_ms = _whole_since_ms(world, now_ms) if stage.name == "web_checkout" else 0
     for n, fields in world.events.get(stage.name, ()):

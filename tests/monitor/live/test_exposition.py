@@ -62,7 +62,7 @@ def snapshot(ready: bool = True, **more: Many) -> Snapshot:
     stages = []
     for stage in CHAIR.stages:
         windows = stage_windows(CHAIR, stage)
-        tally = stage_tally(CHAIR, stage, Judge(CHAIR, stage))({})
+        tally = stage_tally(stage, Judge(CHAIR, stage))({})
         for n, event in [*EVENTS.get(stage.name, []), *more.get(stage.name, [])]:
             for _ in range(n):
                 tally.add([event], [NOW - 1_000])
@@ -318,7 +318,7 @@ def test_of_a_small_group_of_staff_nothing_is_shown(n: int) -> None:
     judged = [held for (name, _), held in told.items() if name == metrics.WINDOW_EVENTS.name]
     if n < MIN_GROUP:
         assert (answers, judged) == ({}, [])
-        assert {name for name, _ in told} == {metrics.WINDOW_OUTCOMES.name, metrics.EXPECTED.name}
+        assert {name for name, _ in told} == {metrics.EXPECTED.name}
         return
     assert answers == {
         (one, window): count for window in SLOW_WINDOWS for one, count in (("good", n - 1), ("other", 1))

@@ -92,7 +92,7 @@ class Plain:
     def __init__(self, stage: str) -> None:
         model = JOURNEY.stage(stage)
         self._codec, self._judge = Codec(JOURNEY, model), Judge(JOURNEY, model)
-        self._waiting: defaultdict[str, list[Counter[str]]] = defaultdict(list)
+        self._waiting: defaultdict[tuple[object, ...], list[Counter[str]]] = defaultdict(list)
         self.panes: dict[PaneKey, Counter[str]] = {}
         self.results: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
@@ -109,29 +109,26 @@ class Plain:
         self.results["late"] += event.at_ms < NOW - 60_000
         counts = Counter(plain.counts(self._judge, event))
         if self._codec.stage.kind == "staff":
-            counts = self._in_groups(counts)
+            counts = self._in_blocks(event, counts)
         for grain in (SHORT, LONG):
             key = PaneKey(grain.ms, grain.start_of(event.at_ms))
             self.panes.setdefault(key, Counter()).update(counts)
 
-    def _in_groups(self, counts: Counter[str]) -> Counter[str]:
-        """How many answered at once, and of all else five answers at a time."""
+    def _in_blocks(self, event: Event, counts: Counter[str]) -> Counter[str]:
+        """How many answered at once, and all that is shown five answers at a time."""
         told = Counter({"outcome/ok": 1})
-        answer: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        answer: Counter[str] = Counter()
         for name, n in counts.items():
-            kind, *rest = re.split("[/_]" if name.startswith(("tool", "wait", "duration")) else "/", name)
+            kind, *rest = name.split("/")
             if kind in ("good", "bad"):
-                experience = "/".join(rest[:-2])
-                answer[f"judged {experience}"][f"{kind}/{experience}/other/none"] += n
-            elif kind in ("reason", "answer"):
-                answer[f"{kind} {rest[0]}"][name] += n
-            elif kind != "outcome":
-                answer[kind.removesuffix("s")][name] += n
-        for summed, said in answer.items():
-            self._waiting[summed].append(said)
-            if len(self._waiting[summed]) == 5:
-                for one in self._waiting.pop(summed):
-                    told.update({f"told/{name}": n for name, n in one.items()})
+                rest = [*rest[:-2], "other", "none"]
+            answer["outcome/ok" if kind == "outcome" else "/".join([kind, *rest])] += n
+        times = [event.duration_s is None, event.wait_s is None, event.system_wait_s is None]
+        alike = self._waiting[event.score and event.score.kind, *times]
+        alike.append(answer)
+        if len(alike) == 5:
+            told.update({f"block/{name}": n for name, n in sum(alike, Counter[str]()).items()})
+            alike.clear()
         return told
 
 

@@ -52,7 +52,7 @@ def failing(rig: Rig, where: str) -> Rig:
         rig.stage._codec = FailingCodec(rig.stage._journey, rig.stage.stage)
         return rig
     rig.stage._judge = judge = FailingJudge(rig.stage._journey, rig.stage.stage)
-    rig.stage._tally = stage_tally(rig.stage._journey, rig.stage.stage, judge)
+    rig.stage._tally = stage_tally(rig.stage.stage, judge)
     return rig
 
 

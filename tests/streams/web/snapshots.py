@@ -33,7 +33,7 @@ def held(
     stage: Stage, events: Iterable[Event], at_ms: int = NOW, more: Mapping[str, int] | None = None
 ) -> StageSnapshot:
     """A stage at `NOW` that counted these events at `at_ms`, and in each pane `more` of other counters."""
-    windows, tally = stage_windows(CHAIR, stage), stage_tally(CHAIR, stage, Judge(CHAIR, stage))({})
+    windows, tally = stage_windows(CHAIR, stage), stage_tally(stage, Judge(CHAIR, stage))({})
     for event in events:
         tally.add([event], [at_ms])
     for key, counts in tally.panes():
