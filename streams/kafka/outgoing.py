@@ -8,7 +8,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import Any, NamedTuple
+
+from aiokafka.errors import MessageSizeTooLargeError
 
 from streams.kafka import internals
 
@@ -23,6 +26,10 @@ class Outgoing(NamedTuple):
     headers: list[tuple[str, bytes]] | None = None
     is_packed: bool = False
     """Whether those of its topic are written compressed."""
+
+    def shorter(self) -> "Outgoing | None":
+        """What to write where its topic has no room for it; None where nothing may be left out."""
+        return None
 
 
 Produce = Callable[[Sequence[Outgoing]], Awaitable[Sequence[int]]]
@@ -78,9 +85,22 @@ class Writer:
             batch.close()  # nothing more comes to it, so it goes at once
             counts.append(batch.record_count())
             sent.append(await producer.send_batch(batch, topic, partition=partition))
-        acknowledged = await asyncio.gather(*sent)
-        return [
-            one.offset + number
-            for one, count in zip(acknowledged, counts, strict=True)
-            for number in range(count)
-        ]
+        ends = list(accumulate(counts))
+        batches = [records[end - count : end] for end, count in zip(ends, counts, strict=True)]
+        taken = (self._taken(producer, partition, *one) for one in zip(sent, batches, strict=True))
+        return [offset for offsets in await asyncio.gather(*taken) for offset in offsets]
+
+    async def _taken(
+        self, producer: Any, partition: int, sent: Awaitable[Any], batch: Sequence[Outgoing]
+    ) -> list[int]:
+        """The offsets of a batch. One that its topic does not take is written again record by record, and a
+        record by itself shorter."""
+        try:
+            first = (await sent).offset
+        except MessageSizeTooLargeError:
+            shorter = batch[0].shorter()
+            if shorter is None:
+                raise
+            again = batch if len(batch) > 1 else [shorter]
+            return [(await self._write_to(producer, partition, [one]))[0] for one in again]
+        return [first + number for number in range(len(batch))]

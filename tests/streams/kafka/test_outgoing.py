@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from monitor.counting.event import Reason, Refused
 from streams.kafka import internals
+from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Writer
 from tests.kit.brokers import TansuNode, running
+from tests.streams.kafka.test_dead_letter import Record
 
 BATCH_BYTES = 1_000
 
@@ -84,3 +87,40 @@ async def test_what_kafka_does_not_take_is_an_error() -> None:
             await writer.write([Outgoing("away", 0, b"k", b"v"), Outgoing("away", 0, b"k", b"w")])
     finally:
         await producer.stop()
+
+
+class Narrow(AIOKafkaProducer):  # type: ignore[misc] # shipped without types
+    """One whose topics take batches of 1,000 bytes at most, as Kafka says by `max.message.bytes`."""
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> Any:
+        """Refuse what is larger."""
+        if batch.size() <= 1_000:
+            return await super().send_batch(batch, topic, partition=partition)
+        refused = asyncio.get_running_loop().create_future()
+        refused.set_exception(MessageSizeTooLargeError())
+        return refused
+
+
+async def test_a_letter_that_its_topic_does_not_take_is_written_shorter(broker: TansuNode) -> None:
+    """Each that fits is whole, once; of another a head that fits, its true size and where it lies."""
+    refused = Refused(Reason.NOT_JSON, "no JSON")
+    values = [b"a", b"v" * 100_000, b"b" * 300, b"c" * 300]
+    origin = TopicPartition("touchpoint.store.v1", 3)
+    letters = [dead_letter("narrow", origin, Record(value=value), refused) for value in values]
+    async with (
+        Narrow(bootstrap_servers=broker.bootstrap) as producer,
+        AIOKafkaConsumer(
+            "narrow", bootstrap_servers=broker.bootstrap, auto_offset_reset="earliest"
+        ) as consumer,
+    ):
+        offsets = await Writer(lambda: producer).write(letters)
+        found = [await consumer.getone() for _ in letters]
+        with pytest.raises(MessageSizeTooLargeError):
+            await Writer(lambda: producer).write([Outgoing("narrow", 0, b"k", b"v" * 1_000)])
+    assert sorted(offsets) == [one.offset for one in found]
+    read = {one.offset: one for one in found}
+    whole, cut, *others = (read[offset] for offset in offsets)
+    assert [one.value for one in (whole, *others)] == [values[0], *values[2:]]
+    assert 100 < len(cut.value) < 1_000
+    assert values[1].startswith(cut.value)
+    assert dict(cut.headers) == {**dict(whole.headers), "dlq.size": b"100000"}
