@@ -12,7 +12,7 @@ from typing import Any
 from monitor.counting.judging import ASKED, FOLLOWED_UP
 from monitor.counting.times import rfc3339
 from monitor.journey_file.grammar import BOOLEAN_FIELDS, NUMBER_FIELDS
-from monitor.journey_file.model import Condition, Journey, Stage
+from monitor.journey_file.model import QUEUED, Condition, Journey, Stage
 from streams.demo.story import PARTS, Effect, Part
 
 SECONDS_FIELDS = tuple(name for name in NUMBER_FIELDS if name != "score.value")
@@ -78,6 +78,7 @@ class Shape:
             or list(stage.reasons)
             for outcome in {*self.bad, "failed", "abandoned"}
         }
+        self.has_queue = self.part.patience > 0 and QUEUED in stage.openings
         channels = self.part.channels if self.part.touchpoints else journey.channels
         self.asks = stage.kind == "feedback" and ASKED in stage.outcomes
         self.follows_up = self.asks and FOLLOWED_UP in stage.outcomes
@@ -99,6 +100,13 @@ class Shape:
         if self.part.is_contact:
             event["case_id"] = f"case-{who.journey_id}"
         return event
+
+    def begin(self, event: dict[str, Any], at_ms: float) -> dict[str, Any]:
+        """An event that says when the encounter of another began."""
+        encounter_id = event["encounter_id"]
+        about = {"id": f"b-{encounter_id}", "time": rfc3339(int(at_ms)), "stage": self.stage.name}
+        segment = {"segment": event["segment"]} if "segment" in event else {}
+        return about | {"outcome": QUEUED, "encounter_id": encounter_id} | segment
 
     def fill(self, event: dict[str, Any], draw: Draw, effect: Effect | None, mood: float) -> bool:
         """Give the event its outcome and every judged field; True when the customer met trouble.
@@ -133,6 +141,14 @@ class Shape:
             promise = {"id": f"p-{event['id']}", "kind": "promise", "due": event["time"]}
             event["promise"] = promise | event["promise"]
         return trouble
+
+    def hang_up(self, event: dict[str, Any], draw: Draw) -> None:
+        """End a wait in the queue that is longer than a customer's patience."""
+        longest_s = self.part.patience * (self.limits["wait_s"][1] or math.inf)
+        if event["wait_s"] > longest_s:
+            event |= {"outcome": "abandoned", "wait_s": longest_s}
+            if reasons := self.reasons["abandoned"]:
+                event["reason"] = pick(draw, reasons)
 
     def tell(self, event: dict[str, Any], draw: Draw, courier: str | None) -> None:
         """Add what is natural and not yet said: where, by whom, through which partner."""

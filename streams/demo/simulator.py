@@ -218,10 +218,23 @@ class Simulator:
         """An encounter nothing has to come before."""
         if shape.asks:
             return self._ask(shape, who, at)
-        name, is_contact = shape.stage.name, shape.part.is_contact
-        if is_contact and not who.promise and self._strikes(story.LABYRINTH):
+        if shape.part.is_contact and not who.promise and self._strikes(story.LABYRINTH):
             return self._stray(shape, who, 0, at)
         event = self._encounter(shape, who, at)
+        return (self._queue if shape.has_queue else self._end_of)(shape, who, event, at)
+
+    def _queue(self, shape: Shape, who: Customer, event: dict[str, Any], at: float) -> SimulatedEvent | None:
+        """Its wait begins now; the event that ends it comes when the wait is over."""
+        event["encounter_id"] = f"q-{event['id']}"
+        begun = shape.begin(event, at)
+        over = at + event["wait_s"] * 1000
+        event["time"] = rfc3339(int(over))
+        self._push(over, partial(self._end_of, shape, who, event))
+        return self._send(shape, begun, at, event.get("location"))
+
+    def _end_of(self, shape: Shape, who: Customer, event: dict[str, Any], at: float) -> SimulatedEvent | None:
+        """An encounter is over, and where the customer goes from there."""
+        name, is_contact = shape.stage.name, shape.part.is_contact
         good = event["outcome"] in shape.good
         if is_contact and good and self._strikes(story.CALL_BACKS_FORGOTTEN):
             due = rfc3339(int(at + story.CALL_BACK_H * self._hour_ms))
@@ -342,6 +355,8 @@ class Simulator:
     def _encounter(self, shape: Shape, who: Customer, at: float, mood: float = 1.0) -> dict[str, Any]:
         event = self._base(shape, who, at)
         trouble = shape.fill(event, self._rng.random, self._effects.get(shape.stage.name), mood)
+        if shape.has_queue:
+            shape.hang_up(event, self._rng.random)
         who.trouble |= trouble and shape.stage.kind != "background"
         shape.tell(event, self._rng.random, who.partner)
         return event
@@ -354,5 +369,6 @@ class Simulator:
             return None
         malform = pick(rng.random, MALFORMED) if self._strikes(BAD_EVENTS) else orjson.dumps
         value = malform(event)
-        key = key or event.get("case_id") or event.get("journey_id") or event["id"]
+        named = event.get("encounter_id") or event.get("case_id") or event.get("journey_id")
+        key = key or named or event["id"]
         return SimulatedEvent(int(at), shape.stage.topic, key.encode(), value)

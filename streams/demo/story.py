@@ -23,6 +23,9 @@ class Part:
     """Whether each encounter is a case, which can go astray or end with a call-back promised."""
     has_tools: bool = False
     """Whether staff wait for their systems meanwhile."""
+    patience: float = 0.0
+    """Where customers queue, and each beginning of a wait is published: who waits so many times as long as is
+    good at most hangs up."""
 
 
 PARTS = {
@@ -43,6 +46,7 @@ PARTS = {
         {"failed": ("line_dropped", "not_solved"), "abandoned": ("queue_too_long",)},
         is_contact=True,
         has_tools=True,
+        patience=3.0,
     ),
     "store": Part(
         ("service_desk", "till"),

@@ -200,7 +200,7 @@ def test_a_seed_gives_these_very_bytes_for_ever() -> None:
         simulator = Simulator(FROZEN, seed=7, start_ms=NOON_MS, compress=5000, faults=faulty)
         for event in islice(simulator.events(), 10_000):
             digest.update(repr(event).encode())
-    assert digest.hexdigest() == "f0beceb23b63bd5e4adbc4284041174716249521ebe3d83ccac38a616579692b"
+    assert digest.hexdigest() == "fcd987aadf9b870b137e250e948d3aa2ec2b3c01d3f7ac930b442a6fc18d62dc"
 
 
 def test_other_seed_other_events_and_ids() -> None:
@@ -264,7 +264,8 @@ def test_healthy_quality_is_above_every_target(journey: Journey) -> None:
 def test_volume_is_about_what_the_stages_expect(healthy: list[SimulatedEvent]) -> None:
     """Each stage gets about its expected events an hour, times the weight of the hour."""
     late = [event for event in healthy if event.at_ms >= NOON_MS + 5 * MINUTE_MS]
-    counts = Counter(orjson.loads(event.value)["stage"] for event in late)
+    told = [orjson.loads(event.value) for event in late]
+    counts = Counter(event["stage"] for event in told if event["outcome"] != "queued")
     store = counts["store"] / 9000
     for stage in CHAIR.stages:
         assert stage.per_hour is not None
@@ -531,11 +532,42 @@ def test_payment_failures_say_so() -> None:
 def test_a_flood_multiplies_calls() -> None:
     """A flood brings several times the calls."""
     fault = Fault("call-queue-flood", 1.0, 0.0, None)
-    usual, flooded = (
-        sum(event.topic == "touchpoint.call-queue.v1" for event in events)
-        for events in (sound(5), simulate(minutes=5, faults=[fault]))
-    )
+    usual, flooded = (len(waits(events)) for events in (sound(5), simulate(minutes=5, faults=[fault])))
     assert flooded > 3 * usual
+
+
+def waits(events: Iterable[SimulatedEvent]) -> dict[str, list[tuple[SimulatedEvent, dict[str, Any]]]]:
+    """By encounter, the events that name it."""
+    found: dict[str, list[tuple[SimulatedEvent, dict[str, Any]]]] = defaultdict(list)
+    for record in events:
+        event = orjson.loads(record.value)
+        if "encounter_id" in event:
+            found[event["encounter_id"]].append((record, event))
+    return found
+
+
+def test_a_wait_is_told_when_it_begins_and_when_it_ends(healthy: list[SimulatedEvent]) -> None:
+    """By two events of one key, which lie as far apart as the wait took; nobody waits for over a minute."""
+    found = [told for told in waits(healthy).values() if told[0][0].at_ms < NOON_MS + 18 * MINUTE_MS]
+    assert len(found) > 1000
+    for (first, begun), (last, ended) in found:
+        assert (begun["stage"], begun["outcome"]) == ("call_queue", "queued")
+        assert begun.keys() <= {"id", "time", "stage", "outcome", "encounter_id", "segment"}
+        assert (begun.get("segment"), first.key) == (ended.get("segment"), last.key)
+        assert last.at_ms - first.at_ms == pytest.approx(ended["wait_s"] * 1000, abs=1)
+        assert ended["wait_s"] <= 60
+
+
+def test_a_queue_grows_in_a_flood_and_is_empty_again_a_minute_after_it() -> None:
+    """Who waits for a minute hangs up; nobody goes on waiting for calls of the flood."""
+    fault = Fault("call-queue-flood", 0.6, 120.0, None, 120.0)
+    told = waits(simulate(minutes=7, faults=[fault])).values()
+    spans = [(one[0][0].at_ms, one[-1][0].at_ms) for one in told]
+    before, during, after = (
+        sum(begun <= NOON_MS + minute * MINUTE_MS < over for begun, over in spans) for minute in (2, 4, 5)
+    )
+    assert during > 5 * before
+    assert after < 2 * before
 
 
 def test_a_silent_stage_is_silent_alone() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
 from random import Random
@@ -22,6 +22,7 @@ from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, contact_of, de
 from monitor.live.closed import closed_journey
 from monitor.live.closed import encode as encode_closed
 from streams.demo.simulator import Simulator
+from streams.demo.story import PARTS
 from streams.journeys import closed as closed_module
 from streams.journeys.closed import Closed, Unpublished
 from streams.journeys.partition import JourneyPartition
@@ -41,26 +42,34 @@ HORIZON = 90 * DAY
 Log = list[Steps]
 
 
+def simulated(seed: int) -> Simulator:
+    """Customers whose calls are told when they are over alone: the traffic that these tests always had."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, part in PARTS.items():
+            patch.setitem(PARTS, name, replace(part, patience=0.0))
+        return Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
+
+
 @cache
 def log(seed: int, journeys: int = 300, per_record: int = 7) -> tuple[Steps, ...]:
     """Steps records of simulated customers, with their sources' marks, until every journey is over."""
     random = Random(seed)
-    simulator = Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
+    simulator = simulated(seed)
     codecs = {s.topic: (Codec(CHAIR, s), Judge(CHAIR, s)) for s in CHAIR.stages}
     seen: set[str] = set()
     waiting = {stage.name: Waiting(stage.name) for stage in CHAIR.stages}
     records: Log = []
     offset = 0
     end_ms = START + 20 * DAY
-    for simulated in simulator.events():
-        now_ms = simulated.at_ms
+    for published in simulator.events():
+        now_ms = published.at_ms
         if now_ms > START + 6 * DAY:  # the first hours' journeys have no event later than that
             break
-        journey_id = orjson.loads(simulated.value).get("journey_id")
+        journey_id = orjson.loads(published.value).get("journey_id")
         if journey_id is None or (journey_id not in seen and len(seen) == journeys):
             continue
         seen.add(journey_id)
-        for told in sharing_cases(simulated, random, journeys // 20):
+        for told in sharing_cases(published, random, journeys // 20):
             codec, judge = codecs[told.topic]
             event = codec.decode(told.value)
             assert isinstance(event, Event)
@@ -355,13 +364,13 @@ def test_the_slow_and_plain_way_comes_to_the_same(seed: int) -> None:
     truth = Truth(CHAIR)
     waiting = {stage.name: Waiting(stage.name) for stage in CHAIR.stages}
     codecs = {s.topic: (Codec(CHAIR, s), Judge(CHAIR, s)) for s in CHAIR.stages}
-    simulator = Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
+    simulator = simulated(seed)
     random = Random(seed)
     records: Log = []
-    for offset, simulated in enumerate(simulator.events()):
-        if simulated.at_ms > START + 5 * DAY:
+    for offset, published in enumerate(simulator.events()):
+        if published.at_ms > START + 5 * DAY:
             break
-        for number, told in enumerate(sharing_cases(simulated, random, 300)):
+        for number, told in enumerate(sharing_cases(published, random, 300)):
             truth.add(told)
             codec, judge = codecs[told.topic]
             event = codec.decode(told.value)
@@ -369,7 +378,7 @@ def test_the_slow_and_plain_way_comes_to_the_same(seed: int) -> None:
             held = waiting[event.stage]
             held.add(event, 2 * offset + number, judge)
             if len(held.steps) > random.randint(0, 30):
-                records.append(held.record(simulated.at_ms - GRACE_MS))
+                records.append(held.record(published.at_ms - GRACE_MS))
     end_ms = START + 40 * DAY
     records += [held.record(end_ms) for held in waiting.values()]
     assert truth.journeys > 1000
