@@ -8,7 +8,7 @@ import sys
 from streams.__main__ import ONE_BLAS_THREAD
 from tests.bench import speed
 
-EVERYWHERE = ("scrape", "alert_quality", "dedupe", "journeys", "open_journeys")
+EVERYWHERE = ("scrape", "alert_quality", "dedupe", "journeys", "open_journeys", "encounters")
 
 NEEDS = {
     "paging": ("prometheus", "prometheus-alertmanager"),
