@@ -133,7 +133,8 @@ class Closed:
         that these journeys are over."""
         if not self._changed:
             return []
-        over = [n for n, chunk in self._chunks.items() if chunk.until_ms < clock_ms - CLOSED_KEPT_MS]
+        newest, until_ms = max(self._chunks), clock_ms - CLOSED_KEPT_MS  # the newest is still being filled
+        over = [n for n, chunk in self._chunks.items() if chunk.until_ms < until_ms and n < newest]
         for number in [*over, *sorted(self._chunks)[: max(0, len(self._chunks) - MAX_CHUNKS)]]:
             chunk = self._chunks.pop(number, None)
             self._stale |= {_key(one, number) for one in chunk.epochs} if chunk is not None else set()

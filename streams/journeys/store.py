@@ -134,7 +134,9 @@ class JourneyStore:
                 if (before := header(known).epoch) != epoch:
                     self.stale.add(journey_key(before, journey_id))
             self._records[journey_id] = value
-            records.append(PaneRecord(journey_key(epoch, journey_id), value))
+            key = journey_key(epoch, journey_id)
+            self.stale.discard(key)  # of one before it with its id, forgotten since the last call
+            records.append(PaneRecord(key, value))
         self._changed = {}
         return records
 

@@ -79,6 +79,17 @@ def test_forgotten_after_seven_days_and_bounded(monkeypatch: pytest.MonkeyPatch)
     assert (closed.offsets("j-1"), closed.offsets("j-2")) == ([], [2 * CHUNK])
 
 
+def test_what_is_still_being_filled_is_not_forgotten() -> None:
+    """Journeys of a backlog were over long before; those behind them in the topic have the same key."""
+    closed = noted(Closed(), 0, range(3))
+    now_ms = START + 2 * CLOSED_KEPT_MS
+    (before,) = closed.take_changes(1, now_ms)
+    closed.note(3, Unpublished("j-3", now_ms, b""))
+    (after,) = closed.take_changes(1, now_ms)
+    assert (after.key, closed.take_stale()) == (before.key, set())
+    assert restored(after).offsets("j-3") == [3]
+
+
 @pytest.mark.parametrize(
     "key", [b"x", b"x:1", b"x:a:1", b"x:1:2:3", b"x:-1:1", b"x:1:-1", b"x:1:9007199254740992", b"x: 1:1"]
 )

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from random import Random
@@ -22,7 +22,6 @@ from monitor.journeys.step import GRACE_MS, Contact, Step, Steps, contact_of, de
 from monitor.live.closed import closed_journey
 from monitor.live.closed import encode as encode_closed
 from streams.demo.simulator import Simulator
-from streams.demo.story import PARTS
 from streams.journeys import closed as closed_module
 from streams.journeys.closed import Closed, Unpublished
 from streams.journeys.partition import JourneyPartition
@@ -42,19 +41,11 @@ HORIZON = 90 * DAY
 Log = list[Steps]
 
 
-def simulated(seed: int) -> Simulator:
-    """Customers whose calls are told when they are over alone: the traffic that these tests always had."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, part in PARTS.items():
-            patch.setitem(PARTS, name, replace(part, patience=0.0))
-        return Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
-
-
 @cache
 def log(seed: int, journeys: int = 300, per_record: int = 7) -> tuple[Steps, ...]:
     """Steps records of simulated customers, with their sources' marks, until every journey is over."""
     random = Random(seed)
-    simulator = simulated(seed)
+    simulator = Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
     codecs = {s.topic: (Codec(CHAIR, s), Judge(CHAIR, s)) for s in CHAIR.stages}
     seen: set[str] = set()
     waiting = {stage.name: Waiting(stage.name) for stage in CHAIR.stages}
@@ -364,7 +355,7 @@ def test_the_slow_and_plain_way_comes_to_the_same(seed: int) -> None:
     truth = Truth(CHAIR)
     waiting = {stage.name: Waiting(stage.name) for stage in CHAIR.stages}
     codecs = {s.topic: (Codec(CHAIR, s), Judge(CHAIR, s)) for s in CHAIR.stages}
-    simulator = simulated(seed)
+    simulator = Simulator(CHAIR, seed=seed, start_ms=START, rate=0.002)
     random = Random(seed)
     records: Log = []
     for offset, published in enumerate(simulator.events()):

@@ -64,3 +64,16 @@ def test_what_is_found_is_as_it_is_written() -> None:
     spoilt.journey.steps.clear()
     assert store.find(ids[0]) == changed[0]
     assert store.take_changes(3, 1, 0, ()) == []
+
+
+def test_an_id_that_returns_as_it_is_forgotten_is_kept() -> None:
+    """The same owner writes it under the same key, which may not be deleted for the journey before it."""
+    store, kept = JourneyStore(), Kept(OpenJourney())
+    assert RULES.take(kept.journey, Step("j", "store", 0, 1, BEGIN, "ok", 1, ())) == []
+    store.change("j", kept)
+    (before,) = store.take_changes(2, 1, 0, ())
+    store.forget("j")
+    assert store.stale == {before.key}
+    store.change("j", kept)
+    (again,) = store.take_changes(3, 1, 0, ())
+    assert (again.key, store.stale) == (before.key, set())
