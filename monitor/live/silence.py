@@ -60,12 +60,19 @@ class Heard:
         for window in widths:
             start_ms = window.start_ms(moment_ms)
             due = unsure * self._expected(start_ms, moment_ms)
-            is_asked = due >= SILENT_EXPECTED and self.before(start_ms)
+            is_asked = due >= SILENT_EXPECTED and self._had_begun(start_ms, moment_ms)
             if is_asked and self._came(window, start_ms, moment_ms) < float(SILENT_OVER) * due:
                 return True
             if due >= unsure**2 * float(SILENT_EXPECTED):
                 return False
         return False
+
+    def _had_begun(self, start_ms: int, moment_ms: int) -> bool:
+        """Whether anything was counted before that. Of a moment that has passed this stage is
+        asked: what journeys end with comes late to a new monitor."""
+        if moment_ms < self.now_ms and not self.came[LONG.ms].within(0, start_ms):
+            return False
+        return self.before(start_ms)
 
     def _expected(self, from_ms: int, to_ms: int) -> float:
         if self.stage.per_hour is not None:

@@ -98,6 +98,39 @@ def test_nothing_is_good_while_the_alert_goes_on(kind: str, rhythm: str, hourly:
     assert min(told.values()) > 20
 
 
+def test_what_comes_late_to_a_new_monitor_was_not_silent_before() -> None:
+    """A shop is open for an hour when its first customers answer: from then on that is good."""
+    rules = plan(
+        parse("""
+version: 1
+journey: new
+segments: []
+stages:
+  store:
+    kind: customer
+    owner: me
+    experiences: {served: {judges: {}, good: {outcome: [ok]}, target: 0.9}}
+  feedback:
+    kind: feedback
+    owner: me
+    expects: {per_hour: 360}
+    experiences: {served: {judges: {}, good: {outcome: [ok]}, target: 0.9}}
+""")
+    )
+    stages = [(stage, stage_windows(rules.journey, stage)) for stage in rules.journey.stages]
+    states = []
+    for at in range(FIRST, FIRST + 3 * 360):
+        for _, windows in stages if at > FIRST + 360 else stages[:1]:
+            for grain in (SHORT, LONG):
+                windows.add(PaneKey(grain.ms, grain.start_of(at * SHORT.ms)), dict.fromkeys(COUNTED, 1))
+        now_ms = (at + 1) * SHORT.ms - 1
+        if at > FIRST + 400 and not at % 30:
+            known = tuple(stage_snapshot(rules.journey, *one, now_ms) for one in stages)
+            snapshot = Snapshot(rules.journey, now_ms, True, known, "1", partitions=1, owned=1)
+            states.append(snapshot.state(known[1]))
+    assert set(states) == {State.GOOD}
+
+
 def test_arrivals_of_workers_with_other_clocks() -> None:
     """Those of another are added where they belong, as far as one's own reach."""
     mine = Arrivals(SHORT, 100_000, np.array([1, 2, 3]))
