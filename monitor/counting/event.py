@@ -297,7 +297,7 @@ def _refused_as_event(value: bytes, error: Exception) -> Refused:
 def _read_mended(value: bytes, headers: Headers, error: Exception) -> Event | Refused:
     """What could not be read as it stands, read once more in the form it should have."""
     fit, fit_headers = mended(value), [(name, content and mended(content)) for name, content in headers]
-    if not fit[SCHEMA_PREFIX * fit.startswith(b"\0") :]:
+    if not fit[SCHEMA_PREFIX * value.startswith(b"\0") :]:
         return Refused(Reason.NOT_JSON, mistaken(value) or "it is a byte-order mark and nothing else")
     if (fit, fit_headers) != (value, [*headers]):
         try:
