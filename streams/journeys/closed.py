@@ -133,8 +133,7 @@ class Closed:
         that these journeys are over."""
         if not self._changed:
             return []
-        newest, until_ms = max(self._chunks), clock_ms - CLOSED_KEPT_MS  # the newest is still being filled
-        over = [n for n, chunk in self._chunks.items() if chunk.until_ms < until_ms and n < newest]
+        over = [n for n, chunk in self._chunks.items() if chunk.until_ms < clock_ms - CLOSED_KEPT_MS]
         for number in [*over, *sorted(self._chunks)[: max(0, len(self._chunks) - MAX_CHUNKS)]]:
             chunk = self._chunks.pop(number, None)
             self._stale |= {_key(one, number) for one in chunk.epochs} if chunk is not None else set()
@@ -148,10 +147,11 @@ class Closed:
         self._changed.clear()
         return records
 
-    def take_stale(self) -> set[bytes]:
-        """Keys to be deleted once what was taken last is written."""
+    def take_stale(self) -> list[PaneRecord]:
+        """Deletions, to be written when what was taken last is, and before more is taken: a chunk that is
+        filled further has the key of the one that was forgotten."""
         stale, self._stale = self._stale, set()
-        return stale
+        return [PaneRecord(key, None) for key in stale]
 
     @property
     def kept_bytes(self) -> int:

@@ -380,7 +380,7 @@ class JourneyPartition:
         return records, [clock], self._take_stale(stale)
 
     def _take_stale(self, stale: list[PaneRecord]) -> list[PaneRecord]:
-        stale += [PaneRecord(key, None) for key in self._store.stale | self.closed.take_stale()]
+        stale += [PaneRecord(key, None) for key in self._store.stale]
         self._store.stale.clear()
         return [*self.panes.take_stale(), *stale]
 

@@ -152,6 +152,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
         )
         for number in range(3):
             yield self._to_changelog({p: lists[number] for p, lists in taken.items()})
+        yield self._to_changelog({p: one.closed.take_stale() for p, one in ours.items()})
 
     def _closed(
         self, partition: int, waiting: Iterable[Unpublished]
