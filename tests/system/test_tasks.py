@@ -53,14 +53,17 @@ async def test_a_worker_of_which_a_task_is_cancelled_ends(tmp_path: Path, work: 
         worker = Worker(JOURNEY, settings)
         working = asyncio.create_task(worker.run(asyncio.Event()))
         async with asyncio.timeout(60):
-            while not (await worker.snapshot()).ready:
+            while not ((await worker.snapshot()).ready and _tasks(work)):  # it writes a moment after it is ready
                 await asyncio.wait([working], timeout=0.1)
-        for task in asyncio.all_tasks():
-            if getattr(task.get_coro(), "__qualname__", "") == work:
-                task.cancel()
+        for task in _tasks(work):
+            task.cancel()
         try:
             with pytest.raises(UserError, match="has ended: CancelledError: nobody ends it"):
                 await asyncio.wait_for(asyncio.shield(working), 20)
         finally:
             working.cancel()
             await asyncio.wait([working])
+
+
+def _tasks(work: str) -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == work]
