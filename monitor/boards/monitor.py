@@ -60,6 +60,7 @@ SHORT_CAUSES = {
     "scrape_failed": "not scraped",
     "not_ready": "not ready",
     "not_counted": "not counted",
+    "clock": "clock wrong",
     "lag": "behind",
     "open_transaction": "transaction open",
     "held_up": "journeys behind",

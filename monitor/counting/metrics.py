@@ -245,6 +245,10 @@ READY = Metric(
     "touchpoint_ready", "gauge", (),
     "1 when this worker's partitions are assigned and recovered; window metrics are withheld until then.",
 )
+CLOCK = Metric(
+    "touchpoint_clock_timestamp_seconds", "gauge", (),
+    "What this worker's clock says: windows and lag are as of then.",
+)
 BUILD = Metric("touchpoint_build", "info", (), "Version of the monitor and name of the journey.")
 # fmt: on
 

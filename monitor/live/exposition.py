@@ -68,6 +68,7 @@ class _Collected(Collector):
         changes = (((one.stage, one.kind, one.title), one.at_ms / 1000) for one in snapshot.changes)
         yield _family(metrics.LAST_CHANGE, changes)
         yield _family(metrics.READY, [((), snapshot.ready)])
+        yield _family(metrics.CLOCK, [((), snapshot.at_ms / 1000)])
         yield _family(metrics.BUILD, [((), {"version": snapshot.version, "journey": journey.name})])
 
 

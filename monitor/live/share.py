@@ -53,10 +53,11 @@ class JourneysShare(Struct, array_like=True, frozen=True):
 
 
 class WorkerShare(Struct, array_like=True, frozen=True):
-    """Of a worker; without stages while it is not ready. `windows` are those of its rows."""
+    """Of a worker, by its own clock; without stages while it is not ready. `windows` are its rows."""
 
     windows: tuple[str, ...]
     worker: str
+    at_ms: Moment
     ready: bool
     owned: Count
     problems: tuple[str, ...]
@@ -86,6 +87,7 @@ def share(snapshot: Snapshot) -> WorkerShare:
     return WorkerShare(
         WINDOW_LABELS,
         snapshot.worker,
+        snapshot.at_ms,
         ready,
         snapshot.owned,
         snapshot.problems,

@@ -77,6 +77,7 @@ CAUSES = {
     "scrape_failed": "A worker cannot be scraped",
     "not_ready": "A worker is not ready: not assigned, not recovered, or not committing",
     "not_counted": "Partitions that no worker counts",
+    "clock": f"The clock of a worker is more than {LAG_S} s off that of Prometheus",
     "lag": f"A worker is more than {LAG_S} s behind its events",
     "open_transaction": "Records wait behind an open transaction",
     "held_up": f"Journeys are judged as of more than {JOURNEYS_LAG_S // 60} min ago",

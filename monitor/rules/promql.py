@@ -357,6 +357,7 @@ def _blind(journey: Journey) -> Iterator[Recording]:
         "scrape_failed": f'count(up{{job="{JOB}"}} == 0)',
         "not_ready": f"count({ready} == 0)",
         "not_counted": f"max({metrics.PARTITIONS.name}) - ({COUNTED} or vector(0)) > 0",
+        "clock": f"count(abs({metrics.CLOCK.name} - timestamp({metrics.CLOCK.name})) > {LAG_S})",
     }
     for cause, expr in causes.items():
         yield Recording(metrics.BLIND, expr, {"cause": cause, "stage": ALL})
@@ -381,6 +382,6 @@ def _behind(stage: str, read: str) -> Iterator[Recording]:
     yield Recording(metrics.BLIND, blocked, {"cause": "open_transaction", "stage": stage})
 
 
-UNJUDGED = ("no_worker", "not_counted", "lag", "open_transaction", "held_up")
+UNJUDGED = ("no_worker", "not_counted", "clock", "lag", "open_transaction", "held_up")
 """Causes of blindness that leave windows short, or journeys unjudged. A spare worker that is down is told of,
 but hides nothing: what it counted others count now."""

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import orjson
 
+from monitor.counting.times import rfc3339
 from monitor.live import share
 from monitor.live.snapshot import Snapshot
+from monitor.rules.plan import LAG_S
 from streams.settings import Settings
 from streams.state.latest import Shown, is_shown
 from streams.web.client import NotAnsweredError, ask, client_ssl, forwarded
@@ -63,6 +65,8 @@ class Group:
                 members.append(Member(url, OTHER_VERSION))
                 continue
             why = "; ".join(told.problems) if not told.ready else None
+            if abs(told.at_ms - snapshot.at_ms) > LAG_S * 1000:
+                why = f"its clock says {rfc3339(told.at_ms)}, this worker's {rfc3339(snapshot.at_ms)}"
             if why is None and share.overlaps(snapshot, told):
                 why = "partitions are moving between the workers"
             members.append(Member(told.worker, why))

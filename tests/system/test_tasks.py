@@ -53,7 +53,7 @@ async def test_a_worker_of_which_a_task_is_cancelled_ends(tmp_path: Path, work: 
         worker = Worker(JOURNEY, settings)
         working = asyncio.create_task(worker.run(asyncio.Event()))
         async with asyncio.timeout(60):
-            while not ((await worker.snapshot()).ready and _tasks(work)):  # it writes a moment after it is ready
+            while not ((await worker.snapshot()).ready and _tasks(work)):  # writing begins a moment later
                 await asyncio.wait([working], timeout=0.1)
         for task in _tasks(work):
             task.cancel()

@@ -18,6 +18,7 @@ from monitor.rules.alerts import alerts
 from monitor.rules.plan import HOLD_S, JOURNEYS_LAG_S, plan
 from monitor.rules.series import number
 from streams.settings import SHIPPED_JOURNEY
+from tests.kit import promtool
 from tests.kit.promtool import STEP_S, Series, Verdict, evaluated, firing, told_by
 from tests.kit.shipped import SHIPPED as JOURNEY
 
@@ -52,6 +53,7 @@ class World(Series):
         self.steps = steps
         self.flat(metrics.READY.name, 1, instance="w")
         self.flat("up", 1, job="touchpoint", instance="w")
+        self.add(metrics.CLOCK.name, [step * promtool.STEP_S for step in range(steps)], instance="w")
         self.flat(metrics.PARTITIONS.name, 28, instance="w")
         self.flat(metrics.OWNED.name, 28, instance="w")
         for stage in JOURNEY.stages:
@@ -156,6 +158,8 @@ def test_verdicts(tmp_path: Path, bad: Bad, silent: tuple[str, ...], expected: s
     ("name", "labels", "value", "cause"),
     [
         (metrics.PARTITIONS.name, {"instance": "v"}, 42, "not_counted"),
+        (metrics.CLOCK.name, {"instance": "v"}, 3600, "clock"),
+        (metrics.CLOCK.name, {"instance": "v"}, -70, "clock"),
         (metrics.EVENT_LAG.name, {"topic": JOURNEY.stages[0].topic, "partition": "1"}, 61, "lag"),
         (
             metrics.OPEN_TRANSACTION.name,

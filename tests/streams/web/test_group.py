@@ -91,22 +91,27 @@ async def test_who_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         return web.Response(text="nonsense")
 
     unready = replace(worker("c", [], 1), ready=False, problems=("recovering",))
+    slow = worker("e", [GOOD], 1)
+    slow = replace(slow, at_ms=slow.at_ms - 3_600_000)
     async with AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(answering(one)) for one in (hang, refuse, babble, endless)]
-        urls += [await stack.enter_async_context(serving(one)) for one in (unready, worker("d", [GOOD], 0))]
+        urls += [
+            await stack.enter_async_context(serving(one)) for one in (unready, worker("d", [GOOD], 0), slow)
+        ]
         urls.append("http://127.0.0.1:9")
         here = await stack.enter_async_context(serving(worker("a", [GOOD] * 30, 0), tuple(urls)))
         answer = await said(here)
         tired.set()
     missing = {one["worker"]: one["missing"] for one in answer["workers"]}
     assert missing.pop("a") is None
-    assert [missing[name] for name in (*urls[:4], "c", "d")] == [
+    assert [missing[name] for name in (*urls[:4], "c", "d", "e")] == [
         "it has not answered within 0.5 s",
         "it answered 401",
         "it does not answer as a worker of this version does",
         "answers with more than any journey holds",
         "recovering",
         "partitions are moving between the workers",
+        "its clock says 2027-01-15T07:00:30.000Z, this worker's 2027-01-15T08:00:30.000Z",
     ]
     assert missing[urls[-1]].startswith("cannot be reached")
     assert all(f"{name}: {why}" in answer["only_part"] for name, why in missing.items())
