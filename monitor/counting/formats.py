@@ -105,7 +105,7 @@ class Named(Struct):
         return bool(bytes(self.specversion) and bytes(self.data) + bytes(self.data_base64))
 
 
-_packed = msgspec.msgpack.Encoder().encode
+_written = msgspec.json.Encoder().encode
 decode_named = msgspec.json.Decoder(Named).decode
 
 
@@ -139,8 +139,11 @@ def mended(value: bytes) -> bytes:
 
 
 def shortened(event: Told) -> Told:
-    """The same, with each name cut to `MAX_WORD` if all of it takes more than `BRIEF_BYTES`."""
-    return event if len(_packed(event)) <= BRIEF_BYTES else _short(event)
+    """The same, with each name cut to `MAX_WORD` if all of it takes more than `BRIEF_BYTES` of JSON.
+
+    MessagePack cannot write a time whose year is 0 or 10000 in UTC.
+    """
+    return event if len(_written(event)) <= BRIEF_BYTES else _short(event)
 
 
 def _short(told: Any) -> Any:

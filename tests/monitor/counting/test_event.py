@@ -23,7 +23,7 @@ from monitor.counting.event import (
     refuse_personal_data,
     stage_of,
 )
-from monitor.counting.formats import MAX_WORD
+from monitor.counting.formats import BRIEF_BYTES, MAX_WORD
 from monitor.counting.times import epoch_ms
 from monitor.journey_file.grammar import parse
 from tests.kit.shipped import SHIPPED as CHAIR
@@ -596,9 +596,10 @@ def test_a_refusal_says_what_is_wrong_and_what_to_do(value: bytes, error: str) -
         ("9999-12-31T23:59:59-05:00", Reason.BAD_TIME, "the year is not within 1971 to 9998 - at `$.time`"),
     ],
 )
-def test_a_time_is_refused_in_words(time: str, reason: Reason, error: str) -> None:
+@pytest.mark.parametrize("length", [0, 2 * BRIEF_BYTES])
+def test_a_time_is_refused_in_words(time: str, reason: Reason, error: str, length: int) -> None:
     """A default of .NET or Unix is no time; how far another is off is told as people say it."""
-    event = CODEC.decode(body(time=time))
+    event = CODEC.decode(body(time=time, reason="x" * length))
     assert isinstance(event, Event)
     assert CODEC.refuse_time(event.at_ms, epoch_ms(datetime(2026, 5, 4, 10, tzinfo=UTC))) == Refused(
         reason, error
