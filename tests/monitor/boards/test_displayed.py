@@ -63,6 +63,7 @@ SIGNS = {
 
 VARY = {"Time to answer Prometheus", "Journeys judged as of", "Numbers per worker", "Versions running"}
 """Panels of which the numbers are of the moment, of the machine, or of how many metrics there are."""
+CLOCK = re.compile(rb"^(%b) .*$" % metrics.CLOCK.name.encode(), re.MULTILINE)
 PLURAL = re.compile(r"(?<=[0-9] (?:min|day))s|(?<=[0-9] hour)s|(?<=[0-9] week)s")
 """Of units of time: newer Grafanas have one."""
 AGE = re.compile(r"(?:a few seconds|a minute|[0-9]+ minutes) ago")
@@ -109,6 +110,8 @@ class NoData:
 
 
 class _Worker(BaseHTTPRequestHandler):
+    """Answers the same each time, but for its clock."""
+
     def __init__(self, answer: bytes, *more: Any) -> None:
         self._answer = answer
         super().__init__(*more)
@@ -117,7 +120,7 @@ class _Worker(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4")
         self.end_headers()
-        self.wfile.write(self._answer)
+        self.wfile.write(CLOCK.sub(rb"\1 %d" % time.time(), self._answer))
 
     def log_message(self, format: str, *_: Any) -> None:
         """Nothing."""
