@@ -52,8 +52,8 @@ class EncountersHistory:
         """What all of them count, each event at its time but for what was bad before."""
         for offset, (at_ms, event, verdict) in enumerate(sorted(self._ends, key=lambda one: one[0])):
             ended = self._begun[event.stage].end(event.encounter_id or "", offset, ("", ""), at_ms)
-            moves = [] if ended is None else self._deadlines[event.stage].moves(ended, event, at_ms)
-            moved = {move.counter for move in moves}
+            backdated = [] if ended is None else self._deadlines[event.stage].backdated(ended, event, at_ms)
+            moved = {one.counter for one in backdated}
             yield Counted(event.stage, tuple(one for one in verdict.counters if one not in moved), at_ms)
-            for counter, _, to_ms in moves:
+            for counter, _, to_ms in backdated:
                 yield Counted(event.stage, (counter,), to_ms)

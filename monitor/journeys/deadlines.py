@@ -1,7 +1,7 @@
 """An experience with a limit of time is bad when the limit passes: once, though the encounter ends later.
 
 While an encounter is open, `late` says what it adds to. The event that ends it decides: what it is bad for
-counts when the limit passed (`moves`), and what it is not bad for was never so. Nothing is written when a
+counts when the limit passed (`backdated`), and what it is not bad for was never so. Nothing is written when a
 limit passes, so nothing can be lost or counted twice then: panes hold only what events say.
 """
 
@@ -25,8 +25,12 @@ KNOWN = ("segment", "partner", *SINCE)
 """What is known of an encounter before it ends; of how long it takes, that it is more than the limit."""
 
 
-class Move(NamedTuple):
-    """A counter that an event adds to at another time than its own."""
+class Backdated(NamedTuple):
+    """A counter that an event adds to earlier than its own time.
+
+    A call is queued at 12:00:00 and may wait for 20 s. Taken at 12:01:03, its event counts as bad at 12:00:20
+    (`to_ms`), and not at 12:01:03 (`from_ms`).
+    """
 
     counter: str
     from_ms: int
@@ -99,7 +103,7 @@ class Deadlines:
                     found[SHORT.start_of(at_ms), counter] += 1
         return found
 
-    def moves(self, one: Encounter, event: Event, at_ms: int) -> list[Move]:
+    def backdated(self, one: Encounter, event: Event, at_ms: int) -> list[Backdated]:
         """What the event that ends it counts when a limit passed, instead of now."""
         passed = self.passed(one, at_ms)
         if not passed:
@@ -108,7 +112,7 @@ class Deadlines:
         late = {experience: passed[experience] for experience in verdict.bad_for if experience in passed}
         heads = [counter.split("/", 2) for counter in (*verdict.counters, *verdict.spread)]
         return [
-            Move("/".join(head), at_ms, late[head[1]])
+            Backdated("/".join(head), at_ms, late[head[1]])
             for head in heads
             if head[0] in ("bad", "spread_bad") and head[1] in late
         ]
@@ -125,23 +129,23 @@ def _limits(experience: Experience) -> Iterator[Limit]:
             yield Limit(experience.name, one.field, round(one.at_most * 1000), judges, ignores)
 
 
-class TimelyTally:
-    """Counts as another tally, but for what some events (by Python's `id`) count at another time."""
+class BackdatingTally:
+    """Counts as another tally, but for what some events (by Python's `id`) count earlier."""
 
-    def __init__(self, tally: PaneTally, moves: Mapping[int, Sequence[Move]]) -> None:
+    def __init__(self, tally: PaneTally, backdated: Mapping[int, Sequence[Backdated]]) -> None:
         self._tally = tally
-        self._moves = moves
-        self._moved: list[Move] = []
+        self._backdated = backdated
+        self._found: list[Backdated] = []
 
     def add(self, events: Sequence[Event], times_ms: Sequence[int]) -> list[tuple[str, ...]]:
         """As the other does."""
-        self._moved += [move for event in events for move in self._moves.get(id(event), ())]
+        self._found += [one for event in events for one in self._backdated.get(id(event), ())]
         return self._tally.add(events, times_ms)
 
     def panes(self) -> Iterator[tuple[PaneKey, Counts]]:
         """Its panes, and those that something was moved to."""
         panes = dict(self._tally.panes())
-        for counter, from_ms, to_ms in self._moved:
+        for counter, from_ms, to_ms in self._found:
             for grain in (SHORT, LONG):
                 for at_ms, n in ((from_ms, -1), (to_ms, 1)):
                     counts = panes.setdefault(PaneKey(grain.ms, grain.start_of(at_ms)), {})

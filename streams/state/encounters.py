@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping, Sequence, Set
 import msgspec
 
 from monitor.counting.panes import NewTally
-from monitor.journeys.deadlines import Move, TimelyTally
+from monitor.journeys.deadlines import Backdated, BackdatingTally
 from monitor.journeys.encounters import Encounter, Encounters
 from streams.state.partition import Folded, PaneRecord, Partition, Run, read_epoch
 
@@ -40,16 +40,16 @@ class StagePartition(Partition):
         self._replaced: set[bytes] = set()
         self._apart: Set[int] = frozenset()
 
-    def fold_moved(
-        self, moves: Mapping[int, Sequence[Move]], run: Run, new_tally: NewTally, now_ms: int
+    def fold_backdating(
+        self, backdated: Mapping[int, Sequence[Backdated]], run: Run, new_tally: NewTally, now_ms: int
     ) -> Folded:
-        """Fold events of which those at some offsets count something at another time."""
-        self._apart = moves.keys()
-        if not moves:
+        """Fold events of which those at some offsets count something earlier."""
+        self._apart = backdated.keys()
+        if not backdated:
             return self.fold(run, new_tally, now_ms)
         placed = zip(run.offsets, run.events, strict=True)
-        by_event = {id(event): moves[offset] for offset, event in placed if offset in moves}
-        return self.fold(run, lambda: TimelyTally(new_tally(), by_event), now_ms)
+        by_event = {id(event): backdated[offset] for offset, event in placed if offset in backdated}
+        return self.fold(run, lambda: BackdatingTally(new_tally(), by_event), now_ms)
 
     def _replay_key(self, run: Run, place: int) -> Hashable:
         """A replayed event that lies in more panes is folded by itself: each tells whether it has it."""

@@ -14,7 +14,7 @@ from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge
 from monitor.counting.staff import stage_tally, stage_windows
 from monitor.counting.times import rfc3339
-from monitor.journeys.deadlines import Deadlines, Move
+from monitor.journeys.deadlines import Backdated, Deadlines
 from monitor.journeys.encounters import UnderWay, under_way
 from monitor.journeys.step import GRACE_MS, Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
@@ -164,10 +164,10 @@ class StageProcessor(Processor[StagePartition]):
             accepted = accepted.which(not is_repeated for is_repeated in repeated)
         steps = self._steps_of(partition, accepted, panes) if self._steps is not None else ()
         contacts = self._contacts_of(accepted, panes) if self._steps is not None else ()
-        moves: Mapping[int, Sequence[Move]] = {}
+        backdated: Mapping[int, Sequence[Backdated]] = {}
         if read.has_encounters and self.stage.openings:
-            moves = self._follow(panes, accepted, now_ms)
-        folded = panes.fold_moved(moves, accepted, lambda: self._tally(panes.withheld()), now_ms)
+            backdated = self._follow(panes, accepted, now_ms)
+        folded = panes.fold_backdating(backdated, accepted, lambda: self._tally(panes.withheld()), now_ms)
         for key, counts in folded.added:
             self.windows.add(key, counts)
         if self.stage.kind != "staff":  # one colleague's answer is nobody's business
@@ -198,9 +198,9 @@ class StageProcessor(Processor[StagePartition]):
         if self._steps is not None:
             self._steps.note(partition, offset)
 
-    def _follow(self, panes: StagePartition, accepted: Run, now_ms: int) -> dict[int, list[Move]]:
-        """Note which encounters begin and end; returns by offset what their ends count at another time."""
-        encounters, moves = panes.encounters, {}
+    def _follow(self, panes: StagePartition, accepted: Run, now_ms: int) -> dict[int, list[Backdated]]:
+        """Note which encounters begin and end; returns by offset what their ends count earlier."""
+        encounters, backdated = panes.encounters, {}
         encounters.sweep(now_ms)
         for offset, at_ms, event in zip(*accepted, strict=True):
             if event.encounter_id is None:
@@ -209,8 +209,8 @@ class StageProcessor(Processor[StagePartition]):
             if event.outcome in self.stage.openings:
                 encounters.begin(event.encounter_id, event.outcome, at_ms, labels)
             elif (ended := encounters.end(event.encounter_id, offset, labels, now_ms)) is not None:
-                moves[offset] = self._deadlines.moves(ended, event, at_ms)
-        return {offset: some for offset, some in moves.items() if some}
+                backdated[offset] = self._deadlines.backdated(ended, event, at_ms)
+        return {offset: some for offset, some in backdated.items() if some}
 
     def _steps_of(self, partition: int, accepted: Run, panes: Partition) -> list[Step]:
         """Steps of events that the panes do not hold: what they hold has been passed on.

@@ -9,7 +9,7 @@ from monitor.counting.event import Event
 from monitor.counting.judging import Judge
 from monitor.counting.panes import LONG, SHORT, PaneKey, Tally
 from monitor.journey_file.grammar import parse
-from monitor.journeys.deadlines import Deadlines, Move, TimelyTally
+from monitor.journeys.deadlines import Backdated, BackdatingTally, Deadlines
 from monitor.journeys.encounters import Encounter, Encounters
 
 NOW = 1_800_000_000_000
@@ -83,22 +83,22 @@ def test_late_ones_are_added_up_by_slice() -> None:
     assert late == {(SHORT.start_of(NOW + 20_000), "bad/prompt/old/none"): 4}
 
 
-def ended(**fields: Any) -> tuple[Event, list[Move]]:
-    """An event that ends an encounter 63 s after its beginning, and what it moves."""
+def ended(**fields: Any) -> tuple[Event, list[Backdated]]:
+    """An event that ends an encounter 63 s after its beginning, and what it backdated."""
     time = datetime.fromtimestamp(NOW / 1000 + 63, UTC)
     event = Event(stage="desk", segment="old", encounter_id="e", time=time, **fields)
-    return event, deadlines()[0].moves(Encounter("old", "none", queued_ms=NOW), event, NOW + 63_000)
+    return event, deadlines()[0].backdated(Encounter("old", "none", queued_ms=NOW), event, NOW + 63_000)
 
 
 def test_the_end_counts_what_was_bad_when_it_became_so() -> None:
     """Only what it is bad for, and nothing else of it."""
-    event, moves = ended(outcome="ok", wait_s=63)
-    assert moves == [
+    event, backdated = ended(outcome="ok", wait_s=63)
+    assert backdated == [
         ("bad/prompt/old/none", NOW + 63_000, NOW + 20_000),
         ("bad/patient/old/none", NOW + 63_000, NOW + 30_000),
     ]
     _, judge = deadlines()
-    whole, timely = Tally(judge), TimelyTally(Tally(judge), {id(event): moves})
+    whole, timely = Tally(judge), BackdatingTally(Tally(judge), {id(event): backdated})
     assert timely.add([event], [NOW + 63_000]) == whole.add([event], [NOW + 63_000])
     panes, plain = dict(timely.panes()), dict(whole.panes())
     assert panes[PaneKey(SHORT.ms, NOW + 20_000)] == {"bad/prompt/old/none": 1}

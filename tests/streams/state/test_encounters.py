@@ -68,12 +68,12 @@ def follow(encounters: Encounters, events: Iterable[Positioned], now_ms: int = N
 def fold(partition: StagePartition, events: Sequence[Positioned]) -> None:
     """The same with panes."""
     ended = follow(partition.encounters, events)
-    moves = {
+    backdated = {
         offset: some
         for offset, at_ms, one in events
-        if offset in ended and (some := DEADLINES.moves(ended[offset], one, at_ms))
+        if offset in ended and (some := DEADLINES.backdated(ended[offset], one, at_ms))
     }
-    partition.fold_moved(moves, Run.of(events), TALLY, 0)
+    partition.fold_backdating(backdated, Run.of(events), TALLY, 0)
 
 
 def long_panes(partition: StagePartition) -> dict[PaneKey, Counts]:
