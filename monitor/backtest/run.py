@@ -2,8 +2,8 @@
 
 Rules are asked at the end of every 10 s slice, of windows as `windows` sums them, with the suppressions that
 `promql` and `alerts` write out: what Prometheus would show that scrapes and evaluates at these moments, with
-a worker that started at the first event. MonitorBlind and DeadLettersRising are about the machinery, of which
-history tells nothing; CriticalTouchpoint asks nothing of anybody.
+a worker that started at the first event. MonitorBlind and its like are about the machinery, of which history
+tells nothing; CriticalTouchpoint asks nothing of anybody.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +33,13 @@ from monitor.rules.facts import Chosen, Name
 from monitor.rules.journeys import BETWEEN, GOAL, OWN_LABELS
 from monitor.rules.plan import SETTLED, Plan, Severity, severities, silence_severity
 
-NOT_JUDGED: tuple[Name, ...] = ("MonitorBlind", "JourneysFull", "DeadLettersRising", "CriticalTouchpoint")
+NOT_JUDGED: tuple[Name, ...] = (
+    "MonitorBlind",
+    "JourneysFull",
+    "StepsSkipped",
+    "DeadLettersRising",
+    "CriticalTouchpoint",
+)
 
 SEGMENT = ("segment",)
 

@@ -48,7 +48,7 @@ RESULTS = {
     "refused": "refused",
 }
 
-STEPS = RESULTS | {"late": "counted, after the end of their journey"}
+STEPS = RESULTS | {"late": "counted, after the end of their journey", "skipped": "skipped"}
 
 STEPS_LINE = matching(
     f"/.+-{STEPS_TOPIC}$/", displayName="Steps of journeys", color=fixed(LINES[-1]), custom_lineStyle=DOTTED
@@ -273,7 +273,7 @@ def _steps() -> Json:
         "Events with a journey_id, handed on as steps to the worker that keeps the journey, by what became "
         "of them. Good is nearly all counted. Late: it came after its journey was over, and changes nothing. "
         f"Refused: its journey has {MAX_STEPS} steps already, as when a service gives all its events one id, "
-        "or its record cannot be read.",
+        "or the memory for journeys is full. Skipped: its record is none of ours; one opens a ticket.",
         query(f"sum by (result) (rate({steps}[{RATE}]))", "{{result}}"),
         unit="suffix:/s",
         size=(WIDTH, 8),

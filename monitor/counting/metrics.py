@@ -205,7 +205,8 @@ RECORDS = Metric(
     "touchpoint_records", "counter", ("topic", "result"),
     "Records read by result: counted; late (counted too, more than a minute behind); duplicate; refused. "
     "On the topic of steps, of each step: counted; late (counted too, its journey was over); duplicate; "
-    "refused (its journey or the memory for journeys is full, or it is unreadable).",
+    "refused (its journey or the memory for journeys is full); skipped (its record is none of ours, or our "
+    "code failed on it).",
 )
 DEAD_LETTERS = Metric(
     "touchpoint_dead_letters", "counter", ("topic", "reason"),

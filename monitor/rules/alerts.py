@@ -38,7 +38,7 @@ from monitor.rules.facts import (
     stage_links,
 )
 from monitor.rules.journeys import Watched, WholeName
-from monitor.rules.monitor import dead_letters, journeys_full, monitor_blind, watchdog
+from monitor.rules.monitor import dead_letters, journeys_full, monitor_blind, steps_skipped, watchdog
 from monitor.rules.plan import HOLD_S, LAG_S, Plan, Severity, pages_for, severities, silence_severity
 from monitor.rules.promql import UNJUDGED
 from monitor.rules.series import number, of_each, select, with_stage
@@ -52,6 +52,7 @@ def alerts(plan: Plan) -> Iterator[Alert]:
     yield monitor_blind(journey)
     if journey.journeys is not None:
         yield journeys_full(journey)
+        yield steps_skipped(journey)
     whole = {one.experience.name: one for one in plan.watched}
     for stage in plan.stages:
         if stage.name != WHOLE:

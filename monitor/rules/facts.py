@@ -24,6 +24,7 @@ Name = (
         "MonitorBlind",
         "DeadLettersRising",
         "JourneysFull",
+        "StepsSkipped",
         "Watchdog",
         "CriticalTouchpoint",
     ]

@@ -1,9 +1,9 @@
-"""Alerts on the monitor itself: it is blind, it refuses events, and the one that always fires."""
+"""Alerts on the monitor itself: it is blind, it refuses or skips events, and the one that always fires."""
 
 from monitor.counting import metrics
 from monitor.counting.event import Reason
 from monitor.journey_file import links
-from monitor.journey_file.model import Journey, Stage
+from monitor.journey_file.model import STEPS_TOPIC, Journey, Stage
 from monitor.rules.facts import (
     Alert,
     Asked,
@@ -144,6 +144,38 @@ def journeys_full(journey: Journey) -> Alert:
             "runbook_url": literal(links.runbook(journey, "JourneysFull")),
         },
         of_its_stage({"share": Asked(share, "share")}),
+        board=links.MONITOR_BOARD,
+    )
+
+
+SKIPPED_WINDOW = "3d"
+"""A ticket waits for working hours: from Friday evening to Monday morning are 60 hours."""
+
+
+def steps_skipped(journey: Journey) -> Alert:
+    """Records on the topic of steps that are none of ours, or that our code failed on: one is enough."""
+    records = f'{metrics.RECORDS.name}_total{{topic=~".+-{STEPS_TOPIC}", result="skipped"}}'
+    skipped = f"sum by (topic) (increase({records}[{SKIPPED_WINDOW}]))"
+    return Alert(
+        "StepsSkipped",
+        f"sum({skipped}) > 0",
+        {"severity": "ticket", "owner": "touchpoint-monitor"},
+        {
+            "summary": f"Records skipped on {{topic}} in {SKIPPED_WINDOW}: {{n}}. Journeys go on without.",
+            "description": (
+                "Somebody else writes to this topic, or the monitor failed on a step of its own. A worker's "
+                "log names each with partition and offset: look for `is skipped`."
+            ),
+            **named("n", "topic"),
+            "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.MONITOR_BOARD)}"),
+            "runbook_url": literal(links.runbook(journey, "StepsSkipped")),
+        },
+        of_its_stage(
+            {
+                "n": Asked(f"sum({skipped})"),
+                "topic": Asked(f"topk(1, {skipped} > 0)", label="topic", text="{label}"),
+            }
+        ),
         board=links.MONITOR_BOARD,
     )
 

@@ -162,14 +162,16 @@ class JourneyPartition:
         """Take in one record; what it adds to, all at its offset."""
         total = len(record.steps) + len(record.contacts)
         if offset <= self.position:
-            return Taken([], total, total, 0, 0)
+            return Taken([], total, total, 0, 0, 0)
         made: list[Made] = self._again.pop(offset, [])
         results = [
             self._take_step(step, offset, made)
             for step in record.steps
             if self._ahead.get(step.journey_id, -1) < offset
         ]
-        duplicate, late, refused = (results.count(one) for one in ("duplicate", "late", "refused"))
+        duplicate, late, refused, skipped = (
+            results.count(one) for one in ("duplicate", "late", "refused", "skipped")
+        )
         contacts = self._contacts.take(offset, record.contacts, self.room)
         self._advance((record.stage, record.partition), record.mark_ms)
         passed, late_before = self._pass_time(offset)
@@ -179,7 +181,7 @@ class JourneyPartition:
         self.position = offset
         if self._ahead and offset >= self._furthest:
             self._ahead.clear()
-        return Taken(made, total, duplicate + contacts.duplicate, late, refused + contacts.refused)
+        return Taken(made, total, duplicate + contacts.duplicate, late, refused + contacts.refused, skipped)
 
     def _advance(self, source: Source, mark_ms: int) -> None:
         """Move the clock on to where all sources are; only the one that was least far can move it."""
@@ -224,7 +226,7 @@ class JourneyPartition:
         except Exception:
             log.exception("a step from %s cannot be processed and is skipped", step.source)
             kept.journey.steps = [one for one in kept.journey.steps if one.source != step.source]
-            return "refused"
+            return "skipped"
         if effects is None:
             return "duplicate"
         is_late = kept.journey.closed_ms is not None

@@ -77,6 +77,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
         self, journey: Journey, topic: str, changelog: str, produce: Produce, extent: Extent
     ) -> None:
         super().__init__(JOURNEYS, topic, changelog, partial(StageWindows, counter_names(journey)), produce)
+        self.results["skipped"] = 0
         self.rules = JourneyRules(journey)
         self._journey = journey
         self._lived = frozenset(stage.name for stage in lived_stages(journey))
@@ -109,10 +110,11 @@ class JourneyProcessor(Processor[JourneyPartition]):
                     continue
                 taken = held.take(base + record.offset, steps)
                 made += taken.made
-                self.results["counted"] += taken.steps - taken.duplicate - taken.refused
+                self.results["counted"] += taken.steps - taken.duplicate - taken.refused - taken.skipped
                 self.results["duplicate"] += taken.duplicate
                 self.results["late"] += taken.late
                 self.results["refused"] += taken.refused
+                self.results["skipped"] += taken.skipped
         finally:  # what has been taken is known when it comes again, so it has to be counted now
             if made:
                 for key, counts in held.panes.fold(Run.of(made), CounterTally, held.clock_ms).added:
@@ -134,7 +136,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
     def _set_aside(self, partition: int, record: Any, error: str) -> None:
         """Nobody but workers writes here, and nobody would mend it."""
         log.warning("%s:%s:%s is skipped: %s", self.topic, partition, record.offset, error)
-        self.results["refused"] += 1
+        self.results["skipped"] += 1
 
     def _writes(self) -> Iterator[list[Outgoing]]:
         """What closed comes first: once a record says that a journey is over, nobody publishes it again."""

@@ -130,8 +130,9 @@ def _source(text: str) -> Source:
 Room = Literal["all", "known", "none"]
 """Whose steps are taken in: everybody's, those of journeys under way, nobody's."""
 
-StepResult = Literal["counted", "duplicate", "late", "refused"]
-"""What became of a step: late came after its journey was over, for refused there was no room."""
+StepResult = Literal["counted", "duplicate", "late", "refused", "skipped"]
+"""What became of a step: late came after its journey was over, for refused there was no room, skipped is what
+our code failed on."""
 
 
 class Taken(NamedTuple):
@@ -146,3 +147,4 @@ class Taken(NamedTuple):
     duplicate: int
     late: int
     refused: int
+    skipped: int

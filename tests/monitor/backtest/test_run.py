@@ -365,6 +365,7 @@ def test_the_command_reads_files_gzip_and_standard_input_alike(tmp_path: Path, j
     assert found["rules_not_judged"] == [
         "MonitorBlind",
         "JourneysFull",
+        "StepsSkipped",
         "DeadLettersRising",
         "CriticalTouchpoint",
     ]

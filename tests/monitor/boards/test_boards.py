@@ -331,7 +331,7 @@ def test_steps_of_journeys_are_no_events() -> None:
                     if matched == {steps_topic}:
                         of_steps.append((name, panel["title"]))
     assert of_steps == [("shipped/monitor.json", "Steps of journeys per second")]
-    assert set(STEPS) == {"counted", "late", "duplicate", "refused"}
+    assert set(STEPS) == {"counted", "late", "duplicate", "refused", "skipped"}
 
 
 def test_how_far_journeys_are_judged_has_a_line() -> None:

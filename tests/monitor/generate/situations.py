@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from monitor.counting import metrics
 from monitor.counting.panes import SHORT
 from monitor.journey_file.grammar import parse
-from monitor.journey_file.model import ALL, NONE, Journey
+from monitor.journey_file.model import ALL, NONE, STEPS_TOPIC, Journey
 from monitor.journeys.counters import CRITICAL_CELLS
 
 JOURNEY_TEXT = """
@@ -353,6 +353,7 @@ def letters(at: int) -> tuple[Shown, ...]:
         (f"{metrics.DEAD_LETTERS.name}_total", refused, {"topic": topic, "reason": "unknown_stage"}),
         (f"{metrics.RECORDS.name}_total", 6 * refused, {"topic": topic, "result": "refused"}),
         (f"{metrics.RECORDS.name}_total", 100 * (at + 1), {"topic": topic, "result": "counted"}),
+        (f"{metrics.RECORDS.name}_total", at > 20, {"topic": f"a-{STEPS_TOPIC}", "result": "skipped"}),
     )
 
 

@@ -396,6 +396,22 @@ def test_journeys_that_fill_their_memory_are_told_before_any_is_refused(
         assert "take 76% of the memory" in told_by(tmp_path, JOURNEY, world, 60, "JourneysFull")
 
 
+@pytest.mark.full
+@pytest.mark.parametrize(("result", "is_told"), [("skipped", True), ("refused", False)])
+def test_one_strange_record_among_steps_is_told(tmp_path: Path, result: str, is_told: bool) -> None:
+    """And until working hours, over a weekend; what finds no room is for JourneysFull to tell."""
+    world = World()
+    topic = f"touchpoint-{STEPS_TOPIC}"
+    world.add(f"{metrics.RECORDS.name}_total", [0] * 3 + [1] * (STEPS - 3), topic=topic, result=result)
+    world.flat(f"{metrics.RECORDS.name}_total", 0, topic=JOURNEY.stages[0].topic, result=result)
+    found = firing(tmp_path, JOURNEY, world, [20, 30, 10 * STEPS - 10])
+    expected = {("StepsSkipped", "ticket")} if is_told else set()
+    assert found == {20: set(), 30: expected, 10 * STEPS - 10: expected}
+    if is_told:
+        told = told_by(tmp_path, JOURNEY, world, 60, "StepsSkipped")
+        assert f"Records skipped on {topic} in 3d: 1." in told
+
+
 Counted = Mapping[str, Mapping[str, int]]
 """Counter of journeys (as `journey_counters` names it) to window to its sum; what is not named is 0."""
 

@@ -32,7 +32,14 @@ pytestmark = pytest.mark.full
 
 NO_FAULT = ("healthy", "journeys go well")
 
-UNJUDGED_BY_HISTORY = ("MonitorBlind", "JourneysFull", "DeadLettersRising", "CriticalTouchpoint", "Watchdog")
+UNJUDGED_BY_HISTORY = (
+    "MonitorBlind",
+    "JourneysFull",
+    "StepsSkipped",
+    "DeadLettersRising",
+    "CriticalTouchpoint",
+    "Watchdog",
+)
 
 
 class Said(NamedTuple):

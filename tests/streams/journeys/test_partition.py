@@ -561,11 +561,11 @@ def test_one_id_for_all_events_is_refused_from_a_point_on() -> None:
     steps = [("all", i, START + i, ()) for i in range(MAX_STEPS)]
     assert first.take(0, in_store(START, *steps)).refused == 0
     one_more = [("all", 500, START + 500, ()), ("other", 501, START + 501, ())]
-    assert first.take(1, in_store(START, *one_more))[1:] == (2, 0, 0, 1)
+    assert first.take(1, in_store(START, *one_more))[1:] == (2, 0, 0, 1, 0)
     for records in flush(first):
         changelog.write(records)
     for keeping in (first, keeper(changelog, 2)):
-        assert keeping.take(2, in_store(START, ("all", 502, START + 502, ())))[1:] == (1, 0, 0, 1)
+        assert keeping.take(2, in_store(START, ("all", 502, START + 502, ())))[1:] == (1, 0, 0, 1, 0)
         assert keeping.take(3, in_store(START + 40 * DAY)).made
         assert keeping.open == 0
 

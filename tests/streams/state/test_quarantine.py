@@ -10,6 +10,7 @@ import pytest
 from cramjam import lz4
 
 from monitor.counting.event import Codec, Event, Reason, Refused
+from monitor.counting.formats import Unreadable
 from monitor.counting.judging import Judge, Verdict
 from monitor.counting.panes import LONG, PaneKey
 from monitor.counting.staff import stage_tally
@@ -112,7 +113,7 @@ def test_a_step_that_rules_fail_on_is_passed_over() -> None:
         for n in range(3)
     ]
     taken = held.take(0, Steps("store", 0, NOW, tuple(steps)))
-    assert (taken.steps, taken.refused) == (3, 1)
+    assert (taken.steps, taken.refused, taken.skipped) == (3, 0, 1)
     (one,) = [journey for _, journey in kept(held)]
     assert [step.offset for step in one.steps] == [0, 2]
     assert len(held.take_changes()[0]) == 1
@@ -138,6 +139,20 @@ async def test_a_record_of_steps_that_fails_costs_no_other_its_count() -> None:
     ]
     keeper.processor.fold(SimpleNamespace(value=records, partition=0), NOW)
     assert keeper.totals() == {"hit/store/other": 3}
+    results = keeper.processor.results
+    assert (results["counted"], results["refused"], results["skipped"]) == (3, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"who wrote this?", b'{"stage": "store"}', Unreadable("torn", 9)]
+)
+async def test_what_is_no_record_of_steps_is_told_apart_from_what_finds_no_room(value: Any) -> None:
+    """Refused steps say that the memory is full, skipped records that somebody else writes to the topic."""
+    keeper = await Keeper(0).own(1, [])
+    keeper.fold(0, ("j", 0))
+    strange = SimpleNamespace(offset=1, value=value, timestamp=NOW, partition=0, topic="steps")
+    keeper.processor.fold(SimpleNamespace(value=[strange], partition=0), NOW)
+    assert keeper.processor.results == {"counted": 0, "duplicate": 0, "late": 0, "refused": 1, "skipped": 1}
 
 
 def test_a_sum_beyond_64_bits_stays_at_the_most() -> None:
