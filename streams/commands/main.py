@@ -257,7 +257,9 @@ def topics(
 
     async def work() -> dict[str, int]:
         async with topics_of.connected(settings) as admin:
-            return await topics_of.ensure(admin, journey, settings, grow=grow)
+            counts = await topics_of.ensure(admin, journey, settings, grow=grow)
+            await topics_of.require_room(admin, journey, settings.group, counts)
+            return counts
 
     for name, partitions in run_at_once(work).items():
         typer.echo(f"{name}: {counted(partitions, 'partition')}")

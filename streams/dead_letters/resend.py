@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import ProducerFenced
 
 from monitor.counting.display import counted, printable
@@ -225,14 +224,7 @@ class _Sieve:
 async def _limits(box: Box) -> dict[str, int]:
     """The largest record of each stage's topic. One that Kafka refuses would end its whole transaction."""
     wanted = [stage.topic for stage in box.journey.stages if stage.topic in box.counts]
-    if not wanted:
-        return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in wanted]
-    found: dict[str, int] = {}
-    for answer in await box.admin.describe_configs(resources):
-        for _, _, _, topic, entries in answer.resources:
-            found |= [(topic, int(entry[1])) for entry in entries if entry[0] == "max.message.bytes"]
-    return found
+    return await topics.largest_records(box.admin, wanted)
 
 
 class _Sender:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
 
 from monitor.errors import UserError
@@ -29,6 +30,10 @@ MAX_RECORD_BYTES = 16 * 1024 * 1024
 """Limit of dead letters and of our producer: what a source topic took, with the reason added, must fit.
 Kafka's own default is 1 MiB; a record beyond this limit stops the worker."""
 
+
+MAX_BYTES = "max.message.bytes"
+LARGE = {MAX_BYTES: str(MAX_RECORD_BYTES)}
+"""Configuration of a topic that takes them."""
 
 MIN_ATTEMPT_S = 1.0
 
@@ -163,6 +168,17 @@ async def states(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, 
     return await topic_states(internals.admin_client(admin), names)
 
 
+async def largest_records(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    """The largest record, in bytes, that each topic takes; nothing of one whose configuration is not ours to
+    read."""
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    found: dict[str, int] = {}
+    for answer in await admin.describe_configs(resources) if resources else ():
+        for _, _, _, topic, entries in answer.resources:
+            found |= [(topic, int(entry[1])) for entry in entries if entry[0] == MAX_BYTES]
+    return found
+
+
 async def create(admin: AIOKafkaAdminClient, topics: list[Topic], settings: Settings) -> None:
     """Create topics that are missing; one created by somebody else meanwhile is no error."""
     if not topics:
@@ -191,8 +207,7 @@ def source_topics(journey: Journey) -> list[Topic]:
 
 def read_topics(journey: Journey, group: str) -> list[Topic]:
     """What workers read: the stages' topics, and the steps that they themselves pass on."""
-    limit = {"max.message.bytes": str(MAX_RECORD_BYTES)}
-    steps = [Topic(steps_topic(group), None, limit)] if journey.journeys is not None else []
+    steps = [Topic(steps_topic(group), None, LARGE)] if journey.journeys is not None else []
     return [*source_topics(journey), *steps]
 
 
@@ -201,19 +216,19 @@ def own_topics(journey: Journey, group: str, counts: dict[str, int]) -> list[Top
     topics = []
     if journey.journeys is not None:
         changelog, steps = changelog_topic(group, JOURNEYS), steps_topic(group)
-        config = {"cleanup.policy": "compact", "max.message.bytes": str(MAX_RECORD_BYTES)}
+        config = {"cleanup.policy": "compact", **LARGE}
         topics.append(Topic(changelog, counts[steps], config, follows=steps, is_keyed=True))
         topics.append(journeys_topic(journey, steps, counts[steps]))
     for stage in journey.stages:
         changelog, config = changelog_topic(group, stage.name), {"cleanup.policy": "compact"}
         topics.append(Topic(changelog, counts[stage.topic], config, follows=stage.topic))
-        topics.append(Topic(stage.dead_letter_topic, None, {"max.message.bytes": str(MAX_RECORD_BYTES)}))
+        topics.append(Topic(stage.dead_letter_topic, None, LARGE))
     return [*topics, changes_topic(journey), findings_topic(journey)]
 
 
 def journeys_topic(journey: Journey, steps: str, partitions: int) -> Topic:
     """Where closed journeys are published, each to the partition that has its steps in the topic of steps."""
-    config = {"retention.ms": str(CLOSED_KEPT_MS), "max.message.bytes": str(MAX_RECORD_BYTES)}
+    config = {"retention.ms": str(CLOSED_KEPT_MS), **LARGE}
     return Topic(journey.journeys_topic, partitions, config, follows=steps, may_have_more=True)
 
 
@@ -239,6 +254,30 @@ async def ensure(
     counts = await ensure_all(admin, read_topics(journey, settings.group), settings, grow=grow)
     await ensure_all(admin, own_topics(journey, settings.group, counts), settings, grow=grow)
     return counts
+
+
+async def require_room(
+    admin: AIOKafkaAdminClient, journey: Journey, group: str, counts: dict[str, int]
+) -> None:
+    """UserError names every topic that does not take the largest records that are written to it.
+
+    Somebody else has created it: to change its configuration is not ours either. Workers do not ask, for they
+    work until such a record comes.
+    """
+    ours = [*read_topics(journey, group), *own_topics(journey, group, counts)]
+    names = [topic.name for topic in ours if MAX_BYTES in topic.config]
+    short = {
+        name: limit
+        for name, limit in (await largest_records(admin, names)).items()
+        if limit < MAX_RECORD_BYTES
+    }
+    if short:
+        lines = (
+            f"topic {name} takes records of at most {limit:,} bytes, but larger ones may be written to it:"
+            f" set its {MAX_BYTES} to {MAX_RECORD_BYTES}"
+            for name, limit in short.items()
+        )
+        raise UserError("\n".join(lines))
 
 
 async def ensure_all(

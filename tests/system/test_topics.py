@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.kafka.kafka import KafkaNode
 from monitor.counting.metrics import WHOLE_SINCE
@@ -95,6 +96,35 @@ def test_a_worker_that_may_create_nothing_says_what_to_do(kafka: str, tmp_path: 
     with WorkerProcess(**settings) as worker:
         worker.ready()
         until(lambda: judged(worker) == 800, "counted")
+
+
+def test_a_topic_that_takes_less_than_is_written_is_named(kafka: str) -> None:
+    """Each in one line, with what to set; its first large record would end a worker."""
+    assert touchpoint("topics", KAFKA=kafka).returncode == 0
+    ours = (
+        f"{TOPIC}.dlq",
+        "touchpoint-monitor-journeys-kept-changelog",
+        STEPS,
+        "touchpoint.closed-journeys.v1",
+    )
+
+    def limit(n_bytes: int) -> None:
+        some = [
+            ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": str(n_bytes)})
+            for name in (*ours, TOPIC)
+        ]
+        as_admin(kafka, lambda admin: admin.alter_configs(some))
+
+    limit(1_048_588)
+    done = touchpoint("topics", KAFKA=kafka)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert sorted(done.stderr.splitlines()) == sorted(
+        f"touchpoint: topic {name} takes records of at most 1,048,588 bytes, "
+        "but larger ones may be written to it: set its max.message.bytes to 16777216"
+        for name in ours
+    )
+    limit(16_777_216)
+    assert touchpoint("topics", KAFKA=kafka).returncode == 0
 
 
 def test_journeys_do_not_move_to_partitions_added_to_their_topic(kafka: str, tmp_path: Path) -> None:
