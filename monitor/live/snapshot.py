@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 
 from monitor.counting.display import duration
 from monitor.counting.judging import ABANDONED, counter_name, reason_labels
@@ -11,10 +12,11 @@ from monitor.counting.measures import Share, headline_window
 from monitor.counting.panes import LONG, SHORT, Numbers
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Came, StageWindows
 from monitor.journey_file.hours import expected
-from monitor.journey_file.model import OTHER, QUEUED, STARTED, Experience, Journey, Stage
+from monitor.journey_file.model import NONE, OTHER, QUEUED, STARTED, Experience, Journey, Stage
 from monitor.journeys.encounters import UnderWay
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
+from monitor.live.shown import LAST_MS
 from monitor.live.silence import Heard
 from monitor.rules.plan import SILENT_EXPECTED, SILENT_WINDOWS
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state
@@ -262,3 +264,19 @@ def _last_ms(stage: Stage, windows: StageWindows, now_ms: int, seen: Seen) -> in
     start_ms, end_ms = pane
     taken = (at_ms for at_ms in seen.last_event_ms.values() if start_ms <= at_ms <= now_ms)
     return max(taken, default=min(end_ms, now_ms))
+
+
+def last_events(journey: Journey, stage: Stage, windows: StageWindows) -> dict[str, int]:
+    """By label of the partner, when the pane began (ms) that holds the last event counted; `NONE` also has
+    those that no experience judged, for panes do not tell whose they were."""
+    segments, verdicts = journey.segment_labels, ("good", "bad")
+    found: dict[str, int] = {}
+    for partner in stage.partner_labels:
+        judged = product(verdicts, (one.name for one in stage.experiences), segments, (partner,))
+        if pane := windows.newest((counter_name(*cell) for cell in judged), LAST_MS):
+            found[partner] = pane[0]
+    all_events = [counter_name("outcome", one) for one in stage.outcomes]
+    pane = windows.newest(all_events, LAST_MS)
+    if pane and pane[0] > max(found.values(), default=-1):
+        found[NONE] = pane[0]
+    return found

@@ -259,10 +259,12 @@ def _partner_facts(stage: Stage, about: Mapping[str, str], one: Watched) -> dict
         return {}
     by_partner = f"sum by (partner) ({select(metrics.OVERDUE.name, what=one.overdue)}) > 0"
     most = f"(topk(1, {by_partner}) * 0 + 1) * on () group_left () sum({by_partner})"
-    most = f'label_replace({most}, "with", "$1", "partner", "(.*)")'  # the alert has a partner of its own
-    for partner, words in NO_PARTNER.items():
+    most = (
+        f'label_replace({most}, "with", "with $1", "partner", "(.*)")'  # the alert has a partner of its own
+    )
+    for partner, words in {**NO_PARTNER, NONE: f"with {NO_PARTNER[NONE]}"}.items():
         most = f'label_replace({most}, "with", "{words}", "partner", "{partner}")'
-    told = "Overdue now: {value}, most of them with {label}. "
+    told = "Overdue now: {value}, most of them {label}. "
     asked = of_each(select(metrics.WORST, **about), with_stage(most, stage), by="stage", brings="with")
     return {
         "whom": Chosen(

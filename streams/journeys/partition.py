@@ -317,7 +317,8 @@ class JourneyPartition:
         return made
 
     def _note_overdue(self, journey_id: str, journey: OpenJourney) -> None:
-        if found := tuple(journey.overdue()):
+        """Of a journey under way: what is over waits for nothing."""
+        if journey.closed_ms is None and (found := tuple(journey.overdue())):
             self.overdue[journey_id] = found
         else:
             self.overdue.pop(journey_id, None)

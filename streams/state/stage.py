@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from monitor.journeys.deadlines import Backdated, Deadlines
 from monitor.journeys.encounters import UnderWay, under_way
 from monitor.journeys.step import GRACE_MS, Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
-from monitor.live.snapshot import Seen, StageSnapshot, stage_snapshot
+from monitor.live.snapshot import Seen, StageSnapshot, last_events, stage_snapshot
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.dedupe import Sightings
@@ -115,6 +115,22 @@ class StageProcessor(Processor[StagePartition]):
     def _panes(self, held: Partition) -> Partition:
         return held
 
+    async def own(
+        self,
+        partitions: frozenset[int],
+        generation: int,
+        is_current: Callable[[], bool],
+        sightings: Mapping[int, Sightings] | None = None,
+    ) -> None:
+        """The same; panes tell when the last event was that whoever owned these before has counted."""
+        await super().own(partitions, generation, is_current, sightings)
+        if self.owned is not None:
+            for label, at_ms in last_events(self._journey, self.stage, self.windows).items():
+                self._note_event(label, at_ms)
+
+    def _note_event(self, label: str, at_ms: int) -> None:
+        self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
+
     def knows_ids_before(self, partition: int, offset: int) -> bool:
         """Whether retried events can be told from that offset on."""
         return partition in self._sightings and self._sightings[partition].can_resume(offset)
@@ -176,8 +192,7 @@ class StageProcessor(Processor[StagePartition]):
         self.results["duplicate"] += folded.duplicate + sum(repeated)
         self.results["late"] += folded.late
         for partner, at_ms in _newest_ms(accepted).items():
-            label = self._judge.partner_label(partner)
-            self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
+            self._note_event(self._judge.partner_label(partner), at_ms)
         if self._steps is not None:
             self._steps.add(partition, steps, contacts)
             if read.accepted.events:

@@ -510,6 +510,9 @@ def test_what_is_overdue_is_known_to_its_successor() -> None:
     assert heir.overdue == expected
     assert heir.open == 1
     assert heir.clock_ms == partition.clock_ms
+    for offset, stage in enumerate(sorted(SOURCES), 1 + len(SOURCES)):
+        fold(heir, offset, Steps(stage[0], 0, step.at_ms + 100 * DAY, ()))
+    assert (heir.open, heir.overdue) == (0, {})  # what is over waits for nothing
 
 
 STORE = frozenset([("store", 0)])

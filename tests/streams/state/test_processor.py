@@ -394,3 +394,23 @@ async def test_failing_encounters_survive_a_restart() -> None:
     assert successor.stage.failures() == known
     successor.fold(Record(60, event("e-60", NOW + 60, outcome="failed")))
     assert [one["id"] for one in successor.stage.failures()][:2] == ["e-60", "e-59"]
+
+
+async def test_a_successor_knows_when_the_last_event_was() -> None:
+    """By partner; of what no experience judged too. Before, alerts said how long the new worker had heard
+    nothing, or the age of an old event that came late."""
+    first = await Rig().own()
+    first.fold(
+        Record(0, event("1", NOW - 600_000, partner="klarna")),
+        Record(1, event("2", NOW - 300_000, outcome="abandoned", initiator="customer")),
+    )
+    writing = first.flush()
+    records = []
+    while not writing.done():
+        await settle()
+        records += first.broker.acknowledge()
+    heir = Rig()
+    heir.stage.restore(0, [PaneRecord(one.key or b"", one.value) for one in records])
+    await heir.own(2)
+    heir.fold(Record(2, event("3", NOW - 900_000, partner="klarna")))
+    assert heir.stage.last_event_ms == {"klarna": NOW - 600_000, "none": NOW - 300_000}
