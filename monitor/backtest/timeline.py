@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from monitor.backtest.history import StageHistory
 from monitor.backtest.masks import Mask, held_on
-from monitor.counting.measures import Share
+from monitor.counting.measures import Share, wilson_lower
 from monitor.counting.panes import SHORT
 from monitor.counting.windows import WINDOWS
 from monitor.journey_file.hours import MINUTE_MS, expected, is_open
@@ -231,7 +231,7 @@ class StageSpan:
                 crossed = {w: on & ~is_over for w, on in self._crossed(rule, shares).items()}
                 self.crossed[about] = crossed
                 self._outage[about] = {
-                    window: crossed[window] & (shares[window].bad / np.maximum(shares[window].n, 1) >= outage)
+                    window: crossed[window] & (wilson_lower(shares[window].bad, shares[window].n) >= outage)
                     for window in FAST_WINDOWS
                     if window in crossed
                 }

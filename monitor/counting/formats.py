@@ -10,7 +10,8 @@ from monitor.journey_file.model import SCALES
 
 BOM = b"\xef\xbb\xbf"
 
-BEHIND_PREFIX = re.compile(rb"\A((?:\x00.{4})?)" + BOM, re.DOTALL)
+BEHIND_PREFIX = re.compile(rb"\A((?:\x00.{4})?)" + BOM + rb"(?!\x00)", re.DOTALL)
+"""A mark before text, which may stand behind the prefix of a schema registry, but never before one."""
 
 LEAP_SECOND = re.compile(rb"([Tt ][0-2][0-9]:[0-5][0-9]):60(?=[.Zz+-])")
 """Written where the Earth is waited for; it counts as the second before it."""

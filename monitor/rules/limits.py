@@ -154,7 +154,8 @@ FAST_WINDOWS = tuple(limit.window for limit in fast_limits(PAGES[0][0]))
 
 
 def outage_ratio(target: Decimal) -> Decimal:
-    """The bad ratio of an outage: it begins a page at any time, however short ago another ended."""
+    """The bad ratio of an outage, by Wilson's bound: it begins a page at any time, however short ago another
+    ended. Of the ratio itself, where 30 % are bad one minute in twenty would be one by chance."""
     return fast_limits(target)[0].bad_ratio
 
 

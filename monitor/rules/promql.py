@@ -270,7 +270,8 @@ def _reason(plan: Plan, stage: Stage, severity: Severity) -> str:
         held_to = (one.target for one in plan.qualities if one.stage == stage and stage.name != WHOLE)
         for target in dict.fromkeys(held_to):
             fast = select(metrics.DEGRADED, **about, target=number(target), window=FAST_WINDOWS)
-            reason += f"\nor {fast} >= {number(outage_ratio(target))}"
+            sure = select(metrics.BAD_WILSON, stage=stage.name, window=FAST_WINDOWS)
+            reason += f"\nor {fast} and on ({WHOSE}, window) {sure} >= {number(outage_ratio(target))}"
         reason = f"({reason})"
     if stage.name != WHOLE:
         reason += f"\nunless on () {select(metrics.SILENT, stage=stage.name)}"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from numpy.typing import NDArray
 
 from monitor.backtest.history import History
 from monitor.backtest.run import Fired, backtest
@@ -174,9 +175,14 @@ HELD = [("0.55", 0.52, 2), ("0.55", 0.725, 2), ("0.80", 0.30, 2), ("0.95", 0.15,
 
 def held(target: str, share: float, events: float, seed: int) -> list[Fired]:
     """The pages of a stage of which for two days this share is bad, after a good day."""
+    shares = np.repeat([(1 - float(target)) / 2] * 24 + [share] * 48, HOUR)
+    return drawn(target, shares, events, seed)
+
+
+def drawn(target: str, shares: NDArray[np.float64], events: float, seed: int) -> list[Fired]:
+    """The pages of a stage of which that share of so many events is bad, slice by slice, but for chance."""
     held_to = plan(parse(LOOSE.replace("TARGET", target)))
     rng = np.random.default_rng(seed)
-    shares = np.repeat([(1 - float(target)) / 2] * 24 + [share] * 48, HOUR)
     history = History(held_to)
     shop = history.stages["shop"]
     table = shop.table(T0, T0 + len(shares))
@@ -186,6 +192,17 @@ def held(target: str, share: float, events: float, seed: int) -> list[Fired]:
     add_slices(shop, T0, table)
     found = [one for one in backtest(held_to, history).fired if one.key.severity == "page"]
     return [one for one in found if one.noticed_ms > (T0 + 24 * HOUR) * SHORT.ms]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_chance_is_no_outage(seed: int) -> None:
+    """Three of ten are bad every other ten minutes: one minute in twenty looks like an outage. Of 28 pages 24
+    began within half an hour of the end of another."""
+    shares = np.concatenate((np.full(24 * HOUR, 0.01), np.tile(np.repeat([0.3, 0.01], HOUR // 6), 36)))
+    pages = drawn("0.95", shares, 5.5, seed)
+    between = [after.noticed_ms - (before.resolved_ms or 0) for before, after in pairwise(pages)]
+    assert len(between) > 12
+    assert sum(ms < 30 * 60_000 for ms in between) <= len(between) / 3
 
 
 @pytest.mark.long

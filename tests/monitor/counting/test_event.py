@@ -161,6 +161,8 @@ REFUSED: dict[str, tuple[bytes | None, Any, Reason]] = {
     "a byte order mark alone behind a schema prefix, binary": (
         PREFIX + b"\xef\xbb\xbf", [*BINARY, ("ce_time", b"2026-02-29T00:00:00Z")], Reason.NOT_JSON,
     ),
+    "a byte order mark before a schema prefix": (b"\xef\xbb\xbf\0\0\0\0\x07 1.0", [], Reason.NOT_JSON),
+    "the same behind one": (PREFIX + b"\xef\xbb\xbf\0\0\0\0\x07 1.0", [], Reason.NOT_JSON),
     "nothing but byte order marks": (b"\xef\xbb\xbf" * 300_000, [], Reason.NOT_JSON),
     "second 61": (body(time="2016-12-31T23:59:61Z"), [], Reason.BAD_TIME),
     "NPS of 11": (body(score={"kind": "nps", "value": 11}), [], Reason.BAD_VALUE),
