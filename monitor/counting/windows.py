@@ -70,6 +70,12 @@ class Arrivals:
         found: Numbers = np.append(0, np.cumsum(self.counts))
         return found
 
+    @cached_property
+    def first_ms(self) -> int | None:
+        """Start of the first pane in which any came."""
+        some = np.flatnonzero(self.counts)
+        return self.start_ms + int(some[0]) * self.grain.ms if len(some) else None
+
     def since(self, from_ms: int) -> float:
         """In the pane that holds that moment, and all later ones."""
         return float(self._up_to[-1] - self._up_to[self._place(self.grain.start_of(from_ms))])

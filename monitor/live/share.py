@@ -39,6 +39,7 @@ class StageShare(Struct, array_like=True, frozen=True):
     partitions: dict[int, tuple[Count, Moment]]
     under_way: list[tuple[str, str, Count, Moment]] = []
     """By `queued` or `started` and segment, how many encounters are open, and since when the oldest."""
+    began_ms: Moment | None = None
 
 
 class JourneysShare(Struct, array_like=True, frozen=True):
@@ -111,7 +112,8 @@ def _stage(held: StageSnapshot) -> StageShare:
     sums = _sparse(held.column, [*judged, *beside], [held.sums[window] for window in WINDOW_LABELS])
     trend = _sparse(held.column, judged, [] if held.trend_sums is None else list(held.trend_sums))
     came = {ms: (one.start_ms, _row(one.counts)) for ms, one in held.came.items()}
-    return StageShare(sums, trend, held.last_ms, came, _partitions(held.lags), _open(held.under_way))
+    lags, under_way = _partitions(held.lags), _open(held.under_way)
+    return StageShare(sums, trend, held.last_ms, came, lags, under_way, held.began_ms)
 
 
 def _open(known: UnderWay) -> list[tuple[str, str, int, int]]:
@@ -187,6 +189,7 @@ def _with_stage(held: StageSnapshot, told: StageShare) -> StageSnapshot:
         trend_sums=trend,
         came={ms: _came(one, told.came.get(ms)) for ms, one in held.came.items()},
         last_ms=max((ms for ms in (held.last_ms, told.last_ms) if ms is not None), default=None),
+        began_ms=min((ms for ms in (held.began_ms, told.began_ms) if ms is not None), default=None),
         lags=(*held.lags, *_lags(told.partitions)),
     )
 

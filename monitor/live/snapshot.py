@@ -9,7 +9,7 @@ from itertools import product
 from monitor.counting.display import duration
 from monitor.counting.judging import ABANDONED, counter_name, reason_labels
 from monitor.counting.measures import Share, headline_window
-from monitor.counting.panes import LONG, SHORT, Numbers
+from monitor.counting.panes import Numbers
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS, Came, StageWindows
 from monitor.journey_file.hours import expected
 from monitor.journey_file.model import NONE, OTHER, QUEUED, STARTED, Experience, Journey, Stage
@@ -17,7 +17,7 @@ from monitor.journeys.encounters import UnderWay
 from monitor.live.change import Change
 from monitor.live.journeys import JourneysSnapshot, PartitionLag
 from monitor.live.shown import LAST_MS
-from monitor.live.silence import Heard
+from monitor.live.silence import Heard, is_seen
 from monitor.rules.plan import SILENT_EXPECTED, SILENT_WINDOWS
 from monitor.rules.verdict import MIN_SEGMENT_EVENTS, SEVERITY, State, state
 
@@ -51,6 +51,8 @@ class Seen:
     last_event_ms: Mapping[str, int] = field(default_factory=dict)
     lags: tuple[PartitionLag, ...] = ()
     under_way: UnderWay = field(default_factory=UnderWay)
+    began_ms: int | None = None
+    """When the group first counted it, as far as the worker knows."""
 
 
 NOTHING_SEEN = Seen()
@@ -203,15 +205,14 @@ class Snapshot:
         is not, or where this worker cannot know.
 
         It cannot without a declared rhythm, while others count some of the partitions, while records wait to
-        be read, and where nothing at all was counted before the window: a new monitor has not seen all of it.
+        be read, and of a window that began before the group did: a new monitor has not seen all of it.
         """
         if not self.ready or self.owned < self.partitions or any(lag.records for lag in held.lags):
             return None
         for window in WINDOWS:
             if window.label in SILENT_WINDOWS and not held.events(window.label):
-                start_ms = window.start_ms(self.at_ms)
-                missed = expected(self.journey, held.stage, start_ms, self.at_ms)
-                if missed >= SILENT_EXPECTED and self._has_counted_before(start_ms):
+                missed = expected(self.journey, held.stage, window.start_ms(self.at_ms), self.at_ms)
+                if missed >= SILENT_EXPECTED and is_seen(window, self.at_ms, self._began_ms()):
                     return self._silence(held, Silence(window.label, missed))
         return None
 
@@ -221,10 +222,10 @@ class Snapshot:
         missed = expected(self.journey, held.stage, held.last_ms, self.at_ms)
         return replace(silence, lasted_ms=self.at_ms - held.last_ms, missed=missed)
 
-    def _has_counted_before(self, moment_ms: int) -> bool:
-        known = [stage for stage in self.stages if stage.came]
-        panes = SHORT if all(moment_ms >= one.came[SHORT.ms].start_ms for one in known) else LONG
-        return any(one.events(WINDOW_LABELS[-1]) > one.came[panes.ms].since(moment_ms) for one in known)
+    def _began_ms(self) -> int:
+        """A stage that was added later belongs to a group that has counted before."""
+        known = (stage.began_ms for stage in self.stages if stage.began_ms is not None)
+        return min(known, default=self.at_ms)
 
     def state(self, held: StageSnapshot) -> State:
         """The state of a stage: silent, or that of its weakest experience.
@@ -236,7 +237,7 @@ class Snapshot:
         found = held.weakest.state
         if found not in (State.GOOD, State.WITHIN_CHANCE):
             return found
-        heard = Heard(self.journey, held.stage, held.came, self.at_ms, self._has_counted_before)
+        heard = Heard(self.journey, held.stage, held.came, self.at_ms, self._began_ms())
         return State.TOO_FEW if heard.may_be_silent() else found
 
 
@@ -245,7 +246,8 @@ def stage_snapshot(
 ) -> StageSnapshot:
     """A stage as it is now; `windows` is None while its partitions are not recovered."""
     return StageSnapshot(
-        *(dict(seen.results), dict(seen.refusals), dict(seen.last_event_ms), seen.lags, seen.under_way),
+        *(dict(seen.results), dict(seen.refusals), dict(seen.last_event_ms)),
+        *(seen.lags, seen.under_way, seen.began_ms),
         stage=stage,
         segments=journey.segment_labels,
         column=windows.column if windows else {},

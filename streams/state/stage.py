@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 
 from monitor.counting.event import AHEAD_MS, Codec, Event, Reason, Refused
 from monitor.counting.judging import Judge
+from monitor.counting.panes import LONG
 from monitor.counting.staff import stage_tally, stage_windows
 from monitor.counting.times import rfc3339
 from monitor.journeys.deadlines import Backdated, Deadlines
@@ -19,6 +20,7 @@ from monitor.journeys.encounters import UnderWay, under_way
 from monitor.journeys.step import GRACE_MS, Contact, Step, contact_of, step_of
 from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, StageSnapshot, last_events, stage_snapshot
+from streams.clock import now_ms as clock_ms
 from streams.kafka.dead_letter import dead_letter
 from streams.kafka.outgoing import Outgoing, Produce
 from streams.state.dedupe import Sightings
@@ -41,6 +43,9 @@ FAILURES = "failures"
 
 DELAY = "delay"
 """The list of how late events came, by owner: for the next one, which has read none itself."""
+
+BEGAN = "began"
+"""The list, of one entry, of when the partition was first owned."""
 
 FAILURE_FIELDS = ("id", "outcome", "reason", "segment", "partner", "channel", "location", "journey_id")
 
@@ -160,6 +165,8 @@ class StageProcessor(Processor[StagePartition]):
     def _owning(self, partitions: frozenset[int], sightings: Mapping[int, Sightings]) -> None:
         known = {**self._sightings, **sightings}
         self._sightings = {p: known.get(p) or Sightings(self.dedupe_ms) for p in partitions}
+        for partition in partitions:
+            _keep_began(self._partitions[partition])
         if self._steps is not None:
             for partition in partitions:
                 self._steps.expect(partition, _kept_delay(self._partitions[partition]))
@@ -308,11 +315,18 @@ class StageProcessor(Processor[StagePartition]):
         late = self._deadlines.late((one, min(now_ms, up_to_ms[p])) for p, one in held.items())
         return under_way(held.values(), late)
 
+    def _began_ms(self, now_ms: int) -> int:
+        held = (one.latest.newest(BEGAN) for one in self._partitions.values())
+        return min([now_ms, *(entry.at_ms for entries in held for entry in entries)])
+
     def snapshot(self, now_ms: int, lags: tuple[PartitionLag, ...]) -> StageSnapshot:
         """The stage as it is now; without windows while its partitions are not recovered. The worker asks for
         each scrape (`streams.worker`)."""
         windows = self.windows if self.owned is not None else None
-        seen = Seen(self.results, self.refusals, self.last_event_ms, lags, self._under_way(now_ms, lags))
+        seen = Seen(
+            *(self.results, self.refusals, self.last_event_ms, lags, self._under_way(now_ms, lags)),
+            self._began_ms(now_ms),
+        )
         return stage_snapshot(self._journey, self.stage, windows, now_ms, seen)
 
 
@@ -320,6 +334,13 @@ def _list_failures(panes: Partition, bad: Sequence[tuple[Event, tuple[str, ...]]
     for event, experiences in bad:
         said = orjson.dumps(shown_failure(event, experiences)).decode()
         panes.latest.add(FAILURES, Entry(event.at_ms, event.id or "", said))
+
+
+def _keep_began(panes: Partition) -> None:
+    """Of what an earlier version has counted, its first pane."""
+    if not panes.latest.newest(BEGAN):
+        first_ms = (key.start_ms for key, _ in panes.panes() if key.grain_ms == LONG.ms)
+        panes.latest.add(BEGAN, Entry(next(first_ms, clock_ms()), "", ""))
 
 
 def _keep_delay(panes: Partition, delay: Delay) -> None:

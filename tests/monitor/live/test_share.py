@@ -41,7 +41,7 @@ def test_halves_are_the_whole() -> None:
     """Every window, the trend, the state, the weakest segment, the reason: what Prometheus would add up."""
     events = [GOOD] * 40 + [FAILED] * 3
     both = together(worker("a", events[::2], 0), worker("b", events[1::2], 1))
-    whole = worker("c", events, 0)
+    whole = replace(worker("c", events, 0), owned=both.partitions)
     assert both.owned == both.partitions
     for mine, all_of_it in zip(both.stages, whole.stages, strict=True):
         for experience in mine.stage.experiences:

@@ -4,17 +4,18 @@ import random
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from monitor.backtest.history import History
-from monitor.backtest.run import backtest
+from monitor.backtest.run import alerts_of, backtest, spans_of
 from monitor.counting.judging import counter_name
 from monitor.counting.panes import LONG, SHORT, PaneKey
 from monitor.counting.staff import stage_windows
 from monitor.counting.windows import Arrivals
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import NONE, OTHER
-from monitor.live.snapshot import Snapshot, stage_snapshot
-from monitor.rules.plan import Plan, plan
+from monitor.live.snapshot import Seen, Snapshot, stage_snapshot
+from monitor.rules.plan import LAG_S, Plan, plan
 from monitor.rules.verdict import State
 from tests.kit.slices import add_slices
 
@@ -90,7 +91,7 @@ def test_nothing_is_good_while_the_alert_goes_on(kind: str, rhythm: str, hourly:
         if at < FIRST + WEEK + DAY or at % 3:
             continue
         now_ms = (at + 1) * SHORT.ms - 1
-        known = stage_snapshot(rules.journey, stage, windows, now_ms)
+        known = stage_snapshot(rules.journey, stage, windows, now_ms, Seen(began_ms=FIRST * SHORT.ms))
         state = Snapshot(rules.journey, now_ms, True, (known,), "1", partitions=1, owned=1).state(known)
         is_firing = any(at in span for span in firing)
         assert not (is_firing and state in (State.GOOD, State.WITHIN_CHANCE)), at - FIRST
@@ -98,37 +99,78 @@ def test_nothing_is_good_while_the_alert_goes_on(kind: str, rhythm: str, hourly:
     assert min(told.values()) > 20
 
 
-def test_what_comes_late_to_a_new_monitor_was_not_silent_before() -> None:
-    """A shop is open for an hour when its first customers answer: from then on that is good."""
-    rules = plan(
-        parse("""
+HOURS = "[1, 1, 1, 1, 1, 1, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 1, 1, 1]"
+"""From midnight on: at night few come."""
+
+
+def held_for(kind: str) -> Plan:
+    """A shop, and another stage that expects 20 events in five minutes by day, in half an hour by night."""
+    return plan(
+        parse(f"""
 version: 1
 journey: new
 segments: []
 stages:
-  store:
+  shop:
     kind: customer
     owner: me
-    experiences: {served: {judges: {}, good: {outcome: [ok]}, target: 0.9}}
-  feedback:
-    kind: feedback
+    experiences: {{served: {{judges: {{}}, good: {{outcome: [ok]}}, target: 0.9}}}}
+  store:
+    kind: {kind}
     owner: me
-    expects: {per_hour: 360}
-    experiences: {served: {judges: {}, good: {outcome: [ok]}, target: 0.9}}
+    expects: {{per_hour: 240, by_hour: {HOURS}}}
+    experiences: {{served: {{judges: {{}}, good: {{outcome: [ok]}}, target: 0.9}}}}
 """)
     )
+
+
+def alerting(rules: Plan, came: dict[str, NDArray[np.int64]], start: int, began: int) -> list[bool]:
+    """By slice from `began` on, whether `StageSilent` of the store fires of a group that began then."""
+    history = History(rules)
+    for name, n in came.items():
+        held = history.stages[name]
+        table = held.table(start, start + len(n))
+        table[held.events] = table[held.good["served", "other"]] = n
+        add_slices(held, start, table)
+    spans = spans_of(rules, history.heard(), began, start + len(came["store"]), since=began)
+    fires = {(key.name, key.stage): mask for key, mask in alerts_of(rules, spans, {})}
+    found: list[bool] = fires["StageSilent", "store"].tolist()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["customer", "feedback"])
+@pytest.mark.parametrize(("hour", "first", "is_alerting"), [
+    (12, 30, False),
+    (12, 38, True),  # nothing came for five minutes of which all was seen
+    (12, 500, True),
+    (3, 30, False),
+    (3, 180, False),
+    (3, 190, True),
+    (20, 500, True),  # the night begins before the first event does
+])  # fmt: skip
+def test_what_was_silent_from_the_first_start_on(hour: int, first: int, is_alerting: bool, kind: str) -> None:
+    """The first event of a stage does not make it good while the alert is held; and where nobody has seen it
+    silent it is not taken for that, though others had events before."""
+    rules, began = held_for(kind), FIRST - FIRST % DAY + hour * 360
+    start, end = began - 360, began + first + 480
+    came = {name: np.full(end - start, 3) for name in ("shop", "store")}
+    came["store"][: began + first - start] = 0
+    fires = alerting(rules, came, start, began)
+    seen = Seen(began_ms=began * SHORT.ms)
     stages = [(stage, stage_windows(rules.journey, stage)) for stage in rules.journey.stages]
-    states = []
-    for at in range(FIRST, FIRST + 3 * 360):
-        for _, windows in stages if at > FIRST + 360 else stages[:1]:
-            for grain in (SHORT, LONG):
-                windows.add(PaneKey(grain.ms, grain.start_of(at * SHORT.ms)), dict.fromkeys(COUNTED, 1))
+    for at in range(start, end):
+        for stage, windows in stages:
+            for grain in (SHORT, LONG) if came[stage.name][at - start] else ():
+                windows.add(PaneKey(grain.ms, grain.start_of(at * SHORT.ms)), dict.fromkeys(COUNTED, 3))
+        if at < began + first + 10 or at % 4:
+            continue
         now_ms = (at + 1) * SHORT.ms - 1
-        if at > FIRST + 400 and not at % 30:
-            known = tuple(stage_snapshot(rules.journey, *one, now_ms) for one in stages)
-            snapshot = Snapshot(rules.journey, now_ms, True, known, "1", partitions=1, owned=1)
-            states.append(snapshot.state(known[1]))
-    assert set(states) == {State.GOOD}
+        known = tuple(stage_snapshot(rules.journey, *one, now_ms, seen) for one in stages)
+        state = Snapshot(rules.journey, now_ms, True, known, "1", partitions=1, owned=1).state(known[1])
+        lately = fires[max(at - began - LAG_S // 10 - 1, 0) : at - began + 1]
+        assert state is State.GOOD or any(lately), at - began
+        assert state is State.TOO_FEW or not lately[-1], at - began
+    assert any(fires) == is_alerting
 
 
 def test_arrivals_of_workers_with_other_clocks() -> None:

@@ -33,7 +33,8 @@ def taken(*events: Many, last_ms: int | None = None) -> StageSnapshot:
         tally.add([Event(stage=CHECKOUT.name, **fields)] * n, [NOW - age_ms] * n)
     for key, counts in tally.panes():
         windows.add(key, counts)
-    seen = Seen(last_event_ms={} if last_ms is None else {"klarna": last_ms - 9000, "none": last_ms})
+    last_event_ms = {} if last_ms is None else {"klarna": last_ms - 9000, "none": last_ms}
+    seen = Seen(last_event_ms=last_event_ms, began_ms=NOW - 9 * 86_400_000)
     return stage_snapshot(CHAIR, CHECKOUT, windows, NOW, seen)
 
 
@@ -130,7 +131,9 @@ def test_what_a_silence_was_held_for_is_not_called_good() -> None:
     failed = taken(*steady((900, 180)), *steady((60, -10), fields=FAILED))
     assert alone(failed).state(failed) is State.DEGRADED
     new = taken(*steady((60, -10)))
-    assert alone(new).state(new) is State.GOOD  # before that nobody looked
+    for looked_s, state in ((9 * 86_400, State.TOO_FEW), (160, State.TOO_FEW), (100, State.GOOD)):
+        seen = replace(new, began_ms=NOW - looked_s * 1000)  # for a minute and more before the first event?
+        assert alone(seen).state(seen) is state
 
 
 def test_closing_ends_what_a_silence_was_held_for() -> None:
@@ -200,18 +203,18 @@ def test_silence_in_words(silence: Silence, text: str) -> None:
 
 
 def test_a_stage_never_heard_of_is_silent() -> None:
-    """Once others were heard for all of the window; one that has only just begun to listen cannot know."""
-    other, never = taken((1, 100_000, OK)), taken()
-    assert alone(other, never).state(never) is State.SILENT
-    assert alone(never).state(never) is State.QUIET
-    new = taken((1, 40_000, OK))
-    assert alone(new, never).state(never) is State.QUIET
+    """Once the group has counted for all of the window, of whatever stage, and a minute: a new one cannot
+    know, nor one that knows not when it began."""
+    never = taken()
     slow = replace(never, stage=replace(CHECKOUT, per_hour=2.0))  # 48 a day
-    of_today, of_yesterday = taken((9, 3_600_000, OK)), taken((1, 100_000_000, OK))
-    assert alone(of_today, slow).silence(slow) is None
-    found = alone(of_today, of_yesterday, slow).silence(slow)
-    assert found is not None
-    assert found.window == "1d"
+    for held, enough_s, window in ((never, 120, "1m"), (slow, 86_460, "1d")):
+        for looked_s, is_silent in ((enough_s, True), (enough_s - 20, False)):
+            earlier = replace(never, began_ms=NOW - looked_s * 1000)
+            late = replace(held, began_ms=NOW)
+            found = alone(earlier, late).silence(late)
+            assert (found.window if found else None) == (window if is_silent else None)
+    unknown = replace(never, began_ms=None)
+    assert alone(unknown).state(unknown) is State.QUIET
 
 
 def test_silence_is_said_only_where_it_is_known() -> None:

@@ -375,20 +375,44 @@ async def test_ids_stay_known_through_a_rebalance_that_leaves_the_partition() ->
     assert not rig.stage.knows_ids_before(0, 4)
 
 
-async def test_failing_encounters_survive_a_restart() -> None:
-    """Who takes over lists the same ones, the newest first, and goes on from there."""
-    rig = await Rig().own()
-    failed = [event(f"e-{n}", NOW + n, outcome="failed", journey_id=f"j-{n}") for n in range(60)]
-    rig.fold(*(Record(offset, value) for offset, value in enumerate(failed)))
+async def changelog_of(rig: Rig) -> list[PaneRecord]:
+    """What one flush writes to the changelog."""
     flushing = rig.flush()
     written: list[Outgoing] = []
     while not flushing.done():
         written += rig.broker.acknowledge()
         await settle()
+    return [PaneRecord(one.key or b"", one.value) for one in written if one.topic == "changelog"]
+
+
+async def test_who_takes_over_knows_when_the_group_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if no event has come since; of what an earlier version has written, by its first pane."""
+    first, clock_ms = Rig(), iter((NOW, NOW + 1_000, NOW + 2_000, NOW + 3_000))
+    monkeypatch.setattr(stage_module, "clock_ms", lambda: next(clock_ms))
+    await first.own()
+    records = await changelog_of(first)
+    heir = Rig()
+    heir.stage.restore(0, records)
+    await heir.own(2)
+    assert [heir.stage.snapshot(NOW + ms, ()).began_ms for ms in (5_000, -5_000)] == [NOW, NOW - 5_000]
+    assert await changelog_of(heir) == []
+    heir.fold(Record(0, event("e", NOW - 1_000_000)), Record(1))
+    old = Rig()
+    old.stage.restore(0, [one for one in await changelog_of(heir) if not one.key.startswith(b"l:")])
+    await old.own(3)
+    assert old.stage.snapshot(NOW, ()).began_ms == NOW - 1_200_000
+    assert Rig().stage.snapshot(NOW, ()).began_ms == NOW
+
+
+async def test_failing_encounters_survive_a_restart() -> None:
+    """Who takes over lists the same ones, the newest first, and goes on from there."""
+    rig = await Rig().own()
+    failed = [event(f"e-{n}", NOW + n, outcome="failed", journey_id=f"j-{n}") for n in range(60)]
+    rig.fold(*(Record(offset, value) for offset, value in enumerate(failed)))
+    records = await changelog_of(rig)
     known = rig.stage.failures()
     assert [one["journey_id"] for one in known] == [f"j-{n}" for n in range(59, 9, -1)]
     successor = Rig()
-    records = [PaneRecord(one.key or b"", one.value) for one in written if one.topic == "changelog"]
     successor.stage.restore(0, records)
     await successor.own(2)
     assert successor.stage.failures() == known

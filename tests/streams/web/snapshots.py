@@ -7,7 +7,7 @@ from monitor.counting.event import Event
 from monitor.counting.judging import Judge
 from monitor.counting.staff import stage_tally, stage_windows
 from monitor.journey_file.model import Stage
-from monitor.live.snapshot import Snapshot, StageSnapshot, stage_snapshot
+from monitor.live.snapshot import Seen, Snapshot, StageSnapshot, stage_snapshot
 from streams.state.latest import Shown
 from streams.state.stage import shown_failure
 from tests.kit.shipped import SHIPPED as CHAIR
@@ -38,7 +38,7 @@ def held(
         tally.add([event], [at_ms])
     for key, counts in tally.panes():
         windows.add(key, {**counts, **(more or {})})
-    return stage_snapshot(CHAIR, stage, windows, NOW)
+    return stage_snapshot(CHAIR, stage, windows, NOW, Seen(began_ms=NOW - 9 * 86_400_000))
 
 
 def snapshot(ready: bool = True) -> Snapshot:
