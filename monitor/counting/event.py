@@ -194,8 +194,7 @@ class Codec:
             return Refused(Reason.UNKNOWN_OUTCOME, f"outcome must be one of {known}")
         if event.encounter_id is None:
             return Refused(Reason.MISSING_FIELD, "`encounter_id` says which event ends what begins here")
-        opening = Event(**{name: getattr(event, name) for name in OPENING_FIELDS})
-        return self._refuse_content(event) or opening
+        return self._refuse_content(event) or Event(**{name: getattr(event, name) for name in OPENING_FIELDS})
 
     def _refuse_content(self, event: Event) -> Refused | None:
         if event.promise is not None and (refused := _refused_deadline(event.promise)):
@@ -309,13 +308,15 @@ def _read_mended(value: bytes, headers: Headers, error: Exception) -> Event | Re
 
 def _decode_plain(value: bytes) -> Event:
     """An envelope is one also where its extension attributes would make an event: `data` is what counts."""
-    is_told = b'"specversion"' in value
-    if is_told and decode_named(value).is_envelope:
+    # JSON may spell a letter of the key as an escape; of ASCII that is done for control characters alone
+    if not (b'"specversion"' in value or (b"\\" in value and (b"\\u006" in value or b"\\u007" in value))):
+        return _decode_event(value)
+    if (named := decode_named(value)).is_envelope:
         return _decode_structured(value)
     try:
         return _decode_event(value)
     except msgspec.ValidationError:
-        if is_told and bytes(decode_named(value).specversion):  # not only somewhere in `attributes`
+        if bytes(named.specversion):  # not only somewhere in `attributes`
             return _decode_structured(value)
         raise
 
@@ -363,8 +364,7 @@ def _decode_structured(value: bytes) -> Event:
 
 def _unwrap(value: bytes, headers: Headers) -> Event:
     named = {name.lower(): content or b"" for name, content in headers}
-    if value[0] == 0:
-        value = value[SCHEMA_PREFIX:]
+    value = value[SCHEMA_PREFIX * value.startswith(b"\0") :]
     if named.get("content-type", b"").startswith(b"application/cloudevents+json"):
         return _decode_structured(value)
     if "ce_specversion" not in named:

@@ -4,7 +4,7 @@ import base64
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -639,6 +639,15 @@ DEADLINES = st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 31), timezones
 
 
 # Properties, without a deadline: a busy machine is no failure.
+
+
+@pytest.mark.parametrize("write", [str.lower, str.upper])
+@pytest.mark.parametrize("letter", sorted(set("specversion")))
+def test_an_envelope_is_one_however_its_key_is_spelled(letter: str, write: Callable[[str], str]) -> None:
+    """JSON may write any letter as an escape: its data counts all the same, not its extension attributes."""
+    named = envelope(id="e-1", time=VALID["time"], stage="store", outcome="failed", data=data())
+    spelled = "specversion".replace(letter, f"\\u{write(f'{ord(letter):04x}')}").encode()
+    assert CODEC.decode(named.replace(b"specversion", spelled)) == CODEC.decode(named)
 
 
 JSON = st.recursive(
