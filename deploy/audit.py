@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from packaging.specifiers import SpecifierSet
 
 HERE = Path(__file__).resolve().parent
 LOCK, ADVISORIES = HERE.parent / "requirements.lock", HERE / "advisories.json"
+
+OLD_DAYS = 90
+"""Holes become known every month. Where there is no network nobody can renew advisories, so their age is told
+and is no fault."""
 
 LOCKED = re.compile(r"^([\w.-]+)==([^\s;\\]+)", re.MULTILINE)
 
@@ -47,9 +52,9 @@ def faults(lock: Path, known: dict[str, Any]) -> Iterator[str]:
 def renewed(lock: Path, database: Path) -> dict[str, Any]:
     """What a copy of the database says of the locked packages; its format is OSV (https://ossf.github.io/osv-schema)."""
     git = ["git", "-C", str(database), "log", "-1", "--format=%cs"]
-    date = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
+    day = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603
     names = sorted({name for name, _ in locked(lock)})
-    return {"date": date, "packages": {name: dict(_holes(database / "vulns" / name)) for name in names}}
+    return {"date": day, "packages": {name: dict(_holes(database / "vulns" / name)) for name in names}}
 
 
 def _holes(directory: Path) -> Iterator[tuple[str, dict[str, list[str]]]]:
@@ -100,6 +105,10 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         sys.exit(f"audit: {arguments.renew}: {error.stderr.strip()}")
     print(*lines, sep="\n", end="\n" if lines else "", file=sys.stderr)
+    age = (datetime.now(UTC).date() - date.fromisoformat(known["date"])).days
+    if age > OLD_DAYS:
+        told = f"{age} days old, and knows no later hole: `make advisories` renews it"
+        print(f"audit: {arguments.advisories} is {told}", file=sys.stderr)
     print(f"audit: {len(locked(arguments.lock))} locked packages, {len(lines)} faults, as of {known['date']}")
     return 1 if lines else 0
 

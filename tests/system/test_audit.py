@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,23 @@ def lock(directory: Path, *lines: str) -> Path:
 def test_what_is_locked_has_no_known_hole() -> None:
     """And every locked package is looked at; the date of the advisories is said."""
     done = audit()
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert all("make advisories" in line for line in done.stderr.splitlines())
     packages = len([line for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line])
     known = json.loads((ROOT / "deploy" / "advisories.json").read_text())
     assert done.stdout == f"audit: {packages} locked packages, 0 faults, as of {known['date']}\n"
+
+
+@pytest.mark.parametrize(("days", "is_old"), [(90, False), (91, True)])
+def test_old_advisories_are_told(days: int, is_old: bool, tmp_path: Path) -> None:
+    """In one line, with how to renew them; they are no fault of what is locked."""
+    date = (datetime.now(UTC) - timedelta(days=days)).date().isoformat()
+    advisories = tmp_path / "advisories.json"
+    advisories.write_text(json.dumps({"date": date, "packages": {"one": {}}}))
+    done = audit("--lock", lock(tmp_path, "one==1.0"), "--advisories", advisories)
+    assert (done.returncode, done.stdout) == (0, f"audit: 1 locked packages, 0 faults, as of {date}\n")
+    told = f"audit: {advisories} is {days} days old, and knows no later hole: `make advisories` renews it\n"
+    assert done.stderr == (told if is_old else "")
 
 
 def test_an_old_version_is_found(tmp_path: Path) -> None:
@@ -47,8 +61,8 @@ def test_a_package_nothing_is_known_of_is_a_fault(tmp_path: Path) -> None:
     """It came after the advisories were written."""
     done = audit("--lock", lock(tmp_path, "Some_New.Thing==1.0"))
     assert done.returncode == 1
-    assert done.stderr == (
-        "some-new-thing: advisories.json was not made for it; `make advisories` writes it anew\n"
+    assert done.stderr.splitlines()[0] == (
+        "some-new-thing: advisories.json was not made for it; `make advisories` writes it anew"
     )
 
 
