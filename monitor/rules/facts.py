@@ -34,7 +34,8 @@ Name = (
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a query of one series for each alert gives: `text`, in which `{value}` is its value, shown as a
-    count, share or age, and `{label}` its label of that name. Without a series it is `otherwise`."""
+    count, share or age, and `{label}` its label of that name. Without a series it is `otherwise`; so it is
+    for Grafana with a series that has no label (`generate.grafana.never_empty`)."""
 
     expr: str
     value: Literal["count", "share", "age"] = "count"

@@ -78,6 +78,7 @@ stage quiet at night."""
 class Limit:
     """Too much bad in all of `windows`; the first, longest one holds enough to be sure, to the degree of `z`.
 
+    In each the bad ratio is at least `bad_ratio`; in the first, Wilson's lower bound is more than `sure`.
     With as many as `max_n` events in it, narrower limits apply instead.
     """
 

@@ -77,7 +77,7 @@ CAUSES = {
     "scrape_failed": "A worker cannot be scraped",
     "not_ready": "A worker is not ready: not assigned, not recovered, or not committing",
     "not_counted": "Partitions that no worker counts",
-    "clock": f"The clock of a worker is more than {LAG_S} s off that of Prometheus",
+    "clock": f"The clock of a worker that counts is more than {LAG_S} s off that of Prometheus",
     "lag": f"A worker is more than {LAG_S} s behind its events",
     "open_transaction": "Records wait behind an open transaction",
     "held_up": f"Journeys are judged as of more than {JOURNEYS_LAG_S // 60} min ago",
@@ -129,10 +129,10 @@ ROOM_SHARE = "0.75"
 
 def journeys_full(journey: Journey) -> Alert:
     """A worker that will soon refuse steps of journeys for want of memory."""
-    share = f"max({metrics.JOURNEYS_BYTES.name} / {metrics.JOURNEYS_MAX_BYTES.name})"
+    share = f"topk(1, {metrics.JOURNEYS_BYTES.name} / {metrics.JOURNEYS_MAX_BYTES.name})"
     return Alert(
         "JourneysFull",
-        f"{share} > {ROOM_SHARE}",
+        f"max({share}) > {ROOM_SHARE}",
         {"severity": "ticket", "owner": "touchpoint-monitor"},
         {
             "summary": (
@@ -155,13 +155,13 @@ SKIPPED_WINDOW = "3d"
 def steps_skipped(journey: Journey) -> Alert:
     """Records on the topic of steps that are none of ours, or that our code failed on: one is enough."""
     records = f'{metrics.RECORDS.name}_total{{topic=~".+-{STEPS_TOPIC}", result="skipped"}}'
-    skipped = f"sum by (topic) (increase({records}[{SKIPPED_WINDOW}]))"
+    most = f"topk(1, sum by (topic) (increase({records}[{SKIPPED_WINDOW}])) > 0)"
     return Alert(
         "StepsSkipped",
-        f"sum({skipped}) > 0",
+        f"max({most})",
         {"severity": "ticket", "owner": "touchpoint-monitor"},
         {
-            "summary": f"Records skipped on {{topic}} in {SKIPPED_WINDOW}: {{n}}. Journeys go on without.",
+            "summary": f"Records skipped on {{topic}} in {SKIPPED_WINDOW}: {{n}}. Journeys lack them.",
             "description": (
                 "Somebody else writes to this topic, or the monitor failed on a step of its own. A worker's "
                 "log names each with partition and offset: look for `is skipped`."
@@ -172,8 +172,8 @@ def steps_skipped(journey: Journey) -> Alert:
         },
         of_its_stage(
             {
-                "n": Asked(f"sum({skipped})"),
-                "topic": Asked(f"topk(1, {skipped} > 0)", label="topic", text="{label}"),
+                "n": Asked(most),
+                "topic": Asked(most, label="topic", text="{label}"),
             }
         ),
         board=links.MONITOR_BOARD,

@@ -352,13 +352,13 @@ def _troubles(journey: Journey) -> Iterator[Recording]:
 
 
 def _blind(journey: Journey) -> Iterator[Recording]:
-    ready = metrics.READY.name
+    ready, clock, owned = metrics.READY.name, metrics.CLOCK.name, metrics.OWNED.name
     causes = {
         "no_worker": f"absent({ready})",
         "scrape_failed": f'count(up{{job="{JOB}"}} == 0)',
         "not_ready": f"count({ready} == 0)",
         "not_counted": f"max({metrics.PARTITIONS.name}) - ({COUNTED} or vector(0)) > 0",
-        "clock": f"count(abs({metrics.CLOCK.name} - timestamp({metrics.CLOCK.name})) > {LAG_S})",
+        "clock": f"count(abs({clock} - timestamp({clock})) > {LAG_S} and on (instance) {owned} > 0)",
     }
     for cause, expr in causes.items():
         yield Recording(metrics.BLIND, expr, {"cause": cause, "stage": ALL})

@@ -11,6 +11,7 @@ from monitor.generate.alertmanager import ROUTES, alertmanager, receiver
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.rules.alerts import alerts
+from monitor.rules.facts import Asked
 from monitor.rules.journeys import WholeName
 from monitor.rules.plan import plan
 from streams.settings import SHIPPED_JOURNEY
@@ -113,3 +114,18 @@ def test_every_severity_has_a_route_and_a_contact_point() -> None:
     assert {alert.labels["severity"] for alert in alerts(plan(JOURNEY))} <= set(ROUTES)
     assert {name for route in policy["routes"] for name in route.get("mute_time_intervals", ())} <= mutes
     assert points == {receiver(severity) for severity in ROUTES}
+
+
+LOSES_LABELS = re.compile(r"^\(*(sum|max|min|avg|count)\b(?! by)")
+
+
+def test_what_texts_ask_for_has_labels() -> None:
+    """A value without one stands for nothing known: it was told as "unknown" (JourneysFull, StepsSkipped)."""
+    asked = {
+        fact.expr
+        for alert in alerts(plan(JOURNEY))
+        for fact in alert.facts("web_checkout").values()
+        if isinstance(fact, Asked)
+    }
+    assert len(asked) > 100
+    assert not [expr for expr in asked if LOSES_LABELS.match(expr)]

@@ -158,8 +158,6 @@ def test_verdicts(tmp_path: Path, bad: Bad, silent: tuple[str, ...], expected: s
     ("name", "labels", "value", "cause"),
     [
         (metrics.PARTITIONS.name, {"instance": "v"}, 42, "not_counted"),
-        (metrics.CLOCK.name, {"instance": "v"}, 3600, "clock"),
-        (metrics.CLOCK.name, {"instance": "v"}, -70, "clock"),
         (metrics.EVENT_LAG.name, {"topic": JOURNEY.stages[0].topic, "partition": "1"}, 61, "lag"),
         (
             metrics.OPEN_TRANSACTION.name,
@@ -523,6 +521,25 @@ def test_whole_journeys_resolve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     world = count(World(steps=20), MISSED, range(2, 6))
     found = firing(tmp_path, JOURNEY, world, [60, 120, 300, 300 + HOLD_S["page"] - 59, 600])
     assert list(found.values()) == [set(), *[{goal("page")}] * 3, set()]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("off_s", "owned", "is_told"),
+    [(61, 14, True), (-61, 14, True), (59, 14, False), (-59, 14, False), (3600, 0, False)],
+)
+def test_a_wrong_clock_blinds(tmp_path: Path, off_s: int, owned: int, is_told: bool) -> None:
+    """More than a minute off; that of a spare worker, which counts nothing, hides nothing."""
+    world = World({CHECKOUT: {"new": OUTAGE}})
+    world.add(
+        metrics.CLOCK.name, [step * promtool.STEP_S + off_s for step in range(world.steps)], instance="v"
+    )
+    world.flat(metrics.OWNED.name, owned, instance="v")
+    blind = ("MonitorBlind", "page", ALL)
+    assert firing(tmp_path, JOURNEY, world, [90])[90] == {blind if is_told else page(*CHECKOUT)}
+    if is_told:
+        told = told_by(tmp_path, JOURNEY, world, 90, "MonitorBlind")
+        assert "off that of Prometheus (clock). Alerts on stages are held back." in told
 
 
 @pytest.mark.full
