@@ -54,7 +54,8 @@ class JourneysShare(Struct, array_like=True, frozen=True):
 
 
 class WorkerShare(Struct, array_like=True, frozen=True):
-    """Of a worker, by its own clock; without stages while it is not ready. `windows` are its rows."""
+    """Of a worker, by its own clock; without stages while it is not ready. `windows` name the numbers of a
+    row."""
 
     windows: tuple[str, ...]
     worker: str

@@ -237,7 +237,10 @@ class Snapshot:
         found = held.weakest.state
         if found not in (State.GOOD, State.WITHIN_CHANCE):
             return found
-        heard = Heard(self.journey, held.stage, held.came, self.at_ms, self._began_ms())
+        whole_since_ms = (lag.whole_since_ms for lag in held.lags)
+        heard = Heard(
+            self.journey, held.stage, held.came, self.at_ms, max(self._began_ms(), *whole_since_ms, 0)
+        )
         return State.TOO_FEW if heard.may_be_silent() else found
 
 
@@ -269,16 +272,16 @@ def _last_ms(stage: Stage, windows: StageWindows, now_ms: int, seen: Seen) -> in
 
 
 def last_events(journey: Journey, stage: Stage, windows: StageWindows) -> dict[str, int]:
-    """By label of the partner, when the pane began (ms) that holds the last event counted; `NONE` also has
+    """By label of the partner, the end (ms) of the pane that holds the last event counted; `NONE` also has
     those that no experience judged, for panes do not tell whose they were."""
     segments, verdicts = journey.segment_labels, ("good", "bad")
     found: dict[str, int] = {}
     for partner in stage.partner_labels:
         judged = product(verdicts, (one.name for one in stage.experiences), segments, (partner,))
         if pane := windows.newest((counter_name(*cell) for cell in judged), LAST_MS):
-            found[partner] = pane[0]
+            found[partner] = pane[1]
     all_events = [counter_name("outcome", one) for one in stage.outcomes]
     pane = windows.newest(all_events, LAST_MS)
-    if pane and pane[0] > max(found.values(), default=-1):
-        found[NONE] = pane[0]
+    if pane and pane[1] > max(found.values(), default=-1):
+        found[NONE] = pane[1]
     return found

@@ -55,6 +55,15 @@ def test_halves_are_the_whole() -> None:
         assert (both.state(mine), mine.last_ms) == (whole.state(all_of_it), all_of_it.last_ms)
 
 
+@pytest.mark.parametrize(("mine", "theirs"), [(NOW - 9, NOW - 5), (NOW - 5, NOW - 9), (None, NOW - 9)])
+def test_the_group_began_when_its_first_worker_did(mine: int | None, theirs: int) -> None:
+    """As far as they know."""
+    one, other = worker("a", [GOOD], 0), worker("b", [GOOD], 1)
+    one = replace(one, stages=tuple(replace(stage, began_ms=mine) for stage in one.stages))
+    other = replace(other, stages=tuple(replace(stage, began_ms=theirs) for stage in other.stages))
+    assert {stage.began_ms for stage in together(one, other).stages} == {NOW - 9}
+
+
 def test_a_silent_stage_is_not_called_good_by_who_sees_a_part() -> None:
     """Alone neither can know; together they say what `StageSilent` says, once all is read."""
     long_ago = replace(worker("a", [GOOD] * 40, 0), at_ms=NOW + 50 * 60_000)

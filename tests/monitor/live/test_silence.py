@@ -1,6 +1,7 @@
 """While `StageSilent` fires no page calls the stage good, whatever its events come like."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from monitor.counting.staff import stage_windows
 from monitor.counting.windows import Arrivals
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import NONE, OTHER
+from monitor.live.journeys import PartitionLag
 from monitor.live.snapshot import Seen, Snapshot, stage_snapshot
 from monitor.rules.plan import LAG_S, Plan, plan
 from monitor.rules.verdict import State
@@ -170,6 +172,12 @@ def test_what_was_silent_from_the_first_start_on(hour: int, first: int, is_alert
         lately = fires[max(at - began - LAG_S // 10 - 1, 0) : at - began + 1]
         assert state is State.GOOD or any(lately), at - began
         assert state is State.TOO_FEW or not lately[-1], at - began
+        lag = PartitionLag(0, 0, 0, whole_since_ms=(began + first) * SHORT.ms)
+        lost = replace(
+            known[1], lags=(lag,)
+        )  # its counts were lost with its changelog, as the first event came
+        snapshot = Snapshot(rules.journey, now_ms, True, (known[0], lost), "1", partitions=1, owned=1)
+        assert snapshot.state(lost) is State.GOOD
     assert any(fires) == is_alerting
 
 
