@@ -255,14 +255,14 @@ def topics(
 
     settings, journey = configured()
 
-    async def work() -> dict[str, int]:
+    async def work() -> None:
         async with topics_of.connected(settings) as admin:
             counts = await topics_of.ensure(admin, journey, settings, grow=grow)
+            for name, partitions in counts.items():
+                typer.echo(f"{name}: {counted(partitions, 'partition')}")
             await topics_of.require_room(admin, journey, settings.group, counts)
-            return counts
 
-    for name, partitions in run_at_once(work).items():
-        typer.echo(f"{name}: {counted(partitions, 'partition')}")
+    run_at_once(work)
 
 
 @app.command()
