@@ -44,13 +44,13 @@ class Worker:
         self._http = HttpServer(
             settings,
             Sources(
-                self.snapshot,
-                self.failures,
-                JourneyLookup(settings, self._name, lambda: self.app),
-                self.meant,
-                Group(settings, lambda: self.app),
-                Causes(journey, settings),
-                self.rescue,
+                snapshot=self.snapshot,
+                failures=self.failures,
+                journeys=JourneyLookup(settings, self._name, lambda: self.app),
+                meant=self.meant,
+                group=Group(settings, lambda: self.app),
+                causes=Causes(journey, settings),
+                rescue=self.rescue,
             ),
         )
         self._changes = ChangesReader(journey, settings)

@@ -308,7 +308,7 @@ def _read_mended(value: bytes, headers: Headers, error: Exception) -> Event | Re
 
 def _decode_plain(value: bytes) -> Event:
     """An envelope is one also where its extension attributes would make an event: `data` is what counts."""
-    # JSON may spell a letter of the key as an escape; of ASCII that is done for control characters alone
+    # JSON may spell a letter of the key as an escape; writers do so for control characters, so it is rare
     if not (b'"specversion"' in value or (b"\\" in value and (b"\\u006" in value or b"\\u007" in value))):
         return _decode_event(value)
     if (named := decode_named(value)).is_envelope:

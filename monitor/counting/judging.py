@@ -235,7 +235,7 @@ class Judge:
             answers = zip(*(map(test, events) for test in self._tests), strict=True)
             keys = list(map(operator.add, keys, answers))
         return [
-            known or self._remember(key, event)
+            known or self._judge_anew(key, event)
             for known, key, event in zip(map(self._memo.get, keys), keys, events, strict=True)
         ]
 
@@ -260,8 +260,9 @@ class Judge:
         """The `partner` label that an event of this partner counts under."""
         return self._partners.get(partner, OTHER)
 
-    def _remember(self, key: tuple[object, ...], event: Event) -> Verdict:
-        """Judge anew. Names the file does not know are endless, so they stay out of the memo."""
+    def _judge_anew(self, key: tuple[object, ...], event: Event) -> Verdict:
+        """By the rules of all experiences. Verdicts are remembered, but not for names that the file lacks:
+        those are endless."""
         if event.outcome in self._begun:
             return self._begun[event.outcome]
         places = {by: getattr(event, by) for by in self._places}

@@ -199,7 +199,8 @@ TARGET = Metric(
 )
 LAST_EVENT = Metric(
     "touchpoint_last_event_timestamp_seconds", "gauge", ("stage", "partner"),
-    "Event time of the newest event this worker has counted; take the maximum over workers.",
+    "Event time of the newest event that this worker, or who owned its partitions before, has counted, to "
+    "5 min; take the maximum over workers.",
 )
 RECORDS = Metric(
     "touchpoint_records", "counter", ("topic", "result"),
@@ -277,7 +278,7 @@ DEGRADED = "stage:touchpoint_degraded:ratio"
 """The bad ratio where a limit is crossed, asked only while the monitor is not blind; stage, experience,
 segment, window, severity, target; 0 to 1."""
 REASON = "stage:touchpoint_degraded:unexplained_ratio"
-"""Of DEGRADED what nothing else explains, a reason to alert; its labels; 0 to 1."""
+"""A reason to alert (no `reason` of events): what of DEGRADED nothing else explains; its labels; 0 to 1."""
 BELOW = "stage:touchpoint_recovered:margin"
 """How far the bad ratio of a window lies below where an alert is over, where that is sure
 (`rules.limits.Recovery`), times the root of its events; labels of DEGRADED."""

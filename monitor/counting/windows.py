@@ -43,7 +43,8 @@ WINDOWS = (
 WINDOW_LABELS = tuple(window.label for window in WINDOWS)
 
 Late = Mapping[tuple[int, str], int]
-"""Start of a short pane and counter to a count that no event has said yet (`journeys.deadlines`)."""
+"""Start of a short pane and counter to the bad ones among encounters that are open past their limit
+(`journeys.deadlines`)."""
 
 NOTHING_LATE: Late = MappingProxyType({})
 

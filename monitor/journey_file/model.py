@@ -1,7 +1,7 @@
 """The journey: stages, experiences and exact targets, immutable once parsed.
 
 A `Journey` is what every other part is computed from: which events count (codec), how they are judged
-(judging), which series exist (metrics), what is alerted on. It is built by `journey_file.parse` only.
+(judging), which series exist (metrics), what is alerted on. It is built by `journey_file.grammar.parse` only.
 """
 
 from dataclasses import dataclass, field
@@ -24,8 +24,10 @@ UNASSIGNED = "unassigned"
 """Label value of a promise that is not yet with a partner."""
 
 OUTCOMES = ("ok", "wow", "failed", "abandoned")
-QUEUED, STARTED = "queued", "started"
 """Outcomes every stage knows; a stage may declare more."""
+
+QUEUED, STARTED = "queued", "started"
+"""Outcomes of an event that says that an encounter has begun."""
 
 Kind = Literal["customer", "background", "partner", "feedback", "staff"]
 
@@ -75,8 +77,8 @@ class Experience:
     """What is judged, what is good, and the exact share that must be good.
 
     An event is considered when every `judges` condition holds and not every `ignores` condition does. It is
-    bad when one `good` condition fails, whatever fields it lacks; good when all hold; else, where some cannot
-    be told for want of their field, not judged.
+    good when every `good` condition holds, and bad when any fails. If none fails but a field is missing, it
+    is not judged.
     """
 
     name: str
@@ -94,7 +96,8 @@ class Experience:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One step of the journey as its owner sees it. Its events arrive on `topic`, but for whole journeys."""
+    """One kind of encounter in the journey, such as checkout or call queue. Its events arrive on `topic`, but
+    for whole journeys."""
 
     name: str
     title: str
@@ -114,7 +117,7 @@ class Stage:
     hours: Hours = ()
     dedupe_ms: int = 0
     touchpoints: tuple[str, ...] = ()
-    """The steps within the stage, in the order customers meet them; none if they are not told apart."""
+    """The touchpoints within the stage, in the order customers meet them; none if they are not told apart."""
 
     @property
     def dead_letter_topic(self) -> str:

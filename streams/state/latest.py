@@ -1,5 +1,6 @@
 """The latest of what people look at one by one, in short lists by name: failing encounters, journeys meant by
-an alert. How late a partition's events came is kept the same way, as one entry for each owner.
+an alert. How late a partition's events came is kept the same way, as one entry for each owner, and when it
+was first owned.
 
 A list is `MOST` places in the changelog, `l:<place>:<list>`; what is new takes the place of the oldest. No
 count rests on it. So a former owner that writes late may cost an entry, and nothing else.

@@ -1,4 +1,4 @@
-"""What a worker does for one stage: judge its events, refuse what is none, pass on the steps of journeys."""
+"""What a worker does for one stage: judge its events, refuse what is none, pass on steps of journeys."""
 
 import contextlib
 import logging
@@ -69,7 +69,7 @@ class Read(NamedTuple):
     written_ms: Sequence[int]
     refused: Sequence[tuple[Any, Refused]] = ()
     base: int = 0
-    """The place of offset 0; events are at places."""
+    """Added to an offset it gives the place (`streams.state.topic_incarnation`)."""
     has_encounters: bool = False
     """Whether any event names its encounter."""
 
@@ -127,7 +127,7 @@ class StageProcessor(Processor[StagePartition]):
         is_current: Callable[[], bool],
         sightings: Mapping[int, Sightings] | None = None,
     ) -> None:
-        """The same; panes tell when the last event was that whoever owned these before has counted."""
+        """Take over partitions; their panes tell when the last event was that an earlier owner counted."""
         await super().own(partitions, generation, is_current, sightings)
         if self.owned is not None:
             for label, at_ms in last_events(self._journey, self.stage, self.windows).items():
@@ -175,7 +175,8 @@ class StageProcessor(Processor[StagePartition]):
         return super()._is_full() or self._refused_bytes >= MAX_REFUSED_BYTES
 
     def _take(self, partition: int, records: Sequence[Any], now_ms: int) -> None:
-        """Decode (`Codec.decode`), count in panes (`Partition.fold`), add to windows (`StageWindows.add`).
+        """Decode (`Codec.decode`), count in panes (`Partition.fold`, by way of
+        `StagePartition.fold_backdating`), add to windows (`StageWindows.add`).
         The windows are summed up for each scrape (`snapshot`)."""
         panes = self._partitions[partition]
         read = self._read(partition, records, now_ms)

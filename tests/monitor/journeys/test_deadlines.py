@@ -84,7 +84,7 @@ def test_late_ones_are_added_up_by_slice() -> None:
 
 
 def ended(**fields: Any) -> tuple[Event, list[Backdated]]:
-    """An event that ends an encounter 63 s after its beginning, and what it backdated."""
+    """An event that ends an encounter 63 s after its beginning, and what it backdates."""
     time = datetime.fromtimestamp(NOW / 1000 + 63, UTC)
     event = Event(stage="desk", segment="old", encounter_id="e", time=time, **fields)
     return event, deadlines()[0].backdated(Encounter("old", "none", queued_ms=NOW), event, NOW + 63_000)
