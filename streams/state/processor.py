@@ -217,9 +217,13 @@ class Processor(ABC, Generic[Held]):
             if is_current():
                 self.windows = windows
                 self.owned = partitions
+                self._owned()
 
     def _owning(self, partitions: frozenset[int], sightings: Mapping[int, Sightings]) -> None:
         """These are going to be ours."""
+
+    def _owned(self) -> None:
+        """They are ours, and the windows are theirs."""
 
     async def _take_over(self, held: Held, generation: int, is_current: Callable[[], bool]) -> None:  # noqa: ARG002
         """Become the owner of a partition."""

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -120,18 +120,10 @@ class StageProcessor(Processor[StagePartition]):
     def _panes(self, held: Partition) -> Partition:
         return held
 
-    async def own(
-        self,
-        partitions: frozenset[int],
-        generation: int,
-        is_current: Callable[[], bool],
-        sightings: Mapping[int, Sightings] | None = None,
-    ) -> None:
-        """Take over partitions; their panes tell when the last event was that an earlier owner counted."""
-        await super().own(partitions, generation, is_current, sightings)
-        if self.owned is not None:
-            for label, at_ms in last_events(self._journey, self.stage, self.windows).items():
-                self._note_event(label, at_ms)
+    def _owned(self) -> None:
+        """Panes tell when the last event was that an earlier owner counted."""
+        for label, at_ms in last_events(self._journey, self.stage, self.windows).items():
+            self._note_event(label, at_ms)
 
     def _note_event(self, label: str, at_ms: int) -> None:
         self.last_event_ms[label] = max(at_ms, self.last_event_ms.get(label, 0))
