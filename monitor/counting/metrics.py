@@ -222,6 +222,11 @@ CONSUMER_LAG = Metric(
     "touchpoint_consumer_lag_records", "gauge", ("topic", "partition"),
     "Records up to the partition's high watermark that have not been read yet.",
 )
+POSITION = Metric(
+    "touchpoint_consumer_position", "gauge", ("topic", "partition"),
+    "Offset up to which the partition is counted, once this worker has read from it. What the group has "
+    "committed is written too, and may lie 200,000 records behind.",
+)
 OPEN_TRANSACTION = Metric(
     "touchpoint_open_transaction_seconds", "gauge", ("topic", "partition"),
     "For how long records of the partition have waited behind an open transaction, unread; 0 when none do.",

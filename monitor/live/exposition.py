@@ -264,6 +264,8 @@ def _flow(snapshot: Snapshot) -> Iterator[Family]:
     yield _family(metrics.DEAD_LETTERS, letters)
     yield _family(metrics.EVENT_LAG, ((labels, lag.seconds) for labels, lag in lags))
     yield _family(metrics.CONSUMER_LAG, ((labels, lag.records) for labels, lag in lags))
+    positions = ((labels, lag.position) for labels, lag in lags if lag.position is not None)
+    yield _family(metrics.POSITION, positions)
     yield _family(metrics.OPEN_TRANSACTION, ((labels, lag.blocked_s) for labels, lag in lags))
     whole = ((labels, lag.whole_since_ms / 1000) for labels, lag in lags if lag.whole_since_ms)
     yield _family(metrics.WHOLE_SINCE, whole)

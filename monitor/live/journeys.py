@@ -23,6 +23,7 @@ class PartitionLag:
     """How far one partition is behind; for `blocked_s` its records have waited for a transaction to end.
 
     Windows hold all of it since `whole_since_ms` (event time); 0 unless one of them lacks something.
+    `position` is the offset up to which it is counted; None before this worker has read from it.
     """
 
     partition: int
@@ -30,6 +31,7 @@ class PartitionLag:
     seconds: float
     blocked_s: float = 0
     whole_since_ms: int = 0
+    position: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,8 +257,8 @@ class App(faust.App):
             behind_s = blocked_s or max(now_s - processor.last_read_s.get(partition, now_s), 0)
             since_ms = kafka.whole_since_ms(tp)
             is_told = now_s * 1000 - since_ms < WINDOWS[-1].ms
-            lag = PartitionLag(partition, waiting, behind_s if waiting else 0, blocked_s, since_ms * is_told)
-            found.append(lag)
+            so_far = blocked_s, since_ms * is_told, processor.positions.get(partition)
+            found.append(PartitionLag(partition, waiting, behind_s if waiting else 0, *so_far))
         return tuple(found)
 
     @property

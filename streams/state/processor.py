@@ -105,6 +105,7 @@ class Processor(ABC, Generic[Held]):
         self.windows = self._new_windows()
         self.results: Counter[str] = Counter(counted=0, late=0, duplicate=0, refused=0)
         self.last_read_s: dict[int, float] = {}
+        self.positions: dict[int, int] = {}
         self.offsets: Sequence[int] = ()
         """Of the records of the list that was written last."""
 
@@ -202,6 +203,7 @@ class Processor(ABC, Generic[Held]):
                 self._incarnations[partition].own(self.topic_id)
             self._owning(partitions, sightings or {})
             self._unacknowledged.clear()  # all of it is read again
+            self.positions.clear()
             self.unwritten = 0
             self._has_room.set()
             self.last_read_s = {p: at_s for p, at_s in self.last_read_s.items() if p in partitions}
@@ -236,6 +238,7 @@ class Processor(ABC, Generic[Held]):
         records = message.value
         self._fold(message.partition, records, now_ms)
         self.last_read_s[message.partition] = records[-1].timestamp / 1000
+        self.positions[message.partition] = records[-1].offset + 1
         self._unacknowledged.append(Batch(message, len(records)))
         self.unwritten += len(records)
         self._make_room()

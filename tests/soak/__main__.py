@@ -139,8 +139,9 @@ class Seen:
 
     def told(self) -> bool:
         """Print the moments at which stages were not counted; whether there were some, and all are named."""
-        late = set(self._watch.late)
-        unnamed = watch.unnamed(late, watch.named(self._prometheus, self._since_s, time.time()))
+        asked = self._prometheus, self._since_s, time.time()
+        late = watch.uncounted(self._watch.late, watch.positions(*asked))
+        unnamed = watch.unnamed(late, watch.named(*asked))
         print(
             f"\nKafka asked {self._watch.asked:,} times: stages {watch.LATE_S:.0f} s behind or more at "
             f"{len(late):,} moments in {watch.intervals(late)} intervals   "

@@ -11,7 +11,7 @@ import pytest
 from tests.kit.programs import ROOT
 from tests.soak.account import Verdict, compare, compare_letters
 from tests.soak.events import BASE, journey
-from tests.soak.watch import behind, unnamed
+from tests.soak.watch import Late, behind, uncounted, unnamed
 
 
 def soak(broker: str, events_per_s: int, seed: int) -> None:
@@ -110,11 +110,30 @@ def test_a_moment_that_no_rule_names_is_seen(
 
 
 @pytest.mark.parametrize(
-    ("now", "committed", "topics"),
-    [(20, 9, {"a"}), (20, 10, set()), (3, 0, set())],
-    ids=["uncounted", "counted", "created again"],
+    ("now", "committed", "is_behind"),
+    [(20, 9, True), (20, 10, False), (3, 0, False)],
+    ids=["uncommitted", "committed", "created again"],
 )
-def test_what_was_there_and_is_not_counted_is_behind(now: int, committed: int, topics: set[str]) -> None:
+def test_what_was_there_and_is_not_committed_is_behind(now: int, committed: int, is_behind: bool) -> None:
     """Asked of Kafka alone."""
     place = ("a", 0)
-    assert behind({place: 10}, {place: now}, {place: committed}) == topics
+    assert behind({place: 10}, {place: now}, {place: committed}) == ({place: 10} if is_behind else {})
+
+
+@pytest.mark.parametrize(
+    ("said", "is_counted"),
+    [
+        ({}, False),
+        ({98.0: 9}, False),
+        ({98.0: 10}, True),
+        ({90.0: 10}, False),
+        ({101.0: 10}, False),
+    ],
+    ids=["nothing said", "less", "counted", "said long ago", "said later"],
+)
+def test_what_is_counted_and_not_committed_is_not_late(said: dict[float, int], is_counted: bool) -> None:
+    """A worker says its position with each scrape; another partition's says nothing of this one."""
+    store = ("touchpoint.store.v1", 0)
+    late = [Late(100.0, store, 10)]
+    other = {("touchpoint.store.v1", 1): {98.0: 99}}
+    assert uncounted(late, {store: said} | other) == (set() if is_counted else {(100.0, "store")})

@@ -78,7 +78,7 @@ def snapshot(ready: bool = True, **more: Many) -> Snapshot:
                     {"counted": 7, "late": 0, "duplicate": 2, "refused": 1},
                     {Reason.NOT_JSON: 1},
                     {"klarna": NOW - 1_500} if stage.name == "web_checkout" else {},
-                    (PartitionLag(0, 12, 0.25, 0.2), PartitionLag(3, 0, 0, 0, NOW - 5_000)),
+                    (PartitionLag(0, 12, 0.25, 0.2, position=88), PartitionLag(3, 0, 0, 0, NOW - 5_000)),
                 ),
             )
         )
@@ -227,6 +227,8 @@ def test_values() -> None:
     assert value(found, "touchpoint_event_lag_seconds", topic=topic, partition="0") == 0.25
     assert value(found, "touchpoint_consumer_lag_records", topic=topic, partition="0") == 12
     assert value(found, "touchpoint_consumer_lag_records", topic=topic, partition="3") == 0
+    assert value(found, "touchpoint_consumer_position", topic=topic, partition="0") == 88
+    assert ("touchpoint_consumer_position", (("partition", "3"), ("topic", topic))) not in found
     assert value(found, "touchpoint_open_transaction_seconds", topic=topic, partition="0") == 0.2
     assert value(found, "touchpoint_open_transaction_seconds", topic=topic, partition="3") == 0
     since = "touchpoint_windows_whole_since_timestamp_seconds"

@@ -144,7 +144,7 @@ async def test_what_waits_behind_an_open_transaction_is_lag(tmp_path: Path) -> N
             await producer.commit_transaction()
 
             async def is_read() -> bool:
-                return await lag() == PartitionLag(0, 0, 0, 0) and stage.results["refused"] == 3
+                return await lag() == PartitionLag(0, 0, 0, position=3) and stage.results["refused"] == 3
 
             await eventually(is_read)
 
