@@ -18,7 +18,7 @@ from monitor.rules.facts import (
 )
 from monitor.rules.plan import JOURNEYS_LAG_S, LAG_S
 from monitor.rules.promql import UNJUDGED
-from monitor.rules.series import Values, select, with_stage
+from monitor.rules.series import Values, grown, select, with_stage
 
 BLIND_FOR_S = 60
 """While partitions move to another worker nobody counts for some seconds, up to a minute with many."""
@@ -40,12 +40,11 @@ def dead_letters(journey: Journey, stage: Stage) -> Alert:
     topic = stage.topic
     refused = f'{metrics.DEAD_LETTERS.name}_total{{topic="{topic}", reason!="{Reason.TOMBSTONE}"}}'
     read = select(f"{metrics.RECORDS.name}_total", topic=topic, result=READ)
-    letters = f"sum(increase({refused}[{LETTERS_WINDOW}]))"
-    records = f"sum(increase({read}[{LETTERS_WINDOW}]))"
-    reasons = f"sum by (reason) (increase({refused}[{LETTERS_WINDOW}]))"
+    letters, records = (f"sum({grown(one, LETTERS_WINDOW)})" for one in (refused, read))
+    reasons = f"sum by (reason) ({grown(refused, LETTERS_WINDOW)})"
     ours = select(f"{metrics.DEAD_LETTERS.name}_total", topic=topic, reason=OUR_REASONS)
     many = f"({letters} >= {LETTERS_LEAST} and {letters} > {LETTERS_SHARE} * {records})"
-    any_of_ours = f"({letters} and sum(increase({ours}[{LETTERS_WINDOW}])) > 0)"
+    any_of_ours = f"({letters} and sum({grown(ours, LETTERS_WINDOW)}) > 0)"
     return Alert(
         "DeadLettersRising",
         with_stage(f"({many} or {any_of_ours})", stage),
@@ -155,7 +154,7 @@ SKIPPED_WINDOW = "3d"
 def steps_skipped(journey: Journey) -> Alert:
     """Records on the topic of steps that are none of ours, or that our code failed on: one is enough."""
     records = f'{metrics.RECORDS.name}_total{{topic=~".+-{STEPS_TOPIC}", result="skipped"}}'
-    most = f"topk(1, sum by (topic) (increase({records}[{SKIPPED_WINDOW}])) > 0)"
+    most = f"topk(1, sum by (topic) ({grown(records, SKIPPED_WINDOW)}) > 0)"
     return Alert(
         "StepsSkipped",
         f"max({most})",

@@ -243,6 +243,14 @@ def wilson_lower(p: str, n: str, z: Decimal) -> str:
     return f"({p} + {half} / {n} - {spread}) / (1 + {zz} / {n})"
 
 
+def grown(counter: str, window: str) -> str:
+    """By how much a counter has, from 0 on where it was not there before; `increase` leaves out what a new
+    worker counted before Prometheus first saw it."""
+    return (
+        f"({counter} unless last_over_time({counter}[1h] offset {window}) or increase({counter}[{window}]))"
+    )
+
+
 def settled(series: str, **labels: Values) -> str:
     """Whether it has counted for as long as `SETTLED` says."""
     longer, shorter = (f"sum({select(series, **labels, window=window)})" for window in SETTLED)

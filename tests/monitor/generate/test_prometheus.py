@@ -379,6 +379,21 @@ def test_dead_letters_rising(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
+def test_what_a_worker_counted_before_its_first_scrape_is_told(tmp_path: Path) -> None:
+    """One record is enough, and `increase` sees none: the first sample is 1 already, and stays."""
+    world, shop = World(), JOURNEY.stages[0]
+    letter = {"topic": shop.topic, "reason": "unprocessable"}
+    world.flat(f"{metrics.DEAD_LETTERS.name}_total", 1, instance="new", **letter)
+    world.flat(f"{metrics.DEAD_LETTERS.name}_total", 0, instance="old", **letter)
+    world.flat(f"{metrics.RECORDS.name}_total", 9, instance="new", topic=shop.topic, result="counted")
+    steps = {"topic": f"touchpoint-{STEPS_TOPIC}", "result": "skipped"}
+    world.flat(f"{metrics.RECORDS.name}_total", 1, instance="new", **steps)
+    told = {("DeadLettersRising", "ticket", shop.name), ("StepsSkipped", "ticket")}
+    assert firing(tmp_path, JOURNEY, world, [60])[60] == told
+    assert "1 events refused in 10m, of 9 read" in told_by(tmp_path, JOURNEY, world, 60, "DeadLettersRising")
+
+
+@pytest.mark.full
 @pytest.mark.parametrize(("kept", "is_full"), [(740, False), (760, True)])
 def test_journeys_that_fill_their_memory_are_told_before_any_is_refused(
     tmp_path: Path, kept: int, is_full: bool
