@@ -256,7 +256,10 @@ CLOCK = Metric(
     "touchpoint_clock_timestamp_seconds", "gauge", (),
     "What this worker's clock says: windows and lag are as of then.",
 )
-BUILD = Metric("touchpoint_build", "info", (), "Version of the monitor and name of the journey.")
+BUILD = Metric(
+    "touchpoint_build", "info", ("version", "journey"),
+    "Version of the monitor and name of the journey.",
+)
 # fmt: on
 
 METRICS = tuple(value for value in tuple(globals().values()) if isinstance(value, Metric))

@@ -1,11 +1,13 @@
-"""A snapshot as Prometheus text or OpenMetrics. Nothing is kept between scrapes, so nothing goes stale."""
+"""A snapshot as Prometheus text or OpenMetrics. No value is kept between scrapes, so none goes stale."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeHistogramMetricFamily,
@@ -13,8 +15,8 @@ from prometheus_client.core import (
     InfoMetricFamily,
 )
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from monitor.counting import metrics
 from monitor.counting.event import Reason
@@ -29,6 +31,7 @@ from monitor.counting.judging import (
     touchpoint_labels,
 )
 from monitor.counting.metrics import Metric
+from monitor.counting.panes import Numbers
 from monitor.counting.windows import WINDOW_LABELS, WINDOWS
 from monitor.journey_file.hours import expected, is_open
 from monitor.journey_file.model import ALL, QUEUED, Journey, Stage
@@ -40,36 +43,45 @@ from monitor.rules.plan import SILENT_WINDOWS
 
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     """What `streams.web.server` answers at /metrics: as the `Accept` header asks, with its content type."""
-    try:
-        encode, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # a version that is none
-        encode, content_type = choose_encoder("")
-    return encode(_Collected(snapshot)), content_type
+    encode, content_type = _encoder(accept)
+    text = "".join(part for family in _families(snapshot) for part in _text(family, accept))
+    return text.encode() + encode(_Client()), content_type
 
 
-class _Collected(Collector):
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+Labels = tuple[str, ...]
+Samples = Iterable[tuple[Labels, float]]
+"""Values of labels, and what is measured there."""
 
-    def collect(self) -> Iterator[Family]:
-        snapshot, journey = self._snapshot, self._snapshot.journey
-        if snapshot.ready:
-            yield from _windows(journey, snapshot.stages)
-            yield _family(metrics.EXPECTED, _expected(snapshot))
-            yield from _encounters(snapshot)
-            if snapshot.journeys is not None:
-                yield from _journeys(snapshot.journeys)
-        yield _family(metrics.TARGET, _targets(journey))
-        is_open_now = (((stage.name,), is_open(journey, stage, snapshot.at_ms)) for stage in journey.stages)
-        yield _family(metrics.OPEN, is_open_now)
-        yield from _flow(snapshot)
-        yield _family(metrics.PARTITIONS, [((), snapshot.partitions)])
-        yield _family(metrics.OWNED, [((), snapshot.owned)])
-        changes = (((one.stage, one.kind, one.title), one.at_ms / 1000) for one in snapshot.changes)
-        yield _family(metrics.LAST_CHANGE, changes)
-        yield _family(metrics.READY, [((), snapshot.ready)])
-        yield _family(metrics.CLOCK, [((), snapshot.at_ms / 1000)])
-        yield _family(metrics.BUILD, [((), {"version": snapshot.version, "journey": journey.name})])
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric's values: for each cell, in each window if there are any, one, or a histogram's many.
+
+    A cell has the values of the metric's labels, but that of `window` where windows are given.
+    """
+
+    metric: Metric
+    cells: tuple[Labels, ...]
+    values: Numbers
+    windows: tuple[str, ...] = ()
+
+
+def _family(metric: Metric, samples: Samples = ()) -> Family:
+    cells, values = tuple(zip(*samples, strict=True)) or ((), ())
+    return Family(metric, cells, np.array(values, dtype=np.float64))
+
+
+# -- how it is written: as prometheus_client writes one series, so are all -------------------------------
+
+
+class _Client(Collector):
+    """Families of prometheus_client."""
+
+    def __init__(self, *families: Any) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Any]:
+        yield from self._families
 
 
 FAMILIES: dict[str, Any] = {
@@ -79,15 +91,97 @@ FAMILIES: dict[str, Any] = {
     "info": InfoMetricFamily,
 }
 
-Samples = Iterable[tuple[tuple[str, ...], Any]]
-"""Values of labels, and what is measured there."""
+PLACES: dict[str, tuple[Any, ...]] = {
+    "gauge": (1,),
+    "counter": (1,),
+    "gaugehistogram": ([(bucket, i) for i, bucket in enumerate(BUCKETS, 1)], len(BUCKETS) + 1),
+    "info": ({},),
+}
+"""A series whose values say which one of them stands where, from 1 on; that of an info is always 1."""
+
+KEPT = 256
+"""Families of which all but the values is kept, some 100 bytes a series: some 60 in each of a few formats."""
 
 
-def _family(metric: Metric, samples: Samples = ()) -> Any:
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is none
+        return choose_encoder("")
+
+
+def _text(family: Family, accept: str) -> Iterator[str]:
+    """Cell by cell, so that the event loop need not wait for a thread that does this."""
+    go: Callable[[float], str] = floatToGoString
+    for head, cells, places in _template(accept, family.metric, family.cells, family.windows):
+        yield head
+        for cell, values in zip(cells, family.values[places].tolist(), strict=True):
+            # Go writes numbers as Python does, but from a million on.
+            yield cell % tuple(n if n < 1e6 else go(n) for n in values)
+
+
+@lru_cache(maxsize=KEPT)
+def _template(
+    accept: str, metric: Metric, cells: tuple[Labels, ...], windows: tuple[str, ...]
+) -> list[tuple[str, list[str], Numbers]]:
+    """Comments; the text of each cell below them, with `%s` for each value; by cell, the places that these
+    have in `Family.values`."""
     family = FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
-    for labels, value in samples:
-        family.add_metric(labels, value)
-    return family
+    family.add_metric([f"%({label})s" for label in metric.labels], *PLACES[metric.kind])
+    encode, _ = _encoder(accept)
+    blocks = list(_blocks(encode(_Client(family)).decode().removesuffix(encode(_Client()).decode())))
+    width = max(place for _, _, places in blocks for place in places)
+    per_cell = max(1, len(windows))
+    series = np.arange(len(cells) * per_cell).reshape(len(cells), per_cell, 1) * width
+    labels = [name for name in metric.labels if not (windows and name == "window")]
+    parts = []
+    for comments, lines, places in blocks if cells else blocks[:1]:
+        text = "".join(lines.replace("%(window)s", window) for window in windows) if windows else lines
+        texts = [text % dict(zip(labels, map(_escaped, cell), strict=True)) for cell in cells]
+        parts.append(
+            (comments, texts, (series + np.array(places) - 1).reshape(len(cells), per_cell * len(places)))
+        )
+    return parts
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str, list[int]]]:
+    """Comments, the lines of the one series below them, with `%%s` for values, and these values."""
+    comments = ""
+    for is_comment, group in itertools.groupby(text.splitlines(), key=lambda line: line.startswith("#")):
+        if is_comment:
+            comments = "".join(f"{line}\n" for line in group)
+            continue
+        lines = [line.rpartition(" ") for line in group]
+        pattern = "".join(f"{series} %%s\n" for series, _, _ in lines)
+        yield comments, pattern, [int(float(value)) for _, _, value in lines]
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"").replace("%", "%%")
+
+
+# -- what is written -------------------------------------------------------------------------------------
+
+
+def _families(snapshot: Snapshot) -> Iterator[Family]:
+    journey = snapshot.journey
+    if snapshot.ready:
+        yield from _windows(journey, snapshot.stages)
+        yield _family(metrics.EXPECTED, _expected(snapshot))
+        yield from _encounters(snapshot)
+        if snapshot.journeys is not None:
+            yield from _journeys(snapshot.journeys)
+    yield _family(metrics.TARGET, _targets(journey))
+    is_open_now = (((stage.name,), is_open(journey, stage, snapshot.at_ms)) for stage in journey.stages)
+    yield _family(metrics.OPEN, is_open_now)
+    yield from _flow(snapshot)
+    yield _family(metrics.PARTITIONS, [((), snapshot.partitions)])
+    yield _family(metrics.OWNED, [((), snapshot.owned)])
+    changes = (((one.stage, one.kind, one.title), one.at_ms / 1000) for one in snapshot.changes)
+    yield _family(metrics.LAST_CHANGE, changes)
+    yield _family(metrics.READY, [((), snapshot.ready)])
+    yield _family(metrics.CLOCK, [((), snapshot.at_ms / 1000)])
+    yield _family(metrics.BUILD, [((snapshot.version, journey.name), 1)])
 
 
 FAST_FAMILIES = ("hit", "closed")
@@ -101,9 +195,17 @@ NEAR_WINDOWS = ("5m", *SLOW_WINDOWS)
 
 
 def _windows(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Iterator[Family]:
-    def counted(metric: Metric, windows: Iterable[str], cells: Cells, *kinds: str, unit: int = 1) -> Any:
+    def counted(metric: Metric, windows: tuple[str, ...], cells: Cells, *kinds: str, unit: int = 1) -> Family:
         """The sum of the counters of these kinds of each cell, in each window."""
-        return _family(metric, _counted(stages, windows, cells, kinds, unit))
+        labels: list[Labels] = []
+        values = [np.zeros(0)]
+        for held in stages:
+            of_stage = list(cells(held.stage))
+            labels += [(held.stage.name, *cell) for cell in of_stage]
+            columns = [[held.column[counter_name(kind, *cell)] for kind in kinds] for cell in of_stage]
+            if columns:
+                values.append(_table(held.sums, windows)[columns].sum(axis=1).ravel() / unit)
+        return Family(metric, tuple(labels), np.concatenate(values), windows)
 
     def judged(stage: Stage) -> Iterable[tuple[str, ...]]:
         names = (experience.name for experience in stage.experiences)
@@ -140,19 +242,9 @@ def _each(names: Callable[[Stage], Iterable[str]]) -> Cells:
     return lambda stage: ((name,) for name in names(stage))
 
 
-def _counted(
-    stages: tuple[StageSnapshot, ...],
-    windows: Iterable[str],
-    cells: Cells,
-    kinds: Iterable[str],
-    unit: int,
-) -> Samples:
-    for held in stages:
-        for cell in cells(held.stage):
-            columns = [held.column[counter_name(kind, *cell)] for kind in kinds]
-            for window in windows:
-                row = held.sums[window]
-                yield (held.stage.name, *cell, window), sum(row[column] for column in columns) / unit
+def _table(sums: Mapping[str, Numbers], windows: Sequence[str]) -> Numbers:
+    """A row for each counter, a column for each window."""
+    return np.array([sums[window] for window in windows]).T
 
 
 def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Samples:
@@ -167,19 +259,15 @@ def _answers(journey: Journey, stages: tuple[StageSnapshot, ...]) -> Samples:
                     yield (held.stage.name, kind, *labels, window), n
 
 
-def _histogram(metric: Metric, kind: str, stages: tuple[StageSnapshot, ...]) -> Any:
-    family = _family(metric)
-    names = bucket_names(kind)
+def _histogram(metric: Metric, kind: str, stages: tuple[StageSnapshot, ...]) -> Family:
+    """The values of a series: its buckets, each with those before it, and the sum."""
+    values = []
     for held in stages:
-        for window in WINDOW_LABELS:
-            row = held.sums[window]
-            cumulative = itertools.accumulate(row[held.column[name]] for name in names)
-            family.add_metric(
-                (held.stage.name, window),
-                list(zip(BUCKETS, cumulative, strict=True)),
-                gsum_value=row[held.column[f"{kind}_ms"]] / 1000,
-            )
-    return family
+        table = _table(held.sums, WINDOW_LABELS)
+        buckets = table[[held.column[name] for name in bucket_names(kind)]].cumsum(axis=0)
+        values.append(np.vstack([buckets, table[held.column[f"{kind}_ms"]] / 1000]).T.ravel())
+    cells = tuple((held.stage.name,) for held in stages)
+    return Family(metric, cells, np.concatenate(values), WINDOW_LABELS)
 
 
 def _expected(snapshot: Snapshot) -> Samples:
@@ -193,33 +281,30 @@ def _expected(snapshot: Snapshot) -> Samples:
 
 def _encounters(snapshot: Snapshot) -> Iterator[Family]:
     """Of stages whose services say in these seven days that encounters begin."""
-    begun, n, ages, waits, given_up = map(
-        _family,
-        (
-            metrics.WINDOW_BEGUN,
-            metrics.OPEN_ENCOUNTERS,
-            metrics.OLDEST_ENCOUNTER,
-            metrics.EXPECTED_WAIT,
-            metrics.GIVEN_UP,
-        ),
-    )
+    samples: dict[Metric, list[tuple[Labels, float]]] = {
+        metrics.WINDOW_BEGUN: [],
+        metrics.OPEN_ENCOUNTERS: [],
+        metrics.OLDEST_ENCOUNTER: [],
+        metrics.EXPECTED_WAIT: [],
+        metrics.GIVEN_UP: [],
+    }
+    begun, n, ages, waits, given_up = samples.values()
     for held in snapshot.stages:
         stage, known = held.stage, held.under_way
         for opening in held.openings():
             for window in NEAR_WINDOWS:
-                begun.add_metric(
-                    (stage.name, opening, window), held.count(counter_name("begun", opening), window)
-                )
+                count = held.count(counter_name("begun", opening), window)
+                begun.append(((stage.name, opening, window), count))
             for segment in held.segments:
                 cell = opening, segment
                 since_ms = known.since_ms.get(cell, snapshot.at_ms)
-                n.add_metric((stage.name, *cell), known.n.get(cell, 0))
-                ages.add_metric((stage.name, *cell), max(0, snapshot.at_ms - since_ms) / 1000)
+                n.append(((stage.name, *cell), known.n.get(cell, 0)))
+                ages.append(((stage.name, *cell), max(0, snapshot.at_ms - since_ms) / 1000))
         if QUEUED in held.openings() and (wait_s := held.expected_wait_s()) is not None:
-            waits.add_metric((stage.name,), wait_s)
+            waits.append(((stage.name,), wait_s))
         if held.openings():
-            given_up.add_metric((stage.name,), known.given_up)
-    yield from (begun, n, ages, waits, given_up)
+            given_up.append(((stage.name,), known.given_up))
+    yield from map(_family, samples, samples.values())
 
 
 def _targets(journey: Journey) -> Samples:
@@ -230,15 +315,16 @@ def _targets(journey: Journey) -> Samples:
 
 
 def _journeys(journeys: JourneysSnapshot) -> Iterator[Family]:
-    families = {first: _family(metric) for first, metric in JOURNEY_FAMILIES.items()}
-    windows: dict[str, tuple[str, ...]] = dict.fromkeys(families, SLOW_WINDOWS)
+    windows: dict[str, tuple[str, ...]] = dict.fromkeys(JOURNEY_FAMILIES, SLOW_WINDOWS)
     windows |= dict.fromkeys(WATCHED_FAMILIES, WATCHED_WINDOWS)
     windows |= dict.fromkeys(FAST_FAMILIES, WINDOW_LABELS)
+    counted: dict[str, dict[Labels, int]] = {first: {} for first in JOURNEY_FAMILIES}
     for name, column in journeys.column.items():
         first, *labels = name.split("/")
-        for window in windows[first]:
-            families[first].add_metric((*labels, window), journeys.sums[window][column])
-    yield from families.values()
+        counted[first][tuple(labels)] = column
+    for first, columns in counted.items():
+        values = _table(journeys.sums, windows[first])[list(columns.values())].ravel()
+        yield Family(JOURNEY_FAMILIES[first], tuple(columns), values, windows[first])
     yield _family(metrics.JOURNEYS_BYTES, [((), journeys.kept_bytes)])
     yield _family(metrics.JOURNEYS_MAX_BYTES, [((), journeys.max_bytes)])
     yield _family(metrics.OPEN_JOURNEYS, [((), journeys.open_journeys)])

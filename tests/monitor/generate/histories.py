@@ -195,8 +195,10 @@ def series(situation: Situation, found: Told) -> list[dict[str, str]]:
 def _show_journeys(shown: _Series, windows: StageWindows, at: int) -> None:
     sums = windows.sums((at + 1) * SHORT.ms - 1)
     for family in _journeys(JourneysSnapshot("", windows.column, sums, {}, 0, {}, {}, ())):
-        for sample in family.samples:
-            shown.show(sample.name, sample.value, sample.labels)
+        ends = [(window,) for window in family.windows] if family.windows else [()]
+        series = ((*cell, *end) for cell in family.cells for end in ends)
+        for labels, value in zip(series, family.values, strict=True):
+            shown.metric(family.metric, float(value), *labels)
 
 
 def _show_stage(shown: _Series, journey: Journey, stage: Stage, windows: StageWindows, at: int) -> None:
