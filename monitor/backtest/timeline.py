@@ -249,7 +249,7 @@ class StageSpan:
         """Whether what a rule tells is: the narrowest window says so for a minute, or others for a while."""
         if not shares or rule.recovery is None:
             return np.ones(len(self._at), dtype=bool)
-        is_sure = ~held_on(~rule.recovery.below(shares[rule.recovery.windows[0]]), SURE)
+        is_sure = ~held_on(~rule.recovery.below(shares, rule.recovery.windows[0]), SURE)
         return np.asarray(is_sure | ~held_on(~rule.recovery.over(shares), HOLD["page"]))
 
     def _crossed(self, rule: Quality, shares: Mapping[str, Share]) -> dict[str, Mask]:
@@ -262,7 +262,7 @@ class StageSpan:
             if rule.recovery is not None and crossed.any():
                 for window in rule.recovery.within(limit):
                     edge = WINDOW[limit.windows[-1]].ms // SHORT.ms + 1
-                    crossed &= ~held_on(rule.recovery.below(shares[window]), edge)
+                    crossed &= ~held_on(rule.recovery.below(shares, window), edge)
             if self.stage.name == WHOLE and rule.experience.name == GOAL:
                 crossed &= self._settled()
             found[limit.window] = found.get(limit.window, False) | crossed

@@ -289,7 +289,8 @@ REASON = "stage:touchpoint_degraded:unexplained_ratio"
 """A reason to alert (no `reason` of events): what of DEGRADED nothing else explains; its labels; 0 to 1."""
 BELOW = "stage:touchpoint_recovered:margin"
 """How far the bad ratio of a window lies below where an alert is over, where that is sure
-(`rules.limits.Recovery`), times the root of its events; labels of DEGRADED."""
+(`rules.limits.Recovery`), times the root of its events, or, where it has surely fallen, the ratio itself;
+labels of DEGRADED."""
 STILL_BAD = "stage:touchpoint_recovered:bad_ratio"
 """The bad ratio of a window that is above where an alert is over; labels of DEGRADED; 0 to 1."""
 ONGOING = "stage:touchpoint_recovered:ongoing_events"

@@ -172,6 +172,10 @@ PAGE_RECOVERY, TICKET_RECOVERY = ("5m", "30m", "2h", "6h"), ("1d", "3d", "7d")
 """Windows by which an alert is over, the narrowest first. A ticket is over after a day on target."""
 
 
+SURELY_BETTER = 2 * float(Z)
+"""Deviations of chance; 1.96 are soon reached where they are asked for all the time."""
+
+
 class Bound(NamedTuple):
     """The bad ratio p of n events is below `ratio` by so much: `(ratio - p) * sqrt(n) > spread`.
 
@@ -217,13 +221,31 @@ class Recovery:
         inside = WINDOW_LABELS[: WINDOW_LABELS.index(limit.window)]
         return tuple(one for one in self.windows if one in inside)
 
-    def below(self, share: Share) -> Any:
+    @property
+    def contrast(self) -> tuple[str, str] | None:
+        """The two narrowest windows, if the first is over when it is surely `better` too; not for tickets."""
+        return (self.windows[0], self.windows[1]) if self.bounds[0].spread else None
+
+    def below(self, shares: Mapping[str, Share], window: str) -> Any:
         """Whether the bad ratio of one window is surely below: a truth value, or an array of them."""
+        share = shares[window]
         p, root = share.bad / np.maximum(share.n, 1), np.sqrt(share.n)
         found = share.n >= self.min_n
         for bound in self.bounds:
             found = found & ((float(bound.ratio) - p) * root > float(bound.spread))
+        if self.contrast and window == self.contrast[0]:
+            found = found | self.better(share, shares[self.contrast[1]])
         return found
+
+    def better(self, last: Share, wider: Share) -> Any:
+        """Whether in the last minutes no more was bad than allowed, and so few of the wider by no chance.
+
+        In n events drawn from N, a part p of them bad, the bad ratio has variance p * (1 - p) * (1/n - 1/N).
+        """
+        n, wide_n = np.maximum(last.n, 1), np.maximum(wider.n, 1)
+        p, wide_p = last.bad / n, wider.bad / wide_n
+        spread = np.sqrt(wide_p * (1 - wide_p) * (1 / n - 1 / wide_n))
+        return (last.n >= self.gone_n) & (p <= float(self.allowed)) & (wide_p - p > SURELY_BETTER * spread)
 
     def bad(self, share: Share) -> Any:
         """Whether one window is still bad: then no wider one says that all is over."""
@@ -236,7 +258,7 @@ class Recovery:
         is_asked: Any = np.ones_like(found)
         for window in self.windows:
             share = shares[window]
-            found = found | (is_asked & self.below(share))
+            found = found | (is_asked & self.below(shares, window))
             if window == self.widest:
                 is_allowed = share.bad / np.maximum(share.n, 1) <= float(self.allowed)
                 found = found | (is_asked & is_allowed)

@@ -58,6 +58,7 @@ from monitor.rules.series import (
     silences_of_partners,
     silent,
     sums_of_whole_journeys,
+    surely_fewer,
     unless_in_trouble,
     wilson_lower,
 )
@@ -179,10 +180,14 @@ def _crossed(quality: Quality, limit: Limit) -> str:
 def _below(quality: Quality, recovery: Recovery) -> str:
     """Written as `Recovery.below` is, operation by operation."""
     n, p = (_of(quality, name, recovery.windows) for name in (metrics.EVENTS_SUM, metrics.BAD_RATIO))
-    bounds = [
-        f"({number(one.ratio)} - {p}) * sqrt({n}) > {number(one.spread)}\n  and " for one in recovery.bounds
-    ]
-    return f"({''.join(bounds)}{n} >= {recovery.min_n})\nunless on () {_unjudged(quality.stage)}"
+    bounds = [f"({number(one.ratio)} - {p}) * sqrt({n}) > {number(one.spread)}" for one in recovery.bounds]
+    found = "\n  and ".join([*bounds, f"{n} >= {recovery.min_n}"])
+    if recovery.contrast is not None:
+        ns = [_of(quality, metrics.EVENTS_SUM, window) for window in recovery.contrast]
+        ps = [_of(quality, metrics.BAD_RATIO, window) for window in recovery.contrast]
+        few = f"{ps[0]} <= {number(recovery.allowed)} and {ns[0]} >= {recovery.gone_n}"
+        found += f"\n  or ({few}\n    and ignoring (window) {surely_fewer(ps, ns)})"
+    return f"({found})\nunless on () {_unjudged(quality.stage)}"
 
 
 def _still_bad(quality: Quality, recovery: Recovery) -> str:

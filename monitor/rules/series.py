@@ -1,6 +1,6 @@
 """PromQL that everybody writes: selectors, numbers as exact decimals, joins by labels, formulas."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -11,7 +11,14 @@ from monitor.journey_file.model import ALL, WHOLE, Stage
 from monitor.journeys.counters import CRITICAL_CELLS
 from monitor.rules import critical
 from monitor.rules.journeys import AT_STAGE, OWN_LABELS, Term, Watched
-from monitor.rules.limits import FAST_Z, STOPPED_EXPECTED, STOPPED_IN, STOPPED_OF, STOPPED_OVER
+from monitor.rules.limits import (
+    FAST_Z,
+    STOPPED_EXPECTED,
+    STOPPED_IN,
+    STOPPED_OF,
+    STOPPED_OVER,
+    SURELY_BETTER,
+)
 from monitor.rules.plan import (
     HOLD_S,
     SETTLED,
@@ -249,6 +256,13 @@ def grown(counter: str, window: str) -> str:
     return (
         f"({counter} unless last_over_time({counter}[1h] offset {window}) or increase({counter}[{window}]))"
     )
+
+
+def surely_fewer(p: Sequence[str], n: Sequence[str]) -> str:
+    """Whether of the first window, a part of the second, so few are bad by no chance (`Recovery.better`)."""
+    share = f"(1 / {n[0]} - ignoring (window) 1 / {n[1]})"
+    spread = f"sqrt({p[1]} * (1 - {p[1]}) * ignoring (window) {share})"
+    return f"{p[1]} - ignoring (window) {p[0]} > {SURELY_BETTER} * {spread}"
 
 
 def settled(series: str, **labels: Values) -> str:

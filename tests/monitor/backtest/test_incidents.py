@@ -205,6 +205,17 @@ def test_chance_is_no_outage(seed: int) -> None:
     assert sum(ms < 30 * 60_000 for ms in between) <= len(between) / 3
 
 
+@pytest.mark.parametrize("per_hour", [360, 1_000])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_end_of_a_bad_incident_is_told_by_few_events(per_hour: int, seed: int) -> None:
+    """Most are bad for an hour, then one in a hundred. Of 30 events in 5m none is bad: less than the limit
+    could be so by chance, but three of four could not. Half an hour had to be waited for."""
+    shares = np.repeat([0.01, 0.75, 0.01], [24 * HOUR, HOUR, 3 * HOUR])
+    (page,) = drawn("0.95", shares, per_hour / HOUR, seed)
+    assert page.resolved_ms is not None
+    assert 5 * 60_000 < page.resolved_ms - (T0 + 25 * HOUR) * SHORT.ms < 10 * 60_000
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("target", "share", "events"), HELD)
 @pytest.mark.parametrize("seed", range(3))

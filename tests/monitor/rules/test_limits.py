@@ -134,8 +134,13 @@ def test_state(known: dict[str, Share], target: str, expected: State) -> None:
         ((53, 7), (560, 40), (7, 7), True),  # hardly anything any more
         ((60, 0), (500, 100), (1000, 500), False),  # 6 % perhaps, but it may be chance at 15 %
         ((80, 0), (500, 100), (1000, 500), True),  # it is none
-        ((137, 1), (1, 99), (400, 100), True),
-        ((29, 0), (60, 40), (1000, 500), False),  # none bad, of too few
+        ((137, 1), (300, 100), (400, 100), True),
+        ((29, 0), (80, 20), (1000, 500), False),  # none bad, where six would be: it may be chance
+        ((29, 0), (60, 40), (1000, 500), True),  # where twelve would be: it is none
+        ((15, 0), (40, 60), (1000, 500), True),
+        ((14, 0), (40, 60), (1000, 500), False),  # of too few
+        ((57, 3), (100, 100), (1000, 500), True),  # as many as allowed, where 30 would be
+        ((56, 4), (100, 100), (1000, 500), False),  # more than allowed
         ((10, 2), (20, 4), (95, 5), True),  # too few in all: no more bad than allowed
         ((10, 2), (20, 4), (94, 6), False),
         ((7, 7), (7, 7), (7, 7), True),  # hardly anything any more
@@ -168,7 +173,7 @@ def test_below_is_wilsons_upper_bound(bad: int, n: int) -> None:
     """The same as the bound of the good ratio, from the other side."""
     recovery = page_recovery(Decimal("0.95"), page_limits(Decimal("0.95")))
     upper = 1 - wilson_lower(n - bad, n)
-    assert bool(recovery.below(Share(n - bad, bad))) is bool(upper < 0.10)
+    assert bool(recovery.below({"30m": Share(n - bad, bad)}, "30m")) is bool(upper < 0.10)
 
 
 def test_a_ticket_is_over_after_a_day_on_target() -> None:
