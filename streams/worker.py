@@ -219,13 +219,11 @@ class Worker:
 def rest_collector() -> None:
     """Keep Python's garbage collector from holding the event loop: a full collection took 70 ms.
 
-    What has been loaded lives as long as the worker, so it is set aside; what a scrape allocates for a moment
-    (some 50,000 objects at 10,000 series) is freed by reference counts and need not be looked at midway.
+    What has been loaded lives as long as the worker, so it is set aside.
     """
     gc.unfreeze()  # a worker that began anew has left an app behind
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
 
 
 async def _first(work: Awaitable[object], stop: asyncio.Event) -> bool:

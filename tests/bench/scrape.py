@@ -1,6 +1,7 @@
 """How long a scrape of 10,000 series holds the event loop: the longest gap between two turns of the loop."""
 
 import asyncio
+import gc
 import itertools
 import statistics
 import sys
@@ -14,6 +15,7 @@ from monitor.counting.windows import StageWindows
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from monitor.live.snapshot import Snapshot, stage_snapshot
+from streams.__main__ import COLLECT_AFTER
 from streams.commands.shared import SWITCH_S
 from streams.settings import Settings
 from streams.web.server import HttpServer, Sources
@@ -107,4 +109,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(*COLLECT_AFTER)
     sys.exit(uvloop.run(main()))

@@ -81,6 +81,29 @@ def test_numpy_begins_with_one_thread(command: str, heard: tuple[str, int]) -> N
     assert (done.stderr, done.returncode) == heard
 
 
+AT_THE_END = """
+import gc
+from streams.__main__ import main
+
+def looks():
+    return sum(generation["collections"] for generation in gc.get_stats())
+
+before = looks()
+try:
+    main()
+finally:
+    print(looks() - before, gc.get_freeze_count() > 10_000)
+"""
+"""Whether a command has started without looking for garbage all the time, and ends without doing so again."""
+
+
+def test_starts_and_ends_without_looking_for_garbage() -> None:
+    """What is loaded lives as long as the command: looking at it took a tenth of a start, more of an end."""
+    words = [sys.executable, "-c", AT_THE_END, "check", str(SHIPPED)]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines()[-1] == "0 True"
+
+
 def test_demo_counts_what_it_publishes_and_ends_by_itself() -> None:
     """The demo's last line is a summary in which everything published is counted and every stage moves."""
     done = touchpoint("demo", "--for", "1", "--http", "127.0.0.1:0")
