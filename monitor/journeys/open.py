@@ -106,7 +106,7 @@ class JourneyRules:
             steps.append(step)
         else:
             insort(steps, step, key=_order)
-        effects = self._hit(held, step)
+        effects = self._hit(held, step) if step.bad_for else []
         if step.handoff is not None:
             effects += self._handovers.take(held.hand_overs, step)
         reaches_back, taken_back = self._promises.take(held.pledges, steps, step, is_newest=is_newest)

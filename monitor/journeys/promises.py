@@ -37,19 +37,22 @@ class Promises:
         Returns whether that changes what was waited for before the step's time, and what is taken back.
         """
         about = _about(step)
+        made = None
         if about is not None and all(one.about != about for one in pledges):
-            pledges.append(self._heard(*about, step.at_ms))
+            made = self._made(about, step, steps)
         anew = [
             pledge
             for pledge in pledges
             if self._concerns(pledge, step, about)
-            and not (is_newest and self._hear(pledge, step, steps, told=about == pledge.about))
+            and not (is_newest and self._hear(pledge, step, told=about == pledge.about))
         ]
         reaches_back, effects = not is_newest, list[Effect]()
         if anew:
             waited = [_waited(pledge, step.at_ms) for pledge in anew] if is_newest else []
             effects += self._read_anew(anew, steps, step.at_ms)
             reaches_back = reaches_back or waited != [_waited(pledge, step.at_ms) for pledge in anew]
+        if made is not None:
+            pledges.append(made)
         effects += self._follow(pledges, steps, step)
         return reaches_back, effects
 
@@ -64,11 +67,19 @@ class Promises:
         self.read(pledges, steps)
         return [effect for one in counted for effect in _taken_back(*one)]
 
-    def _heard(self, id_: str, kind: str, at_ms: int) -> Pledge:
-        """What a step tells of for the first time."""
-        if kind in self._owing:
-            return Pledge(id_, kind, at_ms, partner=nobody_yet(self._owing[kind]))
-        return Pledge(id_, OTHER, at_ms, partner=nobody_yet(None), told_kind=kind)
+    def _made(self, about: tuple[str, str], step: Step, steps: Sequence[Step]) -> Pledge:
+        """What no other step tells of."""
+        (id_, kind), at_ms = about, step.at_ms
+        owing = self._owing.get(kind)
+        if owing is None:
+            pledge = Pledge(id_, OTHER, at_ms, partner=nobody_yet(None), told_kind=kind)
+        else:
+            pledge = Pledge(id_, kind, at_ms)
+        _set_deadline(pledge, (step,))
+        _set_word(pledge, (step,))
+        if owing is not None:
+            pledge.partner = _partner(pledge, owing, [step, *_deciding(owing, steps)])
+        return pledge
 
     def _concerns(self, pledge: Pledge, step: Step, about: tuple[str, str] | None) -> bool:
         if about == pledge.about:
@@ -76,29 +87,22 @@ class Promises:
         owing = self._owing.get(pledge.kind)
         return owing is not None and (step.handoff is not None or step.stage == owing.name)
 
-    def _hear(self, pledge: Pledge, step: Step, steps: Sequence[Step], *, told: bool) -> bool:
+    def _hear(self, pledge: Pledge, step: Step, *, told: bool) -> bool:
         """Add what the newest step says of a promise, if it has `told` of it; False when all steps have to be
         read for it.
 
-        They need not be for one that this step makes, nor for the first word of it, with its deadline once
-        more or without.
+        They need not be for the first word of it, with its deadline once more or without.
         """
         if step.at_ms <= pledge.counted_ms:
             return False
         if pledge.is_settled:
             return True
-        owing, at_ms = self._owing.get(pledge.kind), step.at_ms
-        if told and pledge.made_ms == at_ms:
-            _set_deadline(pledge, (step,))
-            _set_word(pledge, (step,))
-            if owing is not None:
-                pledge.partner = _partner(pledge, owing, [step, *_deciding(owing, steps)])
-            return True
+        owing = self._owing.get(pledge.kind)
         if told and step.promise is not None:
             if pledge.word_ms is not None or _sets_deadline(pledge, step):
                 return False
             if step.promise.kept is not None:
-                pledge.word_ms, pledge.kept = at_ms, step.promise.kept
+                pledge.word_ms, pledge.kept = step.at_ms, step.promise.kept
         return owing is None or pledge.is_counted or _hear_partner(pledge, owing, step)
 
     def read(self, pledges: Sequence[Pledge], steps: Sequence[Step]) -> None:
@@ -217,15 +221,16 @@ def _sets_deadline(pledge: Pledge, step: Step) -> bool:
 
 def _set_word(pledge: Pledge, told: Sequence[Step]) -> None:
     """That it was kept, if that is said by the deadline; otherwise the first word there is."""
-    words = [
-        (one.at_ms, one.promise.kept)
-        for one in told
-        if one.promise is not None and one.promise.kept is not None
-    ]
-    in_time = (word for word in words if word[1] and (pledge.due_ms is None or word[0] <= pledge.due_ms))
-    word = next(in_time, words[0] if words else None)
-    if word is not None:
-        pledge.word_ms, pledge.kept = word
+    first = None
+    for one in told:
+        if one.promise is None or one.promise.kept is None:
+            continue
+        if one.promise.kept and (pledge.due_ms is None or one.at_ms <= pledge.due_ms):
+            pledge.word_ms, pledge.kept = one.at_ms, True
+            return
+        first = first or (one.at_ms, one.promise.kept)
+    if first is not None:
+        pledge.word_ms, pledge.kept = first
 
 
 def _deciding(owing: Stage, steps: Sequence[Step]) -> list[Step]:
@@ -248,11 +253,14 @@ def _partner(pledge: Pledge, owing: Stage, steps: Sequence[Step]) -> str:
     if not owing.partners:
         return nobody_yet(owing)
     until_ms = inf if pledge.due_ms is None else pledge.due_ms
-    known = [one for one in steps if one.at_ms <= until_ms]
-    handed = [_handed_to(one, owing) for one in known]
-    named = [_named(one, owing) for one in known]
-    said = [one for one in (*handed, *named) if one is not None]
-    return next((one for one in said if one in owing.partners), OTHER if said else nobody_yet(owing))
+    partner = nobody_yet(owing)
+    for names in (_handed_to, _named):
+        for one in steps:
+            if one.at_ms <= until_ms and (named := names(one, owing)) is not None:
+                if named in owing.partners:
+                    return named
+                partner = OTHER
+    return partner
 
 
 def _hear_partner(pledge: Pledge, owing: Stage, step: Step) -> bool:

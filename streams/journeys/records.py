@@ -21,6 +21,7 @@ from streams.state.partition import STARTS_MS
 
 _HEADER = struct.Struct(">qqqB")
 _FLAGS_AT = _HEADER.size - 1
+_EPOCH, _EPOCH_AT = struct.Struct(">q"), 8
 
 OVERDUE, CLOSED, FULL = 1, 2, 4
 """Flags: something of it is overdue; it is over; it takes no more steps."""
@@ -95,6 +96,12 @@ def pack(kept: Kept, position: int, epoch: int, *, is_overdue: bool) -> bytes:
 def header(value: bytes) -> Header:
     """The beginning of a journey's value."""
     return Header(*_HEADER.unpack_from(value))
+
+
+def epoch_of(value: bytes) -> int:
+    """Who wrote it: all that writing it anew asks of a header."""
+    epoch: int = _EPOCH.unpack_from(value, _EPOCH_AT)[0]
+    return epoch
 
 
 def is_full(value: bytes) -> bool:

@@ -10,7 +10,7 @@ from heapq import heappop, heappush, nsmallest
 from itertools import islice
 
 from monitor.counting.panes import SHORT
-from streams.journeys.records import Kept, header, is_full, journey_key, pack, unpack
+from streams.journeys.records import Kept, epoch_of, header, is_full, journey_key, pack, unpack
 from streams.state.partition import PaneRecord
 
 EACH_BYTES = 250
@@ -43,7 +43,7 @@ class JourneyStore:
         known = self._records.pop(journey_id, None)
         if known is not None:
             self.record_bytes -= len(known)
-            others[header(known).epoch] = known
+            others[epoch_of(known)] = known
         if record.value is None:
             for earlier in [one for one in others if one <= epoch]:
                 del others[earlier]
@@ -114,7 +114,7 @@ class JourneyStore:
         """It is over for good."""
         value = self._records.pop(journey_id)
         self.record_bytes -= len(value)
-        self.stale.add(journey_key(header(value).epoch, journey_id))
+        self.stale.add(journey_key(epoch_of(value), journey_id))
 
     # -- writing -------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class JourneyStore:
             self.record_bytes += len(value)
             if (known := self._records.get(journey_id)) is not None:
                 self.record_bytes -= len(known)
-                if (before := header(known).epoch) != epoch:
+                if (before := epoch_of(known)) != epoch:
                     self.stale.add(journey_key(before, journey_id))
             self._records[journey_id] = value
             key = journey_key(epoch, journey_id)

@@ -314,11 +314,11 @@ class Processor(ABC, Generic[Held]):
         return {partition: held for partition, held in self._partitions.items() if held.is_owned}
 
     def _to_changelog(self, records: Mapping[int, Sequence[PaneRecord]]) -> list[Outgoing]:
-        return [
-            Outgoing(self._changelog, partition, key, value, self._incarnations[partition].headers)
-            for partition, some in records.items()
-            for key, value in some
-        ]
+        found: list[Outgoing] = []
+        for partition, some in records.items():
+            headers = self._incarnations[partition].headers
+            found += [Outgoing(self._changelog, partition, key, value, headers) for key, value in some]
+        return found
 
     async def _send(self, records: Sequence[Outgoing]) -> Sequence[int]:
         """All to one topic; the offset of each."""
