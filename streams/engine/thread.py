@@ -270,6 +270,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             for tp in fetched.keys() & consumer.assignment():
                 consumer.seek(tp, fetched[tp][0].offset)
             return {}
+        internals.take_last(consumer, fetched)
         self.polled_bytes = internals.polled_bytes()
         handed = {tp: records[-1].offset for tp, records in fetched.items() if records}
         before, at_end, blocked = self._fetched, set(), {}

@@ -96,6 +96,14 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc] # shipped without 
         return found
 
 
+def take_last(consumer: Any, tps: Iterable[Any]) -> None:
+    """Take what is left of these partitions' fetches after that of all others: aiokafka would take one to its
+    end first, and a batch of a million records holds up every other partition for minutes."""
+    waiting = consumer._fetcher._records
+    for tp in waiting.keys() & set(tps):
+        waiting.move_to_end(tp)
+
+
 HASHED_BYTES = 1024
 """Of a key. Ours are shorter; those of dead letters are somebody else's."""
 

@@ -50,6 +50,12 @@ JOURNEY = parse(
 )
 """One stage of one partition, so that of two workers one has none."""
 
+TWO_PARTITIONS = (
+    "version: 1\njourney: x\nsegments: []\n"
+    "stages: {a: {kind: customer, owner: me, topic: source, partitions: 2, experiences:"
+    " {e: {judges: {}, good: {outcome: [ok]}, target: 0.9}}}}\n"
+)
+
 WITH_JOURNEYS = parse(
     "version: 1\njourney: x\nsegments: []\n"
     "stages: {a: {kind: customer, owner: me, topic: source, partitions: 1, experiences:"
@@ -175,6 +181,41 @@ async def test_sources_are_not_read_while_the_group_rebalances(broker: Node, tmp
         app.rebalancing = False
         await eventually(lambda: read_some(SOURCE))
         assert read == {SOURCE: [[b"value"]]}
+
+
+async def test_a_large_batch_of_one_partition_holds_up_no_other(broker: Node, tmp_path: Path) -> None:
+    """aiokafka hands over the whole of it first: a million empty records held up other stages for minutes."""
+    first, second = SOURCE, TP(SOURCE.topic, 1)
+    async with worker_app(broker, tmp_path, parse(TWO_PARTITIONS)) as app:
+        await app._fetcher.stop()
+        consumer, most = app.consumer, app.conf.broker_max_poll_records
+        await consumer._getmany({first, second}, 1.5)
+        async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap, max_batch_size=1_000_000) as producer:
+            batch = producer.create_batch()
+            for _ in range(5 * most):
+                assert batch.append(key=None, value=b"", timestamp=None) is not None
+            await (await producer.send_batch(batch, first.topic, partition=first.partition))
+        read: dict[TP, int] = {}
+
+        async def read_some() -> bool:
+            read.update(
+                {tp: len(one) for tp, (one,) in (await consumer._getmany({first, second}, 0.5)).items()}
+            )
+            return bool(read)
+
+        await eventually(read_some)
+        assert read == {first: most}
+        await publish(broker, second)
+        await eventually(lambda: has_fetched(consumer.kafka, second))
+        for _ in range(2):  # it is behind what is left of the first, once
+            await read_some()
+        assert read == {first: most - 1, second: 1}
+
+
+async def has_fetched(kafka: ConsumerThread, tp: TP) -> bool:
+    """Whether Kafka's client holds something of a partition that nobody has taken."""
+    await asyncio.sleep(IDLE_S)
+    return kafka.unread(tp) > 0
 
 
 async def test_reading_waits_for_what_is_not_folded_but_not_for_ever(
