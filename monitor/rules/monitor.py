@@ -23,6 +23,10 @@ from monitor.rules.series import Values, grown, select, with_stage
 BLIND_FOR_S = 60
 """While partitions move to another worker nobody counts for some seconds, up to a minute with many."""
 
+TICKET_WINDOW = "3d"
+"""For what is told when it has happened once. A ticket waits for working hours: from Friday evening to Monday
+morning are 60 hours."""
+
 LETTERS_WINDOW = "10m"
 LETTERS_LEAST = 10
 LETTERS_SHARE = "0.01"
@@ -32,7 +36,7 @@ OUR_REASONS = (Reason.UNREADABLE, Reason.UNPROCESSABLE)
 """Nothing that a sender sees: one such letter is enough."""
 
 
-LETTERS_SUMMARY = f"{{title}}: {{n}} events refused in {LETTERS_WINDOW}, of {{read}} read."
+LETTERS_SUMMARY = f"{{title}}: {{n}} events refused in {LETTERS_WINDOW}, of {{read}} read.{{ours}}"
 
 
 def dead_letters(journey: Journey, stage: Stage) -> Alert:
@@ -44,10 +48,11 @@ def dead_letters(journey: Journey, stage: Stage) -> Alert:
     reasons = f"sum by (reason) ({grown(refused, LETTERS_WINDOW)})"
     ours = select(f"{metrics.DEAD_LETTERS.name}_total", topic=topic, reason=OUR_REASONS)
     many = f"({letters} >= {LETTERS_LEAST} and {letters} > {LETTERS_SHARE} * {records})"
-    any_of_ours = f"({letters} and sum({grown(ours, LETTERS_WINDOW)}) > 0)"
+    of_ours = f"topk(1, sum by (reason) ({grown(ours, TICKET_WINDOW)}) > 0)"
+    most = f"{reasons} > 0 or ({of_ours} unless on () {letters} > 0)"
     return Alert(
         "DeadLettersRising",
-        with_stage(f"({many} or {any_of_ours})", stage),
+        with_stage(f"({many} or sum({of_ours}))", stage),
         stage_labels(stage, "ticket"),
         {
             "summary": fill(LETTERS_SUMMARY, title=stage.title),
@@ -62,7 +67,13 @@ def dead_letters(journey: Journey, stage: Stage) -> Alert:
             {
                 "n": Asked(with_stage(letters, stage)),
                 "read": Asked(with_stage(records, stage)),
-                "reason": Asked(with_stage(f"topk(1, {reasons} > 0)", stage), label="reason", text="{label}"),
+                "reason": Asked(with_stage(f"topk(1, {most})", stage), label="reason", text="{label}"),
+                "ours": Asked(
+                    with_stage(of_ours, stage),
+                    label="reason",
+                    text=f" In {TICKET_WINDOW} {{label}}: {{value}}.",
+                    otherwise="",
+                ),
             }
         ),
     )
@@ -147,20 +158,16 @@ def journeys_full(journey: Journey) -> Alert:
     )
 
 
-SKIPPED_WINDOW = "3d"
-"""A ticket waits for working hours: from Friday evening to Monday morning are 60 hours."""
-
-
 def steps_skipped(journey: Journey) -> Alert:
     """Records on the topic of steps that are none of ours, or that our code failed on: one is enough."""
     records = f'{metrics.RECORDS.name}_total{{topic=~".+-{STEPS_TOPIC}", result="skipped"}}'
-    most = f"topk(1, sum by (topic) ({grown(records, SKIPPED_WINDOW)}) > 0)"
+    most = f"topk(1, sum by (topic) ({grown(records, TICKET_WINDOW)}) > 0)"
     return Alert(
         "StepsSkipped",
         f"max({most})",
         {"severity": "ticket", "owner": "touchpoint-monitor"},
         {
-            "summary": f"Records skipped on {{topic}} in {SKIPPED_WINDOW}: {{n}}. Journeys lack them.",
+            "summary": f"Records skipped on {{topic}} in {TICKET_WINDOW}: {{n}}. Journeys lack them.",
             "description": (
                 "Somebody else writes to this topic, or the monitor failed on a step of its own. A worker's "
                 "log names each with partition and offset: look for `is skipped`."

@@ -381,7 +381,7 @@ def test_dead_letters_rising(tmp_path: Path) -> None:
 @pytest.mark.full
 def test_what_a_worker_counted_before_its_first_scrape_is_told(tmp_path: Path) -> None:
     """One record is enough, and `increase` sees none: the first sample is 1 already, and stays."""
-    world, shop = World(), JOURNEY.stages[0]
+    world, shop, later = World(steps=130), JOURNEY.stages[0], 1260
     letter = {"topic": shop.topic, "reason": "unprocessable"}
     world.flat(f"{metrics.DEAD_LETTERS.name}_total", 1, instance="new", **letter)
     world.flat(f"{metrics.DEAD_LETTERS.name}_total", 0, instance="old", **letter)
@@ -389,8 +389,12 @@ def test_what_a_worker_counted_before_its_first_scrape_is_told(tmp_path: Path) -
     steps = {"topic": f"touchpoint-{STEPS_TOPIC}", "result": "skipped"}
     world.flat(f"{metrics.RECORDS.name}_total", 1, instance="new", **steps)
     told = {("DeadLettersRising", "ticket", shop.name), ("StepsSkipped", "ticket")}
-    assert firing(tmp_path, JOURNEY, world, [60])[60] == told
-    assert "1 events refused in 10m, of 9 read" in told_by(tmp_path, JOURNEY, world, 60, "DeadLettersRising")
+    assert firing(tmp_path, JOURNEY, world, [60, later]) == {60: told, later: told}
+    first = "1 events refused in 10m, of 9 read. In 3d unprocessable: 1."
+    assert first in told_by(tmp_path, JOURNEY, world, 60, "DeadLettersRising")
+    after = told_by(tmp_path, JOURNEY, world, later, "DeadLettersRising")
+    assert "0 events refused in 10m, of 0 read. In 3d unprocessable: 1." in after
+    assert "Most frequent reason: unprocessable." in after
 
 
 @pytest.mark.full

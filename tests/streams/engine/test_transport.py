@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -631,7 +632,7 @@ async def test_what_was_read_up_is_true_as_of_the_fetch_before(monkeypatch: pyte
     thread = ConsumerThread.__new__(ConsumerThread)
     thread.app = SimpleNamespace(rebalancing_count=1)
     monkeypatch.setattr(thread, "_state", lambda _: SimpleNamespace(position=8, lso=8, highwater=8))
-    consumer = SimpleNamespace(assignment=lambda: {tp})
+    consumer = SimpleNamespace(assignment=lambda: {tp}, _fetcher=SimpleNamespace(_records=OrderedDict()))
     for sleeps_ms in (1000, 10, 3_600_000):
         await thread._fetch_records(consumer, None, 1, sleeps_ms=sleeps_ms)
     assert thread.read_up_ms_ago(TP("topic", 0), 7) == at.ms - 2000
