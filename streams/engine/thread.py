@@ -39,6 +39,25 @@ LOST = "its changelog was deleted, and counts with it"
 BEREFT = "nothing is kept of it from before: its topics were deleted, or are new"
 
 
+class Polled:
+    """Stands for the values of one poll while any batch of it is held."""
+
+
+class RecordBatch(list[Any]):
+    """The records of one fetch of one partition, none where it has but markers; `last` is its last offset."""
+
+    polled: Polled | None = None
+
+    def __init__(self, records: Iterable[Any] = (), last: int = -1) -> None:
+        super().__init__(records)
+        self.last = last
+
+    def clear(self) -> None:
+        """Let go of the records, which Faust's own event would hold until the next comes."""
+        super().clear()
+        self.polled = None
+
+
 @dataclass(frozen=True)
 class Fetched:
     """The last offset handed over of each partition, which partitions are at their end, and as of when.
@@ -266,9 +285,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         as_of_ms, self._fetch_began_ms = self._fetch_began_ms, now_ms()
         internals.begin_poll()
         fetched = await super()._fetch_records(consumer, active_partitions, **options)
+        passed = internals.passed()
         if self.app.rebalancing_count != rebalances:
-            for tp in fetched.keys() & consumer.assignment():
-                consumer.seek(tp, fetched[tp][0].offset)
+            for tp in passed.keys() & consumer.assignment():
+                consumer.seek(tp, passed[tp][0])
             return {}
         internals.take_last(consumer, fetched)
         self.polled_bytes = internals.polled_bytes()
@@ -284,7 +304,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 offset, since_s = before.blocked.get(tp, (-1, 0.0))
                 blocked[tp] = (state.lso, since_s if offset == state.lso else time.monotonic())
         self._fetched = Fetched({**before.handed, **handed}, frozenset(at_end), as_of_ms, blocked)
-        return fetched
+        return {tp: RecordBatch(fetched.get(tp, ()), last) for tp, (_, last) in passed.items()}
 
     def read_up_ms_ago(self, tp: TP, folded: int | None) -> int | None:
         """How long ago nothing of the partition lay beyond that offset; None if something did.

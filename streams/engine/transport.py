@@ -18,7 +18,7 @@ from faust.serializers.schemas import Schema
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.engine.thread import FAUST_LOG, ConsumerThread
+from streams.engine.thread import FAUST_LOG, ConsumerThread, Polled
 from streams.kafka import internals
 
 IDLE_S = 0.02
@@ -30,21 +30,6 @@ MAX_HANDED_BYTES = 16 * 1024 * 1024
 HOLD_S = 2.0
 """So long at most. Faust's own loop holds the last message of a poll until it has the next, also one that a
 rebalance has thrown away, so that nobody folds it: only reading on sets it free."""
-
-
-class Polled:
-    """Stands for the values of one poll while any batch of it is held."""
-
-
-class RecordBatch(list[Any]):
-    """The records of one fetch of one partition."""
-
-    polled: Polled | None = None
-
-    def clear(self) -> None:
-        """Let go of the records, which Faust's own event would hold until the next comes."""
-        super().clear()
-        self.polled = None
 
 
 class BatchSchema(Schema):
@@ -88,7 +73,8 @@ class Consumer(driver.Consumer):
             self._polled_s = time.monotonic()
         fetched = await super()._getmany(active_partitions, timeout)
         polled = self._held(self.kafka.polled_bytes)
-        batches = {tp: RecordBatch(records) for tp, records in fetched.items() if records}
+        # A changelog has been read when its end is reached, and that may be a marker of a transaction.
+        batches = {tp: batch for tp, batch in fetched.items() if batch or self._is_changelog(tp)}
         for tp, batch in batches.items():
             batch.polled = None if self._is_changelog(tp) else polled
         return {tp: [batch] for tp, batch in batches.items()}
@@ -109,13 +95,12 @@ class Consumer(driver.Consumer):
         self._handed_bytes -= size
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
-        last = record[-1]
         return ConsumerMessage(
             tp.topic,
             tp.partition,
-            last.offset,
-            last.timestamp / 1000.0,
-            last.timestamp_type,
+            record.last,
+            record[-1].timestamp / 1000.0 if record else 0.0,
+            record[-1].timestamp_type if record else 0,
             (),
             None,
             record,

@@ -63,7 +63,13 @@ _poll = threading.local()
 
 def begin_poll() -> None:
     """Have the next poll of this thread take `POLL_BYTES` from all partitions together."""
-    _poll.room = POLL_BYTES
+    _poll.room, _poll.passed = POLL_BYTES, {}
+
+
+def passed() -> Mapping[Any, tuple[int, int]]:
+    """Of each partition the first and last offset that the poll has passed, records or not: markers of
+    transactions, and what was aborted or compacted, have offsets too."""
+    return dict(_poll.passed)
 
 
 def polled_bytes() -> int:
@@ -80,7 +86,9 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc] # shipped without 
         if room <= 0 or not self.check_assignment(self._topic_partition) or not self.has_more():
             return []
         found: list[Any] = []
-        for record in self._partition_records:  # type: ignore[has-type]
+        fetched: Any = self._partition_records  # type: ignore[has-type]
+        begin = fetched.next_fetch_offset
+        for record in fetched:
             found.append(record)
             room -= len(record.value or b"") + len(record.key or b"")
             if record.headers:
@@ -93,6 +101,7 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc] # shipped without 
             self._partition_records = None
         if hasattr(_poll, "room"):
             _poll.room = room
+            _poll.passed[self._topic_partition] = begin, fetched.next_fetch_offset - 1
         return found
 
 

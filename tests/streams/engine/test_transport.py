@@ -213,6 +213,23 @@ async def test_a_large_batch_of_one_partition_holds_up_no_other(broker: Node, tm
         assert read == {first: most - 1, second: 1}
 
 
+@pytest.mark.full
+async def test_a_changelog_that_ends_with_an_aborted_transaction_is_recovered(tmp_path: Path) -> None:
+    """Its last offsets hold no record: Faust waited for them at every start, until the worker gave up."""
+    with running(KafkaNode(tmp_path / "kafka")) as node:
+        async with worker_app(node, tmp_path):
+            await publish(node, CHANGELOG)
+        for partition in (CHANGELOG, SOURCE):
+            async with AIOKafkaProducer(
+                bootstrap_servers=node.bootstrap, transactional_id="foreign"
+            ) as producer:
+                await producer.begin_transaction()
+                await producer.send_and_wait(partition.topic, b"value", b"key", partition=0)
+                await producer.abort_transaction()
+        async with worker_app(node, tmp_path) as app:
+            assert app.processors[0].owned == frozenset({0})
+
+
 async def has_fetched(kafka: ConsumerThread, tp: TP) -> bool:
     """Whether Kafka's client holds something of a partition that nobody has taken."""
     await asyncio.sleep(IDLE_S)
