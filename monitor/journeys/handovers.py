@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from monitor.journey_file.model import Edge, Journey
 from monitor.journeys.counters import Effect, label, name, taken_back
-from monitor.journeys.step import Step
+from monitor.journeys.step import KeptMs, Step
 
 
 class HandOver(Struct, array_like=True, gc=False):
@@ -21,9 +21,9 @@ class HandOver(Struct, array_like=True, gc=False):
     sender: str
     receiver: str
     partner: str
-    sent_ms: int | None = None
-    due_ms: int | None = None
-    received_ms: int | None = None
+    sent_ms: KeptMs | None = None
+    due_ms: KeptMs | None = None
+    received_ms: KeptMs | None = None
     is_counted: bool = False
     """Whether it was looked at when it was due."""
     is_sent_counted: bool = True

@@ -18,7 +18,7 @@ from monitor.journeys.counters import HANDOFF, PROMISE, Effect, edge_name, name,
 from monitor.journeys.handovers import HandOver, HandOvers
 from monitor.journeys.pledge import Pledge
 from monitor.journeys.promises import Promises
-from monitor.journeys.step import Step
+from monitor.journeys.step import KeptMs, Step
 
 MAX_STEPS = 200
 """More than any customer's journey has; a service that gives all its events one id would fill the memory."""
@@ -44,14 +44,14 @@ class OpenJourney(Struct, array_like=True, gc=False):
     steps: list[Step] = []
     pledges: list[Pledge] = []
     hand_overs: list[HandOver] = []
-    end_ms: int = 0
-    next_ms: int = 0
-    closed_ms: int | None = None
+    end_ms: KeptMs = 0
+    next_ms: KeptMs = 0
+    closed_ms: KeptMs | None = None
     result: str | None = None
     ending: list[str] = []
     hit: list[str] = []
     """Stages with which an encounter was bad, after the end too."""
-    after_ms: int = 0
+    after_ms: KeptMs = 0
     """Up to then a step belongs to the journey before it with its id, or is late for that."""
 
     def strip(self) -> None:

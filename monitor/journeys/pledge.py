@@ -5,6 +5,7 @@ from math import inf
 from msgspec import Struct
 
 from monitor.journeys.counters import Effect, name, nobody_yet
+from monitor.journeys.step import KeptMs
 
 
 class Pledge(Struct, array_like=True, gc=False):
@@ -16,19 +17,19 @@ class Pledge(Struct, array_like=True, gc=False):
 
     id: str
     kind: str
-    made_ms: int
+    made_ms: KeptMs
     partner: str | None = None
-    due_ms: int | None = None
+    due_ms: KeptMs | None = None
     is_counted: bool = False
-    word_ms: int | None = None
+    word_ms: KeptMs | None = None
     kept: bool = False
     is_settled: bool = False
-    due_from_ms: int | None = None
-    moved_to_ms: int | None = None
+    due_from_ms: KeptMs | None = None
+    moved_to_ms: KeptMs | None = None
     """The latest deadline the company has put in the place of the one that judges."""
-    told_ms: int = 0
+    told_ms: KeptMs = 0
     """When the deadline that judges was told."""
-    promised_ms: int | None = None
+    promised_ms: KeptMs | None = None
     """When the first deadline was told, if something was told of it before."""
     told_kind: str | None = None
     """How a service calls it, where the journey file does not know that kind."""

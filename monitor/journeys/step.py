@@ -17,6 +17,9 @@ from monitor.counting.judging import Verdict
 Ms = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 """A moment that a calendar knows, in ms since 1970."""
 
+KeptMs = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+"""A moment as journeys keep it: days may be added to it, and it still fits a header of 8 bytes."""
+
 GRACE_MS = 60_000
 """How far behind its partition's newest an event may come and still be in time for what falls due."""
 

@@ -2,6 +2,10 @@
 
 import asyncio
 
+import msgspec
+import pytest
+from cramjam import lz4
+
 from monitor.journeys.open import JourneyRules, OpenJourney
 from monitor.journeys.step import Step, Steps
 from streams.journeys.partition import JourneyPartition
@@ -44,6 +48,16 @@ def test_a_record_of_an_earlier_version_is_read() -> None:
     assert written.value is not None
     assert header(written.value).next_ms == journey.next_ms > BEGIN + DAY
     assert unpack(written.value).journey == journey
+
+
+@pytest.mark.parametrize("field", ["end_ms", "next_ms", "closed_ms", "after_ms"])
+def test_a_journey_that_could_not_be_written_again_is_none_of_ours(field: str) -> None:
+    """Somebody else's record: its end would be when time changes it next, and fits no header."""
+    journey = OpenJourney()
+    setattr(journey, field, 2**63)
+    value = bytes(25) + lz4.compress_block(msgspec.msgpack.encode(Kept(journey)))
+    with pytest.raises(msgspec.ValidationError):
+        unpack(value)
 
 
 def test_what_is_found_is_as_it_is_written() -> None:
