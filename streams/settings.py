@@ -36,9 +36,11 @@ SERVICE_LINK = re.compile(
 PART_OF_ADDRESS = re.compile(r"TOUCHPOINT_(?:(HTTP|KAFKA)_)?(?:HOST|PORT|ADDRESS)")
 """What is half of a setting elsewhere."""
 
-ADDRESS = re.compile(r"([A-Za-z0-9._-]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})")
+HOST = r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
 
-URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[(?P<ipv6>[0-9a-fA-F:.]+)\])(:(?P<port>[0-9]{1,5}))?")
+ADDRESS = re.compile(rf"({HOST}|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{{1,5}})")
+
+URL = re.compile(rf"https?://({HOST}|\[(?P<ipv6>[0-9a-fA-F:.]+)\])(:(?P<port>[0-9]{{1,5}}))?")
 
 GROUP = re.compile(r"[A-Za-z0-9._-]{1,100}")
 """It becomes part of topic names, of which Kafka allows 249 characters."""
