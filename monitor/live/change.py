@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from monitor.counting.event import AHEAD_MS, Id, Time
-from monitor.counting.formats import text_of
+from monitor.counting.formats import Unreadable, text_of
 from monitor.counting.times import epoch_ms, rfc3339
 from monitor.journey_file.model import ALL, Journey
 
@@ -62,6 +62,8 @@ def read(value: bytes | None, journey: Journey, written_ms: int) -> Change | str
 
     `written_ms` is when the record was written: what lies further ahead of that than clocks run is refused.
     """
+    if isinstance(value, Unreadable):
+        return f"it cannot be read: {value.error}"
     if not value:
         return "the record has no value"
     if len(value) > MAX_BYTES:

@@ -170,7 +170,7 @@ def steps_skipped(journey: Journey) -> Alert:
             "summary": f"Records skipped on {{topic}} in {TICKET_WINDOW}: {{n}}. Journeys lack them.",
             "description": (
                 "Somebody else writes to this topic, or the monitor failed on a step of its own. A worker's "
-                "log names each with partition and offset: look for `is skipped`."
+                "log names them with partition and offset, ten at a time: look for `is skipped`."
             ),
             **named("n", "topic"),
             "dashboard_url": literal(f"{journey.links.grafana}{links.board(links.MONITOR_BOARD)}"),

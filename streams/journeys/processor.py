@@ -135,7 +135,7 @@ class JourneyProcessor(Processor[JourneyPartition]):
 
     def _set_aside(self, partition: int, record: Any, error: str) -> None:
         """Nobody but workers writes here, and nobody would mend it."""
-        log.warning("%s:%s:%s is skipped: %s", self.topic, partition, record.offset, error)
+        self._warn("%s:%s:%s is skipped: %s", self.topic, partition, record.offset, error)
         self.results["skipped"] += 1
 
     def _writes(self) -> Iterator[list[Outgoing]]:

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 FLUSH_S = 0.2
 """How long counts wait to be written. Longer saves changelog records, shorter saves replay after a crash."""
 
+TOLD = 10
+"""Of records that are set aside between two writes, each in a line; the rest are told by their number."""
+
 MAX_UNWRITTEN = 200_000
 """Records folded but not yet acknowledged before reading pauses. A replay after a crash is at most this:
 about a second of work. With `FLUSH_S` it bounds a worker: 50,000 held it to 250,000 records a second."""
@@ -97,6 +100,7 @@ class Processor(ABC, Generic[Held]):
         self._incarnations: defaultdict[int, Incarnation] = defaultdict(Incarnation)
         self._unacknowledged: list[Batch] = []
         self.unwritten = 0
+        self._set_asides = 0
         self._writing = asyncio.Lock()
         self._write_unfinished = False
         self._has_room = asyncio.Event()
@@ -157,7 +161,7 @@ class Processor(ABC, Generic[Held]):
                 raise
             except Exception as error:  # somebody else wrote to our topic; it would stop every start
                 where = f"{self._changelog}:{partition}"
-                log.warning("a record of %s is not one of ours and is skipped: %s", where, described(error))
+                self._warn("a record of %s is not one of ours and is skipped: %s", where, described(error))
 
     def _restore_ours(self, held: Held, record: PaneRecord, generation: int) -> None:
         require_successor(record.key, generation)
@@ -258,8 +262,14 @@ class Processor(ABC, Generic[Held]):
                 return
             record = records[0]
             place = f"{self.topic}:{partition}:{record.offset}"
-            log.warning("%s cannot be processed and is set aside", place, exc_info=error)
+            self._warn("%s cannot be processed and is set aside", place, error=error)
             self._set_aside(partition, record, described(error))
+
+    def _warn(self, text: str, *about: Any, error: Exception | None = None) -> None:
+        """Say in the log that a record is set aside: a flood of them must not become a flood of lines."""
+        self._set_asides += 1
+        if self._set_asides <= TOLD:
+            log.warning(text, *about, exc_info=error)
 
     def _make_room(self) -> None:
         """Let reading go on, or pause it."""
@@ -286,6 +296,9 @@ class Processor(ABC, Generic[Held]):
             if self._write_unfinished:
                 raise RuntimeError("an earlier write did not finish, so nothing after it may be acknowledged")
             self._write_unfinished = True
+            if self._set_asides > TOLD:
+                log.warning("%d more records of %s are set aside", self._set_asides - TOLD, self.topic)
+            self._set_asides = 0
             batches, self._unacknowledged = self._unacknowledged, []
             for number, records in enumerate(self._writes()):
                 if number == 0 and batches and confirm is not None:

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.counting.event import AHEAD_MS
+from monitor.counting.formats import Unreadable
 from monitor.live.change import KEPT_MS, MAX_TITLE, Change, LatestChanges, read, written
 from tests.kit.shipped import SHIPPED as CHAIR
 
@@ -44,6 +45,7 @@ def test_what_is_written_is_read() -> None:
     [
         (None, "the record has no value"),
         (b"", "the record has no value"),
+        (Unreadable("it has 129 headers", 7), "it cannot be read: it has 129 headers"),
         (b"{", "the value is not JSON text"),
         (b'{"id":"\xff"}', "the value is not JSON text"),
         (b'{"id":' + b"[" * 9_000, "Expected `str`, got `array` - at `$.id`"),

@@ -84,6 +84,24 @@ async def test_only_the_record_itself_is_set_aside(where: str, model: Any) -> No
     assert rig.results()[0] == 95
 
 
+async def test_a_flood_of_what_is_set_aside_is_no_flood_of_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """The first ten each in a line, the rest by their number; after a write the next ten."""
+    rig = failing(await Rig().own(), "reading")
+    for _ in range(2):
+        caplog.clear()
+        first = rig.results()[2]
+        rig.fold(*(Record(first + n, value=event(f"e{n}", **POISON)) for n in range(25)))
+        flushing = rig.flush()
+        await settle()
+        said = [entry.getMessage() for entry in caplog.records]
+        topic = rig.stage.topic
+        each = [f"{topic}:0:{first + n} cannot be processed and is set aside" for n in range(10)]
+        assert said == [*each, f"15 more records of {topic} are set aside"]
+        while not flushing.done():
+            rig.broker.acknowledge()
+            await settle()
+
+
 async def test_a_former_owner_is_no_record_s_fault() -> None:
     """Where another owner has taken over nothing is set aside: the worker gives way."""
     rig = await Rig().own()
