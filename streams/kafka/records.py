@@ -191,7 +191,7 @@ class Legacy:
 
 
 def _unreadable(error: str, data: memoryview, offset: int, timestamp: int) -> Record:
-    return Record(offset, timestamp, 0, None, Unreadable(error, len(data)), [])
+    return Record(offset, timestamp, 0, None, Unreadable(error, len(data), bytes(data[:HEAD_BYTES])), [])
 
 
 class _Framed(NamedTuple):
