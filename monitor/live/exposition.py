@@ -44,7 +44,7 @@ from monitor.rules.plan import SILENT_WINDOWS
 def render(snapshot: Snapshot, accept: str) -> tuple[bytes, str]:
     """What `streams.web.server` answers at /metrics: as the `Accept` header asks, with its content type."""
     encode, content_type = _encoder(accept)
-    text = "".join(part for family in _families(snapshot) for part in _text(family, accept))
+    text = "".join(part for family in _families(snapshot) for part in _text(family, content_type))
     return text.encode() + encode(_Client()), content_type
 
 
@@ -110,10 +110,10 @@ def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
         return choose_encoder("")
 
 
-def _text(family: Family, accept: str) -> Iterator[str]:
+def _text(family: Family, content_type: str) -> Iterator[str]:
     """Cell by cell, so that the event loop need not wait for a thread that does this."""
     go: Callable[[float], str] = floatToGoString
-    for head, cells, places in _template(accept, family.metric, family.cells, family.windows):
+    for head, cells, places in _template(content_type, family.metric, family.cells, family.windows):
         yield head
         for cell, values in zip(cells, family.values[places].tolist(), strict=True):
             # Go writes numbers as Python does, but from a million on.
@@ -122,13 +122,13 @@ def _text(family: Family, accept: str) -> Iterator[str]:
 
 @lru_cache(maxsize=KEPT)
 def _template(
-    accept: str, metric: Metric, cells: tuple[Labels, ...], windows: tuple[str, ...]
+    content_type: str, metric: Metric, cells: tuple[Labels, ...], windows: tuple[str, ...]
 ) -> list[tuple[str, list[str], Numbers]]:
     """Comments; the text of each cell below them, with `%s` for each value; by cell, the places that these
     have in `Family.values`."""
     family = FAMILIES[metric.kind](metric.name, metric.help, labels=metric.labels)
     family.add_metric([f"%({label})s" for label in metric.labels], *PLACES[metric.kind])
-    encode, _ = _encoder(accept)
+    encode, _ = _encoder(content_type)
     blocks = list(_blocks(encode(_Client(family)).decode().removesuffix(encode(_Client()).decode())))
     width = max(place for _, _, places in blocks for place in places)
     per_cell = max(1, len(windows))

@@ -188,7 +188,8 @@ class Bound(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What is surely over: the bad ratio is within all `bounds`, in the narrowest window that can tell."""
+    """What is surely over: the bad ratio is within all `bounds`, in the narrowest window that can tell. The
+    narrowest need only be surely `better` than the next."""
 
     windows: tuple[str, ...]
     """From the narrowest on, each is asked while none before holds `tells` events or is bad."""
@@ -227,7 +228,7 @@ class Recovery:
         return (self.windows[0], self.windows[1]) if self.bounds[0].spread else None
 
     def below(self, shares: Mapping[str, Share], window: str) -> Any:
-        """Whether the bad ratio of one window is surely below: a truth value, or an array of them."""
+        """Whether a window is surely below, or `better`: a truth value, or an array of them."""
         share = shares[window]
         p, root = share.bad / np.maximum(share.n, 1), np.sqrt(share.n)
         found = share.n >= self.min_n

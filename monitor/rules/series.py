@@ -251,11 +251,10 @@ def wilson_lower(p: str, n: str, z: Decimal) -> str:
 
 
 def grown(counter: str, window: str) -> str:
-    """By how much a counter has, from 0 on where it was not there before; `increase` leaves out what a new
-    worker counted before Prometheus first saw it."""
-    return (
-        f"({counter} unless last_over_time({counter}[1h] offset {window}) or increase({counter}[{window}]))"
-    )
+    """By how much a counter has, from 0 on where Prometheus had not seen it for a week before: `increase`
+    leaves out what a new worker counted before its first scrape, and has what came before a restart."""
+    seen, grew = f"last_over_time({counter}[1w] offset {window})", f"increase({counter}[{window}])"
+    return f"(({counter} unless {seen}) >= {grew} or {grew})"
 
 
 def surely_fewer(p: Sequence[str], n: Sequence[str]) -> str:

@@ -285,10 +285,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         as_of_ms, self._fetch_began_ms = self._fetch_began_ms, now_ms()
         internals.begin_poll()
         fetched = await super()._fetch_records(consumer, active_partitions, **options)
-        passed = internals.passed()
+        assigned = consumer.assignment()
+        passed = {
+            tp: span for tp, span in internals.passed().items() if tp in assigned and self._stands(tp, span)
+        }
         if self.app.rebalancing_count != rebalances:
-            for tp in passed.keys() & consumer.assignment():
-                consumer.seek(tp, passed[tp][0])
+            for tp, (first, _) in passed.items():
+                consumer.seek(tp, first)
             return {}
         internals.take_last(consumer, fetched)
         self.polled_bytes = internals.polled_bytes()
@@ -305,6 +308,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 blocked[tp] = (state.lso, since_s if offset == state.lso else time.monotonic())
         self._fetched = Fetched({**before.handed, **handed}, frozenset(at_end), as_of_ms, blocked)
         return {tp: RecordBatch(fetched.get(tp, ()), last) for tp, (_, last) in passed.items()}
+
+    def _stands(self, tp: TopicPartition, passed: tuple[int, int]) -> bool:
+        """Whether Kafka's client is just behind what a poll has passed: nobody has sought meanwhile."""
+        state = self._state(TP(*tp))
+        return state is not None and bool(state.position == passed[1] + 1)
 
     def read_up_ms_ago(self, tp: TP, folded: int | None) -> int | None:
         """How long ago nothing of the partition lay beyond that offset; None if something did.

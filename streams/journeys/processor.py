@@ -106,7 +106,10 @@ class JourneyProcessor(Processor[JourneyPartition]):
                 try:
                     steps = decode(record.value)
                 except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
-                    self._set_aside(partition, record, "it holds no steps")
+                    self._warn(
+                        self.topic, f"{self.topic}:{partition}:{record.offset} is skipped: it holds no steps"
+                    )
+                    self._set_aside(partition, record, "")
                     continue
                 taken = held.take(base + record.offset, steps)
                 made += taken.made
@@ -133,9 +136,8 @@ class JourneyProcessor(Processor[JourneyPartition]):
     def _kept_bytes(self) -> int:
         return sum(held.kept_bytes for held in self._partitions.values())
 
-    def _set_aside(self, partition: int, record: Any, error: str) -> None:
+    def _set_aside(self, partition: int, record: Any, error: str) -> None:  # noqa: ARG002
         """Nobody but workers writes here, and nobody would mend it."""
-        self._warn("%s:%s:%s is skipped: %s", self.topic, partition, record.offset, error)
         self.results["skipped"] += 1
 
     def _writes(self) -> Iterator[list[Outgoing]]:

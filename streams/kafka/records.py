@@ -137,16 +137,16 @@ class Batch:
                 raise
             except Exception as error:  # whatever a record makes the client raise
                 offset = self.base_offset + one.offset_delta
-                unread = self._unreadable(error, offset, offset)
+                unread = self._unreadable(error, offset, offset, 0)
                 with contextlib.suppress(ValueError, IndexError):  # it does not even say where its value is
                     unread = one.kept(unread)
                 yield unread
 
-    def _unreadable(self, error: Exception, first: int, last: int) -> Record:
-        """What stands for the records of these offsets."""
+    def _unreadable(self, error: Exception, first: int, last: int, head: int = HEAD_BYTES) -> Record:
+        """What stands for the records of these offsets, with so many bytes of the batch."""
         what = f"the batch of offsets {first} to {last}" if first < last else f"the record at offset {last}"
         return _unreadable(
-            f"{what} cannot be read: {error}", self._data, last, _HEADER.unpack_from(self._data)[8]
+            f"{what} cannot be read: {error}", self._data, last, _HEADER.unpack_from(self._data)[8], head
         )
 
 
@@ -190,8 +190,8 @@ class Legacy:
         return bytes(self._data[begin:at])
 
 
-def _unreadable(error: str, data: memoryview, offset: int, timestamp: int) -> Record:
-    return Record(offset, timestamp, 0, None, Unreadable(error, len(data), bytes(data[:HEAD_BYTES])), [])
+def _unreadable(error: str, data: memoryview, offset: int, timestamp: int, head: int = HEAD_BYTES) -> Record:
+    return Record(offset, timestamp, 0, None, Unreadable(error, len(data), bytes(data[:head])), [])
 
 
 class _Framed(NamedTuple):

@@ -40,7 +40,7 @@ FLUSH_S = 0.2
 """How long counts wait to be written. Longer saves changelog records, shorter saves replay after a crash."""
 
 TOLD = 10
-"""Of records that are set aside between two writes, each in a line; the rest are told by their number."""
+"""Of the records of a topic that are skipped between two writes, each in a line; then only how many more."""
 
 MAX_UNWRITTEN = 200_000
 """Records folded but not yet acknowledged before reading pauses. A replay after a crash is at most this:
@@ -100,7 +100,7 @@ class Processor(ABC, Generic[Held]):
         self._incarnations: defaultdict[int, Incarnation] = defaultdict(Incarnation)
         self._unacknowledged: list[Batch] = []
         self.unwritten = 0
-        self._set_asides = 0
+        self._skipped: Counter[str] = Counter()
         self._writing = asyncio.Lock()
         self._write_unfinished = False
         self._has_room = asyncio.Event()
@@ -161,7 +161,8 @@ class Processor(ABC, Generic[Held]):
                 raise
             except Exception as error:  # somebody else wrote to our topic; it would stop every start
                 where = f"{self._changelog}:{partition}"
-                self._warn("a record of %s is not one of ours and is skipped: %s", where, described(error))
+                line = f"a record of {where} is not one of ours and is skipped: {described(error)}"
+                self._warn(self._changelog, line)
 
     def _restore_ours(self, held: Held, record: PaneRecord, generation: int) -> None:
         require_successor(record.key, generation)
@@ -262,14 +263,14 @@ class Processor(ABC, Generic[Held]):
                 return
             record = records[0]
             place = f"{self.topic}:{partition}:{record.offset}"
-            self._warn("%s cannot be processed and is set aside", place, error=error)
+            self._warn(self.topic, f"{place} cannot be processed and is skipped", error)
             self._set_aside(partition, record, described(error))
 
-    def _warn(self, text: str, *about: Any, error: Exception | None = None) -> None:
-        """Say in the log that a record is set aside: a flood of them must not become a flood of lines."""
-        self._set_asides += 1
-        if self._set_asides <= TOLD:
-            log.warning(text, *about, exc_info=error)
+    def _warn(self, topic: str, line: str, error: Exception | None = None) -> None:
+        """Say in the log that a record is skipped: a flood of them must not become a flood of lines."""
+        self._skipped[topic] += 1
+        if self._skipped[topic] <= TOLD:
+            log.warning("%s", line, exc_info=error)
 
     def _make_room(self) -> None:
         """Let reading go on, or pause it."""
@@ -296,9 +297,10 @@ class Processor(ABC, Generic[Held]):
             if self._write_unfinished:
                 raise RuntimeError("an earlier write did not finish, so nothing after it may be acknowledged")
             self._write_unfinished = True
-            if self._set_asides > TOLD:
-                log.warning("%d more records of %s are set aside", self._set_asides - TOLD, self.topic)
-            self._set_asides = 0
+            for topic, n in self._skipped.items():
+                if n > TOLD:
+                    log.warning("%d more records of %s are skipped", n - TOLD, topic)
+            self._skipped.clear()
             batches, self._unacknowledged = self._unacknowledged, []
             for number, records in enumerate(self._writes()):
                 if number == 0 and batches and confirm is not None:

@@ -7,6 +7,7 @@ run by `python -m tests.bench.dedupe`, a part of it by its name: `ids`, `fold` o
 import argparse
 import asyncio
 import dataclasses
+import gc
 import json
 import os
 import shutil
@@ -29,7 +30,7 @@ from monitor.counting.event import Codec
 from monitor.journey_file.grammar import parse
 from monitor.journey_file.model import Journey
 from streams import settings as settings_reader
-from streams.__main__ import ONE_BLAS_THREAD
+from streams.__main__ import COLLECT_AFTER, ONE_BLAS_THREAD
 from streams.commands.shared import SWITCH_S
 from streams.demo.simulator import Simulator
 from streams.kafka import topics
@@ -240,6 +241,7 @@ async def _warm_up(settings: Settings) -> None:
         took_s.append(time.thread_time() - start_s)
 
     StageProcessor.recall = timed  # type: ignore[method-assign]
+    gc.set_threshold(*COLLECT_AFTER)
     rest_collector()
     before_mb = peak_mb()
     stop = asyncio.Event()

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +12,7 @@ from monitor.counting.judging import Judge
 from monitor.journeys.counters import CounterTally
 from monitor.journeys.open import JourneyRules
 from monitor.journeys.step import Step, decode, step_of
+from streams.__main__ import COLLECT_AFTER
 from streams.demo.simulator import SimulatedEvent
 from streams.journeys.partition import JourneyPartition
 from streams.state.partition import Run
@@ -39,6 +41,7 @@ def main() -> None:
     records = list(_records(sparse_journeys(JOURNEY, EVENTS, DAYS)))
     steps = sum(len(decode(value).steps) for _, value in records)
     took_us: list[dict[str, float]] = []
+    gc.set_threshold(*COLLECT_AFTER)
     rest_collector()
     for _ in range(rounds):
         spent_s, kept = _keep(records)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import random
 import statistics
 import subprocess
@@ -23,6 +24,7 @@ from msgspec.structs import replace
 
 from monitor.counting.times import epoch_ms
 from monitor.journeys.step import GRACE_MS, Step, Steps, encode
+from streams.__main__ import COLLECT_AFTER
 from streams.clock import now_ms
 from streams.demo.simulator import Simulator
 from streams.journeys.processor import Extent, JourneyProcessor
@@ -155,6 +157,7 @@ async def _hold(number: int, file: Path) -> None:
     start_ms = now_ms() - FILL_MS
     templates = _templates(start_ms)
     before_mb = resident_mb()
+    gc.set_threshold(*COLLECT_AFTER)
     rest_collector()
     keeper = Keeper()
     await keeper.own()

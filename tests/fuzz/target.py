@@ -18,6 +18,7 @@ import atheris
 import monitor.counting.event
 import monitor.counting.judging
 from monitor.counting.event import Event
+from streams.__main__ import COLLECT_AFTER
 from tests.fuzz.fold import Sent, fold
 from tests.fuzz.holds import holds, readers
 from tests.fuzz.mutation import mutate
@@ -127,7 +128,7 @@ def main() -> None:
     instrument(monitor.counting.judging)
     options = [sys.argv[0], *sys.argv[2:], f"-runs={inputs}", f"-max_len={MAX_BYTES}", *GUIDANCE]
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)  # as a worker does
+    gc.set_threshold(*COLLECT_AFTER)
     atheris.Setup(options, Target(inputs), custom_mutator=_mutate)
     atheris.Fuzz()
 

@@ -636,6 +636,28 @@ def test_what_derives_from_faust_logs_as_faust() -> None:
     assert {one.logger.name for one in ours} == {"faust.touchpoint"}
 
 
+@pytest.mark.parametrize(("position", "sought"), [(11, [10]), (5, [])], ids=["as it was", "sought meanwhile"])
+async def test_only_what_a_poll_has_passed_is_put_back(
+    position: int, sought: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll passes a marker and waits; a rebalance seeks to what is committed before it. To put back what
+    the poll has passed would leave out all between."""
+    tp = TopicPartition("topic", 0)
+
+    async def fetch(*_: object) -> dict[Any, Any]:
+        return {}
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch)
+    monkeypatch.setattr("streams.kafka.internals.passed", lambda: {tp: (10, 10)})
+    thread = ConsumerThread.__new__(ConsumerThread)
+    thread.app = SimpleNamespace(rebalancing_count=2)
+    monkeypatch.setattr(thread, "_state", lambda _: SimpleNamespace(position=position))
+    found: list[int] = []
+    consumer = SimpleNamespace(assignment=lambda: {tp}, seek=lambda _, offset: found.append(offset))
+    assert await thread._fetch_records(consumer, None, 1) == {}
+    assert found == sought
+
+
 async def test_what_was_read_up_is_true_as_of_the_fetch_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker suspended in a fetch knows what Kafka said before it slept, whenever it wakes."""
     tp, at = TopicPartition("topic", 0), SimpleNamespace(ms=1000)
