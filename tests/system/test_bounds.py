@@ -16,6 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from deploy.kafka.kafka import KafkaNode
 from monitor.counting.event import MAX_BYTES, Codec, Reason
 from monitor.counting.judging import counter_names
+from monitor.counting.metrics import POSITION
 from monitor.counting.panes import LONG, Counts, merge_into
 from monitor.counting.times import rfc3339
 from monitor.journey_file.model import Stage
@@ -57,9 +58,9 @@ def unknown(stage: Stage, number: int) -> bytes:
 
 
 def series(worker: WorkerProcess) -> set[str]:
-    """Name and labels of everything exposed."""
+    """Name and labels of everything exposed but positions, which a partition has from its first record on."""
     lines = worker.get("/metrics").decode().splitlines()
-    return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+    return {line.rpartition(" ")[0] for line in lines if not line.startswith(("#", POSITION.name))}
 
 
 def in_changelog(bootstrap: str, stage: Stage) -> Counts:
