@@ -85,6 +85,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _fetch_began_ms = 0
     _fetched = Fetched()
     polled_bytes = 0
+    _taken_last: TopicPartition | None = None
     """Of values, in what was fetched last."""
     _name: StaticName | None = None
 
@@ -293,8 +294,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, (first, _) in passed.items():
                 consumer.seek(tp, first)
             return {}
-        internals.take_last(consumer, fetched)
         self.polled_bytes = internals.polled_bytes()
+        if self.polled_bytes < internals.POLL_BYTES:  # what was too large to be taken at once is soon done
+            self._taken_last = internals.take_last(consumer, self._taken_last, fetched)
         handed = {tp: records[-1].offset for tp, records in fetched.items() if records}
         before, at_end, blocked = self._fetched, set(), {}
         for tp in consumer.assignment():

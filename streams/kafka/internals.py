@@ -105,12 +105,19 @@ class FetchResult(fetcher.FetchResult):  # type: ignore[misc] # shipped without 
         return found
 
 
-def take_last(consumer: Any, tps: Iterable[Any]) -> None:
-    """Take what is left of these partitions' fetches after that of all others: aiokafka would take one to its
-    end first, and a batch of a million records holds up every other partition for minutes."""
+def take_last(consumer: Any, last: Any, tps: Iterable[Any]) -> Any:
+    """Take what is left of one of these partitions' fetches after that of all others: of `last` while
+    something is left of it. Returns which one.
+
+    aiokafka would take it to its end first, and a batch of a million records holds up every other partition
+    for minutes. Only of one, for what is left may be a batch that is inflated.
+    """
     waiting = consumer._fetcher._records
-    for tp in waiting.keys() & set(tps):
-        waiting.move_to_end(tp)
+    if last not in waiting:
+        last = next((tp for tp in tps if tp in waiting), None)
+    if last is not None:
+        waiting.move_to_end(last)
+    return last
 
 
 HASHED_BYTES = 1024
