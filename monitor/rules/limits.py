@@ -172,8 +172,9 @@ PAGE_RECOVERY, TICKET_RECOVERY = ("5m", "30m", "2h", "6h"), ("1d", "3d", "7d")
 """Windows by which an alert is over, the narrowest first. A ticket is over after a day on target."""
 
 
-SURELY_BETTER = 2 * float(Z)
-"""Deviations of chance; 1.96 are soon reached where they are asked for all the time."""
+SURELY_BETTER = 3 * float(Z)
+"""Deviations of chance. At four a month of real calls had 17 pages instead of 15: a queue that jams has good
+minutes too."""
 
 
 class Bound(NamedTuple):

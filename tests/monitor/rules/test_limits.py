@@ -135,10 +135,10 @@ def test_state(known: dict[str, Share], target: str, expected: State) -> None:
         ((60, 0), (500, 100), (1000, 500), False),  # 6 % perhaps, but it may be chance at 15 %
         ((80, 0), (500, 100), (1000, 500), True),  # it is none
         ((137, 1), (300, 100), (400, 100), True),
-        ((29, 0), (80, 20), (1000, 500), False),  # none bad, where six would be: it may be chance
-        ((29, 0), (60, 40), (1000, 500), True),  # where twelve would be: it is none
-        ((15, 0), (40, 60), (1000, 500), True),
-        ((14, 0), (40, 60), (1000, 500), False),  # of too few
+        ((29, 0), (60, 40), (1000, 500), False),  # none bad, where twelve would be: it may be chance
+        ((29, 0), (40, 60), (1000, 500), True),  # where 17 would be: it is none
+        ((15, 0), (20, 80), (1000, 500), True),
+        ((14, 0), (20, 80), (1000, 500), False),  # of too few
         ((57, 3), (100, 100), (1000, 500), True),  # as many as allowed, where 30 would be
         ((56, 4), (100, 100), (1000, 500), False),  # more than allowed
         ((10, 2), (20, 4), (95, 5), True),  # too few in all: no more bad than allowed
