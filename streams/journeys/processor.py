@@ -106,10 +106,9 @@ class JourneyProcessor(Processor[JourneyPartition]):
                 try:
                     steps = decode(record.value)
                 except (msgspec.MsgspecError, TypeError, ValueError, RecursionError):
-                    self._warn(
-                        self.topic, f"{self.topic}:{partition}:{record.offset} is skipped: it holds no steps"
-                    )
-                    self._set_aside(partition, record, "")
+                    place = f"{self.topic}:{partition}:{record.offset}"
+                    self._warn(self.topic, f"{place} is skipped: it holds no steps")
+                    self.results["skipped"] += 1
                     continue
                 taken = held.take(base + record.offset, steps)
                 made += taken.made
